@@ -1,0 +1,57 @@
+# Everything runs inside .venv, which is made on first use and again when pyproject.toml changes.
+# Needed beforehand: Python 3.11 or later with venv and pip, make, and a C compiler should a
+# dependency have no binary wheel for this machine.
+
+PYTHON ?= python3
+JOBS   ?= 2
+BIN    := .venv/bin
+
+# One BLAS thread per test worker: the workers already fill the cores.
+ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+PYTEST     := $(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+SPHINX     := MPLBACKEND=Agg $(BIN)/python -m sphinx -W --keep-going -q
+
+.DEFAULT_GOAL := help
+.PHONY: help reproduce test test-all lint docs clean
+
+help:  ## show this text
+	@echo "make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+
+reproduce: .venv/installed  ## the tables and figures of the paper, into results/
+	$(BIN)/fairprog reproduce --out results
+
+test: .venv/installed-dev  ## doctests and tests, without the slow ones
+	$(PYTEST)
+
+test-all: .venv/installed-dev  ## doctests and tests, all of them
+	$(PYTEST) -m ""
+
+lint: .venv/installed-dev  ## ruff (rules and format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: .venv/installed-dev  ## the documentation into docs/_build/html, its examples run
+	$(SPHINX) -b html docs docs/_build/html
+	$(SPHINX) -b doctest docs docs/_build/doctest
+
+clean:  ## remove what the other targets made, .venv included; results/ stays
+	rm -rf .venv build dist docs/_build docs/_names.rst docs/generated docs/gallery
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ------------------------------------------------------------------------------------ environment
+
+.venv/created:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fairprog needs Python 3.11 or later; say make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/installed: pyproject.toml .venv/created
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+.venv/installed-dev: pyproject.toml .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@

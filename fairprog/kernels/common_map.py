@@ -1,0 +1,123 @@
+"""The common map of two groups' normal cells, if there is one.
+
+Whiten class 0 of both groups. A common affine map is then an orthogonal matrix O that carries
+every class difference and every class covariance of one group to the other's. A random symmetric
+combination of all of them has, for almost every choice, the finest common eigenspaces; O is block
+diagonal in them and each block follows from an already known one through the pieces of a second
+combination that link the two. For K = 2 such a map exists iff the population is ideal (theory.md
+section 2); for K > 2 it is sufficient.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fairprog.kernels.normal import symmetric_root, symmetrize
+from fairprog.labels import Array
+
+__all__ = ["common_map", "map_residual"]
+
+
+def map_residual(
+    A: Array, b: Array, mean: Array, cov: Array, to_mean: Array, to_cov: Array
+) -> float:
+    """Return the worst whitened residual of (A, b) # N(mean_i, cov_i) against the target cells.
+
+    With L L' the target covariance: the larger of |L^{-1}(A m + b - mu)| and the spectral norm
+    of L^{-1} A S A' L^{-T} - I, worst over the K cells.
+    """
+    L = np.linalg.cholesky(to_cov)
+    shift = np.linalg.solve(L, (mean @ A.T + b - to_mean)[..., None])[..., 0]
+    white = np.linalg.solve(L, A @ cov @ A.T)
+    white = symmetrize(np.linalg.solve(L, np.swapaxes(white, -1, -2)))
+    spread = np.abs(np.linalg.eigvalsh(white) - 1.0).max()
+    return float(max(np.sqrt((shift**2).sum(axis=-1)).max(), spread))
+
+
+def common_map(
+    mean: Array, cov: Array, to_mean: Array, to_cov: Array
+) -> tuple[Array, Array, float]:
+    """Return (A, b, residual): the affine map that best carries all cells to the target cells.
+
+    Parameters
+    ----------
+    mean, to_mean : Array, shape (K, d)
+    cov, to_cov : Array, shape (K, d, d)
+
+    Returns
+    -------
+    A : Array, shape (d, d)
+    b : Array, shape (d,)
+    residual : float
+        :func:`map_residual`; of the order of rounding iff the search found a common map. When
+        none exists the map is only a candidate and its residual is not the smallest possible.
+    """
+    root, back = symmetric_root(to_cov[0]), symmetric_root(cov[0], -0.5)
+    pieces = _pieces(mean, cov), _pieces(to_mean, to_cov)
+    d = mean.shape[1]
+    best: tuple[Array, Array, float] | None = None
+    for seed in range(2):
+        coefficients = np.random.default_rng(seed).normal(size=(2, pieces[0][1].shape[0]))
+        for width in (1e-12, 1e-9, 1e-7, 1e-5, 1e-3):
+            O = _orthogonal(pieces, coefficients, width)
+            A = root @ O @ back
+            b = to_mean[0] - A @ mean[0]
+            residual = map_residual(A, b, mean, cov, to_mean, to_cov)
+            if best is None or residual < best[2]:
+                best = A, b, residual
+            if residual < 1e-13 * d:
+                return best
+    assert best is not None
+    return best
+
+
+def _pieces(mean: Array, cov: Array) -> tuple[Array, Array]:
+    """Return whitened class differences (K-1, d) and the matrices every O must intertwine."""
+    W = symmetric_root(cov[0], -0.5)
+    delta = (mean[1:] - mean[0]) @ W
+    matrices = [symmetrize(W @ S @ W) for S in cov[1:]]
+    # covariances may be of any size: compare S / (1 + S), whose spectrum lies in (0, 1)
+    matrices = [symmetrize(np.linalg.solve(np.eye(len(W)) + M, M)) for M in matrices]
+    scaled = delta / np.sqrt(1.0 + (delta**2).sum(axis=1, keepdims=True))
+    for i in range(len(scaled)):
+        for j in range(i + 1):
+            matrices.append(symmetrize(np.outer(scaled[i], scaled[j])))
+    return scaled, np.stack(matrices)
+
+
+def _orthogonal(
+    pieces: tuple[tuple[Array, Array], tuple[Array, Array]], coefficients: Array, width: float
+) -> Array:
+    """Return the orthogonal matrix that intertwines the pieces, eigenspaces of given width."""
+    (delta_r, N_r), (delta_s, N_s) = pieces
+    first, second = coefficients
+    values, U = np.linalg.eigh(np.tensordot(first, N_r, 1))
+    _, Us = np.linalg.eigh(np.tensordot(first, N_s, 1))
+    cuts = np.flatnonzero(np.diff(values) > width * max(1.0, float(np.abs(values).max()))) + 1
+    blocks = np.split(np.arange(len(values)), cuts)
+    # links between blocks; the mean differences link every block to the known number 1
+    link_r, link_s = (
+        U.T @ np.tensordot(second, N_r, 1) @ U,
+        Us.T @ np.tensordot(second, N_s, 1) @ Us,
+    )
+    dr, ds = delta_r @ U, delta_s @ Us
+    O: dict[int, Array] = {}
+    while len(O) < len(blocks):
+        options: list[tuple[float, int, Array]] = []
+        for k, block in enumerate(blocks):
+            if k in O:
+                continue
+            target = ds[:, block].T @ dr[:, block]
+            options.append((float(np.linalg.norm(target)), k, target))
+            for j, known in O.items():
+                other = blocks[j]
+                target = link_s[np.ix_(block, other)] @ known @ link_r[np.ix_(other, block)]
+                options.append((float(np.linalg.norm(target)), k, target))
+        _, k, target = max(options, key=lambda option: option[0])
+        left, _, right = np.linalg.svd(target)
+        O[k] = left @ right
+    inner = np.zeros_like(U)
+    for k, block in enumerate(blocks):
+        inner[np.ix_(block, block)] = O[k]
+    out: Array = Us @ inner @ U.T
+    return out

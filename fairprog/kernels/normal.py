@@ -1,0 +1,89 @@
+"""Normal laws: KL divergence, moments of mixtures, push-forwards, monotone transport."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fairprog.labels import Array
+
+__all__ = ["gaussian_map", "kl", "pooled_covariance", "push", "symmetric_root", "symmetrize"]
+
+
+def symmetrize(S: Array) -> Array:
+    """Return (S + S') / 2 over the last two axes."""
+    out: Array = 0.5 * (S + np.swapaxes(S, -1, -2))
+    return out
+
+
+def symmetric_root(S: Array, power: float = 0.5) -> Array:
+    """Return the symmetric power of positive definite matrices, last two axes."""
+    values, vectors = np.linalg.eigh(S)
+    out: Array = (vectors * values[..., None, :] ** power) @ np.swapaxes(vectors, -1, -2)
+    return out
+
+
+def kl(mean: Array, cov: Array, target_mean: Array, target_cov: Array) -> Array:
+    r"""Return KL(N(mean, cov) || N(target_mean, target_cov)) in nats, over leading axes.
+
+    With lambda the eigenvalues of L^{-1} cov L^{-T}, target_cov = L L':
+    :math:`\frac12 \sum_j (\lambda_j - 1 - \log \lambda_j) + \frac12 \|L^{-1}\delta\|^2`, a form
+    that loses no digits where the two laws nearly agree.
+
+    Parameters
+    ----------
+    mean, target_mean : Array, shape (..., d)
+    cov, target_cov : Array, shape (..., d, d)
+        Positive definite.
+
+    Returns
+    -------
+    Array, shape (...)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> float(kl(np.zeros(1), np.eye(1), np.ones(1), np.eye(1)))
+    0.5
+    """
+    L = np.linalg.cholesky(target_cov)
+    white = np.linalg.solve(L, cov)
+    white = symmetrize(np.linalg.solve(L, np.swapaxes(white, -1, -2)))
+    excess = np.linalg.eigvalsh(white) - 1.0
+    delta = np.linalg.solve(L, (mean - target_mean)[..., None])[..., 0]
+    out: Array = 0.5 * ((excess - np.log1p(excess)).sum(axis=-1) + (delta**2).sum(axis=-1))
+    return out
+
+
+def push(A: Array, b: Array, mean: Array, cov: Array) -> tuple[Array, Array]:
+    """Return (A mean + b, A cov A'), over leading axes of mean (..., d) and cov (..., d, d)."""
+    return mean @ A.T + b, symmetrize(A @ cov @ A.T)
+
+
+def pooled_covariance(prior: Array, cov: Array) -> Array:
+    """Return sum_ia q_ia S_ia, shape (d, d), for prior (K, G) and cov (K, G, d, d)."""
+    out: Array = np.einsum("ia,iajk->jk", prior, cov)
+    return out
+
+
+def gaussian_map(cov: Array, to_cov: Array, metric: Array) -> Array:
+    r"""Return the linear part of the monotone map N(., cov) -> N(., to_cov).
+
+    With y = W x, W'W = metric, and tilded covariances in y, the optimal transport map
+    :math:`\tilde S^{-1/2}(\tilde S^{1/2}\tilde S_{to}\tilde S^{1/2})^{1/2}\tilde S^{-1/2}`;
+    for ``metric`` the inverse pooled covariance it is equivariant under affine changes of
+    coordinates.
+
+    Parameters
+    ----------
+    cov, to_cov, metric : Array, shape (d, d)
+
+    Returns
+    -------
+    Array, shape (d, d)
+    """
+    W = symmetric_root(metric)
+    inverse = symmetric_root(metric, -0.5)
+    root = symmetric_root(W @ cov @ W)
+    back = symmetric_root(W @ cov @ W, -0.5)
+    middle = symmetric_root(symmetrize(root @ W @ to_cov @ W @ root))
+    return inverse @ back @ middle @ back @ W

@@ -1,0 +1,276 @@
+r"""One group steered to a reference: objective, gradient, closed form and Newton's method.
+
+Arrays of one group: weights w (K,), reference cells m (K, d), Gamma (K, d, d), target cells
+mu (K, d), Sigma (K, d, d). With V_i = KL((B, beta) # N(m_i, Gamma_i) || N(mu_i, Sigma_i)),
+
+.. math:: f(B, \beta) = \sum_i w_i V_i, \qquad B = S R,
+
+is convex in (S, beta) for S symmetric positive definite and R fixed (theory.md, Theorem B).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fairprog.kernels.normal import kl, symmetrize
+from fairprog.labels import Array
+from fairprog.transports import Kind
+
+__all__ = [
+    "cell_gradients",
+    "cell_kl",
+    "closed_form",
+    "decrement",
+    "linear_basis",
+    "newton",
+    "project_gradient",
+]
+
+
+def cell_kl(B: Array, beta: Array, m: Array, Gamma: Array, mu: Array, Sigma: Array) -> Array:
+    """Return V_i = KL((B, beta) # N(m_i, Gamma_i) || N(mu_i, Sigma_i)), shape (K,).
+
+    B may be (d, d) or one map per class (K, d, d); beta (d,) or (K, d).
+    """
+    mean = (B @ m[..., None])[..., 0] + beta
+    cov = symmetrize(B @ Gamma @ np.swapaxes(B, -1, -2))
+    return kl(mean, cov, mu, Sigma)
+
+
+def cell_gradients(
+    B: Array, beta: Array, m: Array, Gamma: Array, mu: Array, Sigma: Array
+) -> tuple[Array, Array]:
+    r"""Return the gradients of every V_i in (B, beta), shapes (K, d, d) and (K, d).
+
+    :math:`\nabla_B V_i = \Sigma_i^{-1}(B\Gamma_i + r_i m_i') - B^{-T}`,
+    :math:`\nabla_\beta V_i = \Sigma_i^{-1} r_i`, :math:`r_i = B m_i + \beta - \mu_i`.
+    """
+    r = (B @ m[..., None])[..., 0] + beta - mu
+    g = np.linalg.solve(Sigma, r[..., None])[..., 0]
+    G = np.linalg.solve(Sigma, B @ Gamma) + g[:, :, None] * m[:, None, :]
+    G = G - np.swapaxes(np.linalg.inv(B), -1, -2)
+    return G, g
+
+
+def linear_basis(kind: Kind, d: int) -> Array:
+    """Return an orthonormal basis of the linear space S lives in, shape (p, d, d)."""
+    if kind == "fixed":
+        return np.zeros((0, d, d))
+    if kind == "scalar":
+        return np.eye(d)[None] / np.sqrt(d)
+    if kind == "diagonal":
+        return np.eye(d)[:, :, None] * np.eye(d)[:, None, :]
+    rows, cols = np.triu_indices(d)
+    E = np.zeros((rows.size, d, d))
+    k = np.arange(rows.size)
+    scale = np.where(rows == cols, 1.0, np.sqrt(0.5))
+    E[k, rows, cols] = scale
+    E[k, cols, rows] = scale
+    return E
+
+
+def project_gradient(kind: Kind, G: Array, root: Array) -> Array:
+    """Return the gradient in S of a function with gradient G in B = S R, as (..., d, d).
+
+    The projection of G R' on the linear space of the kind: for symmetric variables only the
+    symmetric part of a gradient is determined.
+    """
+    d = root.shape[0]
+    raw = G @ root.T
+    if kind == "fixed":
+        return np.zeros_like(raw)
+    if kind == "scalar":
+        trace = np.trace(raw, axis1=-2, axis2=-1)[..., None, None]
+        return np.asarray(trace * np.eye(d) / d)
+    if kind == "diagonal":
+        return np.asarray(raw * np.eye(d))
+    return symmetrize(raw)
+
+
+def closed_form(
+    w: Array, m: Array, s: Array, mu: Array, sigma: Array, mirror: bool = False
+) -> tuple[float, float]:
+    r"""Return the optimal (gamma, b) of x -> gamma x + b for d = 1 and any K.
+
+    With u_i = w_i / sigma_i^2, bars u-weighted means and Q = sum w:
+
+    .. math::
+        \gamma = \frac{R + \sqrt{R^2 + 4 Q (S + V)}}{2 (S + V)}, \quad
+        V = \sum u_i (m_i - \bar m)^2,\quad R = \sum u_i (m_i - \bar m)(\mu_i - \bar\mu),\quad
+        S = \sum w_i s_i^2 / \sigma_i^2 .
+
+    Parameters
+    ----------
+    w : Array, shape (K,)
+        Positive weights.
+    m, s : Array, shape (K,)
+        Means and standard deviations of the reference.
+    mu, sigma : Array, shape (K,)
+        Means and standard deviations of the group that is steered.
+    mirror : bool
+        Take gamma < 0 instead (the same formula with m -> -m).
+
+    Notes
+    -----
+    Source: theory.md section 4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one = np.ones(2)
+    >>> closed_form(0.5 * one, np.array([0., 1.]), one, np.array([3., 5.]), 2 * one)
+    (2.0, 3.0)
+    """
+    sign = -1.0 if mirror else 1.0
+    u = w / sigma**2
+    center, target = float(u @ m / u.sum()), float(u @ mu / u.sum())
+    dm, dmu = sign * (m - center), mu - target
+    curvature = float(w @ (s / sigma) ** 2 + u @ dm**2)
+    R = float(u @ (dm * dmu))
+    disc = np.sqrt(R * R + 4.0 * float(w.sum()) * curvature)
+    # the root that does not cancel
+    g = (R + disc) / (2.0 * curvature) if R >= 0 else 2.0 * float(w.sum()) / (disc - R)
+    gamma = sign * float(g)
+    return gamma, target - gamma * center
+
+
+def newton(
+    kind: Kind,
+    root: Array,
+    w: Array,
+    m: Array,
+    Gamma: Array,
+    mu: Array,
+    Sigma: Array,
+    start: tuple[Array, Array] | None = None,
+    max_iter: int = 200,
+) -> tuple[Array, Array, int]:
+    r"""Minimise f(S root, beta) over (S, beta) by damped Newton steps.
+
+    f / sum(w) is a quadratic minus log det S, hence self-concordant: the step 1 / (1 + lambda),
+    lambda the Newton decrement, stays in the domain and converges from any start without a
+    line search (Boyd & Vandenberghe, section 9.6).
+
+    Parameters
+    ----------
+    kind : {"fixed", "scalar", "diagonal", "symmetric"}
+        Linear space of S; "fixed" is S = I.
+    root : Array, shape (d, d)
+    w, m, Gamma, mu, Sigma : Array
+        See the module.
+    start : (S, beta), optional
+        A point of the domain.
+    max_iter : int
+        Ten usually suffice; the caller checks the gradient.
+
+    Returns
+    -------
+    S : Array, shape (d, d)
+    beta : Array, shape (d,)
+    iterations : int
+
+    Notes
+    -----
+    Cost: dense linear algebra with d(d+1)/2 + d unknowns; meant for d up to about 40.
+    """
+    K, d = m.shape
+    Q = float(w.sum())
+    E = linear_basis(kind, d)
+    p = len(E)
+    J = _jacobian(E, root)
+    fixed_hessian, to_gradient = _quadratic_part(J, w, m, Gamma, Sigma)
+    z = np.concatenate([m, np.ones((K, 1))], axis=1)
+    pulled = np.linalg.solve(Sigma, mu[..., None])[..., 0]
+    linear = J @ np.einsum("i,ir,ic->rc", w, pulled, z).ravel()
+
+    S, beta = start if start is not None else (_neutral(kind, root), np.zeros(d))
+    if kind == "fixed":
+        S = np.eye(d)
+    x = np.concatenate([np.einsum("prs,rs->p", E, S), beta])
+    base = np.zeros((d, d)) if p else S
+    constant = to_gradient @ np.pad(base @ root, ((0, 0), (0, 1))).ravel()
+    flat = E.reshape(p, d * d)
+    last, iterations = np.inf, 0
+    while iterations < max_iter:
+        iterations += 1
+        S = np.tensordot(x[:p], E, 1) + base
+        inverse = np.linalg.inv(S)
+        gradient = fixed_hessian @ x + constant - linear
+        gradient[:p] -= Q * (flat @ inverse.ravel())
+        step = -np.linalg.solve(_with_barrier(fixed_hessian, E, inverse, Q), gradient)
+        size = np.sqrt(max(float(-gradient @ step), 0.0) / Q)
+        if size > 0.25:
+            x = x + step / (1.0 + size)
+            continue
+        if size >= 0.5 * last:  # quadratic convergence has ended in rounding
+            break
+        x = x + step
+        last = size
+        if size < 1e-15:
+            break
+    return np.tensordot(x[:p], E, 1) + base, x[p:], iterations
+
+
+def decrement(
+    kind: Kind,
+    root: Array,
+    S: Array,
+    w: Array,
+    m: Array,
+    Gamma: Array,
+    Sigma: Array,
+    gradient: tuple[Array, Array],
+) -> float:
+    r"""Return the Newton decrement :math:`\sqrt{g' H^{-1} g}` of a gradient (N, n) in (S, beta).
+
+    Half its square is how far f is above its minimum, to second order; it does not depend on
+    units or on the choice of coordinates. H is the Hessian of f at S (beta does not enter).
+    """
+    E = linear_basis(kind, root.shape[0])
+    J = _jacobian(E, root)
+    hessian, _ = _quadratic_part(J, w, m, Gamma, Sigma)
+    hessian = _with_barrier(hessian, E, np.linalg.inv(S), float(w.sum()))
+    g = np.concatenate([np.einsum("prs,rs->p", E, gradient[0]), gradient[1]])
+    return float(np.sqrt(max(float(g @ np.linalg.solve(hessian, g)), 0.0)))
+
+
+def _jacobian(E: Array, root: Array) -> Array:
+    """Return d vec[B | beta] for every coordinate of (S, beta), shape (p + d, d (d + 1))."""
+    p, d = len(E), root.shape[0]
+    J = np.zeros((p + d, d, d + 1))
+    J[:p, :, :d] = E @ root
+    J[p + np.arange(d), np.arange(d), d] = 1.0
+    return J.reshape(p + d, -1)
+
+
+def _quadratic_part(
+    J: Array, w: Array, m: Array, Gamma: Array, Sigma: Array
+) -> tuple[Array, Array]:
+    """Return the Hessian J Q J' of f without its log det, and J Q, Q acting on vec[B | beta]."""
+    K, d = m.shape
+    z = np.concatenate([m, np.ones((K, 1))], axis=1)
+    moment = z[:, :, None] * z[:, None, :]
+    moment[:, :d, :d] += Gamma
+    size = d * (d + 1)
+    P = np.linalg.inv(Sigma)
+    quadratic = np.einsum("i,irs,icd->rcsd", w, P, moment, optimize=True).reshape(size, size)
+    JQ = J @ quadratic
+    return JQ @ J.T, JQ
+
+
+def _with_barrier(hessian: Array, E: Array, inverse: Array, Q: float) -> Array:
+    """Add the Hessian of -Q log det S, given S^{-1}."""
+    p, d = len(E), inverse.shape[0]
+    out = hessian.copy()
+    flat = E.reshape(p, d * d)
+    out[:p, :p] += Q * (flat @ (inverse @ E @ inverse).reshape(p, d * d).T)
+    return out
+
+
+def _neutral(kind: Kind, root: Array) -> Array:
+    """Return the S that makes S root orthogonal (or the identity for scalar and diagonal)."""
+    if kind != "symmetric":
+        return np.eye(root.shape[0])
+    values, vectors = np.linalg.eigh(root @ root.T)
+    out: Array = (vectors / np.sqrt(values)) @ vectors.T
+    return out

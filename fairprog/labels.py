@@ -1,0 +1,219 @@
+"""Class and group labels, and the checks every array argument goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fairprog.errors import DataError, ModelError
+
+__all__ = [
+    "Array",
+    "Indices",
+    "address",
+    "as_labels",
+    "check_features",
+    "check_finite",
+    "check_weights",
+    "encode",
+    "index_of",
+    "is_missing",
+    "label_vector",
+    "sorted_labels",
+]
+
+Array = NDArray[np.floating[Any]]  # what numpy.linalg's stubs return
+Indices = NDArray[np.intp]
+
+
+def _plain(label: Any) -> Hashable:
+    """Return `label` as a plain Python value (numpy scalars are unwrapped)."""
+    return label.item() if isinstance(label, np.generic) else label
+
+
+def as_labels(labels: Iterable[Any] | None, count: int, argument: str) -> tuple[Hashable, ...]:
+    """Check a list of class or group labels; None means 0, 1, ..., count - 1.
+
+    Raises
+    ------
+    DataError
+        If their number is wrong or two are equal.
+    ModelError
+        If two different labels print alike (addresses such as ``offset[b,1]`` use ``str``).
+    """
+    if labels is None:
+        return tuple(range(count))
+    out = tuple(_plain(label) for label in labels)
+    if len(out) != count:
+        raise DataError(
+            f"`{argument}` lists {len(out)} labels {list(out)} but the arrays have {count}.",
+            argument=argument,
+        )
+    if len(set(out)) != count:
+        raise DataError(f"`{argument}` lists a label twice: {list(out)}.", argument=argument)
+    if len({str(label) for label in out}) != count:
+        raise ModelError(
+            f"`{argument}` has two labels that print alike: {[repr(x) for x in out]}; conditions "
+            "are addressed by str(label), so rename one.",
+            argument=argument,
+        )
+    return out
+
+
+def sorted_labels(values: Iterable[Any]) -> tuple[Hashable, ...]:
+    """Return the distinct labels, sorted (by type name and text where they do not compare)."""
+    distinct = {_plain(v) for v in values}
+    try:
+        return tuple(sorted(distinct))  # type: ignore[type-var]
+    except TypeError:
+        return tuple(sorted(distinct, key=lambda v: (type(v).__name__, str(v))))
+
+
+def index_of(labels: Sequence[Hashable], label: Any, argument: str) -> int:
+    """Return the position of `label`; DataError naming the known labels if absent."""
+    try:
+        return list(labels).index(_plain(label))
+    except ValueError:
+        raise DataError(
+            f"`{argument}` names {label!r}, which is not one of {list(labels)}.",
+            argument=argument,
+        ) from None
+
+
+def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which entries are None or NaN (labels may be any objects)."""
+    if values.dtype.kind == "f":
+        return np.isnan(values)
+    if values.dtype.kind != "O":
+        return np.zeros(values.shape, dtype=bool)
+    # None, NaN, NaT and pandas.NA are told by not being equal to themselves (or by being None)
+    return np.array([v is None or not _same(v) for v in values], dtype=bool)
+
+
+def _same(value: Any) -> bool:
+    try:
+        return bool(value == value)  # NaN is the value that differs from itself
+    except TypeError:  # pandas.NA has no truth value
+        return False
+
+
+def encode(
+    values: ArrayLike | None, labels: Sequence[Hashable], argument: str, n: int | None = None
+) -> Indices:
+    """Return the integer code of each entry of a label vector.
+
+    Raises
+    ------
+    DataError
+        If the argument is missing, has the wrong length, holds missing values, or a label
+        that is not in `labels`.
+    """
+    array = label_vector(values, argument, n)
+    position = {label: k for k, label in enumerate(labels)}
+    if array.dtype.kind == "O":
+        codes = np.array([position.get(_plain(v), -1) for v in array], dtype=np.intp)
+    else:
+        distinct, inverse = np.unique(array, return_inverse=True)
+        lookup = np.array([position.get(_plain(v), -1) for v in distinct], dtype=np.intp)
+        codes = lookup[inverse] if distinct.size else np.zeros(0, dtype=np.intp)
+    unknown = np.flatnonzero(codes < 0)
+    if unknown.size:
+        found = sorted_labels(array[unknown].tolist())
+        raise DataError(
+            f"`{argument}` has label(s) {list(found)[:5]} not seen before "
+            f"({unknown.size} rows, the first in row {unknown[0]}); known are {list(labels)}.",
+            argument=argument,
+        )
+    return codes
+
+
+def label_vector(values: ArrayLike | None, argument: str, n: int | None = None) -> NDArray[Any]:
+    """Check a vector of labels: present, one-dimensional, right length, nothing missing."""
+    if values is None:
+        raise DataError(f"`{argument}` is required and was not given.", argument=argument)
+    array = np.asarray(values)
+    if array.dtype.kind in "US" and not isinstance(values, np.ndarray):
+        array = np.asarray(values, dtype=object)  # keep mixed labels such as ["a", 1] apart
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise DataError(
+            f"`{argument}` must be one-dimensional; its shape is {array.shape}.",
+            argument=argument,
+        )
+    if n is not None and array.shape[0] != n:
+        raise DataError(
+            f"`{argument}` has {array.shape[0]} entries but there are {n} rows.",
+            argument=argument,
+        )
+    missing = np.flatnonzero(is_missing(array))
+    if missing.size:
+        raise DataError(
+            f"`{argument}` has {missing.size} missing value(s), the first in row {missing[0]}.",
+            argument=argument,
+        )
+    return array
+
+
+def check_finite(
+    values: ArrayLike | None, argument: str, shape: tuple[int, ...] | None = None
+) -> Array:
+    """Return a float array; DataError on NaN, infinity, non-numbers or a wrong shape."""
+    try:
+        array = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"`{argument}` must be an array of numbers: {error}.", argument=argument
+        ) from None
+    if shape is not None and array.shape != shape:
+        raise DataError(
+            f"`{argument}` has shape {array.shape}; needed is {shape}.", argument=argument
+        )
+    bad = np.argwhere(~np.isfinite(array))
+    if bad.size:
+        at = tuple(int(k) for k in bad[0])
+        raise DataError(
+            f"`{argument}` must be finite; found {array[at]} at position {at} "
+            f"({len(bad)} such entries).",
+            argument=argument,
+        )
+    return array
+
+
+def check_features(X: ArrayLike, argument: str = "X", dim: int | None = None) -> Array:
+    """Return features as a finite (n, d) float array; shape (n,) is one feature."""
+    array = check_finite(X, argument)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2:
+        raise DataError(
+            f"`{argument}` must have shape (n, d); its shape is {array.shape}.",
+            argument=argument,
+        )
+    if dim is not None and array.shape[1] != dim:
+        raise DataError(
+            f"`{argument}` has {array.shape[1]} features; the population has {dim}.",
+            argument=argument,
+        )
+    return array
+
+
+def check_weights(weights: ArrayLike | None, n: int, argument: str = "sample_weight") -> Array:
+    """Return nonnegative finite weights of shape (n,); None means ones."""
+    if weights is None:
+        return np.ones(n)
+    array = check_finite(weights, argument, (n,))
+    if np.any(array < 0):
+        raise DataError(
+            f"`{argument}` must be nonnegative; the smallest entry is {array.min():.6g}.",
+            argument=argument,
+        )
+    return array
+
+
+def address(name: str, *labels: Hashable) -> str:
+    """Return the address of a condition: ``address("offset", "b", 1)`` is ``'offset[b,1]'``."""
+    return f"{name}[{','.join(str(label) for label in labels)}]"

@@ -1,0 +1,190 @@
+"""Bayes rules applied to normal populations, and the worst gap over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fairprog.errors import ModelError
+from fairprog.kernels.bayes_rates import decision_rates, log_odds_cdf, log_odds_nodes
+from fairprog.labels import Array
+from fairprog.tables import CostSensitiveRisk, ErrorRate, Notion, OutcomeTable
+
+if TYPE_CHECKING:
+    from fairprog.populations.normal import Normal
+
+__all__ = ["Evaluation", "evaluate_normal", "gap_at_thresholds", "scan_costs"]
+
+# Thresholds closer than this are not told apart: without it, two groups whose log odds agree up
+# to rounding would show a spurious gap where the law of the log odds has an atom or an edge.
+RESOLUTION = 1e-11
+N_COSTS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A Bayes rule applied to a population.
+
+    Attributes
+    ----------
+    risk : float
+        Expected cost, in the unit of the cost matrix.
+    table : OutcomeTable
+        Z[a, i, j] = P(A=a, Y=i, Yhat=j).
+    standard_error : float
+        Largest standard error of a rate P(Yhat=j | Y=i, A=a); 0.0 where the rates are exact.
+    """
+
+    risk: float
+    table: OutcomeTable
+    standard_error: float
+
+    @property
+    def error(self) -> float:
+        """P(Yhat != Y)."""
+        return ErrorRate().evaluate(self.table)
+
+    def gap(self, notion: Notion) -> float:
+        """Return largest minus smallest group rate of the notion, worst over its events."""
+        return notion.gap(self.table)
+
+
+def evaluate_normal(
+    population: Normal,
+    cost: ArrayLike | None,
+    rule_of: Normal | None,
+    n_samples: int,
+    random_state: int | np.random.Generator,
+) -> Evaluation:
+    """Apply the Bayes rule of `rule_of` (default: its own) to a normal population."""
+    rule = population if rule_of is None else rule_of
+    risk = ErrorRate() if cost is None else CostSensitiveRisk(cost)
+    rates, error = decision_rates(
+        risk.matrix(population.classes),
+        *_aligned(population, rule),
+        population.support_mean,
+        population.support_cov,
+        n_samples,
+        random_state,
+    )
+    table = _table(population, rates)
+    return Evaluation(risk.evaluate(table), table, error)
+
+
+def _aligned(population: Normal, rule: Normal) -> tuple[Array, Array, Array]:
+    """Return the rule's parameters in the population's labels and support coordinates."""
+    order_i, order_a = population._order_of(rule, "rule_of")
+    cells = np.ix_(order_i, order_a)
+    U = population.support_basis
+    if (
+        rule.n_features != population.n_features
+        or rule.null_dimension != population.null_dimension
+    ):
+        raise ModelError(
+            f"`rule_of` varies in {rule.support_basis.shape[1]} directions of "
+            f"{rule.n_features} features; the population varies in {U.shape[1]} of "
+            f"{population.n_features}.",
+            argument="rule_of",
+        )
+    return rule.prior[cells], rule.location[cells] @ U, U.T @ rule.cov[cells] @ U
+
+
+def _table(population: Normal, rates: Array) -> OutcomeTable:
+    Z = np.moveaxis(population.prior[:, :, None] * rates, 0, 1)
+    return OutcomeTable(Z, population.classes, population.groups)
+
+
+def _binary_rates(population: Normal, thresholds: Array) -> Array:
+    """Return P(Yhat=j | i, a), shape (T, 2, G, 2), of 'predict 1 iff the log odds exceed t'."""
+    mean, cov = population.support_mean, population.support_cov
+    below = log_odds_cdf(thresholds, population.prior, mean, cov, mean, cov)
+    return np.stack([below, 1.0 - below], axis=-1)
+
+
+def gap_at_thresholds(population: Normal, notion: Notion, thresholds: Array) -> Array:
+    """Return the gap of 'predict the last class iff its posterior exceeds t', binary labels.
+
+    Parameters
+    ----------
+    population : Normal
+        With two classes.
+    notion : Notion
+    thresholds : Array, shape (T,)
+        Posterior probabilities in (0, 1): every cost matrix is one of these rules.
+
+    Returns
+    -------
+    Array, shape (T,)
+    """
+    if population.n_classes != 2:
+        raise ModelError("Thresholds are defined for binary labels only.", argument="population")
+    t = np.asarray(thresholds, dtype=float)
+    log_odds = np.log(t) - np.log1p(-t)
+    # a group's own log odds include its base rate, so one threshold serves all groups
+    return np.array(
+        [notion.gap(_table(population, r)) for r in _binary_rates(population, log_odds)]
+    )
+
+
+def scan_costs(population: Normal, notion: Notion) -> float:
+    """Return the worst gap over cost matrices (exact for binary labels, else a lower bound)."""
+    if population.n_classes == 1:
+        return 0.0
+    return (
+        _scan_thresholds(population, notion)
+        if population.n_classes == 2
+        else (_search_costs(population, notion))
+    )
+
+
+def _scan_thresholds(population: Normal, notion: Notion) -> float:
+    """Return the supremum over thresholds: a scan over nodes, then zooms into the peaks."""
+    mean, cov = population.support_mean, population.support_cov
+
+    def gaps(t: Array) -> Array:
+        step = RESOLUTION * (1.0 + np.abs(t))
+        both = _binary_rates(population, np.concatenate([t - step, t + step]))
+        values = np.array([notion.gap(_table(population, r)) for r in both])
+        return np.minimum(values[: t.size], values[t.size :])
+
+    nodes = log_odds_nodes(population.prior, mean, cov, mean, cov)
+    values = gaps(nodes)
+    best = float(values.max())
+    if best < 1e-9:
+        return best
+    peaks = [k for k in np.argsort(values)[::-1][:12] if values[k] >= values[max(k - 1, 0)]]
+    for k in peaks[:4]:
+        low, high = nodes[max(k - 1, 0)], nodes[min(k + 1, nodes.size - 1)]
+        best = max(best, _zoom_maximum(gaps, float(low), float(high)))
+    return best
+
+
+def _zoom_maximum(f: Callable[[Array], Array], low: float, high: float) -> float:
+    """Return the largest value found by repeatedly zooming into the best of nine points."""
+    best = -np.inf
+    for _ in range(12):
+        t = np.linspace(low, high, 9)
+        values = f(t)
+        k = int(np.argmax(values))
+        best = max(best, float(values[k]))
+        low, high = float(t[max(k - 1, 0)]), float(t[min(k + 1, 8)])
+    return best
+
+
+def _search_costs(population: Normal, notion: Notion) -> float:
+    """Return the worst gap over a fixed set of cost matrices; a lower bound on the supremum."""
+    rng = np.random.default_rng(0)
+    K = population.n_classes
+    mean, cov, worst = population.support_mean, population.support_cov, 0.0
+    for k in range(N_COSTS):
+        C = rng.normal(size=(K, K))
+        if k % 2:  # two actions compete, the others are never worth it: half-spaces
+            keep = rng.choice(K, 2, replace=False)
+            C[:, np.setdiff1d(np.arange(K), keep)] = 100.0
+        rates, _ = decision_rates(C, population.prior, mean, cov, mean, cov, 2**11, 0)
+        worst = max(worst, notion.gap(_table(population, rates)))
+    return worst

@@ -1,0 +1,463 @@
+"""Normal populations: every cell (class, group) has a normal law."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fairprog.errors import DataError, FairprogWarning, ModelError
+from fairprog.kernels.common_map import common_map
+from fairprog.kernels.normal import kl, pooled_covariance, symmetrize
+from fairprog.kernels.support import mean_spread, split_support
+from fairprog.labels import (
+    Array,
+    check_features,
+    check_finite,
+    check_weights,
+    encode,
+    label_vector,
+    sorted_labels,
+)
+from fairprog.populations.base import Population, check_prior
+from fairprog.populations.evaluation import Evaluation, evaluate_normal, scan_costs
+from fairprog.tables import DemographicParity, Notion
+from fairprog.transports import AffineMap, ConjugatedMap
+
+__all__ = ["Normal"]
+
+POSITIVE_DEFINITE = "positive definite"
+
+
+class Normal(Population):
+    """Normal law of X in every cell: X | Y=i, A=a ~ N(mean[i, a], cov[i, a]).
+
+    Parameters
+    ----------
+    prior : array_like, shape (K, G)
+        P(Y=i, A=a); positive, sums to one.
+    mean : array_like, shape (K, G) or (K, G, d)
+        Cell means, in the units of the features; (K, G) is the univariate case.
+    std : array_like, shape (K, G)
+        Cell standard deviations (univariate case only).
+    cov : array_like, shape (K, G, d, d)
+        Cell covariances; singular only in directions that are constant in every cell.
+    classes, groups : sequence of hashables, optional
+        Labels; default 0, 1, ....
+
+    Raises
+    ------
+    DataError
+        For NaN, wrong shapes, priors that do not sum to one or have an empty cell, covariances
+        that are not positive definite (by how much), directions that are constant within cells
+        but differ between them. The message names the cell.
+    ModelError
+        For labels that print alike, or both / none of `std` and `cov`.
+
+    Notes
+    -----
+    Source: theory.md sections 0 to 3.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]],
+    ...               groups=["a", "b"])
+    >>> D.base_rates
+    array([[0.5, 0.5],
+           [0.5, 0.5]])
+    >>> D.is_ideal()
+    False
+    >>> round(D.evaluate().error, 4)
+    0.2172
+    """
+
+    family: ClassVar[str] = "normal"
+
+    def __init__(
+        self,
+        prior: ArrayLike,
+        mean: ArrayLike,
+        *,
+        std: ArrayLike | None = None,
+        cov: ArrayLike | None = None,
+        classes: Iterable[Any] | None = None,
+        groups: Iterable[Any] | None = None,
+    ) -> None:
+        self.prior, self.classes, self.groups = check_prior(prior, classes, groups)
+        if (std is None) == (cov is None):
+            raise ModelError("Give exactly one of `std` (univariate) and `cov`.", argument="std")
+        K, G = self.prior.shape
+        center = check_finite(mean, "mean")
+        self.is_univariate = std is not None
+        if std is not None:
+            spread = check_finite(std, "std", (K, G))
+            if center.shape != (K, G):
+                raise DataError(
+                    f"`mean` has shape {center.shape}; with `std` it must be {(K, G)}.",
+                    argument="mean",
+                )
+            self._refuse(spread <= 0, spread, "std")
+            self._mean, self._cov = center[..., None], (spread**2)[..., None, None]
+        else:
+            if center.ndim != 3 or center.shape[:2] != (K, G):
+                raise DataError(
+                    f"`mean` has shape {center.shape}; with `cov` it must be ({K}, {G}, d).",
+                    argument="mean",
+                )
+            d = center.shape[2]
+            S = check_finite(cov, "cov", (K, G, d, d))
+            asymmetry = np.abs(S - np.swapaxes(S, -1, -2)).max(axis=(-1, -2))
+            self._refuse(
+                asymmetry > 1e-8 * np.abs(S).max(axis=(-1, -2)), asymmetry, "cov", "symmetric"
+            )
+            self._mean, self._cov = center, symmetrize(S)
+        self._split()
+        for array in (self.prior, self._mean, self._cov):
+            array.setflags(write=False)
+
+    def _refuse(
+        self, bad: NDArray[np.bool_], found: Array, argument: str, needed: str = "positive"
+    ) -> None:
+        """Raise a DataError naming the first bad cell."""
+        where = np.argwhere(bad)
+        if where.size:
+            i, a = (int(k) for k in where[0])
+            measured = {
+                "positive": "found",
+                "symmetric": "its largest asymmetry is",
+                POSITIVE_DEFINITE: "its smallest eigenvalue, at unit variances, is",
+            }[needed]
+            raise DataError(
+                f"`{argument}` of class {self.classes[i]!r}, group {self.groups[a]!r} must be "
+                f"{needed}; {measured} {found[i, a]:.6g}.",
+                argument=argument,
+                cell=(self.classes[i], self.groups[a]),
+            )
+
+    def _split(self) -> None:
+        """Set aside null directions and check the covariances on what is left."""
+        pooled = pooled_covariance(self.prior, self._cov)
+        if not np.diag(pooled).max() > 0:
+            raise DataError("`cov` has no positive variance in any cell.", argument="cov")
+        self._basis, self._null = split_support(self.prior, self._mean, self._cov)
+        spread = mean_spread(self.prior, self._mean, self._cov, self._null)
+        if spread.size and spread.max() > 1e-5:
+            direction = self._null[:, int(np.argmax(spread))]
+            columns = [int(j) for j in np.flatnonzero(np.abs(direction) > 1e-8)]
+            raise DataError(
+                f"The features {columns} have a combination that is constant within every cell "
+                f"but differs between cells (by {spread.max():.3g} of its scale): the divergence "
+                "between cells is infinite. Drop one of these features.",
+                argument="mean",
+            )
+        if self._basis.shape[1] == 0:
+            raise DataError("`cov` has no direction with positive variance.", argument="cov")
+        self.support_mean = self._mean @ self._basis
+        self.support_cov = self._basis.T @ self._cov @ self._basis
+        # each cell at unit variances, so that cells of very different size are fine
+        variances = np.diagonal(self.support_cov, axis1=-2, axis2=-1)
+        self._refuse(variances.min(axis=-1) <= 0, variances.min(axis=-1), "cov", POSITIVE_DEFINITE)
+        scale = 1.0 / np.sqrt(variances)
+        correlation = self.support_cov * scale[..., :, None] * scale[..., None, :]
+        smallest = np.linalg.eigvalsh(correlation)[..., 0]
+        self._refuse(smallest <= 1e-13, smallest, "cov", POSITIVE_DEFINITE)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features, d."""
+        return int(self._mean.shape[-1])
+
+    @property
+    def null_dimension(self) -> int:
+        """Number of null directions: constant in every cell and equal between cells."""
+        return int(self._null.shape[1])
+
+    @property
+    def support_basis(self) -> Array:
+        """Orthonormal columns (d, k) of the directions that vary."""
+        return self._basis
+
+    @property
+    def mean(self) -> Array:
+        """Cell means: (K, G) when univariate, else (K, G, d)."""
+        return self._mean[..., 0] if self.is_univariate else self._mean
+
+    @property
+    def location(self) -> Array:
+        """Cell means with the feature axis always there, shape (K, G, d)."""
+        return self._mean
+
+    @property
+    def std(self) -> Array:
+        """Standard deviations of the features: (K, G) when univariate, else (K, G, d)."""
+        out: Array = np.sqrt(np.diagonal(self._cov, axis1=-2, axis2=-1))
+        return out[..., 0] if self.is_univariate else out
+
+    @property
+    def cov(self) -> Array:
+        """Cell covariances, shape (K, G, d, d)."""
+        return self._cov
+
+    # -- the bijection between the user's units and the normal coordinates (identity here) --
+
+    @staticmethod
+    def _forward(X: Array) -> Array:
+        return X
+
+    @staticmethod
+    def _backward(X: Array) -> Array:
+        return X
+
+    @classmethod
+    def _check_domain(cls, X: Array) -> Array:
+        return X
+
+    @classmethod
+    def user_map(cls, affine: AffineMap) -> AffineMap | ConjugatedMap:
+        """Return an affine map of the normal coordinates as a map of X in the user's units."""
+        return affine
+
+    # -- statistics --
+
+    @classmethod
+    def fit(
+        cls,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sensitive_features: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        classes: Sequence[Any] | None = None,
+        groups: Sequence[Any] | None = None,
+    ) -> Self:
+        """Estimate a population by maximum likelihood (moments divided by n).
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d) or (n,)
+            Features; one feature gives a univariate population.
+        y, sensitive_features : array_like, shape (n,)
+            Class and group of each row.
+        sample_weight : array_like, shape (n,), optional
+            Nonnegative weights.
+        classes, groups : sequence, optional
+            Label order: given, else sorted.
+
+        Raises
+        ------
+        DataError
+            For missing or infinite values, lengths that differ, unknown labels, a cell with
+            fewer than two rows, or a cell whose covariance is singular.
+
+        Warns
+        -----
+        FairprogWarning
+            Where a cell has fewer than 5 d rows.
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> X, y, a = [1., 3., 2., 4., 0., 2., 5., 7.], [0, 0, 1, 1] * 2, list("aaaabbbb")
+        >>> fp.Normal.fit(X * 3, y * 3, sensitive_features=a * 3).mean
+        array([[2., 1.],
+               [3., 6.]])
+        """
+        features = cls._forward(cls._check_domain(check_features(X)))
+        n, d = features.shape
+        y_vector = label_vector(y, "y", n)
+        a_vector = label_vector(sensitive_features, "sensitive_features", n)
+        class_labels = tuple(classes) if classes is not None else sorted_labels(y_vector.tolist())
+        group_labels = tuple(groups) if groups is not None else sorted_labels(a_vector.tolist())
+        i = encode(y, class_labels, "y", n)
+        g = encode(sensitive_features, group_labels, "sensitive_features", n)
+        weight = check_weights(sample_weight, n)
+        K, G = len(class_labels), len(group_labels)
+        prior, mean = np.zeros((K, G)), np.zeros((K, G, d))
+        cov = np.zeros((K, G, d, d))
+        small: list[str] = []
+        for k in range(K):
+            for h in range(G):
+                rows = (i == k) & (g == h) & (weight > 0)
+                count = int(rows.sum())
+                if count < 2:
+                    raise DataError(
+                        f"Class {class_labels[k]!r}, group {group_labels[h]!r} has {count} "
+                        "row(s); at least 2 are needed in every cell.",
+                        argument="X",
+                        cell=(class_labels[k], group_labels[h]),
+                    )
+                if count < 5 * d:
+                    small.append(f"({class_labels[k]!r}, {group_labels[h]!r}): {count}")
+                w = weight[rows]
+                prior[k, h] = w.sum()
+                mean[k, h] = w @ features[rows] / w.sum()
+                centered = features[rows] - mean[k, h]
+                cov[k, h] = (centered.T * w) @ centered / w.sum()
+        if small:
+            warnings.warn(
+                f"Cells (class, group) with fewer than 5 d = {5 * d} rows: {', '.join(small)}. "
+                "Their covariances are maximum-likelihood estimates without shrinkage.",
+                FairprogWarning,
+                stacklevel=2,
+            )
+        prior /= prior.sum()
+        if d == 1:
+            std = np.sqrt(cov[..., 0, 0])
+            return cls(prior, mean[..., 0], std=std, classes=class_labels, groups=group_labels)
+        return cls(prior, mean, cov=cov, classes=class_labels, groups=group_labels)
+
+    def sample(
+        self, n: int, random_state: int | np.random.Generator | None = None
+    ) -> tuple[Array, NDArray[Any], NDArray[Any]]:
+        """Draw n rows.
+
+        Parameters
+        ----------
+        n : int
+            Number of rows.
+        random_state : int or numpy Generator, optional
+
+        Returns
+        -------
+        X : Array, shape (n, d)
+        y, a : arrays of labels, shape (n,)
+        """
+        rng = np.random.default_rng(random_state)
+        K, G = self.prior.shape
+        cell = rng.choice(K * G, size=n, p=self.prior.ravel())
+        z = rng.standard_normal((n, self.n_features))
+        X = np.empty((n, self.n_features))
+        for c in range(K * G):
+            i, a = divmod(c, G)
+            values, vectors = np.linalg.eigh(self._cov[i, a])
+            root = vectors * np.sqrt(np.maximum(values, 0.0))
+            X[cell == c] = self._mean[i, a] + z[cell == c] @ root.T
+        labels = [np.array(x) for x in (self.classes, self.groups)]
+        return self._backward(X), labels[0][cell // G], labels[1][cell % G]
+
+    def kl(self, other: Population) -> float:
+        """Return KL(self || other) of the joint laws of (X, Y, A), in nats.
+
+        sum_ia q_ia log(q_ia / q'_ia) + sum_ia q_ia KL(P_ia || P'_ia). Infinite where `other` is
+        singular and self is not. Labels are matched by value.
+
+        Raises
+        ------
+        ModelError
+            If `other` is of another family or has other labels or dimension.
+        """
+        order_i, order_a = self._order_of(other, "other")
+        assert isinstance(other, Normal)
+        if other.n_features != self.n_features:
+            raise ModelError(
+                f"`other` has {other.n_features} features; needed are {self.n_features}.",
+                argument="other",
+            )
+        prior = other.prior[np.ix_(order_i, order_a)]
+        value = float((self.prior * np.log(self.prior / prior)).sum())
+        return value + float((self.prior * self.cell_divergences(other)).sum())
+
+    def cell_divergences(self, other: Normal) -> Array:
+        """Return V_ia = KL(P_ia || P'_ia) in nats, shape (K, G), P' the cells of `other`."""
+        order_i, order_a = self._order_of(other, "other")
+        cells = np.ix_(order_i, order_a)
+        U = other.support_basis
+        if self._basis.shape[1] != U.shape[1] or (
+            self.null_dimension and np.abs(self._null.T @ U).max() > 1e-6
+        ):
+            return np.full(self.prior.shape, np.inf)
+        return kl(
+            self._mean @ U,
+            U.T @ self._cov @ U,
+            other.support_mean[cells],
+            other.support_cov[cells],
+        )
+
+    # -- fairness --
+
+    def evaluate(
+        self,
+        cost: ArrayLike | None = None,
+        rule_of: Normal | None = None,
+        n_samples: int = 2**16,
+        random_state: int | np.random.Generator = 0,
+    ) -> Evaluation:
+        """Apply a Bayes rule to this population.
+
+        Parameters
+        ----------
+        cost : array_like (K, K) or mapping with keys 'fp' and 'fn', optional
+            C[i, j] = cost of predicting j when the truth is i; default 0-1.
+        rule_of : population, optional
+            Use the Bayes rule of that population; default self.
+        n_samples, random_state
+            Used where the rates have no closed form (d > 1 and K > 2).
+
+        Returns
+        -------
+        Evaluation
+            Exact for d = 1 and for K = 2, else quasi-Monte Carlo with its standard error.
+        """
+        return evaluate_normal(self, cost, rule_of, n_samples, random_state)
+
+    def ideality_gap(self, notion: Notion | None = None) -> float:
+        """Return the worst gap of a notion over all cost matrices (0 iff ideal for it).
+
+        Binary labels: the supremum over thresholds of the posterior (for demographic parity the
+        Kolmogorov-Smirnov distance of the groups' posteriors), to about 1e-9. More classes: the
+        worst over a fixed search of cost matrices, which is a LOWER bound only (d > 1: by
+        quasi-Monte Carlo, so it is not exactly zero on an ideal population).
+
+        Parameters
+        ----------
+        notion : Notion, default DemographicParity()
+        """
+        return scan_costs(self, DemographicParity() if notion is None else notion)
+
+    def is_ideal(self, atol: float = 1e-8) -> bool:
+        """Return whether one map per group carries common laws to every cell.
+
+        Parameters
+        ----------
+        atol : float
+            Largest difference of base rates and largest whitened residual of a cell allowed.
+
+        Notes
+        -----
+        With two classes the test is necessary and sufficient; with more, True is a proof and
+        False says only that no common affine map was found (theory.md section 2).
+        """
+        if np.ptp(self.base_rates, axis=1).max() > atol:
+            return False
+        return all(
+            common_map(
+                self.support_mean[:, 0],
+                self.support_cov[:, 0],
+                self.support_mean[:, a],
+                self.support_cov[:, a],
+            )[2]
+            <= atol
+            for a in range(1, self.n_groups)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the constructor's arguments, with the family's name."""
+        spread = {"std": self.std} if self.is_univariate else {"cov": self.cov}
+        return {
+            "population": type(self).__name__,
+            "prior": self.prior,
+            "mean": self.mean,
+            **spread,
+            "classes": self.classes,
+            "groups": self.groups,
+        }
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(K={self.n_classes}, G={self.n_groups}, d={self.n_features}, "
+            f"classes={list(self.classes)}, groups={list(self.groups)})"
+        )

@@ -1,0 +1,6 @@
+"""Programs assemble templates into one optimisation problem and prove its answer."""
+
+from fairprog.programs.conditions import Condition, constraint
+from fairprog.programs.nearest_ideal import NearestIdeal
+
+__all__ = ["Condition", "NearestIdeal", "constraint"]

@@ -1,0 +1,99 @@
+"""Every group steered at once: the certified polynomial, else descent from several starts.
+
+The common laws R_i are free, so the program is not convex. For given R every group's map is a
+convex problem (theory.md section 4); for given maps R is a precision-weighted average in closed
+form. A start takes one step of each kind; then L-BFGS descends on the maps with R eliminated. The
+best of the starts is returned, labelled local, except for K = G = 2, d = 1, where the stationary
+points are the roots of a polynomial.
+
+Common coordinates. The maps A_a -> A_a G give the same population, so a class of maps needs a rule
+that fixes G. Translations, scalings and diagonal maps are groups: any G of the class will do.
+`Whitened` gives the common law the identity as covariance of its class. For `Monotone` the common
+coordinates are those of one group, the best one, and every other group's map is monotone as seen
+from there, so that the answer is never worse than with that group staying. Without such a rule
+the products S_a S_b^{-1} of positive definite matrices fill a set that is not closed, and KL
+falls towards a bound that no population attains.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from fairprog.kernels.all_groups import best_scale_ratio, two_group_cells
+from fairprog.labels import Array
+from fairprog.populations import Normal
+from fairprog.programs.frames import Frame, make_frame
+from fairprog.programs.map_space import MapSpace
+from fairprog.transports import AffineMap, Monotone, Transport, Whitened
+
+__all__ = ["nearest_all", "nearest_two_groups"]
+
+
+def nearest_two_groups(
+    D: Normal, prior: Array, mirror: bool
+) -> tuple[list[AffineMap], tuple[Array, Array]]:
+    """Return maps and common cells for d = 1, K = G = 2: the global optimum (Theorem C)."""
+    mean, std = D.support_mean[..., 0], np.sqrt(D.support_cov[..., 0, 0])
+    gamma, _ = best_scale_ratio(prior, mean, std, mirror)
+    steered_mean, steered_std = two_group_cells(gamma, prior, mean, std)
+    # common coordinates: those of group 1
+    offset = steered_mean[0, 0] - gamma * steered_mean[0, 1]
+    maps = [
+        _lift(D, np.array([[gamma]]), np.array([offset])),
+        AffineMap.identity(D.n_features),
+    ]
+    return maps, (steered_mean[:, 1:], steered_std[:, 1:, None] ** 2)
+
+
+def _lift(D: Normal, A: Array, b: Array) -> AffineMap:
+    """Turn a map of support coordinates into one of all features."""
+    U = D.support_basis
+    return AffineMap(U @ A @ U.T + np.eye(len(U)) - U @ U.T, U @ b)
+
+
+def nearest_all(
+    D: Normal, prior: Array, transport: Transport, mirror: bool
+) -> tuple[list[AffineMap], tuple[Array, Array], int | None]:
+    """Return maps, common cells (support coordinates) and the anchor: the best optimum found."""
+    frames, fixed = _frames(D, prior, transport)
+    signs = [(1.0,) * D.n_groups]
+    if mirror:  # one overall mirror image changes nothing
+        signs = [(1.0, *s) for s in itertools.product((1.0, -1.0), repeat=D.n_groups - 1)]
+    anchors: list[int | None] = [None]
+    if isinstance(transport, Monotone) and frames[0].kind == "symmetric":
+        anchors = list(range(D.n_groups))
+    best: tuple[float, MapSpace, Array] | None = None
+    for combination, anchor in itertools.product(signs, anchors):
+        turned = [f if s > 0 else f.mirrored() for f, s in zip(frames, combination, strict=True)]
+        space = MapSpace(turned, fixed, anchor)
+        for start in space.starts():
+            value, x = space.descend(start)
+            if best is None or value < best[0] - 1e-12:
+                best = value, space, x
+    assert best is not None
+    _, space, x = best
+    Ss, betas = space.maps(x)
+    m, M = space.common_cells(Ss, betas)
+    C = frames[0].C
+    maps = [f.user_map(S, beta) for f, S, beta in zip(space.frames, Ss, betas, strict=True)]
+    return maps, (m @ C.T, C @ M @ C.T), space.anchor
+
+
+def _frames(
+    D: Normal, prior: Array, transport: Transport
+) -> tuple[list[Frame], tuple[int, Array] | None]:
+    """Return the groups' frames with the origin as reference point, and the rule of Whitened.
+
+    For `Whitened` the common covariance of the whitened class is the identity by choice of
+    coordinates, so that R = I and A = S.
+    """
+    K, k = D.n_classes, D.support_basis.shape[1]
+    anonymous = np.zeros((K, k)), np.broadcast_to(np.eye(k), (K, k, k))
+    frames = [make_frame(D, transport, a, prior[:, a], anonymous) for a in range(D.n_groups)]
+    fixed = None
+    if isinstance(transport, Whitened) and frames[0].kind == "symmetric":
+        inverse = np.linalg.inv(frames[0].C)
+        fixed = transport.class_index(D.classes), inverse @ inverse.T
+    return frames, fixed

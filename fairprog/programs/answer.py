@@ -1,0 +1,195 @@
+"""From solved maps to a verified `Solution`: KL, population and prices recomputed in numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fairprog.kernels.normal import push, symmetrize
+from fairprog.labels import Array, address
+from fairprog.populations import Normal
+from fairprog.programs.frames import Frame, dual_norms
+from fairprog.programs.proof import certify
+from fairprog.solution import Solution
+from fairprog.transports import AffineMap
+
+if TYPE_CHECKING:
+    from fairprog.programs.compile import Compiled
+    from fairprog.programs.nearest_ideal import NearestIdeal
+
+__all__ = ["Answer", "GroupMaps", "assemble"]
+
+
+@dataclass(eq=False)
+class GroupMaps:
+    """Maps of one steered group in whitened coordinates: common, and one per class if relaxed.
+
+    ``multipliers`` are the gradients (N (K, k, k), n (K, k)) of the optimum in the targets of
+    the consensus conditions; None means the cell gradients.
+    """
+
+    frame: Frame
+    S: Array
+    beta: Array
+    S_cells: Array | None = None
+    beta_cells: Array | None = None
+    multipliers: tuple[Array, Array] | None = None
+
+    @classmethod
+    def from_user(cls, frame: Frame, T: AffineMap) -> GroupMaps:
+        """Read (S~, beta) off a map in the user's coordinates."""
+        U, inverse = frame.basis, np.linalg.inv(frame.C)
+        A, b = U.T @ T.matrix @ U, U.T @ T.offset
+        B = inverse @ A @ frame.C
+        if frame.kind == "scalar" and B[0, 0] < 0:
+            frame = frame.mirrored()
+        S = B @ np.linalg.inv(frame.root)
+        beta = inverse @ (b - frame.target_center + A @ frame.center)
+        return cls(frame, symmetrize(S), beta)
+
+    def cost(self) -> float:
+        """Return the group's part of KL at the maps of the cells."""
+        if self.S_cells is None or self.beta_cells is None:
+            return self.frame.cost(self.S, self.beta)
+        return self.frame.cost(self.S_cells, self.beta_cells)
+
+    def gradients(self) -> tuple[Array, Array]:
+        """Return the weighted cell gradients at the maps of the cells."""
+        if self.S_cells is None or self.beta_cells is None:
+            return self.frame.gradients(self.S, self.beta)
+        return self.frame.gradients(self.S_cells, self.beta_cells)
+
+    def prices(self) -> tuple[Array, Array]:
+        """Return the multipliers of the consensus conditions."""
+        return self.gradients() if self.multipliers is None else self.multipliers
+
+
+@dataclass(eq=False)
+class Answer:
+    """What a solver returned, before it is believed."""
+
+    groups: list[GroupMaps]
+    solver: str
+    globally_optimal: bool
+    reference: tuple[Array, Array] | None = None
+    compiled: Compiled | None = None
+    conic_gap: float | None = None
+    parameter_gap: float | None = None
+
+    def cost(self) -> float:
+        """Return the part of KL the maps decide."""
+        return sum(g.cost() for g in self.groups)
+
+    def compare(self, others: list[GroupMaps]) -> None:
+        """Record the distance to a second, independent answer of the same program."""
+        here = sum(g.frame.cost(g.S, g.beta) for g in self.groups)
+        there = sum(g.frame.cost(g.S, g.beta) for g in others)
+        self.conic_gap = abs(here - there)
+        self.parameter_gap = max(
+            max(float(np.abs(g.S - h.S).max()), float(np.abs(g.beta - h.beta).max()))
+            for g, h in zip(self.groups, others, strict=True)
+        )
+
+
+def assemble(program: NearestIdeal, answer: Answer, seconds: float) -> Solution:
+    """Build the steered population and prove it."""
+    D = program.population
+    relaxed = program.map_bound > 0
+    maps: dict[Hashable, AffineMap] = {D.groups[a]: T for a, T in program.staying_maps.items()}
+    for g in answer.groups:
+        maps[g.frame.group] = g.frame.user_map(g.S, g.beta)
+    maps = {label: maps[label] for label in D.groups}
+    cells = _common_cells(program, answer)
+    population = _population(program, answer, maps, cells, relaxed)
+    kl = population.kl(D)
+    duals, sensitivity, price = _prices(program, answer)
+    certificate = certify(program, answer, population, maps, cells, kl)
+    return Solution(
+        kl=kl,
+        original=D,
+        population=population,
+        affine=maps,
+        duals=duals,
+        sensitivity=sensitivity,
+        price=price,
+        price_interval={} if program.constraints else {k: (v, v) for k, v in price.items()},
+        certificate=certificate,
+        settings={
+            "steer": "all" if not program.staying else tuple(D.groups[a] for a in program.steered),
+            "reference": None if program.reference is None else D.groups[program.reference],
+            "transport": program.transport,
+            "orientation": program.orientation,
+            "base_rates": program.base_rates,
+            "map_bound": program.map_bound,
+            "constraints": program.constraints,
+        },
+        solver=answer.solver,
+        seconds=seconds,
+    )
+
+
+def _common_cells(program: NearestIdeal, answer: Answer) -> tuple[Array, Array]:
+    """Return the common laws R_i in all features: the reference's, or the free ones."""
+    D = program.population
+    if program.reference is not None:
+        return D.location[:, program.reference], D.cov[:, program.reference]
+    assert answer.reference is not None
+    m, M = answer.reference
+    U = D.support_basis
+    outside = D.location[:, 0] @ (np.eye(len(U)) - U @ U.T)
+    return m @ U.T + outside, U @ M @ U.T
+
+
+def _population(
+    program: NearestIdeal,
+    answer: Answer,
+    maps: dict[Hashable, AffineMap],
+    cells: tuple[Array, Array],
+    relaxed: bool,
+) -> Normal:
+    """Push the common laws through the maps; groups that stay are copied to the bit."""
+    D = program.population
+    mean, cov = D.location.copy(), D.cov.copy()
+    for g in answer.groups:
+        a = D.groups.index(g.frame.group)
+        T = maps[g.frame.group]
+        mean[:, a], cov[:, a] = push(T.matrix, T.offset, *cells)
+        if relaxed and g.S_cells is not None and g.beta_cells is not None:
+            for i in range(D.n_classes):
+                T = g.frame.user_map(g.S_cells[i], g.beta_cells[i])
+                mean[i, a], cov[i, a] = push(T.matrix, T.offset, cells[0][i], cells[1][i])
+    if not D.is_univariate:
+        return type(D)(program.prior, mean, cov=cov, classes=D.classes, groups=D.groups)
+    std = np.sqrt(cov[..., 0, 0])
+    std[:, program.staying] = D.std[:, program.staying]
+    return type(D)(program.prior, mean[..., 0], std=std, classes=D.classes, groups=D.groups)
+
+
+def _prices(
+    program: NearestIdeal, answer: Answer
+) -> tuple[dict[str, Array], dict[str, Array], dict[str, float]]:
+    """Return duals (CVXPY's sign), sensitivities and prices of every condition."""
+    D = program.population
+    sensitivity: dict[str, Array] = {}
+    consensus = 0.0
+    for g in answer.groups:
+        N, n = g.prices()
+        for i, c in enumerate(D.classes):
+            consensus += sum(dual_norms(g.frame, N[i], n[i]))
+            linear, offset = g.frame.user_multipliers(N[i], n[i])
+            if linear is not None:
+                sensitivity[address("linear", g.frame.group, c)] = linear
+            where = address("offset", g.frame.group, c)
+            sensitivity[where] = np.asarray(offset[0]) if D.is_univariate else offset
+    duals = {where: -value for where, value in sensitivity.items()}
+    price = {"consensus": float(consensus)}
+    if answer.compiled is not None:
+        for where, value in answer.compiled.condition_multipliers().items():
+            duals[where] = value
+            sensitivity[where] = -value
+            if answer.compiled.is_inequality(where):
+                price[where] = float(np.sum(value))
+    return duals, sensitivity, price

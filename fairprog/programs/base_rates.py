@@ -1,0 +1,84 @@
+"""Target base rates: fixed before the maps, so that every weight of the program is a constant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fairprog.errors import DataError, InfeasibleError, ModelError
+from fairprog.labels import Array, check_finite
+from fairprog.populations import Normal
+
+__all__ = ["steered_prior"]
+
+EQUAL = 1e-6
+
+
+def steered_prior(D: Normal, stay: Sequence[int], base_rates: str | ArrayLike) -> Array:
+    """Return the prior of the steered population, shape (K, G); group masses are kept.
+
+    ``"equalize"`` gives every group the base rates of the groups that stay, or without any the
+    KL-nearest common rate rho(i) proportional to exp(sum_a p_a log rho_a(i)); ``"keep"`` changes
+    nothing; a vector is that rate.
+
+    Raises
+    ------
+    ModelError
+        For another word.
+    DataError
+        For a vector that is not a positive law on the classes.
+    InfeasibleError
+        If groups that stay have base rates that differ, or differ from the vector.
+
+    Notes
+    -----
+    Source: theory.md section 3.
+    """
+    rates, mass = D.base_rates, D.group_mass
+    if isinstance(base_rates, str):
+        if base_rates == "keep":
+            return D.prior
+        if base_rates != "equalize":
+            raise ModelError(
+                f"`base_rates` must be 'equalize', 'keep' or a vector; found {base_rates!r}.",
+                argument="base_rates",
+            )
+        if stay:
+            rho = rates[:, stay[0]]
+            _check_stay(D, stay, rho, "equal to each other")
+        else:
+            log_rho = np.log(rates) @ mass
+            rho = np.exp(log_rho - log_rho.max())
+            rho = rho / rho.sum()
+            if np.ptp(rates, axis=1).max() < 1e-12:  # equal rates stay as they are, to the bit
+                return D.prior
+    else:
+        rho = check_finite(base_rates, "base_rates", (D.n_classes,))
+        if np.any(rho <= 0) or abs(rho.sum() - 1.0) > 1e-8:
+            raise DataError(
+                f"`base_rates` must be positive and sum to one; found {rho.tolist()}.",
+                argument="base_rates",
+            )
+        rho = rho / rho.sum()
+        _check_stay(D, stay, rho, "equal to the requested ones")
+    prior = rho[:, None] * mass[None, :]
+    for a in stay:  # stays exactly as it is
+        prior[:, a] = D.prior[:, a]
+    return prior
+
+
+def _check_stay(D: Normal, stay: Sequence[int], rho: Array, needed: str) -> None:
+    off = np.abs(D.base_rates[:, list(stay)] - rho[:, None]).max(axis=0)
+    if off.size and off.max() > EQUAL:
+        worst = D.groups[stay[int(np.argmax(off))]]
+        names = [D.groups[a] for a in stay]
+        raise InfeasibleError(
+            f"Groups {names} stay as they are, so their base rates must be {needed}; those of "
+            f"group {worst!r} are off by {off.max():.3g}. Steer all groups but one, or choose "
+            "base_rates='keep' to make only the class conditionals fair.",
+            argument="steer",
+            cell=(None, worst),
+            details={"conditions": ["base_rates"], "groups": names},
+        )

@@ -1,0 +1,169 @@
+"""The space of all groups' maps as free coordinates, for quasi-Newton descent.
+
+Positive definite matrices are written S = F F', positive numbers as exponentials. The common
+cells are eliminated: for given maps the best ones are known in closed form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy.optimize import minimize
+
+from fairprog.kernels.all_groups import pull_back
+from fairprog.kernels.normal import symmetric_root, symmetrize
+from fairprog.kernels.one_group import linear_basis, newton
+from fairprog.labels import Array
+from fairprog.programs.frames import Frame
+
+__all__ = ["MapSpace"]
+
+RANDOM_STARTS = 2
+OUTSIDE = 1e30  # cost where rounding has made a covariance singular
+
+
+class MapSpace:
+    """Maps (S~_a, beta_a) of all groups, their common cells and their cost.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+        All of one kind and one C, reference point at the origin.
+    fixed : (class index, covariance) or None
+        A common covariance fixed by choice of coordinates (`Whitened`).
+    anchor : int or None
+        The group whose own coordinates are the common ones (`Monotone`): its matrix is I.
+    """
+
+    def __init__(
+        self, frames: Sequence[Frame], fixed: tuple[int, Array] | None, anchor: int | None
+    ) -> None:
+        self.frames, self.fixed, self.anchor = list(frames), fixed, anchor
+        self.kind, self.k = frames[0].kind, len(frames[0].root)
+        self.basis = linear_basis(self.kind, self.k)
+        self.size = self.k**2 if self.kind == "symmetric" else len(self.basis)
+        self._w = np.stack([f.w for f in frames], axis=1)
+        self._mu = np.stack([f.mu for f in frames], axis=1)
+        self._Sigma = np.stack([f.Sigma for f in frames], axis=1)
+
+    # -- coordinates --
+
+    def _split(self, x: Array) -> tuple[Array, Array]:
+        """Return the linear coordinates (G, size) and offsets (G, k)."""
+        parts = x.reshape(len(self.frames), self.size + self.k)
+        return parts[:, : self.size], parts[:, self.size :]
+
+    def maps(self, x: Array) -> tuple[Array, Array]:
+        """Return S~ (G, k, k) and beta (G, k)."""
+        linear, betas = self._split(x)
+        if self.kind == "fixed":
+            return np.broadcast_to(np.eye(self.k), (len(linear), self.k, self.k)), betas
+        if self.kind != "symmetric":
+            logs = np.tensordot(linear, self.basis, 1)
+            return np.eye(self.k) * np.exp(logs), betas
+        F = linear.reshape(-1, self.k, self.k)
+        S = F @ np.swapaxes(F, 1, 2)
+        if self.anchor is not None:
+            S[self.anchor] = np.linalg.inv(self.frames[self.anchor].root)
+        return S, betas
+
+    def _pull_gradient(self, x: Array, N: Array, S: Array) -> Array:
+        """Return the gradient in the linear coordinates from gradients N (G, k, k) in S~."""
+        linear, _ = self._split(x)
+        if self.kind == "fixed":
+            return np.zeros((len(N), 0))
+        if self.kind != "symmetric":
+            return np.einsum("prs,ars->ap", self.basis, N @ S)
+        F = linear.reshape(-1, self.k, self.k)
+        out = (2.0 * N @ F).reshape(len(F), -1)
+        if self.anchor is not None:
+            out[self.anchor] = 0.0
+        return np.asarray(out)
+
+    # -- cost --
+
+    def common_cells(self, S: Array, betas: Array) -> tuple[Array, Array]:
+        """Return the best common cells for given maps."""
+        root = np.stack([f.root for f in self.frames])
+        m, M = pull_back(self._w, S @ root, betas, self._mu, self._Sigma)
+        if self.fixed is not None:
+            M[self.fixed[0]] = self.fixed[1]
+        return m, M
+
+    def cost(self, x: Array) -> tuple[float, Array]:
+        """Return sum_ia w_ia V_ia with the common cells eliminated, and its gradient."""
+        try:
+            with np.errstate(all="ignore"):
+                S, betas = self.maps(x)
+                m, M = self.common_cells(S, betas)
+                value, N, n = 0.0, [], []
+                for f, S_a, beta in zip(self.frames, S, betas, strict=True):
+                    g = replace(f, m=m, Gamma=M)
+                    value += g.cost(S_a, beta)
+                    both = g.gradients(S_a, beta)
+                    N.append(both[0].sum(axis=0))
+                    n.append(both[1].sum(axis=0))
+                linear = self._pull_gradient(x, np.stack(N), S)
+        except np.linalg.LinAlgError:
+            return OUTSIDE, np.zeros_like(x)
+        gradient = np.concatenate([linear, np.stack(n)], axis=1).ravel()
+        if not (np.isfinite(value) and np.isfinite(gradient).all()):
+            return OUTSIDE, np.zeros_like(x)
+        return value, gradient
+
+    # -- descent --
+
+    def starts(self) -> list[Array]:
+        """Return starting points: each group's laws as common ones, their average, mixtures."""
+        G = len(self.frames)
+        rng = np.random.default_rng(0)
+        weights = [*np.eye(G), np.full(G, 1.0 / G)]
+        weights += list(rng.dirichlet(np.full(G, 0.7), size=RANDOM_STARTS))
+        out = []
+        for number, v in enumerate(weights):
+            m, M = np.einsum("a,iaj->ij", v, self._mu), np.einsum("a,iajk->ijk", v, self._Sigma)
+            if number > G:
+                m = m + 0.5 * rng.normal(size=m.shape)
+            if self.fixed is not None:
+                i, cov = self.fixed
+                T = np.linalg.cholesky(cov) @ np.linalg.inv(np.linalg.cholesky(M[i]))
+                m, M = m @ T.T, T @ M @ T.T
+            out.append(self._start(m, M))
+        return out
+
+    def _start(self, m: Array, M: Array) -> Array:
+        """Return the coordinates of every group's best maps for given common cells."""
+        rows = []
+        for f in self.frames:
+            S, beta, _ = newton(f.kind, f.root, f.w, m, M, f.mu, f.Sigma)
+            if self.kind == "symmetric":
+                linear = symmetric_root(symmetrize(S)).ravel()
+            else:
+                logs = np.diag(np.log(np.diag(S)))
+                linear = np.einsum("prs,rs->p", self.basis, logs)
+            rows.append(np.concatenate([linear, beta]))
+        return np.concatenate(rows)
+
+    def descend(self, x: Array) -> tuple[float, Array]:
+        """Return (cost, coordinates) of the local optimum below a start."""
+        value = self.cost(x)[0]
+        for _ in range(6):  # a restart frees L-BFGS from stale curvature
+            result = minimize(
+                self.cost,
+                x,
+                jac=True,
+                method="L-BFGS-B",
+                options={
+                    "maxiter": 3000,
+                    "maxfun": 6000,
+                    "ftol": 0.0,
+                    "gtol": 1e-10,
+                    "maxcor": 40,
+                },
+            )
+            gained, value, x = value - float(result.fun), float(result.fun), result.x
+            if gained <= 1e-13 * max(1.0, abs(value)):
+                break
+        return value, x

@@ -1,0 +1,504 @@
+"""The program: the ideal population nearest to yours in KL divergence."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fairprog.errors import DataError, FairprogWarning, InfeasibleError, ModelError, SolverError
+from fairprog.kernels.common_map import common_map
+from fairprog.kernels.one_group import closed_form, newton
+from fairprog.labels import Array, address, index_of
+from fairprog.populations import Normal
+from fairprog.programs.all_groups import nearest_all, nearest_two_groups
+from fairprog.programs.answer import Answer, GroupMaps, assemble
+from fairprog.programs.base_rates import EQUAL, steered_prior
+from fairprog.programs.conditions import Condition, constraint
+from fairprog.programs.frames import Frame, check_diagonal, make_frame
+from fairprog.solution import Solution
+from fairprog.transports import AffineMap, Monotone, Translation, Transport
+
+if TYPE_CHECKING:
+    from fairprog.programs.compile import Compiled
+
+__all__ = ["NearestIdeal"]
+
+CONIC = ("CLARABEL", "SCS")
+CLARABEL_DIMENSION = 12  # beyond, a full covariance takes the interior point method seconds
+SCS_DIMENSION = 40
+
+
+class NearestIdeal:
+    """Find the ideal population nearest to D: minimise KL(D~ || D), in nats.
+
+    Every steered group gets one affine map T_a of the transport class that carries the common
+    laws R_i to its cells, P~_ia = T_a # R_i, so that base rates and cells make every
+    cost-sensitive Bayes rule exactly fair.
+
+    Parameters
+    ----------
+    population : Normal or LogNormal
+        At least two groups.
+    steer : "all" or list of groups
+        Which groups may move. Every other group stays exactly as it is.
+    transport : Transport, default Monotone()
+        `Translation`, `Scaling`, `Diagonal`, `Monotone` or `Whitened`.
+    reference : hashable, optional
+        The group whose coordinates are the common ones; default the first that stays.
+    orientation : {"preserve", "any"}
+        "any" allows mirror images (d = 1 and `Scaling` only).
+    base_rates : {"equalize", "keep"} or array_like (K,)
+        Target P(Y=i | A=a): that of the groups that stay (else the KL-nearest common one),
+        unchanged, or the given one.
+    map_bound : float, default 0.0
+        How far, in the pooled metric, each class's map may be from the group's common one; 0
+        asks for exact fairness. Not a gap of rates.
+    constraints : sequence of conditions
+        Functions declared by :func:`fairprog.constraint`.
+
+    Raises
+    ------
+    DataError
+        For unknown or repeated groups, base rates that are no law, a negative bound.
+    ModelError
+        For options that clash.
+    InfeasibleError
+        If groups that stay are not ideal among themselves (to 1e-6); names them and the
+        condition that clashes.
+
+    Notes
+    -----
+    One or several groups: convex (theory.md section 4, the paper's Theorem 4.1), solved exactly
+    and by a conic solver, and compared. All groups: section 5.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]],
+    ...               groups=["a", "b"])
+    >>> sol = fp.NearestIdeal(D, steer=["b"]).solve()
+    >>> round(sol.kl, 6)
+    0.080519
+    >>> sol.population.is_ideal() and sol.certificate.ok
+    True
+    """
+
+    def __init__(
+        self,
+        population: Normal,
+        steer: str | Iterable[Any] = "all",
+        transport: Transport | None = None,
+        reference: Any = None,
+        orientation: str = "preserve",
+        base_rates: str | ArrayLike = "equalize",
+        map_bound: float = 0.0,
+        constraints: Iterable[Condition | Callable[[Any, Any], Any]] = (),
+    ) -> None:
+        if not isinstance(population, Normal):
+            raise ModelError(
+                f"`population` must be a Normal or LogNormal; found {type(population).__name__}.",
+                argument="population",
+            )
+        if population.n_groups < 2:
+            raise ModelError("`population` needs at least two groups.", argument="population")
+        self.population = population
+        self.transport = Monotone() if transport is None else transport
+        if not isinstance(self.transport, Transport):
+            raise ModelError(
+                f"`transport` must be a Transport such as Monotone(); found {transport!r}.",
+                argument="transport",
+            )
+        check_diagonal(population, self.transport)
+        self.steered = self._steered(steer)
+        self.staying = [a for a in range(population.n_groups) if a not in self.steered]
+        self.reference = self._reference(reference)
+        self.orientation = self._orientation(orientation)
+        self.map_bound = self._map_bound(map_bound)
+        self.constraints = tuple(
+            c if isinstance(c, Condition) else constraint(c) for c in constraints
+        )
+        if not self.staying and (self.constraints or self.map_bound > 0):
+            raise ModelError(
+                "steer='all' is not one convex program, so it takes no custom constraints and no "
+                "`map_bound`; steer all groups but one instead.",
+                argument="constraints" if self.constraints else "map_bound",
+            )
+        self.base_rates = (
+            base_rates if isinstance(base_rates, str) else tuple(np.asarray(base_rates).tolist())
+        )
+        self.prior = steered_prior(population, self.staying, base_rates)
+        self.staying_maps = self._staying_maps()
+        if population.null_dimension:
+            warnings.warn(
+                f"{population.null_dimension} direction(s) of the features are constant in every "
+                "cell; they are set aside and the maps are the identity there.",
+                FairprogWarning,
+                stacklevel=2,
+            )
+
+    # -- checking the question --
+
+    def _steered(self, steer: str | Iterable[Any]) -> list[int]:
+        groups = self.population.groups
+        if isinstance(steer, str):
+            if steer != "all":
+                hint = f"; write steer=[{steer!r}]" if steer in groups else ""
+                raise ModelError(
+                    f"`steer` must be 'all' or a list of groups; found {steer!r}{hint}.",
+                    argument="steer",
+                )
+            return list(range(len(groups)))
+        chosen = [index_of(groups, g, "steer") for g in steer]
+        if not chosen or len(set(chosen)) < len(chosen):
+            raise DataError(
+                f"`steer` must name at least one group, each once; known are {list(groups)}.",
+                argument="steer",
+            )
+        return sorted(chosen)
+
+    def _reference(self, reference: Any) -> int | None:
+        if not self.staying:
+            if reference is not None:
+                raise ModelError(
+                    "steer='all' has no reference group: the common law is free.",
+                    argument="reference",
+                )
+            return None
+        if reference is None:
+            return self.staying[0]
+        index = index_of(self.population.groups, reference, "reference")
+        if index not in self.staying:
+            raise ModelError(
+                f"`reference` {reference!r} is steered; it must be one of the groups that stay: "
+                f"{[self.population.groups[a] for a in self.staying]}.",
+                argument="reference",
+            )
+        return index
+
+    def _orientation(self, orientation: str) -> str:
+        if orientation not in ("preserve", "any"):
+            raise ModelError(
+                f"`orientation` must be 'preserve' or 'any'; found {orientation!r}.",
+                argument="orientation",
+            )
+        mirrors = self.transport.kind != "fixed" and self.population.n_features == 1
+        if orientation == "any" and not (mirrors or self.transport.may_mirror):
+            raise ModelError(
+                f"orientation='any' needs a single feature or Scaling(); {self.transport!r} in "
+                f"{self.population.n_features} dimension(s) has no mirror images.",
+                argument="orientation",
+            )
+        return orientation
+
+    @staticmethod
+    def _map_bound(map_bound: float) -> float:
+        value = float(map_bound)
+        if not (np.isfinite(value) and value >= 0):
+            raise DataError(
+                f"`map_bound` must be a finite number >= 0; found {map_bound!r}.",
+                argument="map_bound",
+            )
+        return value
+
+    def _staying_maps(self) -> dict[int, AffineMap]:
+        """Return the maps from the reference to the groups that stay, which must exist."""
+        D, r = self.population, self.reference
+        if r is None:
+            return {}
+        out = {r: AffineMap.identity(D.n_features)}
+        U = D.support_basis
+        for a in self.staying:
+            if a == r:
+                continue
+            A, b, residual = common_map(
+                D.support_mean[:, r],
+                D.support_cov[:, r],
+                D.support_mean[:, a],
+                D.support_cov[:, a],
+            )
+            if residual > EQUAL:
+                names = [D.groups[r], D.groups[a]]
+                raise InfeasibleError(
+                    f"Groups {names} both stay but are not ideal among themselves: no affine map "
+                    f"carries the cells of {names[0]!r} to those of {names[1]!r} (whitened "
+                    f"residual {residual:.3g}; needed is {EQUAL:g}). Steer all groups but one.",
+                    argument="steer",
+                    cell=(None, names[1]),
+                    details={"conditions": ["class_conditionals"], "groups": names},
+                )
+            out[a] = AffineMap(U @ A @ U.T + np.eye(len(U)) - U @ U.T, U @ b)
+        return out
+
+    # -- building --
+
+    def _frames(self) -> list[Frame]:
+        D = self.population
+        cells = D.support_mean[:, self.reference], D.support_cov[:, self.reference]
+        return [make_frame(D, self.transport, a, self.prior[:, a], cells) for a in self.steered]
+
+    def _compile(self, frames: Sequence[Frame]) -> Compiled:
+        from fairprog.programs.compile import compile_nearest
+
+        q = self.population.prior
+        prior_kl = float((self.prior * np.log(self.prior / q)).sum())
+        return compile_nearest(self.population, frames, prior_kl, self.constraints, self.map_bound)
+
+    @property
+    def problem(self) -> Any:
+        """The CVXPY problem (orientation preserved), to look at and to extend.
+
+        In whitened coordinates; every constraint carries its address as label and the value is
+        KL(D~ || D).
+
+        Raises
+        ------
+        ModelError
+            For steer="all", which is not one convex problem.
+        """
+        if not self.staying:
+            raise ModelError(
+                "steer='all' is not one convex problem; steer all groups but one to see one.",
+                argument="steer",
+            )
+        return self._compile(self._frames()).problem
+
+    # -- solving --
+
+    def solve(
+        self,
+        solver: str = "auto",
+        time_limit: float | None = None,
+        verbose: bool = False,
+        **solver_options: Any,
+    ) -> Solution:
+        """Solve, verify and return the answer.
+
+        Parameters
+        ----------
+        solver : {"auto", "closed-form", "newton", "CLARABEL", "SCS"}
+            "auto" solves exactly (closed form for d = 1, else Newton's method) and, up to 12
+            dimensions, once more by Clarabel to compare; with custom constraints or a
+            `map_bound` it goes down the conic ladder.
+        time_limit : float, optional
+            Seconds per conic solve.
+        verbose : bool
+            Let the conic solver print.
+        **solver_options
+            Passed on to the conic solver.
+
+        Returns
+        -------
+        Solution
+
+        Raises
+        ------
+        ModelError
+            If the solver does not apply, with the reason.
+        InfeasibleError
+            If the conditions clash, naming them.
+        SolverError
+            If nothing converged or the answer fails its own certificate.
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+        >>> fp.NearestIdeal(D, steer=[1]).solve(solver="closed-form").solver
+        'closed-form'
+        """
+        started = time.perf_counter()
+        if solver not in ("auto", "closed-form", "newton", *CONIC):
+            raise ModelError(
+                f"`solver` must be 'auto', 'closed-form', 'newton', 'CLARABEL' or 'SCS'; found "
+                f"{solver!r}.",
+                argument="solver",
+            )
+        if not self.staying:
+            answer = self._solve_all(solver)
+        elif solver in ("auto", "closed-form", "newton") and not (
+            self.constraints or self.map_bound > 0
+        ):
+            answer = self._solve_exact(solver)
+            if solver == "auto" and self._conic_pays():
+                self._compare(answer, time_limit, verbose, solver_options)
+        elif solver in ("closed-form", "newton"):
+            raise ModelError(
+                f"solver={solver!r} knows neither custom constraints nor a `map_bound`; use "
+                "'auto', 'CLARABEL' or 'SCS'.",
+                argument="solver",
+            )
+        else:
+            answer = self._solve_conic(solver, time_limit, verbose, solver_options)
+        solution = assemble(self, answer, time.perf_counter() - started)
+        if not solution.certificate.ok:
+            raise SolverError(
+                f"The answer of {answer.solver} fails its certificate: {solution.certificate}. "
+                "Try another solver.",
+                status="unverified",
+                details={"certificate": solution.certificate, "solution": solution},
+            )
+        return solution
+
+    def _conic_pays(self) -> bool:
+        symmetric = self.transport.kind == "symmetric"
+        return not symmetric or self.population.n_features <= CLARABEL_DIMENSION
+
+    def _solve_exact(self, solver: str) -> Answer:
+        """Solve every steered group in numpy; with orientation "any" keep the better sign."""
+        one_dimensional = self.population.n_features == 1
+        if solver == "closed-form" and not one_dimensional:
+            raise ModelError(
+                f"solver='closed-form' exists for one feature; the population has "
+                f"{self.population.n_features}. Use 'newton' or 'auto'.",
+                argument="solver",
+            )
+        closed = one_dimensional and solver != "newton"
+        chosen: list[GroupMaps] = []
+        for frame in self._frames():
+            signs = [frame, frame.mirrored()] if self.orientation == "any" else [frame]
+            candidates = [
+                GroupMaps(f, *(_closed(f) if closed else newton(f.kind, f.root, f.w, *f.args)[:2]))
+                for f in signs
+            ]
+            chosen.append(min(candidates, key=lambda c: c.cost()))
+        return Answer(chosen, "closed-form" if closed else "newton", globally_optimal=True)
+
+    def _compare(
+        self, answer: Answer, time_limit: float | None, verbose: bool, options: dict[str, Any]
+    ) -> None:
+        """Solve the conic form on the same frames and record how far it is from the exact one."""
+        from fairprog.programs.compile import solve
+
+        compiled = self._compile([g.frame for g in answer.groups])
+        solve(compiled, CONIC, time_limit, verbose, options)
+        answer.compare(_read(compiled))
+
+    def _solve_conic(
+        self, solver: str, time_limit: float | None, verbose: bool, options: dict[str, Any]
+    ) -> Answer:
+        from fairprog.programs.compile import solve
+
+        ladder: tuple[str, ...] = (solver,) if solver in CONIC else CONIC
+        if solver == "auto" and not self._conic_pays():
+            ladder = ("SCS", "CLARABEL")
+        frames = self._frames()
+        mirrors = itertools.product(*([f, f.mirrored()] for f in frames))
+        best: Answer | None = None
+        failure: InfeasibleError | None = None
+        for combination in mirrors if self.orientation == "any" else [tuple(frames)]:
+            compiled = self._compile(combination)
+            try:
+                solve(compiled, ladder, time_limit, verbose, options)
+            except InfeasibleError as error:
+                failure = error
+                continue
+            answer = Answer(_read(compiled), compiled.solver, globally_optimal=True)
+            answer.compiled = compiled
+            if best is None or answer.cost() < best.cost():
+                best = answer
+        if best is None:
+            assert failure is not None
+            raise failure
+        if not (self.constraints or self.map_bound > 0):
+            exact = self._solve_exact("auto")
+            best.compare(exact.groups)
+        return best
+
+    def _solve_all(self, solver: str) -> Answer:
+        D = self.population
+        polynomial = (
+            D.n_features == 1 and D.n_classes == D.n_groups == 2 and self.transport.kind != "fixed"
+        )
+        if solver in CONIC or (solver == "closed-form" and not polynomial):
+            raise ModelError(
+                f"solver={solver!r} does not apply to steer='all': "
+                + (
+                    "it is not one convex problem; use 'auto'."
+                    if solver in CONIC
+                    else "closed form stationary points exist for one feature, two classes, two "
+                    "groups and maps that scale; use 'auto'."
+                ),
+                argument="solver",
+            )
+        mirror = self.orientation == "any"
+        anchor: int | None = None
+        name = "polynomial" if polynomial and solver != "newton" else "descent"
+        if name == "polynomial":
+            maps, cells = nearest_two_groups(D, self.prior, mirror)
+        else:
+            maps, cells, anchor = nearest_all(D, self.prior, self.transport, mirror)
+        maps, cells = _normalised(D, maps, cells, self.transport.kind != "fixed")
+        groups = []
+        for a, T in enumerate(maps):
+            # the anchor's matrix is a choice of coordinates, not a decision
+            transport = Translation() if a == anchor else self.transport
+            frame = make_frame(D, transport, a, self.prior[:, a], cells)
+            groups.append(GroupMaps.from_user(frame, T))
+        return Answer(groups, name, globally_optimal=name == "polynomial", reference=cells)
+
+
+def _closed(frame: Frame) -> tuple[Array, Array]:
+    """Return (S~, beta) by the closed form, d = 1."""
+    m, s = frame.m[:, 0], np.sqrt(frame.Gamma[:, 0, 0])
+    mu, sigma = frame.mu[:, 0], np.sqrt(frame.Sigma[:, 0, 0])
+    if frame.kind == "fixed":
+        u = frame.w / sigma**2
+        return np.eye(1), np.array([u @ (mu - m) / u.sum()])
+    gamma, b = closed_form(frame.w, m, s, mu, sigma, mirror=frame.sign < 0)
+    return np.array([[abs(gamma)]]), np.array([b])
+
+
+def _read(compiled: Compiled) -> list[GroupMaps]:
+    """Return the groups' maps, one per class, with the multipliers of the consensus."""
+    out = []
+    for cell in compiled.cells:
+        S, beta = cell.value(cell.theta, cell.beta)
+        own = [cell.value(t, b) for t, b in zip(cell.thetas, cell.betas, strict=True)]
+        k = len(cell.frame.root)
+        N, n = [], []
+        for c in compiled.classes:
+            where = address("linear", str(cell.frame.group), c)
+            dual = compiled.consensus[where].dual_value if where in compiled.consensus else None
+            N.append(np.zeros((k, k)) if dual is None else -np.tensordot(dual, cell.basis, 1))
+            n.append(-compiled.consensus[address("offset", str(cell.frame.group), c)].dual_value)
+        out.append(
+            GroupMaps(
+                cell.frame,
+                S,
+                beta,
+                np.stack([s for s, _ in own]),
+                np.stack([b for _, b in own]),
+                (np.stack(N), np.stack(n)),
+            )
+        )
+    return out
+
+
+def _normalised(
+    D: Normal, maps: list[AffineMap], cells: tuple[Array, Array], scale: bool
+) -> tuple[list[AffineMap], tuple[Array, Array]]:
+    """Choose common coordinates with sum_a p_a b_a = 0 and sum_a p_a log|det A_a| = 0."""
+    p, U = D.group_mass, D.support_basis
+    k = U.shape[1]
+    inner = [U.T @ T.matrix @ U for T in maps]
+    factor = 1.0
+    if scale:
+        logs = np.array([np.linalg.slogdet(A)[1] for A in inner])
+        factor = float(np.exp(-(p @ logs) / k))
+    average = sum(p_a * A for p_a, A in zip(p, inner, strict=True))
+    offsets = np.stack([U.T @ T.offset for T in maps])
+    shift = -np.linalg.solve(np.asarray(average), p @ offsets)
+    # x_old = factor * x_new + shift
+    rest = np.eye(len(U)) - U @ U.T
+    out = [
+        AffineMap(factor * U @ A @ U.T + rest, U @ (A @ shift + b))
+        for A, b in zip(inner, offsets, strict=True)
+    ]
+    m, M = cells
+    return out, ((m - shift) / factor, M / factor**2)

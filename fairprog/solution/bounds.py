@@ -1,0 +1,117 @@
+r"""What a nearby ideal population guarantees on the original one (theory.md section 6).
+
+Rates are conditional probabilities, so bounds on gaps are cell-wise: with
+:math:`V_{ia} = KL(\tilde P_{ia} \| P_{ia})` each conditional rate moves by at most
+:math:`t(V) = \min(\sqrt{V/2}, \sqrt{1 - e^{-V}})`. The tempting joint bound
+:math:`\sqrt{8\,KL(\tilde D\|D)}` on the equal-opportunity gap is false: a cell of probability .01
+may move by one nat at a joint cost of .01.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fairprog.labels import Array
+from fairprog.tables.risks import cost_matrix
+
+__all__ = ["Bounds", "total_variation_bound"]
+
+
+def total_variation_bound(kl: ArrayLike) -> Array:
+    r"""Return :math:`\min(\sqrt{KL/2}, \sqrt{1 - e^{-KL}})`, an upper bound on total variation.
+
+    Pinsker and Bretagnolle-Huber; `kl` in nats.
+
+    Examples
+    --------
+    >>> float(total_variation_bound(0.02))
+    0.1
+    """
+    v = np.maximum(np.asarray(kl, dtype=float), 0.0)
+    out: Array = np.minimum(np.sqrt(v / 2.0), np.sqrt(-np.expm1(-v)))
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """Guarantees, on the original population, for a classifier that is fair on the steered one.
+
+    Attributes
+    ----------
+    kl : float
+        KL(D~ || D) of the joint laws, nats.
+    cell_kl : Array, shape (K, G)
+        V_ia = KL(P~_ia || P_ia), nats.
+    base_rate_kl : Array, shape (G,)
+        KL(rho~_a || rho_a), nats.
+    base_rates : Array, shape (K, G)
+        Base rates of the steered population.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+    >>> bounds = fp.NearestIdeal(D, steer=[1]).solve().bounds
+    >>> bounds.equal_opportunity() >= D.evaluate().gap(fp.EqualOpportunity()) - 0.5
+    True
+    """
+
+    kl: float
+    cell_kl: Array
+    base_rate_kl: Array
+    base_rates: Array
+
+    @property
+    def total_variation(self) -> float:
+        """Upper bound on the total variation between the two joint laws, in [0, 1]."""
+        return float(total_variation_bound(self.kl))
+
+    @property
+    def cell_total_variation(self) -> Array:
+        """How far each rate P(. | Y=i, A=a) can move, shape (K, G)."""
+        return total_variation_bound(self.cell_kl)
+
+    def risk(self, cost: ArrayLike | None = None) -> float:
+        """|R_C(h, D) - R_C(h, D~)| <= (max C - min C) TV, for every classifier h.
+
+        Parameters
+        ----------
+        cost : array_like (K, K), optional
+            Default 0-1; the result is in the unit of the cost.
+        """
+        C = cost_matrix(cost, self.cell_kl.shape[0])
+        return float((C.max() - C.min()) * self.total_variation)
+
+    def equal_opportunity(self, positive: int = -1) -> float:
+        """Gap on D of P(Yhat=1 | Y=1) for a classifier with equal rates on D~.
+
+        Parameters
+        ----------
+        positive : int
+            Position of the positive class; default the last.
+        """
+        return _two_largest(self.cell_total_variation[positive])
+
+    def predictive_equality(self, negative: int = 0) -> float:
+        """Gap on D of P(Yhat=1 | Y=0) for a classifier with equal rates on D~."""
+        return _two_largest(self.cell_total_variation[negative])
+
+    def equalized_odds(self) -> float:
+        """Worst gap over classes on D for a classifier with equalized odds on D~."""
+        return max(_two_largest(row) for row in self.cell_total_variation)
+
+    def demographic_parity(self) -> float:
+        """Gap on D of P(Yhat=1) for a classifier with demographic parity on D~.
+
+        Uses V_a = KL(rho~_a || rho_a) + sum_i rho~_a(i) V_ia.
+        """
+        per_group = self.base_rate_kl + (self.base_rates * self.cell_kl).sum(axis=0)
+        return _two_largest(total_variation_bound(per_group))
+
+
+def _two_largest(moves: Array) -> float:
+    """Return the sum of the two largest moves, at most 1: a gap is between two groups."""
+    return float(min(1.0, np.sort(moves)[-2:].sum()))

@@ -1,0 +1,63 @@
+"""Why an answer can be believed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Certificate"]
+
+IDEALITY_TOLERANCE = 1e-8
+KKT_TOLERANCE = 1e-4
+CONIC_TOLERANCE = 1e-6
+PARAMETER_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Residuals computed in numpy from the answer itself, never taken from a solver.
+
+    Attributes
+    ----------
+    kkt_residual : float
+        Newton decrement of the Lagrangian's gradient over max(1, KL): independent of units, and
+        half its square is how far KL is from its optimum, to second order.
+    ideality_residual : float
+        Worst whitened residual of (mean, cov) of a cell against maps[g] # R_i, plus the largest
+        difference from the target base rates. With ``map_bound`` > 0 it measures how far the
+        population is from ideal.
+    feasibility_residual : float
+        Worst violation of any other condition (relaxed consensus, custom constraints); 0.0
+        without.
+    conic_gap : float or None
+        |KL of the conic answer - KL of the exact answer|, where both were computed.
+    parameter_gap : float or None
+        Largest difference of their maps, in whitened coordinates.
+    globally_optimal : bool
+        True where the program is convex or its stationary points were enumerated; False means
+        the answer is a local optimum (best of the restarts).
+    requires_ideality : bool
+        Whether ``ok`` asks for the ideality residual (no ``map_bound``).
+    """
+
+    kkt_residual: float
+    ideality_residual: float
+    feasibility_residual: float
+    conic_gap: float | None
+    parameter_gap: float | None
+    globally_optimal: bool
+    requires_ideality: bool = True
+
+    @property
+    def ok(self) -> bool:
+        """Whether every residual is within its tolerance.
+
+        KKT 1e-4, ideality 1e-8, feasibility 1e-6, conic gap 1e-6, parameter gap 1e-4.
+        """
+        checks = [
+            self.kkt_residual <= KKT_TOLERANCE,
+            self.feasibility_residual <= CONIC_TOLERANCE,
+            not self.requires_ideality or self.ideality_residual <= IDEALITY_TOLERANCE,
+            self.conic_gap is None or self.conic_gap <= CONIC_TOLERANCE,
+            self.parameter_gap is None or self.parameter_gap <= PARAMETER_TOLERANCE,
+        ]
+        return all(checks)

@@ -1,0 +1,155 @@
+"""Save and load: JSON (or npz, for large arrays), never pickle; files are written atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fairprog.errors import DataError, ModelError
+
+__all__ = ["load", "register", "save", "write_atomically"]
+
+FORMAT = 1
+_LOADERS: dict[str, Callable[[dict[str, Any]], Any]] = {}
+
+
+def register(kind: str, loader: Callable[[dict[str, Any]], Any]) -> None:
+    """Say which function rebuilds what `save` wrote under `kind`."""
+    _LOADERS[kind] = loader
+
+
+def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]) -> None:
+    """Call ``write(temporary path)`` and move the result into place: all or nothing."""
+    target = Path(path)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=target.suffix)
+    os.close(handle)
+    try:
+        write(Path(name))
+        os.chmod(name, 0o644)
+        os.replace(name, target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _pack(value: Any, arrays: dict[str, Any] | None) -> Any:
+    """Turn arrays, tuples and labels into JSON; arrays go to `arrays` when that is given."""
+    if isinstance(value, np.ndarray):
+        if arrays is None:
+            return {"__array__": value.tolist()}
+        key = f"array{len(arrays)}"
+        arrays[key] = value
+        return {"__stored__": key}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        if all(isinstance(k, str) for k in value):
+            return {k: _pack(v, arrays) for k, v in value.items()}
+        return {"__items__": [[_pack(k, arrays), _pack(v, arrays)] for k, v in value.items()]}
+    if isinstance(value, tuple):
+        return {"__tuple__": [_pack(v, arrays) for v in value]}
+    if isinstance(value, list):
+        return [_pack(v, arrays) for v in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ModelError(
+        f"{value!r} cannot be saved as JSON; use text, numbers or tuples of them as labels."
+    )
+
+
+def _unpack(value: Any, arrays: Any) -> Any:
+    if isinstance(value, list):
+        return [_unpack(v, arrays) for v in value]
+    if not isinstance(value, dict):
+        return value
+    if "__array__" in value:
+        return np.array(value["__array__"], dtype=float)
+    if "__stored__" in value:
+        return np.array(arrays[value["__stored__"]])
+    if "__tuple__" in value:
+        return tuple(_unpack(v, arrays) for v in value["__tuple__"])
+    if "__items__" in value:
+        return {_unpack(k, arrays): _unpack(v, arrays) for k, v in value["__items__"]}
+    return {k: _unpack(v, arrays) for k, v in value.items()}
+
+
+def save(path: str | os.PathLike[str], kind: str, data: dict[str, Any]) -> None:
+    """Write `data` to a .json or .npz file.
+
+    Raises
+    ------
+    ModelError
+        For another suffix or labels that JSON cannot hold.
+    """
+    suffix = Path(path).suffix
+    if suffix not in (".json", ".npz"):
+        raise ModelError(
+            f"`path` must end in .json or .npz; found {str(path)!r}.", argument="path"
+        )
+    arrays: dict[str, Any] | None = {} if suffix == ".npz" else None
+    header = {"fairprog": FORMAT, "kind": kind, "data": _pack(data, arrays)}
+    text = json.dumps(header, indent=1 if arrays is None else None)
+
+    def write(temporary: Path) -> None:
+        if arrays is None:
+            temporary.write_text(text + "\n", encoding="utf-8")
+        else:
+            with temporary.open("wb") as stream:
+                np.savez_compressed(stream, header=np.array(text), **arrays)
+
+    write_atomically(path, write)
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """Read what ``.save(path)`` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+        A .json or .npz file.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    DataError
+        If the file is not one of ours, or of a newer format.
+
+    Examples
+    --------
+    >>> import fairprog as fp, tempfile, pathlib
+    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+    >>> sol = fp.NearestIdeal(D, steer=[1]).solve()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sol.save(pathlib.Path(folder) / "answer.json")
+    ...     again = fp.load(pathlib.Path(folder) / "answer.json")
+    >>> again.kl == sol.kl
+    True
+    """
+    try:
+        if Path(path).suffix == ".npz":
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {key: stored[key] for key in stored.files}
+            header = json.loads(str(arrays.pop("header")))
+        else:
+            arrays, header = {}, json.loads(Path(path).read_text(encoding="utf-8"))
+        kind, version = header["kind"], int(header["fairprog"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{str(path)!r} is not a file written by fairprog: {error}.", argument="path"
+        ) from error
+    if version > FORMAT or kind not in _LOADERS:
+        raise DataError(
+            f"{str(path)!r} holds a {kind!r} of format {version}; this version reads "
+            f"{sorted(_LOADERS)} up to format {FORMAT}.",
+            argument="path",
+        )
+    return _LOADERS[kind](_unpack(header["data"], arrays))

@@ -1,0 +1,303 @@
+"""The answer of `NearestIdeal`: what it is, what it costs, how to move data there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fairprog.errors import DataError
+from fairprog.kernels.normal import gaussian_map, pooled_covariance
+from fairprog.labels import Array, check_features, encode
+from fairprog.populations import Normal, population_from_dict
+from fairprog.solution.bounds import Bounds
+from fairprog.solution.certificate import Certificate
+from fairprog.solution.codec import register, save
+from fairprog.tables import DemographicParity, EqualOpportunity, template_from_dict
+from fairprog.transports import AffineMap, ConjugatedMap
+
+__all__ = ["Solution"]
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """The nearest ideal population, proven; returned by ``NearestIdeal.solve()``.
+
+    Attributes
+    ----------
+    kl : float
+        KL(D~ || D) of the joint laws, nats, evaluated from the populations below.
+    original, population : Normal
+        D and the steered D~ (same labels, same order).
+    affine : dict group -> AffineMap
+        Maps from the common coordinates to each group's steered ones, in the coordinates in
+        which the population is normal: P~_ia = affine[a] # R_i.
+    duals : dict address -> Array
+        Net multipliers of the conditions, in CVXPY's sign.
+    sensitivity : dict address -> Array
+        d KL / d delta when that condition's target is shifted by delta, e.g.
+        ``offset[b,1]``: b_1 = b + delta for the map of class 1 of group b.
+    price : dict name -> float
+        - d KL / d bound >= 0: ``"consensus"`` for ``map_bound``, else the condition's name.
+    price_interval : dict name -> (float, float)
+        Lowest and highest valid price; the two agree where it is unique.
+    certificate : Certificate
+    bounds : Bounds
+    settings : dict
+        The program: steer, reference, transport, orientation, base_rates, map_bound,
+        constraints.
+    solver : str
+        What produced the answer.
+    seconds : float
+        Wall-clock time of the solve.
+
+    Notes
+    -----
+    Source: theory.md sections 3 to 6.
+    """
+
+    kl: float
+    original: Normal
+    population: Normal
+    affine: Mapping[Hashable, AffineMap]
+    duals: Mapping[str, Array]
+    sensitivity: Mapping[str, Array]
+    price: Mapping[str, float]
+    price_interval: Mapping[str, tuple[float, float]]
+    certificate: Certificate
+    settings: Mapping[str, Any]
+    solver: str
+    seconds: float = field(default=0.0, compare=False)
+
+    @property
+    def maps(self) -> dict[Hashable, AffineMap | ConjugatedMap]:
+        """Maps from common to steered coordinates by group, acting on X in the user's units."""
+        return {g: self.original.user_map(T) for g, T in self.affine.items()}
+
+    @property
+    def null_dimension(self) -> int:
+        """Number of directions in which nothing varies and the maps are the identity."""
+        return self.original.null_dimension
+
+    @property
+    def bounds(self) -> Bounds:
+        """What fairness on the steered population guarantees on the original one."""
+        rates, old = self.population.base_rates, self.original.base_rates
+        return Bounds(
+            kl=self.kl,
+            cell_kl=self.population.cell_divergences(self.original),
+            base_rate_kl=(rates * np.log(rates / old)).sum(axis=0),
+            base_rates=rates,
+        )
+
+    def _by_group(self, values: ArrayLike | None, n: int) -> np.ndarray[Any, np.dtype[np.intp]]:
+        return encode(values, self.original.groups, "sensitive_features", n)
+
+    def align(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Array:
+        """Bring every group into the common coordinates; labels are not needed.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d) or (n,) where d = 1
+        sensitive_features : array_like, shape (n,)
+            The group of each row.
+
+        Returns
+        -------
+        Array, shape of X
+            ``maps[a].inverse()`` of the rows of group a.
+
+        Raises
+        ------
+        DataError
+            For missing values, wrong shapes or unknown groups.
+        """
+        features = check_features(X, dim=self.original.n_features)
+        group = self._by_group(sensitive_features, len(features))
+        out = np.empty_like(features)
+        for a, label in enumerate(self.original.groups):
+            out[group == a] = self.maps[label].inverse()(features[group == a])
+        return out[:, 0] if np.ndim(X) == 1 else out
+
+    def steer(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: ArrayLike) -> Array:
+        """Move every row to the steered population in its own group's coordinates.
+
+        Applies per cell the monotone transport P_ia -> P~_ia (in the pooled metric); needs
+        labels. Changed base rates travel as :meth:`sample_weight`.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d) or (n,) where d = 1
+        y, sensitive_features : array_like, shape (n,)
+
+        Returns
+        -------
+        Array, shape of X
+
+        Raises
+        ------
+        DataError
+            For missing values, wrong shapes or unknown labels.
+        """
+        features = check_features(X, dim=self.original.n_features)
+        label = encode(y, self.original.classes, "y", len(features))
+        group = self._by_group(sensitive_features, len(features))
+        out = np.empty_like(features)
+        for i in range(self.original.n_classes):
+            for a in range(self.original.n_groups):
+                rows = (label == i) & (group == a)
+                out[rows] = self.original.user_map(self._cell_map(i, a))(features[rows])
+        return out[:, 0] if np.ndim(X) == 1 else out
+
+    def _cell_map(self, i: int, a: int) -> AffineMap:
+        """Return the monotone transport of one cell."""
+        D, E, U = self.original, self.population, self.original.support_basis
+        metric = np.linalg.inv(pooled_covariance(D.prior, D.support_cov))
+        to_cov = U.T @ E.cov[i, a] @ U
+        inner = gaussian_map(D.support_cov[i, a], to_cov, metric)
+        shift = E.location[i, a] @ U - inner @ D.support_mean[i, a]
+        full = U @ inner @ U.T + np.eye(len(U)) - U @ U.T
+        return AffineMap(full, U @ shift)
+
+    def sample_weight(self, y: ArrayLike, *, sensitive_features: ArrayLike) -> Array:
+        """Return q~_ia / q_ia per row: the weights that carry the steered base rates.
+
+        Parameters
+        ----------
+        y, sensitive_features : array_like, shape (n,)
+
+        Returns
+        -------
+        Array, shape (n,)
+        """
+        label = encode(y, self.original.classes, "y")
+        group = self._by_group(sensitive_features, len(label))
+        out: Array = (self.population.prior / self.original.prior)[label, group]
+        return out
+
+    def summary(self) -> str:
+        """Return a report in plain text: divergence, gaps, prices, certificate, bounds."""
+        D, E, cert, b = self.original, self.population, self.certificate, self.bounds
+        before, after = D.evaluate(n_samples=2**12), E.evaluate(n_samples=2**12)
+        approx = "" if before.standard_error == 0 else "  (sampled)"
+        steered = self.settings["steer"]
+        who = "all groups" if steered == "all" else "group " + ", ".join(map(str, steered))
+        lines = [
+            f"Nearest ideal population: {who} steered by {self.settings['transport']!r}",
+            "",
+            f"  KL divergence          {self.kl:.6g} nats   (solver {self.solver}, "
+            f"{self.seconds:.2g} s)",
+            f"  {'':22} {'before':>10} {'after':>10}",
+            f"  {'Bayes error':22} {before.error:10.4f} {after.error:10.4f}{approx}",
+        ]
+        for name, notion in (
+            ("demographic parity gap", DemographicParity()),
+            ("equal opportunity gap", EqualOpportunity()),
+        ):
+            lines.append(
+                f"  {name:22} {before.gap(notion):10.4f} {after.gap(notion):10.4f}{approx}"
+            )
+        lines += ["", "  price (fall of KL per unit of slack)"]
+        for name, price in self.price.items():
+            lines.append(f"    {name:20} {price:10.4f}")
+        top = sorted(self.sensitivity.items(), key=lambda kv: -float(np.linalg.norm(kv[1])))
+        if top:
+            lines.append("  most costly conditions (norm of the sensitivity)")
+            for where, value in top[:4]:
+                lines.append(f"    {where:20} {float(np.linalg.norm(value)):10.4f}")
+        lines += [
+            "",
+            "  a classifier fair on the steered population has, on the original one,",
+            f"    equal opportunity gap at most  {b.equal_opportunity():.4f}",
+            f"    error within                   {b.risk():.4f} of its steered error",
+            "",
+            f"  certificate: {'ok' if cert.ok else 'NOT ok'}, "
+            f"{'global' if cert.globally_optimal else 'LOCAL'} optimum; KKT "
+            f"{cert.kkt_residual:.1e}, ideality {cert.ideality_residual:.1e}"
+            + ("" if cert.conic_gap is None else f", conic against exact {cert.conic_gap:.1e}"),
+        ]
+        if self.null_dimension:
+            lines.append(f"  {self.null_dimension} null direction(s) were set aside.")
+        return "\n".join(lines)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the population before and after; see :func:`fairprog.plotting.plot_solution`.
+
+        Parameters
+        ----------
+        ax : sequence of two matplotlib Axes, optional
+            Default: a new figure.
+
+        Returns
+        -------
+        (figure, axes)
+        """
+        from fairprog.plotting import plot_solution
+
+        return plot_solution(self, ax=ax)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the solution to a .json or .npz file, atomically; read it by ``fp.load``.
+
+        Raises
+        ------
+        ModelError
+            For another suffix, labels JSON cannot hold, or a custom constraint that cannot be
+            imported by its qualified name.
+        """
+        settings = dict(self.settings)
+        settings["transport"] = settings["transport"].to_dict()
+        settings["constraints"] = [
+            c if isinstance(c, str) else c.qualified_name() for c in settings["constraints"]
+        ]
+        save(
+            path,
+            "solution",
+            {
+                "kl": self.kl,
+                "original": self.original.to_dict(),
+                "population": self.population.to_dict(),
+                "affine": {g: (T.matrix, T.offset) for g, T in self.affine.items()},
+                "duals": dict(self.duals),
+                "sensitivity": dict(self.sensitivity),
+                "price": dict(self.price),
+                "price_interval": dict(self.price_interval),
+                "certificate": vars(self.certificate),
+                "settings": settings,
+                "solver": self.solver,
+                "seconds": self.seconds,
+            },
+        )
+
+    @classmethod
+    def _from_dict(cls, data: dict[str, Any]) -> Solution:
+        original, population = (population_from_dict(data[k]) for k in ("original", "population"))
+        if not (isinstance(original, Normal) and isinstance(population, Normal)):
+            raise DataError("The file holds a population of another family.", argument="path")
+        settings = dict(data["settings"])
+        settings["transport"] = template_from_dict(settings["transport"])
+        # constraints stay names: their effect is in the numbers, and loading runs no code
+        settings["constraints"] = tuple(settings["constraints"])
+        rest = {
+            k: data[k]
+            for k in ("kl", "duals", "sensitivity", "price", "price_interval", "solver", "seconds")
+        }
+        return cls(
+            original=original,
+            population=population,
+            affine={g: AffineMap(A, b) for g, (A, b) in data["affine"].items()},
+            certificate=Certificate(**data["certificate"]),
+            settings=settings,
+            **rest,
+        )
+
+    def __repr__(self) -> str:
+        kind = "global" if self.certificate.globally_optimal else "local"
+        return f"Solution(kl={self.kl:.6g}, solver={self.solver!r}, {kind} optimum)"
+
+
+register("solution", Solution._from_dict)

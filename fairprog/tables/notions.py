@@ -1,0 +1,385 @@
+"""Fairness notions: rates of an outcome table that must agree between groups.
+
+A notion is a list of *events* (a rate P(Yhat in S | condition) per event) and a comparison: the
+largest minus the smallest group rate (``difference_bound``) or smallest over largest
+(``ratio_bound``). fairlearn bounds the deviation from the *overall* rate instead; here the bound
+is on the spread between groups, worst over events.
+
+Each notion is written twice: ``evaluate`` in numpy from the definition, ``express`` from the
+event masks with a free level per event. Tests compare the two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fairprog.errors import DataError, ModelError
+from fairprog.labels import Array, address, index_of
+from fairprog.tables.outcome import OutcomeTable
+from fairprog.tables.templates import TableView, Template, Term
+
+__all__ = [
+    "AccuracyParity",
+    "DemographicParity",
+    "EqualOpportunity",
+    "EqualizedOdds",
+    "Notion",
+    "Parity",
+    "PredictiveEquality",
+]
+
+Mask = list[tuple[int, int]]  # (true class, predicted class) pairs
+Event = tuple[tuple[Hashable, ...], Mask, list[int]]  # address labels, outcomes, true classes
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Notion(Template):
+    """A fairness notion; see the concrete ones.
+
+    Parameters
+    ----------
+    difference_bound : float, default 0.0
+        Largest minus smallest group rate, worst over events, in units of probability.
+    ratio_bound : float, optional
+        Instead of a difference: smallest over largest group rate must reach this, in (0, 1].
+    positive : hashable, optional
+        The class label that counts as positive; default the last of ``classes``.
+
+    Raises
+    ------
+    DataError
+        If a bound is outside its range or both bounds are given.
+    """
+
+    difference_bound: float = 0.0
+    ratio_bound: float | None = None
+    positive: Any = None
+
+    name: ClassVar[str] = "notion"
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.difference_bound <= 1.0:
+            raise DataError(
+                f"`difference_bound` must be in [0, 1]; found {self.difference_bound}.",
+                argument="difference_bound",
+            )
+        if self.ratio_bound is not None:
+            if not 0.0 < self.ratio_bound <= 1.0:
+                raise DataError(
+                    f"`ratio_bound` must be in (0, 1]; found {self.ratio_bound}.",
+                    argument="ratio_bound",
+                )
+            if self.difference_bound != 0.0:
+                raise DataError(
+                    "Give `difference_bound` or `ratio_bound`, not both.", argument="ratio_bound"
+                )
+
+    def _positive(self, classes: tuple[Hashable, ...]) -> int:
+        if self.positive is None:
+            return len(classes) - 1
+        return index_of(classes, self.positive, "positive")
+
+    def _other(self, classes: tuple[Hashable, ...]) -> int:
+        """Return the negative class of a binary label (ModelError when there are more)."""
+        if len(classes) != 2:
+            raise ModelError(
+                f"{type(self).__name__} needs a binary label; the classes are {list(classes)}. "
+                "Use EqualizedOdds(), or Parity('P(yhat=... | y=...)') for one rate."
+            )
+        return 1 - self._positive(classes)
+
+    def events(self, classes: tuple[Hashable, ...]) -> list[Event]:
+        """Return the events for `express`: address labels, outcome pairs, true classes."""
+        raise ModelError(f"{type(self).__name__} defines no events; subclass Notion and add them.")
+
+    def evaluate(self, table: OutcomeTable) -> Array:
+        """Return the group rates, shape (events, G); NaN where the condition has no mass."""
+        raise ModelError(f"{type(self).__name__} defines no rates; subclass Notion and add them.")
+
+    def gap(self, table: OutcomeTable) -> float:
+        """Return largest minus smallest group rate, worst over events (0 iff exactly fair).
+
+        Raises
+        ------
+        DataError
+            If some group has no mass in the condition of an event.
+        """
+        rates = self.evaluate(table)
+        empty = np.argwhere(np.isnan(rates))
+        if empty.size:
+            group = table.groups[int(empty[0][1])]
+            raise DataError(
+                f"{self!r} is undefined: group {group!r} has no mass in the condition of event "
+                f"{int(empty[0][0])}.",
+                cell=(None, group),
+            )
+        return float(np.ptp(rates, axis=1).max())
+
+    def express(self, view: TableView) -> list[Term]:
+        """Return the terms: one address per (event, group), bound 0 as equalities.
+
+        ``|rate_g - level| <= difference_bound / 2`` with a free level per event; for a ratio,
+        ``ratio_bound * level <= rate_g <= level``.
+        """
+        terms: list[Term] = []
+        for labels, outcomes, condition in self._irredundant(self.events(view.classes)):
+            level = view.level(address(self.name, *labels))
+            for a, group in enumerate(view.groups):
+                mass = float(sum(view.mass[a, i] for i in condition))
+                if mass <= 0:
+                    raise DataError(
+                        f"{self!r}: group {group!r} has no mass in class(es) "
+                        f"{[view.classes[i] for i in condition]}.",
+                        cell=(view.classes[condition[0]], group),
+                    )
+                rate = sum(view.Z[a, i, j] for i, j in outcomes) / mass
+                where = address(self.name, group, *labels)
+                if self.ratio_bound is not None:
+                    terms.append(Term(rate - level, "<=", 0.0, f"{where}:upper"))
+                    terms.append(
+                        Term(self.ratio_bound * level - rate, "<=", 0.0, f"{where}:lower")
+                    )
+                elif self.difference_bound == 0.0:
+                    terms.append(Term(rate - level, "==", 0.0, where))
+                else:
+                    terms.append(Term(rate - level, "abs<=", self.difference_bound / 2, where))
+        return terms
+
+    def _irredundant(self, events: list[Event]) -> list[Event]:
+        """Drop, at bound 0, the first event of each condition that lists every prediction."""
+        if self.difference_bound != 0.0 or self.ratio_bound is not None:
+            return events
+        kept: list[Event] = []
+        by_condition: dict[tuple[int, ...], list[Event]] = {}
+        for event in events:
+            by_condition.setdefault(tuple(event[2]), []).append(event)
+        for condition, same in by_condition.items():
+            covered = {pair for _, outcomes, _ in same for pair in outcomes}
+            n_classes = 1 + max(j for _, j in covered)
+            complete = len(same) > 1 and len(covered) == len(condition) * n_classes
+            kept.extend(same[1:] if complete else same)
+        return kept
+
+
+@dataclass(frozen=True, repr=False)
+class DemographicParity(Notion):
+    """P(Yhat=j | A=a) agrees between groups (binary: j positive; otherwise every j).
+
+    Parameters and errors: see :class:`Notion`. Source: theory.md sections 1 and 8.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> fp.DemographicParity(difference_bound=0.1)
+    DemographicParity(difference_bound=0.1)
+    """
+
+    name: ClassVar[str] = "demographic_parity"
+
+    def events(self, classes: tuple[Hashable, ...]) -> list[Event]:
+        """One event per predicted class (binary: the positive one)."""
+        K = range(len(classes))
+        predicted = [self._positive(classes)] if len(classes) == 2 else list(K)
+        return [((classes[j],), [(i, j) for i in K], list(K)) for j in predicted]
+
+    def evaluate(self, table: OutcomeTable) -> Array:
+        """Return sum_i Z[a,i,j] / p_a, shape (events, G)."""
+        rates = (table.Z.sum(axis=1) / table.group_mass[:, None]).T
+        return rates[[self._positive(table.classes)]] if len(rates) == 2 else rates
+
+
+@dataclass(frozen=True, repr=False)
+class EqualOpportunity(Notion):
+    """P(Yhat=1 | Y=1, A=a) agrees between groups, 1 the positive class (true positive rate).
+
+    Parameters and errors: see :class:`Notion`. Source: theory.md sections 1 and 8.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> fp.EqualOpportunity(positive="hired")
+    EqualOpportunity(positive='hired')
+    """
+
+    name: ClassVar[str] = "equal_opportunity"
+
+    def events(self, classes: tuple[Hashable, ...]) -> list[Event]:
+        """Return one event: the positive class, predicted positive."""
+        k = self._positive(classes)
+        return [((classes[k], classes[k]), [(k, k)], [k])]
+
+    def evaluate(self, table: OutcomeTable) -> Array:
+        """Return Z[a,1,1] / q_1a, shape (1, G)."""
+        k = self._positive(table.classes)
+        return table.rates()[None, :, k, k]
+
+
+@dataclass(frozen=True, repr=False)
+class PredictiveEquality(Notion):
+    """P(Yhat=1 | Y=0, A=a) agrees between groups (false positive rate; binary labels only).
+
+    Parameters: see :class:`Notion`; ModelError with more than two classes.
+    Source: theory.md sections 1 and 8.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> fp.PredictiveEquality()
+    PredictiveEquality()
+    """
+
+    name: ClassVar[str] = "predictive_equality"
+
+    def events(self, classes: tuple[Hashable, ...]) -> list[Event]:
+        """Return one event: the negative class, predicted positive."""
+        n, k = self._other(classes), self._positive(classes)
+        return [((classes[n], classes[k]), [(n, k)], [n])]
+
+    def evaluate(self, table: OutcomeTable) -> Array:
+        """Return Z[a,0,1] / q_0a, shape (1, G)."""
+        n, k = self._other(table.classes), self._positive(table.classes)
+        return table.rates()[None, :, n, k]
+
+
+@dataclass(frozen=True, repr=False)
+class EqualizedOdds(Notion):
+    """P(Yhat=j | Y=i, A=a) agrees between groups for every i and j.
+
+    Parameters and errors: see :class:`Notion`. Source: theory.md sections 1 and 8.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> fp.EqualizedOdds(ratio_bound=0.8)
+    EqualizedOdds(ratio_bound=0.8)
+    """
+
+    name: ClassVar[str] = "equalized_odds"
+
+    def events(self, classes: tuple[Hashable, ...]) -> list[Event]:
+        """One event per (true, predicted) pair (binary: predicted positive only)."""
+        K = range(len(classes))
+        predicted = [self._positive(classes)] if len(classes) == 2 else list(K)
+        return [((classes[i], classes[j]), [(i, j)], [i]) for i in K for j in predicted]
+
+    def evaluate(self, table: OutcomeTable) -> Array:
+        """Return Z[a,i,j] / q_ia, shape (events, G)."""
+        rates = np.moveaxis(table.rates(), 0, -1)
+        if len(table.classes) == 2:
+            rates = rates[:, [self._positive(table.classes)]]
+        return rates.reshape(-1, rates.shape[-1])
+
+
+@dataclass(frozen=True, repr=False)
+class AccuracyParity(Notion):
+    """P(Yhat=Y | A=a) agrees between groups.
+
+    Parameters and errors: see :class:`Notion`. Source: theory.md section 1.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> fp.AccuracyParity()
+    AccuracyParity()
+    """
+
+    name: ClassVar[str] = "accuracy_parity"
+
+    def events(self, classes: tuple[Hashable, ...]) -> list[Event]:
+        """Return one event: the prediction is right."""
+        K = range(len(classes))
+        return [((), [(i, i) for i in K], list(K))]
+
+    def evaluate(self, table: OutcomeTable) -> Array:
+        """Return sum_i Z[a,i,i] / p_a, shape (1, G)."""
+        return (np.einsum("aii->a", table.Z) / table.group_mass)[None]
+
+
+_GRAMMAR = re.compile(r"\s*P\(\s*yhat\s*(!?=)\s*([^|]+?)\s*(?:\|\s*y\s*(!?=)\s*(.+?)\s*)?\)\s*")
+
+
+@dataclass(frozen=True, repr=False)
+class Parity(Notion):
+    """A notion in one line: the named rate agrees between groups.
+
+    Parameters
+    ----------
+    rate : str
+        ``"P(yhat=J)"`` or ``"P(yhat=J | y=I)"``; ``!=`` may stand for ``=``, J may be ``y`` (the
+        prediction is right), and labels are written as they print.
+    difference_bound, ratio_bound, positive
+        See :class:`Notion`.
+
+    Raises
+    ------
+    ModelError
+        If the text is not of that form, or conditions on the prediction (such a rate is linear
+        only at a fixed level).
+    DataError
+        If a label is unknown to the population.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> table = fp.OutcomeTable([[[.2, .1], [.1, .1]], [[.1, .1], [.1, .2]]])
+    >>> fp.Parity("P(yhat=1 | y=1)").gap(table) == fp.EqualOpportunity().gap(table)
+    True
+    """
+
+    rate: str = ""
+    name: ClassVar[str] = "parity"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._parse(())
+
+    def _parse(self, classes: tuple[Hashable, ...]) -> tuple[Mask, Mask, list[int]]:
+        """Return the counted outcomes, all outcomes of the condition, and its true classes."""
+        match = _GRAMMAR.fullmatch(self.rate)
+        if match is None:
+            raise ModelError(
+                f"Parity cannot read {self.rate!r}; write 'P(yhat=J)', 'P(yhat=J | y=I)', with != "
+                "for 'is not' and yhat=y for 'the prediction is right'.",
+                argument="rate",
+            )
+        names = [str(c) for c in classes]
+        op, predicted, condition_op, true = match.groups()
+        for label in (predicted, true):
+            if (
+                classes
+                and label is not None
+                and label not in names
+                and (label, label) != ("y", predicted)
+            ):
+                raise DataError(
+                    f"{self!r} names class {label!r}, which is not one of {names}.",
+                    argument="rate",
+                )
+        inside = [
+            i for i, t in enumerate(names) if true is None or (t == true) == (condition_op == "=")
+        ]
+        outcomes = [(i, j) for i in inside for j in range(len(names))]
+        counted = [
+            (i, j)
+            for i, j in outcomes
+            if (names[j] == (names[i] if predicted == "y" else predicted)) == (op == "=")
+        ]
+        return counted, outcomes, inside
+
+    def events(self, classes: tuple[Hashable, ...]) -> list[Event]:
+        """Return the one event of the text."""
+        counted, _, inside = self._parse(classes)
+        return [((self.rate,), counted, inside)]
+
+    def evaluate(self, table: OutcomeTable) -> Array:
+        """Return the rate of every group, shape (1, G)."""
+        counted, outcomes, _ = self._parse(table.classes)
+        hit = sum(table.Z[:, i, j] for i, j in counted)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            out: Array = np.asarray(hit / sum(table.Z[:, i, j] for i, j in outcomes))
+        return out[None]

@@ -1,0 +1,137 @@
+"""The outcome table Z[a, i, j] = P(A=a, Y=i, Yhat=j)."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fairprog.errors import DataError
+from fairprog.labels import Array, as_labels, check_finite, check_weights, encode, sorted_labels
+
+__all__ = ["OutcomeTable"]
+
+
+@dataclass(frozen=True, eq=False)
+class OutcomeTable:
+    """Joint law of group, class and prediction: Z[a, i, j] = P(A=a, Y=i, Yhat=j).
+
+    Group comes first here, the one exception to the class-first axis order.
+
+    Parameters
+    ----------
+    Z : array_like, shape (G, K, K)
+        Probabilities: nonnegative (to 1e-9), summing to one (to 1e-6), with no empty group.
+    classes, groups : sequence of hashables, optional
+        Labels; default 0, 1, ....
+
+    Raises
+    ------
+    DataError
+        If the array is not such a law.
+
+    Notes
+    -----
+    Source: theory.md section 8.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> table = fp.OutcomeTable.from_predictions(
+    ...     [1, 1, 0, 0], [1, 0, 0, 1], sensitive_features=["a", "b", "a", "b"])
+    >>> table.accuracy
+    0.5
+    >>> fp.DemographicParity().gap(table)
+    0.0
+    >>> fp.EqualOpportunity().gap(table)
+    1.0
+    """
+
+    Z: Array
+    classes: tuple[Hashable, ...] = ()
+    groups: tuple[Hashable, ...] = ()
+
+    def __post_init__(self) -> None:
+        Z = check_finite(self.Z, "Z")
+        if Z.ndim != 3 or Z.shape[1] != Z.shape[2]:
+            raise DataError(f"`Z` has shape {Z.shape}; needed is (G, K, K).", argument="Z")
+        if Z.min() < -1e-9 or abs(Z.sum() - 1.0) > 1e-6:
+            raise DataError(
+                f"`Z` must be a probability law: smallest entry {Z.min():.3g}, sum {Z.sum():.9g}.",
+                argument="Z",
+            )
+        groups = as_labels(self.groups or None, Z.shape[0], "groups")
+        empty = [g for g, mass in zip(groups, Z.sum(axis=(1, 2)), strict=True) if mass <= 0]
+        if empty:
+            raise DataError(
+                f"`Z` has no mass in group {empty[0]!r}.", argument="Z", cell=(None, empty[0])
+            )
+        Z.setflags(write=False)
+        object.__setattr__(self, "Z", Z)
+        object.__setattr__(self, "groups", groups)
+        object.__setattr__(self, "classes", as_labels(self.classes or None, Z.shape[1], "classes"))
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        sensitive_features: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        classes: Sequence[Any] | None = None,
+        groups: Sequence[Any] | None = None,
+    ) -> OutcomeTable:
+        """Count a table from labels and predictions (weights optional).
+
+        Parameters
+        ----------
+        y_true, y_pred, sensitive_features : array_like, shape (n,)
+            True class, predicted class, group of each row.
+        sample_weight : array_like, shape (n,), optional
+            Nonnegative weights.
+        classes, groups : sequence, optional
+            Label order: given, else sorted.
+
+        Raises
+        ------
+        DataError
+            For missing values, unknown labels or lengths that differ.
+        """
+        y, a = np.asarray(y_true, dtype=object), np.asarray(sensitive_features, dtype=object)
+        prediction = np.asarray(y_pred, dtype=object)
+        all_classes = tuple(classes) if classes is not None else sorted_labels([*y, *prediction])
+        all_groups = tuple(groups) if groups is not None else sorted_labels(a.tolist())
+        i = encode(y_true, all_classes, "y_true")
+        j = encode(y_pred, all_classes, "y_pred", n=len(i))
+        g = encode(sensitive_features, all_groups, "sensitive_features", n=len(i))
+        weight = check_weights(sample_weight, len(i))
+        Z = np.zeros((len(all_groups), len(all_classes), len(all_classes)))
+        np.add.at(Z, (g, i, j), weight)
+        return cls(Z / weight.sum(), all_classes, all_groups)
+
+    @property
+    def group_mass(self) -> Array:
+        """P(A=a), shape (G,)."""
+        out: Array = self.Z.sum(axis=(1, 2))
+        return out
+
+    @property
+    def cell_mass(self) -> Array:
+        """P(A=a, Y=i), shape (G, K)."""
+        out: Array = self.Z.sum(axis=2)
+        return out
+
+    @property
+    def accuracy(self) -> float:
+        """P(Yhat = Y)."""
+        return float(np.einsum("aii->", self.Z))
+
+    def rates(self) -> Array:
+        """P(Yhat=j | A=a, Y=i), shape (G, K, K); NaN rows where a cell is empty."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            out: Array = self.Z / self.cell_mass[:, :, None]
+        return out

@@ -1,0 +1,41 @@
+"""The version of fairprog and of what it stands on."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+__all__ = ["__version__", "show_versions"]
+
+__version__ = "0.1.0"
+
+_DEPENDENCIES = (
+    "cvxpy",
+    "clarabel",
+    "scs",
+    "highspy",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pandas",
+    "matplotlib",
+)
+
+
+def show_versions() -> None:
+    """Print the versions of fairprog, Python and the core dependencies, for bug reports.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> fp.show_versions()  # doctest: +ELLIPSIS
+    fairprog      0.1.0
+    python        ...
+    """
+    print(f"{'fairprog':<13} {__version__}")
+    print(f"{'python':<13} {platform.python_version()} on {platform.system()}")
+    for name in _DEPENDENCIES:
+        try:
+            print(f"{name:<13} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            print(f"{name:<13} not installed")

@@ -1,0 +1,41 @@
+"""Random populations the tests share."""
+
+import numpy as np
+
+import fairprog as fp
+
+
+def univariate(rng, K=2, G=2, base_rates="any"):
+    """Return a univariate normal population, spreads within a factor of about 8."""
+    if base_rates == "equal":
+        prior = np.outer(rng.dirichlet(np.full(K, 4.0)), rng.dirichlet(np.full(G, 4.0)))
+    else:
+        prior = rng.dirichlet(np.full(K * G, 4.0)).reshape(K, G)
+    mean = rng.normal(scale=2.0, size=(K, G))
+    std = np.exp(rng.uniform(-1.0, 1.0, size=(K, G)))
+    return fp.Normal(prior, mean, std=std, groups="abcdef"[:G])
+
+
+def multivariate(rng, d, K=2, G=2, prior=None):
+    """Return a multivariate normal population with Wishart-like covariances."""
+    q = rng.dirichlet(np.full(K * G, 5.0)).reshape(K, G) if prior is None else prior
+    X = rng.normal(size=(K, G, d, 2 * d + 2))
+    cov = X @ np.swapaxes(X, -1, -2) / (2 * d + 2)
+    return fp.Normal(q, rng.normal(size=(K, G, d)), cov=cov, groups="abcdef"[:G])
+
+
+def transformed(D, A, b):
+    """Return the population of A x + b."""
+    return fp.Normal(
+        D.prior,
+        D.location @ A.T + b,
+        cov=A @ D.cov @ A.T,
+        classes=D.classes,
+        groups=D.groups,
+    )
+
+
+def random_matrix(rng, d):
+    """Return a matrix of condition number at most about 30."""
+    U, _, V = np.linalg.svd(rng.normal(size=(d, d)))
+    return U @ np.diag(np.exp(rng.uniform(-1.5, 1.5, size=d))) @ V
