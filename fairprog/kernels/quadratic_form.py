@@ -158,7 +158,8 @@ def spectral_cdf(
     y = np.ravel(x) - offset
     form = merged_form(np.atleast_1d(np.asarray(weights, float)), np.asarray(slopes, float))
     weight, count, square, shift, flat = form
-    values, error = np.zeros(y.shape), np.zeros(y.shape)
+    values: Array = np.zeros(y.shape)
+    error: Array = np.zeros(y.shape)
     if weight.size == 0:
         values = ndtr(y / np.sqrt(flat)) if flat > 0 else (y >= 0).astype(float)
     elif flat == 0 and count.sum() == 1:

@@ -89,7 +89,7 @@ def decision_regions(
     with np.errstate(divide="ignore"):
         log_mass = np.log(prior) - np.log(s)
 
-    found = [np.empty(0)]
+    found: list[Array] = [np.empty(0)]
     for k in range(1, cost.shape[1]):
         for j in range(k):
             found.append(_zeros(_difference(cost, j, k), log_mass, m, s))
@@ -150,7 +150,7 @@ def _crossings(log_mass: Array, mean: Array, std: Array, i: int, k: int, level: 
 def _mixture_zeros(sign: Array, log_mass: Array, mean: Array, std: Array) -> Array:
     """Isolate on a grid that follows every term and every crossing of two terms, then bisect."""
     n = sign.size
-    nodes = [(mean[:, None] + std[:, None] * BULK).ravel()]
+    nodes: list[Array] = [(mean[:, None] + std[:, None] * BULK).ravel()]
     for i in range(n):
         nodes += [_crossings(log_mass, mean, std, i, k, LEVELS) for k in range(i)]
     x = np.unique(np.concatenate(nodes))

@@ -75,7 +75,7 @@ class Bounds:
         return total_variation_bound(self.cell_kl)
 
     def risk(self, cost: ArrayLike | None = None) -> float:
-        """|R_C(h, D) - R_C(h, D~)| <= (max C - min C) TV, for every classifier h.
+        """Return (max C - min C) TV: how far the risk of any classifier can move.
 
         Parameters
         ----------

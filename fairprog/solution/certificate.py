@@ -29,7 +29,7 @@ class Certificate:
         Worst violation of any other condition (relaxed consensus, custom constraints); 0.0
         without.
     conic_gap : float or None
-        |KL of the conic answer - KL of the exact answer|, where both were computed.
+        Absolute difference of KL between the conic and the exact answer, where both exist.
     parameter_gap : float or None
         Largest difference of their maps, in whitened coordinates.
     globally_optimal : bool

@@ -216,9 +216,10 @@ class Solution:
             f"    error within                   {b.risk():.4f} of its steered error",
             "",
             f"  certificate: {'ok' if cert.ok else 'NOT ok'}, "
-            f"{'global' if cert.globally_optimal else 'LOCAL'} optimum; KKT "
-            f"{cert.kkt_residual:.1e}, ideality {cert.ideality_residual:.1e}"
-            + ("" if cert.conic_gap is None else f", conic against exact {cert.conic_gap:.1e}"),
+            f"{'global' if cert.globally_optimal else 'LOCAL'} optimum",
+            f"    KKT residual {cert.kkt_residual:.1e}, ideality residual "
+            f"{cert.ideality_residual:.1e}"
+            + ("" if cert.conic_gap is None else f", conic - exact {cert.conic_gap:.1e}"),
         ]
         if self.null_dimension:
             lines.append(f"  {self.null_dimension} null direction(s) were set aside.")
