@@ -22,7 +22,6 @@ __all__ = ["Evaluation", "evaluate_normal", "gap_at_thresholds", "scan_costs"]
 # Thresholds closer than this are not told apart: without it, two groups whose log odds agree up
 # to rounding would show a spurious gap where the law of the log odds has an atom or an edge.
 RESOLUTION = 1e-11
-N_COSTS = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +179,7 @@ def _search_costs(population: Normal, notion: Notion) -> float:
     rng = np.random.default_rng(0)
     K = population.n_classes
     mean, cov, worst = population.support_mean, population.support_cov, 0.0
-    for k in range(N_COSTS):
+    for k in range(max(24, 1600 // K**2)):  # one rule costs of the order of K^3
         C = rng.normal(size=(K, K))
         if k % 2:  # two actions compete, the others are never worth it: half-spaces
             keep = rng.choice(K, 2, replace=False)

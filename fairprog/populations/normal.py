@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,10 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.kernels.common_map import common_map
+from fairprog.kernels.moments import cell_moments
 from fairprog.kernels.normal import kl, pooled_covariance, symmetrize
 from fairprog.kernels.support import mean_spread, split_support
 from fairprog.labels import (
     Array,
+    Indices,
     check_features,
     check_finite,
     check_weights,
@@ -275,36 +277,11 @@ class Normal(Population):
         i = encode(y, class_labels, "y", n)
         g = encode(sensitive_features, group_labels, "sensitive_features", n)
         weight = check_weights(sample_weight, n)
-        K, G = len(class_labels), len(group_labels)
-        prior, mean = np.zeros((K, G)), np.zeros((K, G, d))
-        cov = np.zeros((K, G, d, d))
-        small: list[str] = []
-        for k in range(K):
-            for h in range(G):
-                rows = (i == k) & (g == h) & (weight > 0)
-                count = int(rows.sum())
-                if count < 2:
-                    raise DataError(
-                        f"Class {class_labels[k]!r}, group {group_labels[h]!r} has {count} "
-                        "row(s); at least 2 are needed in every cell.",
-                        argument="X",
-                        cell=(class_labels[k], group_labels[h]),
-                    )
-                if count < 5 * d:
-                    small.append(f"({class_labels[k]!r}, {group_labels[h]!r}): {count}")
-                w = weight[rows]
-                prior[k, h] = w.sum()
-                mean[k, h] = w @ features[rows] / w.sum()
-                centered = features[rows] - mean[k, h]
-                cov[k, h] = (centered.T * w) @ centered / w.sum()
-        if small:
-            warnings.warn(
-                f"Cells (class, group) with fewer than 5 d = {5 * d} rows: {', '.join(small)}. "
-                "Their covariances are maximum-likelihood estimates without shrinkage.",
-                FairprogWarning,
-                stacklevel=2,
-            )
-        prior /= prior.sum()
+        count, mass, mean, cov = cell_moments(
+            features, i, g, weight, (len(class_labels), len(group_labels))
+        )
+        _check_counts(count, 5 * d, class_labels, group_labels)
+        prior = mass / mass.sum()
         if d == 1:
             std = np.sqrt(cov[..., 0, 0])
             return cls(prior, mean[..., 0], std=std, classes=class_labels, groups=group_labels)
@@ -460,4 +437,27 @@ class Normal(Population):
         return (
             f"{type(self).__name__}(K={self.n_classes}, G={self.n_groups}, d={self.n_features}, "
             f"classes={list(self.classes)}, groups={list(self.groups)})"
+        )
+
+
+def _check_counts(
+    count: Indices, few: int, classes: Sequence[Hashable], groups: Sequence[Hashable]
+) -> None:
+    """Refuse cells with fewer than two rows; warn of cells with fewer than `few`."""
+    cells = [(c, g) for c in classes for g in groups]
+    for cell, n in zip(cells, count.ravel(), strict=True):
+        if n < 2:
+            raise DataError(
+                f"Class {cell[0]!r}, group {cell[1]!r} has {n} row(s); at least 2 are needed in "
+                "every cell.",
+                argument="X",
+                cell=cell,
+            )
+    small = [f"{cell}: {n}" for cell, n in zip(cells, count.ravel(), strict=True) if n < few]
+    if small:
+        warnings.warn(
+            f"Cells (class, group) with fewer than 5 d = {few} rows: {', '.join(small)}. Their "
+            "covariances are maximum-likelihood estimates; no shrinkage was used.",
+            FairprogWarning,
+            stacklevel=3,
         )

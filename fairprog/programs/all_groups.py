@@ -28,7 +28,7 @@ from fairprog.programs.frames import Frame, make_frame
 from fairprog.programs.map_space import MapSpace
 from fairprog.transports import AffineMap, Monotone, Transport, Whitened
 
-__all__ = ["nearest_all", "nearest_two_groups"]
+__all__ = ["nearest_all", "nearest_two_groups", "normalised"]
 
 
 def nearest_two_groups(
@@ -97,3 +97,27 @@ def _frames(
         inverse = np.linalg.inv(frames[0].C)
         fixed = transport.class_index(D.classes), inverse @ inverse.T
     return frames, fixed
+
+
+def normalised(
+    D: Normal, maps: list[AffineMap], cells: tuple[Array, Array], scale: bool
+) -> tuple[list[AffineMap], tuple[Array, Array]]:
+    """Choose common coordinates with sum_a p_a b_a = 0 and sum_a p_a log|det A_a| = 0."""
+    p, U = D.group_mass, D.support_basis
+    k = U.shape[1]
+    inner = [U.T @ T.matrix @ U for T in maps]
+    factor = 1.0
+    if scale:
+        logs = np.array([np.linalg.slogdet(A)[1] for A in inner])
+        factor = float(np.exp(-(p @ logs) / k))
+    average = sum(p_a * A for p_a, A in zip(p, inner, strict=True))
+    offsets = np.stack([U.T @ T.offset for T in maps])
+    shift = -np.linalg.solve(np.asarray(average), p @ offsets)
+    # x_old = factor * x_new + shift
+    rest = np.eye(len(U)) - U @ U.T
+    out = [
+        AffineMap(factor * U @ A @ U.T + rest, U @ (A @ shift + b))
+        for A, b in zip(inner, offsets, strict=True)
+    ]
+    m, M = cells
+    return out, ((m - shift) / factor, M / factor**2)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fairprog.kernels.normal import push, symmetrize
+from fairprog.kernels.normal import push
 from fairprog.labels import Array, address
 from fairprog.populations import Normal
-from fairprog.programs.frames import Frame, dual_norms
+from fairprog.programs.frames import dual_norms
+from fairprog.programs.group_maps import GroupMaps
 from fairprog.programs.proof import certify
 from fairprog.solution import Solution
 from fairprog.transports import AffineMap
@@ -20,51 +21,7 @@ if TYPE_CHECKING:
     from fairprog.programs.compile import Compiled
     from fairprog.programs.nearest_ideal import NearestIdeal
 
-__all__ = ["Answer", "GroupMaps", "assemble"]
-
-
-@dataclass(eq=False)
-class GroupMaps:
-    """Maps of one steered group in whitened coordinates: common, and one per class if relaxed.
-
-    ``multipliers`` are the gradients (N (K, k, k), n (K, k)) of the optimum in the targets of
-    the consensus conditions; None means the cell gradients.
-    """
-
-    frame: Frame
-    S: Array
-    beta: Array
-    S_cells: Array | None = None
-    beta_cells: Array | None = None
-    multipliers: tuple[Array, Array] | None = None
-
-    @classmethod
-    def from_user(cls, frame: Frame, T: AffineMap) -> GroupMaps:
-        """Read (S~, beta) off a map in the user's coordinates."""
-        U, inverse = frame.basis, np.linalg.inv(frame.C)
-        A, b = U.T @ T.matrix @ U, U.T @ T.offset
-        B = inverse @ A @ frame.C
-        if frame.kind == "scalar" and B[0, 0] < 0:
-            frame = frame.mirrored()
-        S = B @ np.linalg.inv(frame.root)
-        beta = inverse @ (b - frame.target_center + A @ frame.center)
-        return cls(frame, symmetrize(S), beta)
-
-    def cost(self) -> float:
-        """Return the group's part of KL at the maps of the cells."""
-        if self.S_cells is None or self.beta_cells is None:
-            return self.frame.cost(self.S, self.beta)
-        return self.frame.cost(self.S_cells, self.beta_cells)
-
-    def gradients(self) -> tuple[Array, Array]:
-        """Return the weighted cell gradients at the maps of the cells."""
-        if self.S_cells is None or self.beta_cells is None:
-            return self.frame.gradients(self.S, self.beta)
-        return self.frame.gradients(self.S_cells, self.beta_cells)
-
-    def prices(self) -> tuple[Array, Array]:
-        """Return the multipliers of the consensus conditions."""
-        return self.gradients() if self.multipliers is None else self.multipliers
+__all__ = ["Answer", "assemble"]
 
 
 @dataclass(eq=False)

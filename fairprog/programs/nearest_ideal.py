@@ -11,18 +11,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.errors import DataError, FairprogWarning, InfeasibleError, ModelError, SolverError
-from fairprog.kernels.common_map import common_map
-from fairprog.kernels.one_group import closed_form, newton
-from fairprog.labels import Array, address, index_of
+from fairprog.errors import FairprogWarning, InfeasibleError, ModelError, SolverError
+from fairprog.kernels.one_group import newton
 from fairprog.populations import Normal
-from fairprog.programs.all_groups import nearest_all, nearest_two_groups
-from fairprog.programs.answer import Answer, GroupMaps, assemble
-from fairprog.programs.base_rates import EQUAL, steered_prior
+from fairprog.programs.all_groups import nearest_all, nearest_two_groups, normalised
+from fairprog.programs.answer import Answer, assemble
+from fairprog.programs.base_rates import steered_prior
 from fairprog.programs.conditions import Condition, constraint
 from fairprog.programs.frames import Frame, check_diagonal, make_frame
+from fairprog.programs.group_maps import GroupMaps, closed_form_maps, read_maps
+from fairprog.programs.options import (
+    allowed_orientation,
+    checked_map_bound,
+    reference_group,
+    staying_maps,
+    steered_groups,
+)
 from fairprog.solution import Solution
-from fairprog.transports import AffineMap, Monotone, Translation, Transport
+from fairprog.transports import Monotone, Translation, Transport
 
 if TYPE_CHECKING:
     from fairprog.programs.compile import Compiled
@@ -115,11 +121,11 @@ class NearestIdeal:
                 argument="transport",
             )
         check_diagonal(population, self.transport)
-        self.steered = self._steered(steer)
+        self.steered = steered_groups(population, steer)
         self.staying = [a for a in range(population.n_groups) if a not in self.steered]
-        self.reference = self._reference(reference)
-        self.orientation = self._orientation(orientation)
-        self.map_bound = self._map_bound(map_bound)
+        self.reference = reference_group(population, self.staying, reference)
+        self.orientation = allowed_orientation(population, self.transport, orientation)
+        self.map_bound = checked_map_bound(map_bound)
         self.constraints = tuple(
             c if isinstance(c, Condition) else constraint(c) for c in constraints
         )
@@ -133,7 +139,7 @@ class NearestIdeal:
             base_rates if isinstance(base_rates, str) else tuple(np.asarray(base_rates).tolist())
         )
         self.prior = steered_prior(population, self.staying, base_rates)
-        self.staying_maps = self._staying_maps()
+        self.staying_maps = staying_maps(population, self.reference, self.staying)
         if population.null_dimension:
             warnings.warn(
                 f"{population.null_dimension} direction(s) of the features are constant in every "
@@ -141,99 +147,6 @@ class NearestIdeal:
                 FairprogWarning,
                 stacklevel=2,
             )
-
-    # -- checking the question --
-
-    def _steered(self, steer: str | Iterable[Any]) -> list[int]:
-        groups = self.population.groups
-        if isinstance(steer, str):
-            if steer != "all":
-                hint = f"; write steer=[{steer!r}]" if steer in groups else ""
-                raise ModelError(
-                    f"`steer` must be 'all' or a list of groups; found {steer!r}{hint}.",
-                    argument="steer",
-                )
-            return list(range(len(groups)))
-        chosen = [index_of(groups, g, "steer") for g in steer]
-        if not chosen or len(set(chosen)) < len(chosen):
-            raise DataError(
-                f"`steer` must name at least one group, each once; known are {list(groups)}.",
-                argument="steer",
-            )
-        return sorted(chosen)
-
-    def _reference(self, reference: Any) -> int | None:
-        if not self.staying:
-            if reference is not None:
-                raise ModelError(
-                    "steer='all' has no reference group: the common law is free.",
-                    argument="reference",
-                )
-            return None
-        if reference is None:
-            return self.staying[0]
-        index = index_of(self.population.groups, reference, "reference")
-        if index not in self.staying:
-            raise ModelError(
-                f"`reference` {reference!r} is steered; it must be one of the groups that stay: "
-                f"{[self.population.groups[a] for a in self.staying]}.",
-                argument="reference",
-            )
-        return index
-
-    def _orientation(self, orientation: str) -> str:
-        if orientation not in ("preserve", "any"):
-            raise ModelError(
-                f"`orientation` must be 'preserve' or 'any'; found {orientation!r}.",
-                argument="orientation",
-            )
-        mirrors = self.transport.kind != "fixed" and self.population.n_features == 1
-        if orientation == "any" and not (mirrors or self.transport.may_mirror):
-            raise ModelError(
-                f"orientation='any' needs a single feature or Scaling(); {self.transport!r} in "
-                f"{self.population.n_features} dimension(s) has no mirror images.",
-                argument="orientation",
-            )
-        return orientation
-
-    @staticmethod
-    def _map_bound(map_bound: float) -> float:
-        value = float(map_bound)
-        if not (np.isfinite(value) and value >= 0):
-            raise DataError(
-                f"`map_bound` must be a finite number >= 0; found {map_bound!r}.",
-                argument="map_bound",
-            )
-        return value
-
-    def _staying_maps(self) -> dict[int, AffineMap]:
-        """Return the maps from the reference to the groups that stay, which must exist."""
-        D, r = self.population, self.reference
-        if r is None:
-            return {}
-        out = {r: AffineMap.identity(D.n_features)}
-        U = D.support_basis
-        for a in self.staying:
-            if a == r:
-                continue
-            A, b, residual = common_map(
-                D.support_mean[:, r],
-                D.support_cov[:, r],
-                D.support_mean[:, a],
-                D.support_cov[:, a],
-            )
-            if residual > EQUAL:
-                names = [D.groups[r], D.groups[a]]
-                raise InfeasibleError(
-                    f"Groups {names} both stay but are not ideal among themselves: no affine map "
-                    f"carries the cells of {names[0]!r} to those of {names[1]!r} (whitened "
-                    f"residual {residual:.3g}; needed is {EQUAL:g}). Steer all groups but one.",
-                    argument="steer",
-                    cell=(None, names[1]),
-                    details={"conditions": ["class_conditionals"], "groups": names},
-                )
-            out[a] = AffineMap(U @ A @ U.T + np.eye(len(U)) - U @ U.T, U @ b)
-        return out
 
     # -- building --
 
@@ -363,7 +276,10 @@ class NearestIdeal:
         for frame in self._frames():
             signs = [frame, frame.mirrored()] if self.orientation == "any" else [frame]
             candidates = [
-                GroupMaps(f, *(_closed(f) if closed else newton(f.kind, f.root, f.w, *f.args)[:2]))
+                GroupMaps(
+                    f,
+                    *(closed_form_maps(f) if closed else newton(f.kind, f.root, f.w, *f.args)[:2]),
+                )
                 for f in signs
             ]
             chosen.append(min(candidates, key=lambda c: c.cost()))
@@ -377,7 +293,7 @@ class NearestIdeal:
 
         compiled = self._compile([g.frame for g in answer.groups])
         solve(compiled, CONIC, time_limit, verbose, options)
-        answer.compare(_read(compiled))
+        answer.compare(read_maps(compiled))
 
     def _solve_conic(
         self, solver: str, time_limit: float | None, verbose: bool, options: dict[str, Any]
@@ -398,7 +314,7 @@ class NearestIdeal:
             except InfeasibleError as error:
                 failure = error
                 continue
-            answer = Answer(_read(compiled), compiled.solver, globally_optimal=True)
+            answer = Answer(read_maps(compiled), compiled.solver, globally_optimal=True)
             answer.compiled = compiled
             if best is None or answer.cost() < best.cost():
                 best = answer
@@ -433,7 +349,7 @@ class NearestIdeal:
             maps, cells = nearest_two_groups(D, self.prior, mirror)
         else:
             maps, cells, anchor = nearest_all(D, self.prior, self.transport, mirror)
-        maps, cells = _normalised(D, maps, cells, self.transport.kind != "fixed")
+        maps, cells = normalised(D, maps, cells, self.transport.kind != "fixed")
         groups = []
         for a, T in enumerate(maps):
             # the anchor's matrix is a choice of coordinates, not a decision
@@ -441,64 +357,3 @@ class NearestIdeal:
             frame = make_frame(D, transport, a, self.prior[:, a], cells)
             groups.append(GroupMaps.from_user(frame, T))
         return Answer(groups, name, globally_optimal=name == "polynomial", reference=cells)
-
-
-def _closed(frame: Frame) -> tuple[Array, Array]:
-    """Return (S~, beta) by the closed form, d = 1."""
-    m, s = frame.m[:, 0], np.sqrt(frame.Gamma[:, 0, 0])
-    mu, sigma = frame.mu[:, 0], np.sqrt(frame.Sigma[:, 0, 0])
-    if frame.kind == "fixed":
-        u = frame.w / sigma**2
-        return np.eye(1), np.array([u @ (mu - m) / u.sum()])
-    gamma, b = closed_form(frame.w, m, s, mu, sigma, mirror=frame.sign < 0)
-    return np.array([[abs(gamma)]]), np.array([b])
-
-
-def _read(compiled: Compiled) -> list[GroupMaps]:
-    """Return the groups' maps, one per class, with the multipliers of the consensus."""
-    out = []
-    for cell in compiled.cells:
-        S, beta = cell.value(cell.theta, cell.beta)
-        own = [cell.value(t, b) for t, b in zip(cell.thetas, cell.betas, strict=True)]
-        k = len(cell.frame.root)
-        N, n = [], []
-        for c in compiled.classes:
-            where = address("linear", str(cell.frame.group), c)
-            dual = compiled.consensus[where].dual_value if where in compiled.consensus else None
-            N.append(np.zeros((k, k)) if dual is None else -np.tensordot(dual, cell.basis, 1))
-            n.append(-compiled.consensus[address("offset", str(cell.frame.group), c)].dual_value)
-        out.append(
-            GroupMaps(
-                cell.frame,
-                S,
-                beta,
-                np.stack([s for s, _ in own]),
-                np.stack([b for _, b in own]),
-                (np.stack(N), np.stack(n)),
-            )
-        )
-    return out
-
-
-def _normalised(
-    D: Normal, maps: list[AffineMap], cells: tuple[Array, Array], scale: bool
-) -> tuple[list[AffineMap], tuple[Array, Array]]:
-    """Choose common coordinates with sum_a p_a b_a = 0 and sum_a p_a log|det A_a| = 0."""
-    p, U = D.group_mass, D.support_basis
-    k = U.shape[1]
-    inner = [U.T @ T.matrix @ U for T in maps]
-    factor = 1.0
-    if scale:
-        logs = np.array([np.linalg.slogdet(A)[1] for A in inner])
-        factor = float(np.exp(-(p @ logs) / k))
-    average = sum(p_a * A for p_a, A in zip(p, inner, strict=True))
-    offsets = np.stack([U.T @ T.offset for T in maps])
-    shift = -np.linalg.solve(np.asarray(average), p @ offsets)
-    # x_old = factor * x_new + shift
-    rest = np.eye(len(U)) - U @ U.T
-    out = [
-        AffineMap(factor * U @ A @ U.T + rest, U @ (A @ shift + b))
-        for A, b in zip(inner, offsets, strict=True)
-    ]
-    m, M = cells
-    return out, ((m - shift) / factor, M / factor**2)

@@ -1,0 +1,49 @@
+"""Weighted moments of every (class, group) cell."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fairprog.labels import Array, Indices
+
+__all__ = ["cell_moments"]
+
+
+def cell_moments(
+    X: Array, i: Indices, a: Indices, weight: Array, shape: tuple[int, int]
+) -> tuple[Indices, Array, Array, Array]:
+    """Return counts, weights, means and covariances (divided by the weight) of every cell.
+
+    Parameters
+    ----------
+    X : Array, shape (n, d)
+    i, a : Indices, shape (n,)
+        Class and group of each row.
+    weight : Array, shape (n,)
+        Nonnegative; rows of weight zero are not counted.
+    shape : (K, G)
+
+    Returns
+    -------
+    count : Indices, shape (K, G)
+    mass : Array, shape (K, G)
+        Sums of weights.
+    mean, cov : Array, shapes (K, G, d) and (K, G, d, d)
+        Zero in empty cells.
+    """
+    K, G = shape
+    d = X.shape[1]
+    count, mass = np.zeros(shape, dtype=np.intp), np.zeros(shape)
+    mean, cov = np.zeros((K, G, d)), np.zeros((K, G, d, d))
+    for k in range(K):
+        for g in range(G):
+            rows = (i == k) & (a == g) & (weight > 0)
+            count[k, g] = rows.sum()
+            if not count[k, g]:
+                continue
+            w = weight[rows]
+            mass[k, g] = w.sum()
+            mean[k, g] = w @ X[rows] / mass[k, g]
+            centered = X[rows] - mean[k, g]
+            cov[k, g] = (centered.T * w) @ centered / mass[k, g]
+    return count, mass, mean, cov

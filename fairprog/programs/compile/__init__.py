@@ -1,0 +1,19 @@
+"""From frames, terms and conditions to CVXPY problems, and from their solutions to numpy.
+
+The only package that imports CVXPY. Only here are variables created, DCP checked, constraints
+labelled and solvers called.
+"""
+
+from fairprog.programs.compile.compiled import CellVariables, Compiled
+from fairprog.programs.compile.nearest import compile_nearest
+from fairprog.programs.compile.solve import solve
+from fairprog.programs.compile.terms import TableVariables, compile_terms
+
+__all__ = [
+    "CellVariables",
+    "Compiled",
+    "TableVariables",
+    "compile_nearest",
+    "compile_terms",
+    "solve",
+]

@@ -1,0 +1,114 @@
+"""A compiled program and what can be read off its solution."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+
+from fairprog.errors import SolverError
+from fairprog.labels import Array, address
+from fairprog.programs.frames import Frame
+
+__all__ = ["CellVariables", "Compiled", "label"]
+
+
+def label(condition: Any, where: str) -> Any:
+    """Give a constraint its address."""
+    condition.set_label(where)
+    return condition
+
+
+@dataclass(eq=False)
+class CellVariables:
+    """The variables of one steered group: common (theta, beta) and one copy per class."""
+
+    frame: Frame
+    theta: Any
+    beta: Any
+    thetas: list[Any]
+    betas: list[Any]
+    basis: Array
+
+    def matrix(self, theta: Any) -> Any:
+        """Return S~ as an affine expression (the identity for translations)."""
+        k = self.basis.shape[1]
+        if not len(self.basis):
+            return np.eye(k)
+        return cp.reshape(self.basis.reshape(len(self.basis), -1).T @ theta, (k, k), order="C")
+
+    def value(self, theta: Any, beta: Any) -> tuple[Array, Array]:
+        """Return (S~, beta) as numbers."""
+        k = self.basis.shape[1]
+        S = np.tensordot(theta.value, self.basis, 1) if len(self.basis) else np.eye(k)
+        return S, np.asarray(beta.value)
+
+
+@dataclass(eq=False)
+class Compiled:
+    """A compiled program: the CVXPY problem, its variables, and every constraint by address."""
+
+    problem: Any
+    classes: tuple[Hashable, ...]
+    cells: list[CellVariables]
+    consensus: dict[str, Any]
+    balls: dict[str, Any]
+    conditions: dict[str, Any]
+    map_bound: Any = None
+    solver: str = ""
+    seconds: float = 0.0
+    log: list[str] = field(default_factory=list)
+
+    def condition_multipliers(self) -> dict[str, Array]:
+        """Return the dual value of every custom condition."""
+        return {w: np.asarray(c.dual_value, dtype=float) for w, c in self.conditions.items()}
+
+    def is_inequality(self, where: str) -> bool:
+        """Return whether a custom condition has a bound (so a price)."""
+        return isinstance(
+            self.conditions[where], (cp.constraints.Inequality, cp.constraints.NonPos)
+        )
+
+    def ball_multipliers(self) -> dict[tuple[str, int], tuple[float, float]]:
+        """Return, by (group, class index), the multipliers of the two `map_bound` balls."""
+        out = {}
+        for cell in self.cells if self.balls else []:
+            g = str(cell.frame.group)
+            for i, c in enumerate(self.classes):
+                pair = (self.balls.get(address(name, g, c)) for name in ("linear", "offset"))
+                out[g, i] = tuple(0.0 if b is None else float(b.dual_value) for b in pair)
+        return out  # type: ignore[return-value]
+
+    def worst_violation(self) -> float:
+        """Return the largest violation of a custom condition or ball at the current values."""
+        found = [*self.conditions.values(), *self.balls.values()]
+        return max((float(np.max(c.violation())) for c in found), default=0.0)
+
+    def condition_gradients(self) -> dict[int, Array]:
+        """Return, by variable id, the gradient of sum <dual, condition> (CVXPY's signs).
+
+        Raises
+        ------
+        SolverError
+            If a condition has no gradient at the answer, which then cannot be verified.
+        """
+        out: dict[int, Array] = {}
+        for where, c in self.conditions.items():
+            is_psd = isinstance(c, cp.constraints.PSD)
+            expression = c.args[0] if is_psd else c.expr
+            dual = (-1.0 if is_psd else 1.0) * np.ravel(np.asarray(c.dual_value), order="F")
+            for variable, jacobian in expression.grad.items():
+                if jacobian is None:
+                    raise SolverError(
+                        f"The condition {where!r} is not differentiable at the answer, so the "
+                        "answer cannot be verified."
+                    )
+                dense = np.asarray(
+                    jacobian.todense() if hasattr(jacobian, "todense") else jacobian
+                )
+                gradient = (dense.reshape(variable.size, -1) @ dual).reshape(-1)
+                out[variable.id] = out.get(variable.id, 0.0) + gradient
+        return out

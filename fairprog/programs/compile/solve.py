@@ -1,0 +1,88 @@
+"""The solver ladder."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+
+from fairprog.errors import InfeasibleError, SolverError
+from fairprog.programs.compile.compiled import Compiled
+
+__all__ = ["solve"]
+
+SOLVER_OPTIONS: dict[str, dict[str, Any]] = {
+    "CLARABEL": {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12, "max_iter": 200},
+    "SCS": {"eps_abs": 1e-9, "eps_rel": 1e-9, "max_iters": 200_000},
+}
+TIME_LIMIT = {"CLARABEL": "time_limit", "SCS": "time_limit_secs"}
+
+
+def solve(
+    compiled: Compiled,
+    ladder: Sequence[str],
+    time_limit: float | None,
+    verbose: bool,
+    options: Mapping[str, Any],
+) -> None:
+    """Solve by the first rung that returns a solution.
+
+    Raises
+    ------
+    InfeasibleError
+        Naming the conditions with a non-zero multiplier in the infeasibility certificate.
+    SolverError
+        If every rung fails; carries the statuses and the last iterate.
+    """
+    status = "not run"
+    for name in ladder:
+        settings = dict(SOLVER_OPTIONS[name])
+        if time_limit is not None:
+            settings[TIME_LIMIT[name]] = float(time_limit)
+        settings.update(options)
+        started = time.perf_counter()
+        try:
+            with warnings.catch_warnings():
+                # inaccurate answers are judged by our own residuals
+                warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+                compiled.problem.solve(solver=name, verbose=verbose, **settings)
+            status = str(compiled.problem.status)
+        except cp.error.SolverError as error:
+            status = f"error: {error}"
+        compiled.seconds += time.perf_counter() - started
+        compiled.log.append(f"{name}: {status}")
+        if status in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
+            compiled.solver = name
+            return
+        if status in (cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE):
+            raise _infeasible(compiled, status)
+    iterate = {v.name(): v.value for v in compiled.problem.variables()}
+    raise SolverError(
+        f"No solver found an answer: {'; '.join(compiled.log)}. Check the scale of custom "
+        "conditions, or pass another `solver` or looser tolerances.",
+        status=status,
+        details={"log": compiled.log, "last_iterate": iterate},
+    )
+
+
+def _infeasible(compiled: Compiled, status: str) -> InfeasibleError:
+    weights = {
+        where: float(np.max(np.abs(c.dual_value)))
+        for where, c in compiled.conditions.items()
+        if c.dual_value is not None
+    }
+    largest = max(weights.values(), default=0.0)
+    clash = [where for where, v in weights.items() if v > 1e-6 * largest > 0]
+    groups = [cell.frame.group for cell in compiled.cells]
+    names = clash or list(compiled.conditions)
+    return InfeasibleError(
+        f"No population satisfies the conditions: {names} clash with each other or with one "
+        f"increasing map per group for {groups}. Relax one of them.",
+        argument="constraints",
+        status=status,
+        details={"conditions": names, "groups": groups, "multipliers": weights},
+    )

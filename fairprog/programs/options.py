@@ -1,0 +1,121 @@
+"""The options of `NearestIdeal`, checked and resolved to positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fairprog.errors import DataError, InfeasibleError, ModelError
+from fairprog.kernels.common_map import common_map
+from fairprog.labels import index_of
+from fairprog.populations import Normal
+from fairprog.programs.base_rates import EQUAL
+from fairprog.transports import AffineMap, Transport
+
+__all__ = [
+    "allowed_orientation",
+    "checked_map_bound",
+    "reference_group",
+    "staying_maps",
+    "steered_groups",
+]
+
+
+def steered_groups(D: Normal, steer: str | Iterable[Any]) -> list[int]:
+    """Return the positions of the groups that may move."""
+    groups = D.groups
+    if isinstance(steer, str):
+        if steer != "all":
+            hint = f"; write steer=[{steer!r}]" if steer in groups else ""
+            raise ModelError(
+                f"`steer` must be 'all' or a list of groups; found {steer!r}{hint}.",
+                argument="steer",
+            )
+        return list(range(len(groups)))
+    chosen = [index_of(groups, g, "steer") for g in steer]
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise DataError(
+            f"`steer` must name at least one group, each once; known are {list(groups)}.",
+            argument="steer",
+        )
+    return sorted(chosen)
+
+
+def reference_group(D: Normal, staying: Sequence[int], reference: Any) -> int | None:
+    """Return the position of the group whose coordinates are the common ones."""
+    if not staying:
+        if reference is not None:
+            raise ModelError(
+                "steer='all' has no reference group: the common law is free.",
+                argument="reference",
+            )
+        return None
+    if reference is None:
+        return staying[0]
+    index = index_of(D.groups, reference, "reference")
+    if index not in staying:
+        raise ModelError(
+            f"`reference` {reference!r} is steered; it must be one of the groups that stay: "
+            f"{[D.groups[a] for a in staying]}.",
+            argument="reference",
+        )
+    return index
+
+
+def allowed_orientation(D: Normal, transport: Transport, orientation: str) -> str:
+    """Return the orientation, if the class of maps has mirror images where they are asked for."""
+    if orientation not in ("preserve", "any"):
+        raise ModelError(
+            f"`orientation` must be 'preserve' or 'any'; found {orientation!r}.",
+            argument="orientation",
+        )
+    mirrors = transport.kind != "fixed" and D.n_features == 1
+    if orientation == "any" and not (mirrors or transport.may_mirror):
+        raise ModelError(
+            f"orientation='any' needs a single feature or Scaling(); {transport!r} in "
+            f"{D.n_features} dimension(s) has no mirror images.",
+            argument="orientation",
+        )
+    return orientation
+
+
+def checked_map_bound(map_bound: float) -> float:
+    """Return a finite, nonnegative bound."""
+    value = float(map_bound)
+    if not (np.isfinite(value) and value >= 0):
+        raise DataError(
+            f"`map_bound` must be a finite number >= 0; found {map_bound!r}.",
+            argument="map_bound",
+        )
+    return value
+
+
+def staying_maps(D: Normal, r: int | None, staying: Sequence[int]) -> dict[int, AffineMap]:
+    """Return the maps from the reference to the groups that stay, which must exist."""
+    if r is None:
+        return {}
+    out = {r: AffineMap.identity(D.n_features)}
+    U = D.support_basis
+    for a in staying:
+        if a == r:
+            continue
+        A, b, residual = common_map(
+            D.support_mean[:, r],
+            D.support_cov[:, r],
+            D.support_mean[:, a],
+            D.support_cov[:, a],
+        )
+        if residual > EQUAL:
+            names = [D.groups[r], D.groups[a]]
+            raise InfeasibleError(
+                f"Groups {names} both stay but are not ideal among themselves: no affine map "
+                f"carries the cells of {names[0]!r} to those of {names[1]!r} (whitened "
+                f"residual {residual:.3g}; needed is {EQUAL:g}). Steer all groups but one.",
+                argument="steer",
+                cell=(None, names[1]),
+                details={"conditions": ["class_conditionals"], "groups": names},
+            )
+        out[a] = AffineMap(U @ A @ U.T + np.eye(len(U)) - U @ U.T, U @ b)
+    return out
