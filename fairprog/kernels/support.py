@@ -44,6 +44,9 @@ def split_support(prior: Array, mean: Array, cov: Array) -> tuple[Array, Array]:
     if not is_null.any():
         return np.eye(d), np.zeros((d, 0))
     combinations = vectors[:, is_null] * np.where(varies, scale, 1.0)[:, None]
+    columns = (np.abs(combinations) > 1e-8 * np.abs(combinations).max(axis=0)).any(axis=1)
+    if columns.sum() == is_null.sum():  # constant columns: keep the others as they are
+        return np.eye(d)[:, ~columns], np.eye(d)[:, columns]
     q, _ = np.linalg.qr(combinations / np.linalg.norm(combinations, axis=0), mode="complete")
     count = int(is_null.sum())
     return q[:, count:], q[:, :count]

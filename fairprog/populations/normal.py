@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fairprog.errors import DataError, FairprogWarning, ModelError
+from fairprog.errors import DataError, ModelError
 from fairprog.kernels.common_map import common_map
 from fairprog.kernels.moments import cell_moments
-from fairprog.kernels.normal import kl, pooled_covariance, symmetrize
-from fairprog.kernels.support import mean_spread, split_support
+from fairprog.kernels.normal import kl, symmetrize
 from fairprog.labels import (
     Array,
-    Indices,
     check_features,
     check_finite,
     check_weights,
@@ -25,13 +22,12 @@ from fairprog.labels import (
     sorted_labels,
 )
 from fairprog.populations.base import Population, check_prior
+from fairprog.populations.cells import check_counts, refuse_cells, support_of_cells
 from fairprog.populations.evaluation import Evaluation, evaluate_normal, scan_costs
 from fairprog.tables import DemographicParity, Notion
 from fairprog.transports import AffineMap, ConjugatedMap
 
 __all__ = ["Normal"]
-
-POSITIVE_DEFINITE = "positive definite"
 
 
 class Normal(Population):
@@ -102,7 +98,7 @@ class Normal(Population):
                     f"`mean` has shape {center.shape}; with `std` it must be {(K, G)}.",
                     argument="mean",
                 )
-            self._refuse(spread <= 0, spread, "std")
+            refuse_cells(spread <= 0, spread, "std", "positive", self.classes, self.groups)
             self._mean, self._cov = center[..., None], (spread**2)[..., None, None]
         else:
             if center.ndim != 3 or center.shape[:2] != (K, G):
@@ -113,60 +109,16 @@ class Normal(Population):
             d = center.shape[2]
             S = check_finite(cov, "cov", (K, G, d, d))
             asymmetry = np.abs(S - np.swapaxes(S, -1, -2)).max(axis=(-1, -2))
-            self._refuse(
-                asymmetry > 1e-8 * np.abs(S).max(axis=(-1, -2)), asymmetry, "cov", "symmetric"
-            )
+            skewed = asymmetry > 1e-8 * np.abs(S).max(axis=(-1, -2))
+            refuse_cells(skewed, asymmetry, "cov", "symmetric", self.classes, self.groups)
             self._mean, self._cov = center, symmetrize(S)
-        self._split()
-        for array in (self.prior, self._mean, self._cov):
-            array.setflags(write=False)
-
-    def _refuse(
-        self, bad: NDArray[np.bool_], found: Array, argument: str, needed: str = "positive"
-    ) -> None:
-        """Raise a DataError naming the first bad cell."""
-        where = np.argwhere(bad)
-        if where.size:
-            i, a = (int(k) for k in where[0])
-            measured = {
-                "positive": "found",
-                "symmetric": "its largest asymmetry is",
-                POSITIVE_DEFINITE: "its smallest eigenvalue, at unit variances, is",
-            }[needed]
-            raise DataError(
-                f"`{argument}` of class {self.classes[i]!r}, group {self.groups[a]!r} must be "
-                f"{needed}; {measured} {found[i, a]:.6g}.",
-                argument=argument,
-                cell=(self.classes[i], self.groups[a]),
-            )
-
-    def _split(self) -> None:
-        """Set aside null directions and check the covariances on what is left."""
-        pooled = pooled_covariance(self.prior, self._cov)
-        if not np.diag(pooled).max() > 0:
-            raise DataError("`cov` has no positive variance in any cell.", argument="cov")
-        self._basis, self._null = split_support(self.prior, self._mean, self._cov)
-        spread = mean_spread(self.prior, self._mean, self._cov, self._null)
-        if spread.size and spread.max() > 1e-5:
-            direction = self._null[:, int(np.argmax(spread))]
-            columns = [int(j) for j in np.flatnonzero(np.abs(direction) > 1e-8)]
-            raise DataError(
-                f"The features {columns} have a combination that is constant within every cell "
-                f"but differs between cells (by {spread.max():.3g} of its scale): the divergence "
-                "between cells is infinite. Drop one of these features.",
-                argument="mean",
-            )
-        if self._basis.shape[1] == 0:
-            raise DataError("`cov` has no direction with positive variance.", argument="cov")
+        self._basis, self._null = support_of_cells(
+            self.prior, self._mean, self._cov, self.classes, self.groups
+        )
         self.support_mean = self._mean @ self._basis
         self.support_cov = self._basis.T @ self._cov @ self._basis
-        # each cell at unit variances, so that cells of very different size are fine
-        variances = np.diagonal(self.support_cov, axis1=-2, axis2=-1)
-        self._refuse(variances.min(axis=-1) <= 0, variances.min(axis=-1), "cov", POSITIVE_DEFINITE)
-        scale = 1.0 / np.sqrt(variances)
-        correlation = self.support_cov * scale[..., :, None] * scale[..., None, :]
-        smallest = np.linalg.eigvalsh(correlation)[..., 0]
-        self._refuse(smallest <= 1e-13, smallest, "cov", POSITIVE_DEFINITE)
+        for array in (self.prior, self._mean, self._cov):
+            array.setflags(write=False)
 
     @property
     def n_features(self) -> int:
@@ -280,7 +232,7 @@ class Normal(Population):
         count, mass, mean, cov = cell_moments(
             features, i, g, weight, (len(class_labels), len(group_labels))
         )
-        _check_counts(count, 5 * d, class_labels, group_labels)
+        check_counts(count, 5 * d, class_labels, group_labels)
         prior = mass / mass.sum()
         if d == 1:
             std = np.sqrt(cov[..., 0, 0])
@@ -437,27 +389,4 @@ class Normal(Population):
         return (
             f"{type(self).__name__}(K={self.n_classes}, G={self.n_groups}, d={self.n_features}, "
             f"classes={list(self.classes)}, groups={list(self.groups)})"
-        )
-
-
-def _check_counts(
-    count: Indices, few: int, classes: Sequence[Hashable], groups: Sequence[Hashable]
-) -> None:
-    """Refuse cells with fewer than two rows; warn of cells with fewer than `few`."""
-    cells = [(c, g) for c in classes for g in groups]
-    for cell, n in zip(cells, count.ravel(), strict=True):
-        if n < 2:
-            raise DataError(
-                f"Class {cell[0]!r}, group {cell[1]!r} has {n} row(s); at least 2 are needed in "
-                "every cell.",
-                argument="X",
-                cell=cell,
-            )
-    small = [f"{cell}: {n}" for cell, n in zip(cells, count.ravel(), strict=True) if n < few]
-    if small:
-        warnings.warn(
-            f"Cells (class, group) with fewer than 5 d = {few} rows: {', '.join(small)}. Their "
-            "covariances are maximum-likelihood estimates; no shrinkage was used.",
-            FairprogWarning,
-            stacklevel=3,
         )

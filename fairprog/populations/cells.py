@@ -1,0 +1,103 @@
+"""What the cells of a normal population must satisfy, checked with messages that name the cell."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairprog.errors import DataError, FairprogWarning
+from fairprog.kernels.support import mean_spread, split_support
+from fairprog.labels import Array, Indices
+
+__all__ = ["check_counts", "refuse_cells", "support_of_cells"]
+
+MEASURED = {
+    "positive": "found",
+    "symmetric": "its largest asymmetry is",
+    "positive definite": "its smallest eigenvalue, at unit variances, is",
+}
+
+
+def refuse_cells(
+    bad: NDArray[np.bool_],
+    found: Array,
+    argument: str,
+    needed: str,
+    classes: Sequence[Hashable],
+    groups: Sequence[Hashable],
+) -> None:
+    """Raise a DataError naming the first bad cell, what was found and what is needed."""
+    where = np.argwhere(bad)
+    if where.size:
+        i, a = (int(k) for k in where[0])
+        raise DataError(
+            f"`{argument}` of class {classes[i]!r}, group {groups[a]!r} must be {needed}; "
+            f"{MEASURED[needed]} {found[i, a]:.6g}.",
+            argument=argument,
+            cell=(classes[i], groups[a]),
+        )
+
+
+def support_of_cells(
+    prior: Array,
+    mean: Array,
+    cov: Array,
+    classes: Sequence[Hashable],
+    groups: Sequence[Hashable],
+) -> tuple[Array, Array]:
+    """Return bases of the support and of the null directions, (d, k) and (d, d - k).
+
+    Raises
+    ------
+    DataError
+        If nothing varies, if a direction is constant within cells but differs between them, or
+        if a cell's covariance is not positive definite on the support.
+    """
+    basis, null = split_support(prior, mean, cov)
+    if basis.shape[1] == 0 or not np.diagonal(cov, axis1=-2, axis2=-1).max() > 0:
+        raise DataError("`cov` has no direction with positive variance.", argument="cov")
+    spread = mean_spread(prior, mean, cov, null)
+    if spread.size and spread.max() > 1e-5:
+        direction = null[:, int(np.argmax(spread))]
+        columns = [int(j) for j in np.flatnonzero(np.abs(direction) > 1e-8)]
+        raise DataError(
+            f"The features {columns} have a combination that is constant within every cell but "
+            f"differs between cells (by {spread.max():.3g} of its scale): the divergence between "
+            "cells is infinite. Drop one of these features.",
+            argument="mean",
+        )
+    inner = basis.T @ cov @ basis
+    # each cell at unit variances, so that cells of very different size are fine
+    variances = np.diagonal(inner, axis1=-2, axis2=-1)
+    smallest = variances.min(axis=-1)
+    refuse_cells(smallest <= 0, smallest, "cov", "positive definite", classes, groups)
+    scale = 1.0 / np.sqrt(variances)
+    smallest = np.linalg.eigvalsh(inner * scale[..., :, None] * scale[..., None, :])[..., 0]
+    refuse_cells(smallest <= 1e-13, smallest, "cov", "positive definite", classes, groups)
+    return basis, null
+
+
+def check_counts(
+    count: Indices, few: int, classes: Sequence[Hashable], groups: Sequence[Hashable]
+) -> None:
+    """Refuse cells with fewer than two rows; warn of cells with fewer than `few`."""
+    cells = [(c, g) for c in classes for g in groups]
+    for cell, n in zip(cells, count.ravel(), strict=True):
+        if n < 2:
+            raise DataError(
+                f"Class {cell[0]!r}, group {cell[1]!r} has {n} row(s); at least 2 are needed in "
+                "every cell.",
+                argument="X",
+                cell=cell,
+            )
+    small = [f"{cell}: {n}" for cell, n in zip(cells, count.ravel(), strict=True) if n < few]
+    if small:
+        warnings.warn(
+            f"Cells (class, group) with fewer than 5 d = {few} rows: {', '.join(small)}. Their "
+            "covariances are maximum-likelihood estimates; no shrinkage was used.",
+            FairprogWarning,
+            stacklevel=3,
+        )
