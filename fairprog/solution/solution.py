@@ -250,38 +250,45 @@ class Solution:
             For another suffix, labels JSON cannot hold, or a custom constraint that cannot be
             imported by its qualified name.
         """
+        save(path, "solution", self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data (arrays, labels, text) that :meth:`from_dict` reads back.
+
+        Raises
+        ------
+        ModelError
+            For a custom constraint that cannot be imported by its qualified name.
+        """
         settings = dict(self.settings)
         settings["transport"] = settings["transport"].to_dict()
         settings["constraints"] = [
             c if isinstance(c, str) else c.qualified_name() for c in settings["constraints"]
         ]
-        save(
-            path,
-            "solution",
-            {
-                "kl": self.kl,
-                "original": self.original.to_dict(),
-                "population": self.population.to_dict(),
-                "affine": {g: (T.matrix, T.offset) for g, T in self.affine.items()},
-                "duals": dict(self.duals),
-                "sensitivity": dict(self.sensitivity),
-                "price": dict(self.price),
-                "price_interval": dict(self.price_interval),
-                "certificate": vars(self.certificate),
-                "settings": settings,
-                "solver": self.solver,
-                "seconds": self.seconds,
-            },
-        )
+        return {
+            "kl": self.kl,
+            "original": self.original.to_dict(),
+            "population": self.population.to_dict(),
+            "affine": {g: (T.matrix, T.offset) for g, T in self.affine.items()},
+            "duals": dict(self.duals),
+            "sensitivity": dict(self.sensitivity),
+            "price": dict(self.price),
+            "price_interval": dict(self.price_interval),
+            "certificate": vars(self.certificate),
+            "settings": settings,
+            "solver": self.solver,
+            "seconds": self.seconds,
+        }
 
     @classmethod
-    def _from_dict(cls, data: dict[str, Any]) -> Solution:
+    def from_dict(cls, data: dict[str, Any]) -> Solution:
+        """Rebuild a solution from :meth:`to_dict`; custom constraints stay names."""
         original, population = (population_from_dict(data[k]) for k in ("original", "population"))
         if not (isinstance(original, Normal) and isinstance(population, Normal)):
             raise DataError("The file holds a population of another family.", argument="path")
         settings = dict(data["settings"])
         settings["transport"] = template_from_dict(settings["transport"])
-        # constraints stay names: their effect is in the numbers, and loading runs no code
+        # their effect is in the numbers, and loading runs no code of the user's
         settings["constraints"] = tuple(settings["constraints"])
         rest = {
             k: data[k]
@@ -301,4 +308,4 @@ class Solution:
         return f"Solution(kl={self.kl:.6g}, solver={self.solver!r}, {kind} optimum)"
 
 
-register("solution", Solution._from_dict)
+register("solution", Solution.from_dict)

@@ -1,0 +1,201 @@
+"""The command line: ``fairprog steer``, ``fairprog align``, ``fairprog reproduce``.
+
+Exit codes: 0 done, 1 the data or the program cannot be used (one sentence on stderr says why),
+2 the command line itself is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from fairprog.cli.reproduce import run_reproduce
+from fairprog.cli.steering import TRANSPORTS, run_align, run_steer
+from fairprog.errors import FairprogError
+from fairprog.versions import __version__
+
+__all__ = ["build_parser", "main"]
+
+STEER = """\
+Fit a normal population to the rows of a CSV file, find the ideal population nearest to
+it in KL divergence, and bring the features of every group into common coordinates.
+That reads the group of a row, never its label; every other column goes out exactly as
+it came in. Printed are the divergence, the price of each condition, the certificate,
+and what a logistic model on held-out rows makes of the features before and after.
+
+Columns that cannot be features are an error that lists them; these options help:
+  --onehot     text columns become 0/1 columns, one per value but the first; the model
+               remembers the values
+  --drop       COLUMNS that cannot be used are no features: not numeric, constant (in
+               the file or among the rows of one class and group), missing in more than
+               half of the rows
+  --drop-rows  ROWS with a missing value in a column that is used are left out, also
+               of the output
+For tables of mostly categorical columns it is better to steer the scores of a model.
+"""
+
+ALIGN = """\
+Align the features of a CSV file by a model of `fairprog steer --model`. It needs the
+feature columns and the sensitive one, no label. The same rows give the same output as
+`fairprog steer --out`.
+"""
+
+REPRODUCE = """\
+Make the tables and figures of the experiments on this machine.
+"""
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0; found {value}")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"must lie between 0 and 1; found {value}")
+    return value
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="fairprog",
+        description="Exact group fairness by convex optimisation.",
+        formatter_class=partial(argparse.HelpFormatter, max_help_position=28),
+    )
+    parser.add_argument("--version", action="version", version=f"fairprog {__version__}")
+    commands = parser.add_subparsers(dest="command", title="commands")
+    raw = partial(argparse.RawDescriptionHelpFormatter, max_help_position=28)
+
+    steer = commands.add_parser(
+        "steer",
+        help="make the features of a CSV file fair",
+        description=STEER,
+        formatter_class=raw,
+    )
+    steer.add_argument("data", metavar="data.csv", help="a CSV file in UTF-8 with a header line")
+    columns = steer.add_argument_group("columns")
+    columns.add_argument("--label", required=True, metavar="COL", help="the class to predict")
+    columns.add_argument("--sensitive", required=True, metavar="COL", help="the group")
+    columns.add_argument(
+        "--positive", metavar="V", help="the class that counts as positive (default: the last)"
+    )
+    columns.add_argument(
+        "--features", nargs="+", metavar="COL", help="default: every other column"
+    )
+    columns.add_argument("--onehot", action="store_true", help="encode text columns")
+    columns.add_argument("--drop", action="store_true", help="leave out unusable columns")
+    columns.add_argument(
+        "--drop-rows", action="store_true", help="leave out rows with missing values"
+    )
+    program = steer.add_argument_group("program")
+    program.add_argument(
+        "--steer",
+        nargs="+",
+        metavar="GROUP",
+        help="the groups to move, or `all` (default: every group but the reference, or but the "
+        "largest)",
+    )
+    program.add_argument(
+        "--reference", metavar="GROUP", help="the group whose coordinates are the common ones"
+    )
+    program.add_argument(
+        "--transport",
+        choices=list(TRANSPORTS),
+        default="monotone",
+        help="the class of maps (default: monotone)",
+    )
+    program.add_argument(
+        "--base-rates",
+        choices=["equalize", "keep"],
+        default="equalize",
+        help="of the ideal population (default: equalize)",
+    )
+    held = steer.add_argument_group("held-out figures")
+    held.add_argument(
+        "--splits",
+        type=_count,
+        default=20,
+        metavar="N",
+        help="random splits; 0: none (default 20)",
+    )
+    held.add_argument(
+        "--test-size", type=_share, default=0.4, metavar="P", help="share held out (default 0.4)"
+    )
+    held.add_argument("--seed", type=_count, default=0, help="of the splits (default 0)")
+    held.add_argument("--quiet", action="store_true", help="show no progress bar")
+    files = steer.add_argument_group("output (never the input file; each written whole or not)")
+    files.add_argument("--out", metavar="FILE.csv", help="the table with aligned features")
+    files.add_argument("--model", metavar="FILE.json", help="for `fairprog align`; or .npz")
+    steer.set_defaults(run=run_steer)
+
+    align = commands.add_parser(
+        "align",
+        help="align new rows by a saved model, without labels",
+        description=ALIGN,
+        formatter_class=raw,
+    )
+    align.add_argument("data", metavar="new.csv", help="a CSV file in UTF-8 with a header line")
+    align.add_argument("--model", required=True, metavar="FILE.json", help="of `fairprog steer`")
+    align.add_argument("--out", required=True, metavar="FILE.csv", help="the aligned table")
+    align.add_argument(
+        "--drop-rows", action="store_true", help="leave out rows with missing values"
+    )
+    align.set_defaults(run=run_align)
+
+    again = commands.add_parser(
+        "reproduce", help="run the experiments", description=REPRODUCE, formatter_class=raw
+    )
+    again.add_argument("--only", nargs="+", metavar="NAME", help="these experiments only")
+    again.add_argument(
+        "--out", type=Path, default=Path("results"), metavar="DIR", help="default: results"
+    )
+    again.add_argument("--quick", action="store_true", help="smaller samples, coarser grids")
+    again.add_argument("--list", action="store_true", help="print the names of the experiments")
+    again.set_defaults(run=lambda o: run_reproduce(o.only, o.out, o.quick, o.list))
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments after the program's name; default those of the process.
+
+    Returns
+    -------
+    int
+        0 done, 1 a :class:`fairprog.FairprogError` or a file that cannot be read or written
+        (one sentence on stderr), 2 wrong usage, 130 interrupted.
+
+    Examples
+    --------
+    >>> from fairprog.cli import main
+    >>> main(["--version"])
+    fairprog 0.1.0
+    0
+    """
+    parser = build_parser()
+    try:
+        options = parser.parse_args(argv)
+    except SystemExit as stop:  # argparse has said why
+        return stop.code if isinstance(stop.code, int) else 2
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    try:
+        return int(options.run(options))
+    except (FairprogError, OSError) as error:
+        print(f"fairprog {options.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"fairprog {options.command}: interrupted.", file=sys.stderr)
+        return 130

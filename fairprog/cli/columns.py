@@ -1,0 +1,282 @@
+"""Which columns of a table are features, and how each becomes numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairprog.cli.complaints import LEVELS, complaint, complete_rows, listed, unusable_columns
+from fairprog.cli.csv_table import Table, Text, as_numbers, in_order, quoted
+from fairprog.errors import DataError
+from fairprog.labels import Array
+
+__all__ = ["Design", "Feature", "read_design"]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column of the table and the numeric features it becomes.
+
+    Attributes
+    ----------
+    name : str
+        The column.
+    levels : tuple of str
+        Every value of a text column; empty for a numeric one.
+    kept : tuple of str
+        The levels with a 0/1 feature of their own: all but the first, and but those left out.
+    """
+
+    name: str
+    levels: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+    @property
+    def encoded(self) -> tuple[str, ...]:
+        """Names of the numeric features."""
+        return tuple(f"{self.name}={v}" for v in self.kept) if self.levels else (self.name,)
+
+    def encode(self, table: Table) -> Array:
+        """Return the numeric features of every row, shape (n, len(encoded)).
+
+        Raises
+        ------
+        DataError
+            For values that are not finite numbers, or levels not seen when fitting.
+        """
+        text = table.text(self.name)
+        if not self.levels:
+            values = as_numbers(text)
+            bad = np.flatnonzero(~np.isfinite(values))
+            if bad.size:
+                raise DataError(
+                    f"Column {self.name!r} of {table.name} must hold finite numbers; found "
+                    f"{text[bad[0]]!r} in data row {bad[0] + 1} ({bad.size} such rows).",
+                    argument=self.name,
+                )
+            return values[:, None]
+        unseen = in_order(set(text) - set(self.levels))
+        if unseen:
+            rows = int(np.isin(text.astype(str), unseen).sum())
+            raise DataError(
+                f"Column {self.name!r} of {table.name} has the value(s) {quoted(unseen[:5])} "
+                f"({rows} rows), which did not occur when the model was fitted; known are "
+                f"{quoted(self.levels)}.",
+                argument=self.name,
+            )
+        return np.stack([text == v for v in self.kept], axis=1).astype(np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """What a table says to a program: numbers, labels, groups.
+
+    Attributes
+    ----------
+    label, sensitive : str
+        The two columns.
+    features : tuple of Feature
+    X : Array, shape (n, d)
+    y, group : Text, shape (n,)
+    classes, groups : tuple of str
+        In order; the positive class comes last.
+    rows : array of bool
+        Which rows of the table these are.
+    dropped : dict column -> reason
+        Columns left out on request.
+    """
+
+    label: str
+    sensitive: str
+    features: tuple[Feature, ...]
+    X: Array
+    y: Text
+    group: Text
+    classes: tuple[str, ...]
+    groups: tuple[str, ...]
+    rows: NDArray[np.bool_]
+    dropped: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def encoded(self) -> tuple[str, ...]:
+        """Names of the numeric features, in the order of the columns of X."""
+        return tuple(name for feature in self.features for name in feature.encoded)
+
+
+def read_design(
+    table: Table,
+    label: str,
+    sensitive: str,
+    *,
+    features: Sequence[str] | None = None,
+    positive: str | None = None,
+    onehot: bool = False,
+    drop: bool = False,
+    drop_rows: bool = False,
+) -> Design:
+    """Choose and encode the columns of a table.
+
+    Parameters
+    ----------
+    table : Table
+    label, sensitive : str
+        Columns of the class and of the group.
+    features : sequence of str, optional
+        Default: every other column.
+    positive : str, optional
+        The class that counts as positive; default the last in order.
+    onehot : bool
+        Encode text columns by 0/1 features, one per level but the first.
+    drop : bool
+        Leave out columns that cannot be used: not numeric, constant (in the file or among the
+        rows of one class and group), missing in more than half of the rows, named twice.
+    drop_rows : bool
+        Leave out rows with a missing value in a column that is used.
+
+    Raises
+    ------
+    DataError
+        Listing every column that is unknown or cannot be used, why, and which option helps.
+    """
+    chosen = _chosen(table, label, sensitive, features)
+    for name in (label, sensitive):  # first: a wrong column here makes all else meaningless
+        _two(name, in_order(table.text(name)[~table.missing(name)]))
+    dropped: dict[str, str] = {}
+    unusable = {name: "its name occurs twice" for name in chosen if name in table.repeated}
+    unusable |= unusable_columns(table, [name for name in chosen if name not in unusable], onehot)
+    if drop:
+        dropped, unusable = unusable, {}
+        chosen = [name for name in chosen if name not in dropped]
+    rows, gaps = complete_rows(table, [label, sensitive, *chosen])
+    if unusable or (gaps and not drop_rows):
+        raise DataError(complaint(table, unusable, {} if drop_rows else gaps), argument="features")
+    if not chosen:
+        raise DataError(
+            f"{table.name} has no usable feature column"
+            + (f" (left out: {listed(dropped)})." if dropped else "."),
+            argument="features",
+        )
+    used = table.keep(rows)
+    if len(used) == 0:
+        raise DataError(
+            f"Every row of {table.name} has a missing value in one of {quoted(chosen)}.",
+            argument="features",
+        )
+    y, group = used.text(label), used.text(sensitive)
+    classes, groups = _classes(label, y, positive), _two(sensitive, in_order(group))
+    built = [_feature(used, name, onehot) for name in chosen]
+    built, more = _without_constant_cells(used, built, y, group, classes, groups)
+    if more and not drop:
+        raise DataError(
+            f"{table.name} has features that do not vary among the rows of one class and one "
+            f"group, so no normal law fits there: {listed(more)}. Give --drop to leave them "
+            "out, or name the columns to use by --features.",
+            argument="features",
+        )
+    dropped |= more
+    if not built:
+        raise DataError(
+            f"{table.name} has no usable feature column (left out: {listed(dropped)}).",
+            argument="features",
+        )
+    X = np.hstack([feature.encode(used) for feature in built])
+    taken = set(table.names) & {v for f in built if f.levels for v in f.encoded}
+    if taken:
+        raise DataError(
+            f"{table.name} already has columns named {quoted(sorted(taken))}, which one-hot "
+            "encoding would add; rename them.",
+            argument="features",
+        )
+    return Design(label, sensitive, tuple(built), X, y, group, classes, groups, rows, dropped)
+
+
+# -- which columns --
+
+
+def _chosen(table: Table, label: str, sensitive: str, features: Sequence[str] | None) -> list[str]:
+    """Return the columns asked for, once the names make sense."""
+    if label == sensitive:
+        raise DataError(
+            f"Column {label!r} is named both as --label and as --sensitive.", argument="label"
+        )
+    table.require([label, sensitive, *(features or ())])
+    both = [name for name in (label, sensitive) if name in (features or ())]
+    if both:
+        raise DataError(
+            f"Column(s) {quoted(both)} are named by --features and also as --label or "
+            "--sensitive; a column has one role.",
+            argument="features",
+        )
+    if features is None:
+        features = [name for name in table.names if name not in (label, sensitive)]
+    return list(dict.fromkeys(features))
+
+
+# -- labels and encoding --
+
+
+def _classes(label: str, y: Text, positive: str | None) -> tuple[str, ...]:
+    """Return the classes in order, the positive one last."""
+    classes = _two(label, in_order(y))
+    if positive is None:
+        return classes
+    if positive not in classes:
+        raise DataError(
+            f"--positive names {positive!r}, which column {label!r} does not hold; its values "
+            f"are {quoted(classes[:10])}.",
+            argument="positive",
+        )
+    return (*(c for c in classes if c != positive), positive)
+
+
+def _two(column: str, labels: tuple[str, ...]) -> tuple[str, ...]:
+    if not 2 <= len(labels) <= LEVELS:
+        raise DataError(
+            f"Column {column!r} holds {len(labels)} different value(s) "
+            f"({quoted(labels[:5])}{', ...' if len(labels) > 5 else ''}); needed are 2 to "
+            f"{LEVELS}.",
+            argument=column,
+        )
+    return labels
+
+
+def _feature(table: Table, name: str, onehot: bool) -> Feature:
+    text = table.text(name)
+    if onehot and np.isnan(as_numbers(text)).any():
+        levels = in_order(text)
+        return Feature(name, levels, levels[1:])
+    return Feature(name)
+
+
+def _without_constant_cells(
+    table: Table,
+    features: Sequence[Feature],
+    y: Text,
+    group: Text,
+    classes: Sequence[str],
+    groups: Sequence[str],
+) -> tuple[list[Feature], dict[str, str]]:
+    """Leave out features with no variance in a cell: a normal law needs some (and says why)."""
+    cells = {
+        (c, g): rows
+        for c in classes
+        for g in groups
+        if (rows := (y == c) & (group == g)).sum() > 1
+    }
+    kept: list[Feature] = []
+    reasons: dict[str, str] = {}
+    for feature in features:
+        X = feature.encode(table)
+        good: list[str] = []
+        for k, name in enumerate(feature.encoded):
+            flat = next((cell for cell, rows in cells.items() if np.ptp(X[rows, k]) == 0), None)
+            if flat is None:
+                good.append(name if not feature.levels else feature.kept[k])
+            else:
+                reasons[name] = f"constant in class {flat[0]!r} of group {flat[1]!r}"
+        if good:
+            kept.append(replace(feature, kept=tuple(good)) if feature.levels else feature)
+    return kept, reasons

@@ -1,0 +1,197 @@
+"""A CSV file as text: what is not asked about goes out exactly as it came in."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fairprog.errors import DataError
+from fairprog.labels import Array
+from fairprog.solution.codec import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["MISSING", "Table", "Text", "as_numbers", "in_order", "quoted", "read_table"]
+
+Text = NDArray[Any]  # of dtype object, holding str
+
+MISSING = frozenset({"", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"})
+
+
+def quoted(names: Iterable[Any]) -> str:
+    """Return ``'a', 'b', 'c'``."""
+    return ", ".join(repr(str(name)) for name in names)
+
+
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return the distinct labels, sorted: as numbers where all of them are, else as text.
+
+    Examples
+    --------
+    >>> from fairprog.cli.csv_table import in_order
+    >>> in_order(["10", "9", "10"])
+    ('9', '10')
+    >>> in_order(["10", "9", "b"])
+    ('10', '9', 'b')
+    """
+    distinct = sorted(set(labels))
+    numbers = as_numbers(np.array(distinct, dtype=object))
+    if np.isnan(numbers).any():
+        return tuple(distinct)
+    return tuple(distinct[k] for k in np.argsort(numbers, kind="stable"))
+
+
+def as_numbers(text: ArrayLike) -> Array:
+    """Return text as numbers, NaN where it is none."""
+    import pandas as pd
+
+    column = pd.Series(np.asarray(text, dtype=object))
+    return np.asarray(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The cells of a CSV file as text, and its header.
+
+    Attributes
+    ----------
+    name : str
+        The file's name, for messages.
+    header : tuple of str
+        Column names as they stand in the file.
+    cells : DataFrame
+        Text; columns are numbered, so that a name may occur twice.
+    """
+
+    name: str
+    header: tuple[str, ...]
+    cells: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @property
+    def names(self) -> list[str]:
+        """Column names without surrounding blanks: those by which columns are asked for."""
+        return [name.strip() for name in self.header]
+
+    @property
+    def repeated(self) -> list[str]:
+        """Names that occur more than once."""
+        names = self.names
+        return [name for name in dict.fromkeys(names) if names.count(name) > 1]
+
+    def require(self, wanted: Iterable[str]) -> None:
+        """Check that each of these columns is there once.
+
+        Raises
+        ------
+        DataError
+            Listing every unknown name with the nearest known ones, or names that occur twice.
+        """
+        names = self.names
+        unknown = [name for name in dict.fromkeys(wanted) if name not in names]
+        if unknown:
+            found = []
+            for name in unknown:
+                close = _closest(name, names)
+                found.append(repr(name) + (f" (did you mean {quoted(close)}?)" if close else ""))
+            hint = ""
+            if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+                hint = " The file seems to use another delimiter; commas are needed."
+            raise DataError(
+                f"{self.name} has no column {', '.join(found)}; its columns are "
+                f"{quoted(names)}.{hint}",
+                argument="columns",
+            )
+        twice = [name for name in dict.fromkeys(wanted) if names.count(name) > 1]
+        if twice:
+            raise DataError(
+                f"{self.name} has more than one column named {quoted(twice)}; rename one of them.",
+                argument="columns",
+            )
+
+    def text(self, name: str) -> Text:
+        """Return one column as text without surrounding blanks."""
+        column = self.cells[self.names.index(name)]
+        return np.asarray(column.str.strip(), dtype=object)
+
+    def missing(self, name: str) -> NDArray[np.bool_]:
+        """Return where a column has no value: an empty cell, NA, NaN, null, ...."""
+        return np.isin(self.text(name).astype(str), sorted(MISSING))
+
+    def keep(self, rows: NDArray[np.bool_]) -> Table:
+        """Return the table of these rows only."""
+        return Table(self.name, self.header, self.cells[rows].reset_index(drop=True))
+
+    def replace(self, columns: Mapping[str, Sequence[tuple[str, ArrayLike]]]) -> Table:
+        """Return a table in which columns gave way to others, in their places.
+
+        Parameters
+        ----------
+        columns : mapping from name to a sequence of (new name, values)
+        """
+        import pandas as pd
+
+        header: list[str] = []
+        parts: list[Any] = []
+        for k, (raw, name) in enumerate(zip(self.header, self.names, strict=True)):
+            if name not in columns:
+                header.append(raw)
+                parts.append(self.cells[k])
+            for new, values in columns.get(name, ()):
+                header.append(raw if new == name else new)
+                parts.append(pd.Series(np.asarray(values)))
+        cells = pd.concat(parts, axis=1)
+        cells.columns = pd.RangeIndex(len(header))
+        return Table(self.name, tuple(header), cells)
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write a CSV file (compressed where the suffix says so), all of it or nothing."""
+        write_atomically(
+            path, lambda target: self.cells.to_csv(target, index=False, header=list(self.header))
+        )
+
+
+def _closest(name: str, names: list[str]) -> list[str]:
+    """Return up to three names like this one, whatever their case."""
+    by_lower = {known.lower(): known for known in names}
+    return [by_lower[k] for k in difflib.get_close_matches(name.lower(), list(by_lower), n=3)]
+
+
+def read_table(path: str | os.PathLike[str]) -> Table:
+    """Read a CSV file with a header line, as text.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, it is not text in UTF-8, not a table, or has no rows.
+    """
+    import pandas as pd
+
+    source = Path(path)
+    if not source.is_file():
+        raise DataError(f"There is no file {str(path)!r}.", argument="path")
+    try:
+        cells = pd.read_csv(
+            source, header=None, dtype=str, na_filter=False, encoding="utf-8-sig", index_col=False
+        )
+    except pd.errors.EmptyDataError:
+        raise DataError(f"{source.name} is empty.", argument="path") from None
+    except (pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
+        found = " ".join(str(error).split())
+        raise DataError(
+            f"{source.name} cannot be read as a CSV file in UTF-8: {found}.", argument="path"
+        ) from None
+    if len(cells) < 2:
+        raise DataError(f"{source.name} has a header but no rows.", argument="path")
+    header = tuple(str(name) for name in cells.iloc[0])
+    return Table(source.name, header, cells.iloc[1:].reset_index(drop=True))

@@ -1,0 +1,146 @@
+"""The commands ``fairprog steer`` and ``fairprog align``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from fairprog.cli.audit_split import compare_held_out
+from fairprog.cli.columns import Design, read_design
+from fairprog.cli.csv_table import Table, quoted, read_table
+from fairprog.cli.report import comparison_text, design_text, note, solution_text
+from fairprog.cli.tabular import Plan, TableSteering
+from fairprog.errors import FairprogWarning, ModelError
+from fairprog.transports import Diagonal, Monotone, Scaling, Translation, Transport, Whitened
+
+__all__ = ["TRANSPORTS", "run_align", "run_steer"]
+
+TRANSPORTS: dict[str, type[Transport]] = {
+    "monotone": Monotone,
+    "whitened": Whitened,
+    "diagonal": Diagonal,
+    "scaling": Scaling,
+    "translation": Translation,
+}
+
+
+def run_steer(options: argparse.Namespace) -> int:
+    """Fit a normal population to a table, solve, align, measure, write; exit code 0."""
+    outputs = [Path(path) for path in (options.out, options.model) if path is not None]
+    _check_outputs(outputs, inputs=[Path(options.data)])
+    if options.model is not None and Path(options.model).suffix not in (".json", ".npz"):
+        raise ModelError(f"--model must end in .json or .npz; found {options.model!r}.")
+    table = read_table(options.data)
+    design = read_design(
+        table,
+        options.label,
+        options.sensitive,
+        features=options.features,
+        positive=options.positive,
+        onehot=options.onehot,
+        drop=options.drop,
+        drop_rows=options.drop_rows,
+    )
+    transport = TRANSPORTS[options.transport]()
+    plan = Plan.choose(design, options.steer, options.reference, transport, options.base_rates)
+    print(design_text(table, design, plan, options.positive is None))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", FairprogWarning)
+        steering = TableSteering.fit(design, plan)
+    remarks = _remarks(caught) + _two_valued(design)
+    print("\n" + solution_text(steering.solution))
+    for remark in remarks:
+        print(note(remark))
+    aligned = steering.align(table, drop_rows=options.drop_rows)
+    if options.splits:
+        comparison = compare_held_out(
+            design,
+            plan,
+            splits=options.splits,
+            test_size=options.test_size,
+            seed=options.seed,
+            progress=not options.quiet,
+        )
+        print("\n" + comparison_text(comparison, design, options.test_size, options.splits))
+    print()
+    if options.model is not None:
+        steering.save(options.model)
+        print(f"Wrote {options.model}: the model, for `fairprog align`.")
+    if options.out is not None:
+        _write_table(aligned, options.out)
+    if not outputs:
+        print("Nothing was written: neither --out nor --model was given.")
+    return 0
+
+
+def run_align(options: argparse.Namespace) -> int:
+    """Align the features of a table by a saved model; exit code 0."""
+    _check_outputs([Path(options.out)], inputs=[Path(options.data), Path(options.model)])
+    steering = TableSteering.load(options.model)
+    table = read_table(options.data)
+    aligned = steering.align(table, drop_rows=options.drop_rows)
+    left_out = len(table) - len(aligned)
+    if left_out:
+        print(note(f"{left_out:,} rows with missing values were left out."))
+    _write_table(aligned, options.out)
+    return 0
+
+
+def _two_valued(design: Design) -> list[str]:
+    """Return a remark where features are far from normal for certain."""
+    names = [
+        name for name, x in zip(design.encoded, design.X.T, strict=True) if np.unique(x).size == 2
+    ]
+    if not names:
+        return []
+    return [
+        f"{quoted(names)} take(s) two values only, which no normal law fits: go by the held-out "
+        "figures and not by what holds for the population."
+    ]
+
+
+def _write_table(table: Table, path: str) -> None:
+    table.write(path)
+    print(f"Wrote {path}: {len(table):,} rows, features aligned without labels.")
+
+
+def _check_outputs(outputs: list[Path], inputs: list[Path]) -> None:
+    """Refuse, before any work, to write where it cannot or must not be written.
+
+    Raises
+    ------
+    ModelError
+        If an output is an input or the other output, or its folder does not exist.
+    """
+    for k, path in enumerate(outputs):
+        if not path.parent.is_dir():
+            raise ModelError(f"The folder {str(path.parent)!r} of {str(path)!r} does not exist.")
+        if path.is_dir():
+            raise ModelError(f"{str(path)!r} is a folder; the name of a file is needed.")
+        if any(_same_file(path, other) for other in (*inputs, *outputs[:k])):
+            raise ModelError(
+                f"{str(path)!r} is read from or written to already; name another file, nothing "
+                "is overwritten in place."
+            )
+
+
+def _same_file(a: Path, b: Path) -> bool:
+    if a.exists() and b.exists():
+        return os.path.samefile(a, b)
+    return a.resolve() == b.resolve()
+
+
+def _remarks(caught: Iterable[warnings.WarningMessage]) -> list[str]:
+    """Return fairprog's own warnings as text, once each, and pass the others on."""
+    texts = []
+    for entry in caught:
+        if issubclass(entry.category, FairprogWarning):
+            texts.append(str(entry.message))
+        else:
+            warnings.warn_explicit(entry.message, entry.category, entry.filename, entry.lineno)
+    return list(dict.fromkeys(texts))

@@ -1,0 +1,271 @@
+"""Steering the rows of a table: which columns, which program, and the solution that moves them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from fairprog.cli.columns import Design, Feature
+from fairprog.cli.complaints import require_values
+from fairprog.cli.csv_table import Table
+from fairprog.errors import DataError
+from fairprog.labels import Array, index_of
+from fairprog.populations import Normal
+from fairprog.programs import NearestIdeal
+from fairprog.solution import Solution
+from fairprog.solution.codec import load, register, save
+from fairprog.transports import Monotone, Transport
+
+__all__ = ["Plan", "TableSteering"]
+
+KIND = "table_steering"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The program to solve for every population fitted on rows of the same table.
+
+    Attributes
+    ----------
+    steer : "all" or tuple of groups
+    reference : str or None
+        A group that stays; None is the first of them.
+    transport : Transport
+    base_rates : {"equalize", "keep"}
+    """
+
+    steer: Literal["all"] | tuple[str, ...]
+    reference: str | None = None
+    transport: Transport = field(default_factory=Monotone)
+    base_rates: str = "equalize"
+
+    @classmethod
+    def choose(
+        cls,
+        design: Design,
+        steer: Sequence[str] | None = None,
+        reference: str | None = None,
+        transport: Transport | None = None,
+        base_rates: str = "equalize",
+    ) -> Plan:
+        """Fill in what was not asked for: every group but the reference, or the largest, moves.
+
+        Raises
+        ------
+        DataError
+            For groups that do not occur.
+        """
+        chosen: Literal["all"] | tuple[str, ...]
+        if steer is None:
+            sizes = [int((design.group == g).sum()) for g in design.groups]
+            stays = int(np.argmax(sizes))
+            if reference is not None:
+                stays = index_of(design.groups, reference, "reference")
+            chosen = tuple(g for k, g in enumerate(design.groups) if k != stays)
+        elif list(steer) == ["all"]:
+            chosen = "all"
+        else:
+            chosen = tuple(design.groups[index_of(design.groups, g, "steer")] for g in steer)
+        return cls(chosen, reference, Monotone() if transport is None else transport, base_rates)
+
+    def solve(
+        self, design: Design, rows: Any = slice(None), solver: Literal["auto", "newton"] = "auto"
+    ) -> Solution:
+        """Fit a normal population to rows of the design and find the nearest ideal one.
+
+        Parameters
+        ----------
+        design : Design
+        rows : index array or slice
+        solver : {"auto", "newton"}
+            "newton" spares the comparison with a conic solver.
+        """
+        D = Normal.fit(
+            design.X[rows],
+            design.y[rows],
+            sensitive_features=design.group[rows],
+            classes=design.classes,
+            groups=design.groups,
+        )
+        steer = self.steer if self.steer == "all" else list(self.steer)
+        program = NearestIdeal(
+            D, steer, self.transport, self.reference, base_rates=self.base_rates
+        )
+        return program.solve("auto" if self.steer == "all" else solver)
+
+
+@dataclass(frozen=True, eq=False)
+class TableSteering:
+    r"""A solution and the columns of a table it speaks about.
+
+    Attributes
+    ----------
+    label, sensitive : str
+        Columns of the class (used to fit only) and of the group.
+    features : tuple of Feature
+    solution : Solution
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from fairprog.cli.columns import read_design
+    >>> from fairprog.cli.csv_table import read_table
+    >>> from fairprog.cli.tabular import Plan, TableSteering
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = pathlib.Path(folder.name) / "scores.csv"
+    >>> cells = [(g, y) for g in "ab" for y in (0, 1)]
+    >>> lines = [f"{x * y + x + 1 + (g == 'b')},{y},{g}" for x in range(5) for g, y in cells]
+    >>> _ = path.write_text("\n".join(["score,passed,group", *lines]))
+    >>> table = read_table(path)
+    >>> design = read_design(table, "passed", "group")
+    >>> steering = TableSteering.fit(design, Plan.choose(design, ["b"]))
+    >>> [round(x, 9) for x in steering.align(table).cells[0][:4]]
+    [1.0, 1.0, 1.0, 1.0]
+    >>> folder.cleanup()
+    """
+
+    label: str
+    sensitive: str
+    features: tuple[Feature, ...]
+    solution: Solution
+
+    @classmethod
+    def fit(cls, design: Design, plan: Plan) -> TableSteering:
+        """Fit a population to all rows of the design and solve the plan.
+
+        Raises
+        ------
+        DataError, ModelError, InfeasibleError, SolverError
+            As :class:`fairprog.NearestIdeal` does; features are called by their columns.
+        """
+        try:
+            solution = plan.solve(design)
+        except DataError as error:
+            raise _by_name(error, design) from error
+        return cls(design.label, design.sensitive, design.features, solution)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that :meth:`align` reads; the label is none of them."""
+        return (self.sensitive, *(feature.name for feature in self.features))
+
+    def align(self, table: Table, *, drop_rows: bool = False) -> Table:
+        """Bring the features of every group into the common coordinates; no label is read.
+
+        Parameters
+        ----------
+        table : Table
+        drop_rows : bool
+            Leave out rows with a missing value in a column that is read.
+
+        Returns
+        -------
+        Table
+            The same columns and rows; feature columns hold aligned numbers, and one-hot encoded
+            ones give way to their 0/1 columns.
+
+        Raises
+        ------
+        DataError
+            For columns that are not there or hold missing values, values that are no numbers,
+            unseen levels and unknown groups.
+        """
+        table.require(self.columns)
+        if drop_rows:
+            complete = ~np.any([table.missing(name) for name in self.columns], axis=0)
+            if not complete.any():
+                raise DataError(f"Every row of {table.name} has a missing value.")
+            table = table.keep(complete)
+        require_values(table, self.columns)
+        X = np.hstack([feature.encode(table) for feature in self.features])
+        group = table.text(self.sensitive)
+        known = self.solution.original.groups
+        unseen = sorted(set(group) - set(known))
+        if unseen:
+            raise DataError(
+                f"Column {self.sensitive!r} of {table.name} holds group(s) {unseen[:5]}, which "
+                f"the model does not know; it knows {list(known)}.",
+                argument=self.sensitive,
+            )
+        return table.replace(self._columns_of(self.solution.align(X, sensitive_features=group)))
+
+    def _columns_of(self, X: Array) -> dict[str, list[tuple[str, Array]]]:
+        """Return the features by the column they come from."""
+        columns = iter(X.T)
+        return {f.name: [(name, next(columns)) for name in f.encoded] for f in self.features}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a .json or .npz file, atomically; read it by :meth:`load`."""
+        save(
+            path,
+            KIND,
+            {
+                "label": self.label,
+                "sensitive": self.sensitive,
+                "features": [(f.name, f.levels, f.kept) for f in self.features],
+                "solution": self.solution.to_dict(),
+            },
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> TableSteering:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        DataError
+            If there is no such file, or it holds something else.
+        """
+        if not Path(path).is_file():
+            raise DataError(f"There is no model file {str(path)!r}.", argument="model")
+        try:
+            found = load(path)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"{Path(path).name} is not a whole model file: {error!r}.", argument="model"
+            ) from error
+        if not isinstance(found, cls):
+            raise DataError(
+                f"{Path(path).name} holds a {type(found).__name__}; needed is a model written by "
+                "`fairprog steer --model`.",
+                argument="model",
+            )
+        return found
+
+    @classmethod
+    def _from_dict(cls, data: dict[str, Any]) -> TableSteering:
+        features = tuple(Feature(*entry) for entry in data["features"])
+        solution = Solution.from_dict(data["solution"])
+        return cls(data["label"], data["sensitive"], features, solution)
+
+
+def _by_name(error: DataError, design: Design) -> DataError:
+    """Say which columns are concerned where features depend on each other exactly."""
+    if error.argument not in ("cov", "mean"):
+        return error
+    where = np.ones(len(design.y), dtype=bool)
+    if error.cell is not None:
+        where = (design.y == error.cell[0]) & (design.group == error.cell[1])
+    names = np.array(design.encoded, dtype=object)
+    if where.sum() <= len(names):
+        text = f"there are {where.sum()} rows for {len(names)} features"
+    else:
+        X = design.X[where] - design.X[where].mean(axis=0)
+        scale = np.linalg.norm(X, axis=0)
+        direction = np.linalg.svd(X / np.where(scale > 0, scale, 1.0), full_matrices=False)[2][-1]
+        guilty = names[np.abs(direction) > 1e-6]
+        text = f"the features {list(guilty)} depend on each other exactly"
+    place = "" if error.cell is None else f" of class {error.cell[0]!r}, group {error.cell[1]!r}"
+    return DataError(
+        f"No normal law fits the rows{place}: {text}. Use fewer features (--features).",
+        argument=error.argument,
+        cell=error.cell,
+    )
+
+
+register(KIND, TableSteering._from_dict)

@@ -1,0 +1,521 @@
+"""The command line: a table in, a fair table out, and clear words where it cannot be done."""
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import fairprog as fp
+from fairprog.cli import main, reproduce
+from fairprog.cli.audit_split import compare_held_out
+from fairprog.cli.columns import read_design
+from fairprog.cli.csv_table import read_table
+from fairprog.cli.tabular import Plan, TableSteering
+
+
+def people(n=600, seed=0, groups=("a", "b")) -> pd.DataFrame:
+    """Two numeric features that favour the last group, in cells that are normal."""
+    rng = np.random.default_rng(seed)
+    g = rng.choice(groups, n, p=[0.6] + [0.4 / (len(groups) - 1)] * (len(groups) - 1))
+    y = (rng.random(n) < np.where(g == groups[0], 0.45, 0.55)).astype(int)
+    later = g != groups[0]
+    x1 = 1.5 * y + 1.2 * later + (1 + 0.4 * later) * rng.normal(size=n)
+    x2 = 40 + 3 * y + later + 0.5 * x1 + rng.normal(size=n)
+    return pd.DataFrame({"x1": x1.round(4), "x2": x2.round(3), "g": g, "y": y})
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    people().to_csv("data.csv", index=False)
+    return tmp_path
+
+
+def steer(*extra: str, data="data.csv", label="y", sensitive="g", splits="0") -> int:
+    return main(
+        ["steer", data, "--label", label, "--sensitive", sensitive, "--splits", splits, *extra]
+    )
+
+
+def write(data: pd.DataFrame, name="data.csv") -> None:
+    data.to_csv(name, index=False)
+
+
+def refused(capsys, code: int) -> str:
+    """What stderr says of a refusal: one line, no traceback."""
+    assert code == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "Traceback" not in said
+    return said
+
+
+# ------------------------------------------------------------------------------ the happy path
+
+
+def test_align_repeats_what_steer_wrote(folder, capsys):
+    assert steer("--out", "steered.csv", "--model", "model.json", splits="3") == 0
+    said = capsys.readouterr().out
+    for part in ("KL divergence", "price of consensus", "linear[b,", "certificate", "by chance"):
+        assert part in said
+    assert "positive is '1', the last in order" in said
+    assert re.search(r"the\s+largest\s+group\)\s+stays", said)
+    assert max(map(len, said.splitlines())) <= 88
+    assert main(["align", "--model", "model.json", "data.csv", "--out", "again.csv"]) == 0
+    assert Path("again.csv").read_bytes() == Path("steered.csv").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["json", "npz"])
+def test_a_saved_model_needs_no_label_and_aligns_to_the_bit(folder, suffix):
+    assert steer("--out", "steered.csv", "--model", f"model.{suffix}") == 0
+    write(people().drop(columns="y"), "new.csv")
+    assert main(["align", "--model", f"model.{suffix}", "new.csv", "--out", "out.csv"]) == 0
+    want = pd.read_csv("steered.csv").drop(columns="y")
+    pd.testing.assert_frame_equal(pd.read_csv("out.csv"), want)
+
+
+def test_the_output_is_what_the_library_says(folder):
+    data = people()
+    D = fp.Normal.fit(data[["x1", "x2"]], data["y"], sensitive_features=data["g"])
+    sol = fp.NearestIdeal(D, steer=["b"]).solve()
+    want = sol.align(data[["x1", "x2"]], sensitive_features=data["g"])
+    assert steer("--out", "steered.csv") == 0
+    got = pd.read_csv("steered.csv")
+    np.testing.assert_allclose(got[["x1", "x2"]], want, rtol=1e-12)
+    stays = (data["g"] == "a").to_numpy()
+    np.testing.assert_array_equal(got["x1"][stays], data["x1"][stays])
+
+
+def test_everything_else_goes_out_as_it_came_in(folder):
+    with open("data.csv", newline="") as stream:
+        rows = list(csv.reader(stream))
+    notes = ["note, quoted"] + [f'a "{k:03d}", 1.50 ' for k in range(len(rows) - 1)]
+    with open("odd.csv", "w", newline="") as stream:
+        csv.writer(stream).writerows([n, *row] for n, row in zip(notes, rows, strict=True))
+    assert steer("--features", "x1", "--out", "out.csv", data="odd.csv") == 0
+    with open("out.csv", newline="") as stream:
+        out = list(csv.reader(stream))
+    assert [r[0] for r in out] == notes
+    assert [r[2:] for r in out] == [r[1:] for r in rows]
+
+
+def test_held_out_gaps_close(folder):
+    write(people(4000))
+    design = read_design(read_table("data.csv"), "y", "g")
+    result = compare_held_out(design, Plan.choose(design), splits=4)
+    gap = result["equal opportunity gap at .5"]
+    assert gap.before.mean() > 0.1
+    assert abs(gap.after.mean()) < 0.05
+    worst = result["gap at worst threshold, Y=1"]
+    assert worst.after.mean() < 0.5 * worst.before.mean()
+    assert worst.after.mean() < 2 * worst.by_chance.mean()
+
+
+def test_the_seed_decides(folder):
+    design = read_design(read_table("data.csv"), "y", "g")
+    plan = Plan.choose(design)
+    runs = [compare_held_out(design, plan, splits=2, seed=s) for s in (0, 0, 1)]
+    first, same, other = (r["accuracy"].after.tolist() for r in runs)
+    assert first == same
+    assert first[1] == other[0]
+    assert first != other
+
+
+def test_held_out_rows_are_not_used_to_fit(folder):
+    design = read_design(read_table("data.csv"), "y", "g")
+    seen = []
+
+    class Spy(Plan):
+        def solve(self, design, rows=slice(None), solver="auto"):
+            seen.append(np.array(rows))
+            return super().solve(design, rows, solver)
+
+    compare_held_out(design, Spy(("b",)), splits=2, test_size=0.25)
+    assert [len(rows) for rows in seen] == [450, 450]
+
+
+def test_positive_names_the_class_that_counts(folder, capsys):
+    data = people()
+    data["y"] = data["y"].map({0: "yes", 1: "no"})
+    write(data)
+    assert steer() == 0
+    assert "positive is 'yes', the last" in capsys.readouterr().out
+    assert steer("--positive", "no", "--model", "model.json") == 0
+    assert "positive is 'no':" in capsys.readouterr().out
+    assert TableSteering.load("model.json").solution.original.classes == ("yes", "no")
+    assert "does not hold; its values are 'no', 'yes'" in refused(
+        capsys, steer("--positive", "maybe")
+    )
+
+
+def test_numeric_labels_are_in_the_order_of_numbers(folder):
+    data = people()
+    data["y"] = data["y"].map({0: 10, 1: 9})
+    write(data)
+    design = read_design(read_table("data.csv"), "y", "g")
+    assert design.classes == ("9", "10")
+
+
+def test_steering_all_keeping_rates_and_another_reference(folder, capsys):
+    assert steer("--steer", "all", "--transport", "diagonal", "--base-rates", "keep") == 0
+    said = capsys.readouterr().out
+    assert "every group, by Diagonal(), base rates kept" in said
+    assert steer("--reference", "b") == 0
+    assert "'a' by Monotone(), base rates equalized; 'b' stays" in capsys.readouterr().out
+
+
+def test_three_groups_report_the_worst_pair(folder, capsys):
+    write(people(900, groups=("a", "b", "c")))
+    assert steer(splits="2") == 0
+    said = capsys.readouterr().out
+    assert "'b', 'c' by Monotone()" in said
+    assert "worst pair of the 3 groups" in said
+
+
+def test_three_classes_report_equalized_odds(folder, capsys):
+    data = people(900)
+    data["y"] = data["y"] + (data["x2"] > 44)
+    write(data)
+    assert steer(splits="2") == 0
+    said = capsys.readouterr().out
+    assert "3 classes: '0', '1', '2'" in said
+    assert "equalized odds gap" in said
+    assert "no threshold" in said
+    assert "worst threshold" not in said
+
+
+def test_small_cells_are_a_note_and_failed_splits_are_counted(folder, capsys):
+    write(people(40))
+    assert steer(splits="3") == 0
+    done = capsys.readouterr()
+    assert re.search(r"Note: Cells \(class, group\)\s+with fewer than 5 d = 10 rows", done.out)
+    assert done.err == ""
+    assert steer("--test-size", "0.9", splits="2") == 0
+    assert "Note: There are no held-out figures" in capsys.readouterr().out
+
+
+# -------------------------------------------------------------------------- columns that cannot be
+
+
+def spoilt() -> pd.DataFrame:
+    """Every kind of column that cannot be a feature."""
+    data = people()
+    n = len(data)
+    data.insert(0, "name", [f"p{k}" for k in range(n)])
+    data.insert(1, "colour", np.where(data["x2"] % 1 > 0.5, "red", "blue"))
+    data["flag"] = 7
+    data["rare"] = np.where(np.arange(n) < 9, "3.5", "")
+    data["holes"] = [["NA", ""][k % 2] if k < 6 else str(k % 11) for k in range(n)]
+    return data
+
+
+def test_every_unusable_column_is_listed_at_once(folder, capsys):
+    write(spoilt())
+    said = refused(capsys, steer("--out", "out.csv", "--model", "model.json"))
+    for part in (
+        "'name' (not numeric: 'p0')",
+        "'colour' (not numeric: ",
+        "'flag' (constant: '7')",
+        "'rare' (missing in 591 of 600 rows)",
+        "missing values in 'holes' (6 rows)",
+        "--onehot",
+        "--drop to",
+        "--drop-rows",
+        "--features",
+    ):
+        assert part in said
+    assert "'x1'" not in said
+    assert sorted(p.name for p in folder.iterdir()) == ["data.csv"]
+
+
+def test_each_option_mends_its_kind(folder, capsys):
+    write(spoilt())
+    said = refused(capsys, steer("--onehot"))
+    assert "'name' (not numeric, and 600 different values)" in said
+    assert "colour" not in said
+    said = refused(capsys, steer("--drop"))
+    assert "missing values in 'holes' (6 rows). Give --drop-rows" in said
+    assert steer("--drop", "--drop-rows", "--out", "out.csv") == 0
+    said = capsys.readouterr().out
+    assert "600 rows, of which 6 left out" in said
+    assert "features    3: x1, x2, holes" in said
+    out, data = pd.read_csv("out.csv"), pd.read_csv("data.csv")
+    assert list(out.columns) == list(data.columns)
+    assert out["name"].tolist() == data["name"][6:].tolist()
+    assert steer("--features", "x1", "x2", "--out", "all.csv") == 0
+    assert len(pd.read_csv("all.csv")) == 600
+
+
+def test_onehot_columns_stand_where_the_text_stood(folder, capsys):
+    data = people()
+    rng = np.random.default_rng(3)
+    data.insert(1, "colour", rng.choice(["green", "blue", "red"], len(data)))
+    write(data)
+    assert steer("--onehot", "--out", "out.csv", "--model", "model.json") == 0
+    out = pd.read_csv("out.csv")
+    assert list(out.columns) == ["x1", "colour=green", "colour=red", "x2", "g", "y"]
+    assert "Note: 'colour=green', 'colour=red' take(s) two values only" in capsys.readouterr().out
+    stays = data["g"] == "a"
+    assert (out["colour=red"][stays] == (data["colour"] == "red")[stays]).all()
+    assert main(["align", "--model", "model.json", "data.csv", "--out", "again.csv"]) == 0
+    assert Path("again.csv").read_bytes() == Path("out.csv").read_bytes()
+
+    # few rows that do not hold every level are encoded by the levels the model remembers
+    write(data[data["colour"] == "red"].head(5), "few.csv")
+    assert main(["align", "--model", "model.json", "few.csv", "--out", "few_out.csv"]) == 0
+    want = out[(data["colour"] == "red").to_numpy()].head(5).reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.read_csv("few_out.csv"), want)
+
+    data.loc[4, "colour"] = "pink"
+    write(data, "new.csv")
+    code = main(["align", "--model", "model.json", "new.csv", "--out", "new_out.csv"])
+    said = refused(capsys, code)
+    assert "'colour' of new.csv has the value(s) 'pink' (1 rows)" in said
+    assert "known are 'blue', 'green', 'red'" in said
+    assert not Path("new_out.csv").exists()
+
+
+def test_a_feature_constant_in_one_cell(folder, capsys):
+    data = people()
+    rng = np.random.default_rng(5)
+    cell = (data["g"] == "b") & (data["y"] == 1)
+    data["late"] = np.where(cell, 2.0, rng.normal(size=len(data)))
+    write(data)
+    said = refused(capsys, steer())
+    assert "'late' (constant in class '1' of group 'b')" in said
+    assert "--drop" in said
+    assert steer("--drop") == 0
+    assert "late (constant in class '1' of group 'b')" in capsys.readouterr().out
+
+
+def test_features_that_depend_on_each_other(folder, capsys):
+    data = people()
+    data["double"] = 2 * data["x1"] + 1
+    write(data)
+    assert steer("--out", "out.csv") == 0  # everywhere the same way: set aside, with a note
+    assert "1 direction(s) of the features are constant" in capsys.readouterr().out
+    rng = np.random.default_rng(5)
+    cell = (data["g"] == "b") & (data["y"] == 1)
+    data["double"] = np.where(cell, data["double"], rng.normal(size=len(data)))
+    write(data)
+    said = refused(capsys, steer())
+    assert "class '1', group 'b': the features ['x1', 'double'] depend on each other" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--features", "x1", "X2", "nope"], "no column 'X2' (did you mean 'x2'?), 'nope'; its"),
+        (["--features", "x1", "y"], "'y' are named by --features and also as --label"),
+        (["--label", "why"], "no column 'why'"),
+        (["--label", "g"], "'g' is named both as --label and as --sensitive"),
+        (["--label", "x1"], "Column 'x1' holds"),
+        (["--steer", "z"], "names 'z', which is not one of ['a', 'b']"),
+        (["--reference", "z"], "names 'z', which is not one of ['a', 'b']"),
+        (["--steer", "b", "--reference", "b"], "`reference` 'b' is steered"),
+        (["--out", "data.csv"], "'data.csv' is read from or written to already"),
+        (["--out", "./x/../data.csv"], "does not exist"),
+        (["--out", "model.json", "--model", "model.json"], "or written to already"),
+        (["--model", "model.pkl"], "must end in .json or .npz; found 'model.pkl'"),
+        (["--out", "."], "is a folder"),
+    ],
+)
+def test_questions_that_make_no_sense(folder, capsys, arguments, words):
+    before = Path("data.csv").read_bytes()
+    assert words in refused(capsys, steer(*arguments))
+    assert [p.name for p in folder.iterdir()] == ["data.csv"]
+    assert Path("data.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "data.csv is empty"),
+        ("x,g,y\n", "has a header but no rows"),
+        ("x;g;y\n1;a;0\n", "another delimiter"),
+        ("x,g,y\n1,a,0,9\n", "cannot be read as a CSV file"),
+        ("x,g,y\n1,a,0\n2,a,1\n", "'g' holds 1 different value(s) ('a')"),
+        ("x,x,g,y\n1,1,a,0\n2,3,b,1\n", "'x' (its name occurs twice)"),
+        ("x,g,y\n1,a,0\n2,b,1\n4,a,\n5,,1\n", "missing values in 'y' (1 rows), 'g' (1 rows)"),
+        ("x,g,y\n1,a,0\n2,b,1\n3,b,1\n4,a,0\n", "Class '0', group 'b' has 0 row(s)"),
+        ("x,g,y\ninf,a,0\n2,b,1\n3,b,1\n4,a,0\n", "'x' (infinite in 1 rows)"),
+    ],
+)
+def test_tables_that_cannot_be_used(folder, capsys, text, words):
+    Path("data.csv").write_text(text)
+    said = refused(capsys, steer("--out", "out.csv"))
+    assert words in said
+    assert not Path("out.csv").exists()
+
+
+def test_a_byte_order_mark_and_blanks_in_the_header(folder):
+    text = Path("data.csv").read_text().replace("x1,x2,g,y", "x1, x2 ,g, y")
+    Path("data.csv").write_text(text, encoding="utf-8-sig")
+    assert steer("--out", "out.csv") == 0
+    assert Path("out.csv").read_text(encoding="utf-8").startswith("x1, x2 ,g, y\n")
+
+
+# ----------------------------------------------------------------------------------------- align
+
+
+def test_align_refuses_what_the_model_does_not_know(folder, capsys):
+    assert steer("--model", "model.json") == 0
+    capsys.readouterr()
+
+    def align(data, *extra):
+        write(data, "new.csv")
+        return main(["align", "--model", "model.json", "new.csv", "--out", "out.csv", *extra])
+
+    data = people()
+    said = refused(capsys, align(data.replace({"g": {"b": "c"}})))
+    assert "holds group(s) ['c'], which the model does not know; it knows ['a', 'b']" in said
+    said = refused(capsys, align(data.rename(columns={"x1": "x_1"})))
+    assert "no column 'x1' (did you mean 'x_1'" in said
+    words = data.astype({"x1": object})
+    words.loc[2, "x1"] = "many"
+    assert "'x1' of new.csv must hold finite numbers; found 'many' in data row 3" in refused(
+        capsys, align(words)
+    )
+    holes = data.copy()
+    holes.loc[2, "x1"] = np.nan
+    assert "missing values in 'x1' (1 rows). Give --drop-rows" in refused(capsys, align(holes))
+    assert not Path("out.csv").exists()
+    assert align(holes, "--drop-rows") == 0
+    assert "1 rows with missing values were left out" in capsys.readouterr().out
+    assert len(pd.read_csv("out.csv")) == 599
+
+
+def test_align_wants_one_of_our_models(folder, capsys):
+    def align(model):
+        return refused(capsys, main(["align", "--model", model, "data.csv", "--out", "out.csv"]))
+
+    assert "There is no model file 'none.json'" in align("none.json")
+    Path("broken.json").write_text("{")
+    assert "not a file written by fairprog" in align("broken.json")
+    Path("half.json").write_text('{"fairprog": 1, "kind": "table_steering", "data": {}}')
+    assert "not a whole model file" in align("half.json")
+    data = people()
+    D = fp.Normal.fit(data[["x1", "x2"]], data["y"], sensitive_features=data["g"])
+    fp.NearestIdeal(D, steer=["b"]).solve().save("bare.json")
+    assert "holds a Solution; needed is a model written by `fairprog steer" in align("bare.json")
+    assert steer("--model", "model.json") == 0
+    assert "read from or written to" in refused(
+        capsys, main(["align", "--model", "model.json", "data.csv", "--out", "data.csv"])
+    )
+
+
+# ------------------------------------------------------------------------- the program as a whole
+
+
+def test_exit_codes(folder, capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"fairprog {fp.__version__}\n"
+    assert main(["steer", "--help"]) == 0
+    assert "--drop-rows" in capsys.readouterr().out
+    assert main([]) == 2
+    assert main(["steer", "data.csv"]) == 2
+    assert main(["steer", "data.csv", "--label", "y", "--sensitive", "g", "--splits", "-1"]) == 2
+    assert main(["steer", "data.csv", "--label", "y", "--sensitive", "g", "--test-size", "2"]) == 2
+    assert main(["steer", "none.csv", "--label", "y", "--sensitive", "g"]) == 1
+
+
+def test_python_m_fairprog():
+    done = subprocess.run(
+        [sys.executable, "-m", "fairprog", "--version"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, f"fairprog {fp.__version__}\n")
+
+
+RUNNER = """\
+import pathlib
+from experiments import parts
+from .parts import NAMES
+
+def names():
+    return NAMES
+
+def run(only, out, quick):
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "done.txt").write_text(f"{only} {quick} {parts.NAMES}")
+    return 0
+"""
+
+
+@pytest.fixture
+def experiments(folder, monkeypatch):
+    """A small folder of experiments, found where an installed wheel would have it."""
+    place = folder / "installed" / "experiments"
+    place.mkdir(parents=True)
+    (place / "__init__.py").write_text("")
+    (place / "parts.py").write_text("NAMES = ['one', 'two']")
+    (place / "runner.py").write_text(RUNNER)
+    monkeypatch.setattr(reproduce, "PLACES", (folder / "nowhere", place))
+    return place
+
+
+def test_reproduce_runs_the_experiments_it_finds(experiments, capsys):
+    path, others = list(sys.path), sorted(n for n in sys.modules if n.startswith("experiments"))
+    assert main(["reproduce", "--list"]) == 0
+    assert capsys.readouterr().out == "one\ntwo\n"
+    assert main(["reproduce", "--only", "two", "--quick", "--out", "results"]) == 0
+    assert Path("results/done.txt").read_text() == "['two'] True ['one', 'two']"
+    assert main(["reproduce", "--out", "more"]) == 0
+    assert Path("more/done.txt").read_text() == "None False ['one', 'two']"
+    said = refused(capsys, main(["reproduce", "--only", "three"]))
+    assert "no experiment 'three'; there are 'one', 'two'" in said
+    assert sys.path == path
+    assert sorted(n for n in sys.modules if n.startswith("experiments")) == others
+
+
+def test_reproduce_says_when_there_is_nothing(folder, capsys, monkeypatch):
+    monkeypatch.setattr(reproduce, "PLACES", (folder,))
+    assert "has no experiments" in refused(capsys, main(["reproduce"]))
+
+
+# ------------------------------------------------------------------------------------- real data
+
+
+def test_compas(folder, capsys, data_dir):
+    """Equal-opportunity gap from .157 to at most .02, accuracy within .012; twenty splits."""
+    from experiments.real_data import compas
+
+    data = compas(data_dir)
+    assert len(data) == 6150
+    write(data, "compas.csv")
+    code = steer(
+        "--out", "out.csv", data="compas.csv", label="no_recid", sensitive="race", splits="20"
+    )
+    assert code == 0
+    figures = {
+        name.strip(): [float(v) for v in values]
+        for name, *values in re.findall(
+            r"^  (\S.{29}) +(\S+) ±\S+ +(\S+) ±", capsys.readouterr().out, flags=re.MULTILINE
+        )
+    }
+    before, after = figures["equal opportunity gap at .5"]
+    assert before == pytest.approx(0.157, abs=0.005)
+    assert abs(after) <= 0.02
+    before, after = figures["accuracy"]
+    assert before == pytest.approx(0.674, abs=0.004)
+    assert before - after <= 0.012
+    for y in (0, 1):
+        before, after = figures[f"gap at worst threshold, Y={y}"]
+        assert after < 0.4 * before
+    assert len(pd.read_csv("out.csv")) == 6150
+
+
+def test_adult_has_the_known_counts(data_dir):
+    from experiments.real_data import adult
+
+    data = adult(data_dir)
+    assert len(data) == 48842
+    assert data["income"].groupby(data["sex"]).mean().round(4).to_dict() == {
+        "Female": 0.1093,
+        "Male": 0.3038,
+    }
+    assert not data.isna().any(axis=None)
