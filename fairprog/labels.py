@@ -21,7 +21,9 @@ __all__ = [
     "encode",
     "index_of",
     "is_missing",
+    "label_array",
     "label_vector",
+    "plain",
     "sorted_labels",
 ]
 
@@ -29,7 +31,7 @@ Array = NDArray[np.floating[Any]]  # what numpy.linalg's stubs return
 Indices = NDArray[np.intp]
 
 
-def _plain(label: Any) -> Hashable:
+def plain(label: Any) -> Hashable:
     """Return `label` as a plain Python value (numpy scalars are unwrapped)."""
     return label.item() if isinstance(label, np.generic) else label
 
@@ -46,7 +48,7 @@ def as_labels(labels: Iterable[Any] | None, count: int, argument: str) -> tuple[
     """
     if labels is None:
         return tuple(range(count))
-    out = tuple(_plain(label) for label in labels)
+    out = tuple(plain(label) for label in labels)
     if len(out) != count:
         raise DataError(
             f"`{argument}` lists {len(out)} labels {list(out)} but the arrays have {count}.",
@@ -63,9 +65,19 @@ def as_labels(labels: Iterable[Any] | None, count: int, argument: str) -> tuple[
     return out
 
 
+def label_array(labels: Sequence[Hashable]) -> NDArray[Any]:
+    """Return labels as an array that keeps them apart (of objects where types differ)."""
+    kinds = {type(label) for label in labels}
+    if len(kinds) == 1 and kinds <= {bool, int, float, str}:
+        return np.array(labels)
+    out = np.empty(len(labels), dtype=object)
+    out[:] = list(labels)
+    return out
+
+
 def sorted_labels(values: Iterable[Any]) -> tuple[Hashable, ...]:
     """Return the distinct labels, sorted (by type name and text where they do not compare)."""
-    distinct = {_plain(v) for v in values}
+    distinct = {plain(v) for v in values}
     try:
         return tuple(sorted(distinct))  # type: ignore[type-var]
     except TypeError:
@@ -75,7 +87,7 @@ def sorted_labels(values: Iterable[Any]) -> tuple[Hashable, ...]:
 def index_of(labels: Sequence[Hashable], label: Any, argument: str) -> int:
     """Return the position of `label`; DataError naming the known labels if absent."""
     try:
-        return list(labels).index(_plain(label))
+        return list(labels).index(plain(label))
     except ValueError:
         raise DataError(
             f"`{argument}` names {label!r}, which is not one of {list(labels)}.",
@@ -114,10 +126,10 @@ def encode(
     array = label_vector(values, argument, n)
     position = {label: k for k, label in enumerate(labels)}
     if array.dtype.kind == "O":
-        codes = np.array([position.get(_plain(v), -1) for v in array], dtype=np.intp)
+        codes = np.array([position.get(plain(v), -1) for v in array], dtype=np.intp)
     else:
         distinct, inverse = np.unique(array, return_inverse=True)
-        lookup = np.array([position.get(_plain(v), -1) for v in distinct], dtype=np.intp)
+        lookup = np.array([position.get(plain(v), -1) for v in distinct], dtype=np.intp)
         codes = lookup[inverse] if distinct.size else np.zeros(0, dtype=np.intp)
     unknown = np.flatnonzero(codes < 0)
     if unknown.size:
@@ -130,11 +142,18 @@ def encode(
     return codes
 
 
+def _as_vector(values: ArrayLike) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError:  # labels of different lengths, such as tuples
+        return label_array(list(values))  # type: ignore[arg-type]
+
+
 def label_vector(values: ArrayLike | None, argument: str, n: int | None = None) -> NDArray[Any]:
     """Check a vector of labels: present, one-dimensional, right length, nothing missing."""
     if values is None:
         raise DataError(f"`{argument}` is required and was not given.", argument=argument)
-    array = np.asarray(values)
+    array = _as_vector(values)
     if array.dtype.kind in "US" and not isinstance(values, np.ndarray):
         array = np.asarray(values, dtype=object)  # keep mixed labels such as ["a", 1] apart
     if array.ndim == 2 and array.shape[1] == 1:
@@ -173,7 +192,7 @@ def check_finite(
             f"`{argument}` has shape {array.shape}; needed is {shape}.", argument=argument
         )
     bad = np.argwhere(~np.isfinite(array))
-    if bad.size:
+    if len(bad):
         at = tuple(int(k) for k in bad[0])
         raise DataError(
             f"`{argument}` must be finite; found {array[at]} at position {at} "
@@ -211,6 +230,8 @@ def check_weights(weights: ArrayLike | None, n: int, argument: str = "sample_wei
             f"`{argument}` must be nonnegative; the smallest entry is {array.min():.6g}.",
             argument=argument,
         )
+    if n and not array.sum() > 0:
+        raise DataError(f"`{argument}` must have a positive sum; it is zero.", argument=argument)
     return array
 
 

@@ -13,9 +13,11 @@ from __future__ import annotations
 import numpy as np
 
 from fairprog.kernels.normal import symmetric_root, symmetrize
-from fairprog.labels import Array
+from fairprog.labels import Array, Indices
 
 __all__ = ["common_map", "map_residual"]
+
+UNLINKED = 1e-6  # links below this are rounding: everything is scaled to order one
 
 
 def map_residual(
@@ -113,11 +115,44 @@ def _orthogonal(
                 other = blocks[j]
                 target = link_s[np.ix_(block, other)] @ known @ link_r[np.ix_(other, block)]
                 options.append((float(np.linalg.norm(target)), k, target))
-        _, k, target = max(options, key=lambda option: option[0])
+        size, k, target = max(options, key=lambda option: option[0])
+        if size < UNLINKED and len(blocks[k]) > 1:
+            target = _intertwiner(link_r, link_s, blocks, k)
         left, _, right = np.linalg.svd(target)
         O[k] = left @ right
     inner = np.zeros_like(U)
     for k, block in enumerate(blocks):
         inner[np.ix_(block, block)] = O[k]
     out: Array = Us @ inner @ U.T
+    return out
+
+
+def _intertwiner(link_r: Array, link_s: Array, blocks: list[Indices], k: int) -> Array:
+    """Return a matrix X with L_s X = X L_r for the closed walks L from block k to itself.
+
+    Where nothing known reaches a block, the walks through the other blocks are all there is to
+    respect; the polar factor of a generic solution intertwines as well.
+    """
+    rng = np.random.default_rng(len(blocks))
+    size = len(blocks[k])
+    eye = np.eye(size)
+    rows = []
+    for _ in range(2):
+        weight = np.concatenate(
+            [np.full(len(b), w) for b, w in zip(blocks, rng.normal(size=len(blocks)), strict=True)]
+        )
+        other = np.concatenate(
+            [np.full(len(b), w) for b, w in zip(blocks, rng.normal(size=len(blocks)), strict=True)]
+        )
+        walks = [
+            ((V * weight) @ V @ (other[:, None] * V))[np.ix_(blocks[k], blocks[k])]
+            for V in (link_r, link_s)
+        ]
+        for L_r, L_s in (walks, [walk.T for walk in walks]):
+            rows.append(np.kron(L_s, eye) - np.kron(eye, L_r.T))
+    _, values, vectors = np.linalg.svd(np.concatenate(rows))
+    null = vectors[values <= 1e-6 * max(1.0, values[0])]
+    if not len(null):
+        return eye
+    out: Array = np.tensordot(rng.normal(size=len(null)), null, 1).reshape(size, size)
     return out

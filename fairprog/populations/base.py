@@ -46,7 +46,8 @@ def check_prior(
             f"`prior` must sum to one over classes and groups; it sums to {q.sum():.9g}.",
             argument="prior",
         )
-    return q / q.sum(), class_labels, group_labels
+    # to the bit where it sums to one already, so that saving and loading change nothing
+    return q if abs(q.sum() - 1.0) <= 1e-12 else q / q.sum(), class_labels, group_labels
 
 
 class Population:

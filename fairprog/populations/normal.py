@@ -18,6 +18,7 @@ from fairprog.labels import (
     check_finite,
     check_weights,
     encode,
+    label_array,
     label_vector,
     sorted_labels,
 )
@@ -265,8 +266,8 @@ class Normal(Population):
             values, vectors = np.linalg.eigh(self._cov[i, a])
             root = vectors * np.sqrt(np.maximum(values, 0.0))
             X[cell == c] = self._mean[i, a] + z[cell == c] @ root.T
-        labels = [np.array(x) for x in (self.classes, self.groups)]
-        return self._backward(X), labels[0][cell // G], labels[1][cell % G]
+        classes, groups = label_array(self.classes), label_array(self.groups)
+        return self._backward(X), classes[cell // G], groups[cell % G]
 
     def kl(self, other: Population) -> float:
         """Return KL(self || other) of the joint laws of (X, Y, A), in nats.

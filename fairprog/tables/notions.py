@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fairprog.errors import DataError, ModelError
-from fairprog.labels import Array, address, index_of
+from fairprog.labels import Array, address, index_of, plain
 from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.templates import TableView, Template, Term
 
@@ -63,6 +63,9 @@ class Notion(Template):
     name: ClassVar[str] = "notion"
 
     def __post_init__(self) -> None:
+        for name in ("difference_bound", "ratio_bound"):
+            self._to_number(name)
+        object.__setattr__(self, "positive", plain(self.positive))
         if not 0.0 <= self.difference_bound <= 1.0:
             raise DataError(
                 f"`difference_bound` must be in [0, 1]; found {self.difference_bound}.",
@@ -78,6 +81,16 @@ class Notion(Template):
                 raise DataError(
                     "Give `difference_bound` or `ratio_bound`, not both.", argument="ratio_bound"
                 )
+
+    def _to_number(self, name: str) -> None:
+        value = getattr(self, name)
+        if value is not None:
+            try:
+                object.__setattr__(self, name, float(value))
+            except (TypeError, ValueError):
+                raise DataError(
+                    f"`{name}` must be a number; found {value!r}.", argument=name
+                ) from None
 
     def _positive(self, classes: tuple[Hashable, ...]) -> int:
         if self.positive is None:
@@ -340,7 +353,7 @@ class Parity(Notion):
 
     def _parse(self, classes: tuple[Hashable, ...]) -> tuple[Mask, Mask, list[int]]:
         """Return the counted outcomes, all outcomes of the condition, and its true classes."""
-        match = _GRAMMAR.fullmatch(self.rate)
+        match = _GRAMMAR.fullmatch(str(self.rate))
         if match is None:
             raise ModelError(
                 f"Parity cannot read {self.rate!r}; write 'P(yhat=J)', 'P(yhat=J | y=I)', with != "
@@ -349,13 +362,9 @@ class Parity(Notion):
             )
         names = [str(c) for c in classes]
         op, predicted, condition_op, true = match.groups()
-        for label in (predicted, true):
-            if (
-                classes
-                and label is not None
-                and label not in names
-                and (label, label) != ("y", predicted)
-            ):
+        known = [(predicted, [*names, "y"]), (true, names)]  # yhat=y: the prediction is right
+        for label, allowed in known:
+            if classes and label is not None and label not in allowed:
                 raise DataError(
                     f"{self!r} names class {label!r}, which is not one of {names}.",
                     argument="rate",

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError
-from fairprog.labels import Array, as_labels, check_finite, check_weights, encode, sorted_labels
+from fairprog.labels import (
+    Array,
+    as_labels,
+    check_finite,
+    check_weights,
+    encode,
+    label_vector,
+    sorted_labels,
+)
 
 __all__ = ["OutcomeTable"]
 
@@ -56,7 +64,7 @@ class OutcomeTable:
 
     def __post_init__(self) -> None:
         Z = check_finite(self.Z, "Z")
-        if Z.ndim != 3 or Z.shape[1] != Z.shape[2]:
+        if Z.ndim != 3 or Z.shape[1] != Z.shape[2] or not Z.size:
             raise DataError(f"`Z` has shape {Z.shape}; needed is (G, K, K).", argument="Z")
         if Z.min() < -1e-9 or abs(Z.sum() - 1.0) > 1e-6:
             raise DataError(
@@ -101,10 +109,13 @@ class OutcomeTable:
         DataError
             For missing values, unknown labels or lengths that differ.
         """
-        y, a = np.asarray(y_true, dtype=object), np.asarray(sensitive_features, dtype=object)
-        prediction = np.asarray(y_pred, dtype=object)
+        y = label_vector(y_true, "y_true").tolist()
+        prediction = label_vector(y_pred, "y_pred", len(y)).tolist()
+        a = label_vector(sensitive_features, "sensitive_features", len(y)).tolist()
+        if not y:
+            raise DataError("`y_true` has no rows.", argument="y_true")
         all_classes = tuple(classes) if classes is not None else sorted_labels([*y, *prediction])
-        all_groups = tuple(groups) if groups is not None else sorted_labels(a.tolist())
+        all_groups = tuple(groups) if groups is not None else sorted_labels(a)
         i = encode(y_true, all_classes, "y_true")
         j = encode(y_pred, all_classes, "y_pred", n=len(i))
         g = encode(sensitive_features, all_groups, "sensitive_features", n=len(i))

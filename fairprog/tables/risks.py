@@ -42,7 +42,7 @@ def cost_matrix(cost: ArrayLike | Mapping[str, float] | None, n_classes: int) ->
                 f"{sorted(cost)} and {n_classes} classes.",
                 argument="cost",
             )
-        fp, fn = float(cost["fp"]), float(cost["fn"])
+        fp, fn = (float(check_finite(cost[k], "cost", ())) for k in ("fp", "fn"))
         if min(fp, fn) < 0 or max(fp, fn) == 0:
             raise DataError(
                 f"Costs must be nonnegative and not both zero; found fp={fp}, fn={fn}.",
@@ -125,7 +125,10 @@ class CostSensitiveRisk(Risk):
             raise DataError(
                 "`cost` is required; for the 0-1 cost use ErrorRate().", argument="cost"
             )
-        C = cost_matrix(self.cost, 2 if isinstance(self.cost, Mapping) else len(self.cost))
+        if isinstance(self.cost, Mapping):
+            C = cost_matrix(self.cost, 2)
+        else:
+            C = cost_matrix(self.cost, len(np.atleast_1d(check_finite(self.cost, "cost"))))
         object.__setattr__(self, "cost", tuple(tuple(float(c) for c in row) for row in C))
 
     def matrix(self, classes: tuple[Hashable, ...]) -> Array:

@@ -76,7 +76,7 @@ class Template:
 
     def __repr__(self) -> str:
         parts = []
-        for f in fields(self):
+        for f in sorted(fields(self), key=lambda f: bool(f.kw_only)):
             value = getattr(self, f.name)
             if value != f.default:
                 parts.append(f"{f.name}={value!r}" if f.kw_only else repr(value))
@@ -110,4 +110,7 @@ def template_from_dict(data: Mapping[str, Any]) -> Template:
             "Import the module that defines it first."
         )
     values = {key: _from_json(value) for key, value in data.items() if key != "template"}
+    unknown = set(values) - {f.name for f in fields(Template._registry[name])}
+    if unknown:
+        raise ModelError(f"{name} has no field {sorted(unknown)}.")
     return Template._registry[name](**values)
