@@ -17,11 +17,13 @@ __all__ = [
     "as_labels",
     "check_features",
     "check_finite",
+    "check_number",
     "check_weights",
     "encode",
     "index_of",
     "is_missing",
     "label_array",
+    "label_order",
     "label_vector",
     "plain",
     "sorted_labels",
@@ -48,7 +50,14 @@ def as_labels(labels: Iterable[Any] | None, count: int, argument: str) -> tuple[
     """
     if labels is None:
         return tuple(range(count))
-    out = tuple(plain(label) for label in labels)
+    try:
+        out = tuple(plain(label) for label in labels)
+        hash(out)
+    except TypeError:
+        raise DataError(
+            f"`{argument}` must be a list of hashable labels; found {labels!r}.",
+            argument=argument,
+        ) from None
     if len(out) != count:
         raise DataError(
             f"`{argument}` lists {len(out)} labels {list(out)} but the arrays have {count}.",
@@ -93,6 +102,16 @@ def index_of(labels: Sequence[Hashable], label: Any, argument: str) -> int:
             f"`{argument}` names {label!r}, which is not one of {list(labels)}.",
             argument=argument,
         ) from None
+
+
+def label_order(
+    given: Iterable[Any] | None, found: NDArray[Any], argument: str
+) -> tuple[Hashable, ...]:
+    """Return the label order: the given one, else the labels found, sorted."""
+    if given is None:
+        return sorted_labels(found.tolist())
+    labels = tuple(given)
+    return as_labels(labels, len(labels), argument)
 
 
 def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
@@ -181,6 +200,8 @@ def check_finite(
     values: ArrayLike | None, argument: str, shape: tuple[int, ...] | None = None
 ) -> Array:
     """Return a float array; DataError on NaN, infinity, non-numbers or a wrong shape."""
+    if values is None:
+        raise DataError(f"`{argument}` is required and was not given.", argument=argument)
     try:
         array = np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -207,9 +228,10 @@ def check_features(X: ArrayLike, argument: str = "X", dim: int | None = None) ->
     array = check_finite(X, argument)
     if array.ndim == 1:
         array = array[:, None]
-    if array.ndim != 2:
+    if array.ndim != 2 or not array.shape[1]:
+        needed = "(n, d)" if array.ndim != 2 else "(n, d) with at least one feature"
         raise DataError(
-            f"`{argument}` must have shape (n, d); its shape is {array.shape}.",
+            f"`{argument}` must have shape {needed}; its shape is {array.shape}.",
             argument=argument,
         )
     if dim is not None and array.shape[1] != dim:
@@ -233,6 +255,20 @@ def check_weights(weights: ArrayLike | None, n: int, argument: str = "sample_wei
     if n and not array.sum() > 0:
         raise DataError(f"`{argument}` must have a positive sum; it is zero.", argument=argument)
     return array
+
+
+def check_number(value: Any, argument: str, minimum: float = 0.0) -> float:
+    """Return a finite float, at least `minimum`."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not (np.isfinite(number) and number >= minimum):
+        raise DataError(
+            f"`{argument}` must be a finite number >= {minimum:g}; found {value!r}.",
+            argument=argument,
+        )
+    return number
 
 
 def address(name: str, *labels: Hashable) -> str:

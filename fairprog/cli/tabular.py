@@ -223,12 +223,7 @@ class TableSteering:
         """
         if not Path(path).is_file():
             raise DataError(f"There is no model file {str(path)!r}.", argument="model")
-        try:
-            found = load(path)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"{Path(path).name} is not a whole model file: {error!r}.", argument="model"
-            ) from error
+        found = load(path)
         if not isinstance(found, cls):
             raise DataError(
                 f"{Path(path).name} holds a {type(found).__name__}; needed is a model written by "

@@ -56,6 +56,7 @@ def support_of_cells(
         If nothing varies, if a direction is constant within cells but differs between them, or
         if a cell's covariance is not positive definite on the support.
     """
+    _refuse_indefinite(cov, classes, groups)
     basis, null = split_support(prior, mean, cov)
     if basis.shape[1] == 0 or not np.diagonal(cov, axis1=-2, axis2=-1).max() > 0:
         raise DataError("`cov` has no direction with positive variance.", argument="cov")
@@ -69,15 +70,25 @@ def support_of_cells(
             "cells is infinite. Drop one of these features.",
             argument="mean",
         )
-    inner = basis.T @ cov @ basis
-    # each cell at unit variances, so that cells of very different size are fine
-    variances = np.diagonal(inner, axis1=-2, axis2=-1)
-    smallest = variances.min(axis=-1)
-    refuse_cells(smallest <= 0, smallest, "cov", "positive definite", classes, groups)
-    scale = 1.0 / np.sqrt(variances)
-    smallest = np.linalg.eigvalsh(inner * scale[..., :, None] * scale[..., None, :])[..., 0]
+    smallest = _smallest_eigenvalue(basis.T @ cov @ basis)
     refuse_cells(smallest <= 1e-13, smallest, "cov", "positive definite", classes, groups)
     return basis, null
+
+
+def _refuse_indefinite(
+    cov: Array, classes: Sequence[Hashable], groups: Sequence[Hashable]
+) -> None:
+    """Refuse what is no covariance at all, before anything is set aside as constant."""
+    smallest = _smallest_eigenvalue(cov)
+    refuse_cells(smallest < -1e-8, smallest, "cov", "positive definite", classes, groups)
+
+
+def _smallest_eigenvalue(cov: Array) -> Array:
+    """Return the smallest eigenvalue of every cell at unit variances (so size does not matter)."""
+    variances = np.abs(np.diagonal(cov, axis1=-2, axis2=-1))
+    scale = np.where(variances > 0, 1.0 / np.sqrt(np.where(variances > 0, variances, 1.0)), 1.0)
+    out: Array = np.linalg.eigvalsh(cov * scale[..., :, None] * scale[..., None, :])[..., 0]
+    return out
 
 
 def check_counts(

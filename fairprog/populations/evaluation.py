@@ -11,8 +11,10 @@ from numpy.typing import ArrayLike
 
 from fairprog.errors import ModelError
 from fairprog.kernels.bayes_rates import decision_rates, log_odds_cdf, log_odds_nodes
+from fairprog.kernels.threads import one_blas_thread
 from fairprog.labels import Array
 from fairprog.tables import CostSensitiveRisk, ErrorRate, Notion, OutcomeTable
+from fairprog.tables.risks import cost_matrix
 
 if TYPE_CHECKING:
     from fairprog.populations.normal import Normal
@@ -61,9 +63,9 @@ def evaluate_normal(
 ) -> Evaluation:
     """Apply the Bayes rule of `rule_of` (default: its own) to a normal population."""
     rule = population if rule_of is None else rule_of
-    risk = ErrorRate() if cost is None else CostSensitiveRisk(cost)
+    C = cost_matrix(cost, population.n_classes)
     rates, error = decision_rates(
-        risk.matrix(population.classes),
+        C,
         *_aligned(population, rule),
         population.support_mean,
         population.support_cov,
@@ -71,7 +73,7 @@ def evaluate_normal(
         random_state,
     )
     table = _table(population, rates)
-    return Evaluation(risk.evaluate(table), table, error)
+    return Evaluation(CostSensitiveRisk(C).evaluate(table), table, error)
 
 
 def _aligned(population: Normal, rule: Normal) -> tuple[Array, Array, Array]:
@@ -133,11 +135,10 @@ def scan_costs(population: Normal, notion: Notion) -> float:
     """Return the worst gap over cost matrices (exact for binary labels, else a lower bound)."""
     if population.n_classes == 1:
         return 0.0
-    return (
-        _scan_thresholds(population, notion)
-        if population.n_classes == 2
-        else (_search_costs(population, notion))
-    )
+    with one_blas_thread():
+        if population.n_classes == 2:
+            return _scan_thresholds(population, notion)
+        return _search_costs(population, notion)
 
 
 def _scan_thresholds(population: Normal, notion: Notion) -> float:

@@ -45,7 +45,8 @@ class LogNormal(Normal):
         return np.exp(X)
 
     @classmethod
-    def _check_domain(cls, X: Array) -> Array:
+    def check_domain(cls, X: Array) -> Array:
+        """Return positive features unchanged; DataError naming the first that is not."""
         bad = np.argwhere(X <= 0)
         if bad.size:
             row, column = (int(k) for k in bad[0])
@@ -61,6 +62,6 @@ class LogNormal(Normal):
         """Return the affine map of log X as a map of X."""
 
         def forward(X: Array) -> Array:
-            return cls._forward(cls._check_domain(X))
+            return cls._forward(cls.check_domain(X))
 
         return ConjugatedMap(affine, forward, cls._backward)

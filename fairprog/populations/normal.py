@@ -16,11 +16,12 @@ from fairprog.labels import (
     Array,
     check_features,
     check_finite,
+    check_number,
     check_weights,
     encode,
     label_array,
+    label_order,
     label_vector,
-    sorted_labels,
 )
 from fairprog.populations.base import Population, check_prior
 from fairprog.populations.cells import check_counts, refuse_cells, support_of_cells
@@ -102,9 +103,10 @@ class Normal(Population):
             refuse_cells(spread <= 0, spread, "std", "positive", self.classes, self.groups)
             self._mean, self._cov = center[..., None], (spread**2)[..., None, None]
         else:
-            if center.ndim != 3 or center.shape[:2] != (K, G):
+            if center.ndim != 3 or center.shape[:2] != (K, G) or not center.shape[2]:
                 raise DataError(
-                    f"`mean` has shape {center.shape}; with `cov` it must be ({K}, {G}, d).",
+                    f"`mean` has shape {center.shape}; with `cov` it must be ({K}, {G}, d), "
+                    "d >= 1.",
                     argument="mean",
                 )
             d = center.shape[2]
@@ -168,7 +170,8 @@ class Normal(Population):
         return X
 
     @classmethod
-    def _check_domain(cls, X: Array) -> Array:
+    def check_domain(cls, X: Array) -> Array:
+        """Return features of shape (n, d) unchanged; DataError where the family has no density."""
         return X
 
     @classmethod
@@ -221,12 +224,14 @@ class Normal(Population):
         array([[2., 1.],
                [3., 6.]])
         """
-        features = cls._forward(cls._check_domain(check_features(X)))
+        features = cls._forward(cls.check_domain(check_features(X)))
         n, d = features.shape
+        if n == 0:
+            raise DataError("`X` has no rows.", argument="X")
         y_vector = label_vector(y, "y", n)
         a_vector = label_vector(sensitive_features, "sensitive_features", n)
-        class_labels = tuple(classes) if classes is not None else sorted_labels(y_vector.tolist())
-        group_labels = tuple(groups) if groups is not None else sorted_labels(a_vector.tolist())
+        class_labels = label_order(classes, y_vector, "classes")
+        group_labels = label_order(groups, a_vector, "groups")
         i = encode(y, class_labels, "y", n)
         g = encode(sensitive_features, group_labels, "sensitive_features", n)
         weight = check_weights(sample_weight, n)
@@ -257,6 +262,7 @@ class Normal(Population):
         y, a : arrays of labels, shape (n,)
         """
         rng = np.random.default_rng(random_state)
+        n = int(check_number(n, "n"))
         K, G = self.prior.shape
         cell = rng.choice(K * G, size=n, p=self.prior.ravel())
         z = rng.standard_normal((n, self.n_features))

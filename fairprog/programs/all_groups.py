@@ -22,6 +22,7 @@ import itertools
 import numpy as np
 
 from fairprog.kernels.all_groups import best_scale_ratio, two_group_cells
+from fairprog.kernels.threads import one_blas_thread
 from fairprog.labels import Array
 from fairprog.populations import Normal
 from fairprog.programs.frames import Frame, make_frame
@@ -68,10 +69,11 @@ def nearest_all(
     for combination, anchor in itertools.product(signs, anchors):
         turned = [f if s > 0 else f.mirrored() for f, s in zip(frames, combination, strict=True)]
         space = MapSpace(turned, fixed, anchor)
-        for start in space.starts():
-            value, x = space.descend(start)
-            if best is None or value < best[0] - 1e-12:
-                best = value, space, x
+        with one_blas_thread():
+            ends = [space.descend(start) for start in space.starts()]
+        value, x = min(ends, key=lambda end: end[0])
+        if best is None or value < best[0] - 1e-12:
+            best = value, space, x
     assert best is not None
     _, space, x = best
     Ss, betas = space.maps(x)

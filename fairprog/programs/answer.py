@@ -141,12 +141,12 @@ def _prices(
                 sensitivity[address("linear", g.frame.group, c)] = linear
             where = address("offset", g.frame.group, c)
             sensitivity[where] = np.asarray(offset[0]) if D.is_univariate else offset
-    duals = {where: -value for where, value in sensitivity.items()}
+    duals = {where: np.asarray(-value) for where, value in sensitivity.items()}
     price = {"consensus": float(consensus)}
     if answer.compiled is not None:
         for where, value in answer.compiled.condition_multipliers().items():
             duals[where] = value
-            sensitivity[where] = -value
+            sensitivity[where] = np.asarray(-value)
             if answer.compiled.is_inequality(where):
                 price[where] = float(np.sum(value))
     return duals, sensitivity, price

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from fairprog.errors import ModelError
 
-__all__ = ["Condition", "constraint"]
+__all__ = ["Condition", "checked_conditions", "constraint"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,26 @@ class Condition:
                 argument="constraints",
             )
         return f"{module}:{name}"
+
+
+def checked_conditions(constraints: Any) -> tuple[Condition, ...]:
+    """Return the conditions of a program; ModelError for anything else than functions."""
+    if not isinstance(constraints, Iterable) or isinstance(constraints, str):
+        raise ModelError(
+            f"`constraints` must be a list of conditions; found {constraints!r}.",
+            argument="constraints",
+        )
+    out = []
+    for item in constraints:
+        if not callable(item):
+            raise ModelError(
+                f"`constraints` holds {item!r}, which is not a function (view, population) -> "
+                "CVXPY constraints; see fp.constraint.",
+                argument="constraints",
+            )
+        condition = item if isinstance(item, Condition) else Condition(item)
+        out.append(condition)
+    return tuple(out)
 
 
 def constraint(function: Callable[[Any, Any], Any]) -> Condition:

@@ -13,22 +13,22 @@ from numpy.typing import ArrayLike
 
 from fairprog.errors import FairprogWarning, InfeasibleError, ModelError, SolverError
 from fairprog.kernels.one_group import newton
+from fairprog.labels import check_number
 from fairprog.populations import Normal
 from fairprog.programs.all_groups import nearest_all, nearest_two_groups, normalised
 from fairprog.programs.answer import Answer, assemble
 from fairprog.programs.base_rates import steered_prior
-from fairprog.programs.conditions import Condition, constraint
+from fairprog.programs.conditions import Condition, checked_conditions
 from fairprog.programs.frames import Frame, check_diagonal, make_frame
 from fairprog.programs.group_maps import GroupMaps, closed_form_maps, read_maps
 from fairprog.programs.options import (
     allowed_orientation,
-    checked_map_bound,
     reference_group,
     staying_maps,
     steered_groups,
 )
 from fairprog.solution import Solution
-from fairprog.transports import Monotone, Translation, Transport
+from fairprog.transports import Monotone, Translation, Transport, Whitened
 
 if TYPE_CHECKING:
     from fairprog.programs.compile import Compiled
@@ -121,24 +121,24 @@ class NearestIdeal:
                 argument="transport",
             )
         check_diagonal(population, self.transport)
+        if isinstance(self.transport, Whitened):
+            self.transport.class_index(population.classes)
         self.steered = steered_groups(population, steer)
         self.staying = [a for a in range(population.n_groups) if a not in self.steered]
         self.reference = reference_group(population, self.staying, reference)
         self.orientation = allowed_orientation(population, self.transport, orientation)
-        self.map_bound = checked_map_bound(map_bound)
-        self.constraints = tuple(
-            c if isinstance(c, Condition) else constraint(c) for c in constraints
-        )
+        self.map_bound = check_number(map_bound, "map_bound")
+        self.constraints = checked_conditions(constraints)
         if not self.staying and (self.constraints or self.map_bound > 0):
             raise ModelError(
                 "steer='all' is not one convex program, so it takes no custom constraints and no "
                 "`map_bound`; steer all groups but one instead.",
                 argument="constraints" if self.constraints else "map_bound",
             )
+        self.prior = steered_prior(population, self.staying, base_rates)
         self.base_rates = (
             base_rates if isinstance(base_rates, str) else tuple(np.asarray(base_rates).tolist())
         )
-        self.prior = steered_prior(population, self.staying, base_rates)
         self.staying_maps = staying_maps(population, self.reference, self.staying)
         if population.null_dimension:
             warnings.warn(
@@ -232,6 +232,8 @@ class NearestIdeal:
                 f"{solver!r}.",
                 argument="solver",
             )
+        if time_limit is not None:
+            time_limit = check_number(time_limit, "time_limit")
         if not self.staying:
             answer = self._solve_all(solver)
         elif solver in ("auto", "closed-form", "newton") and not (
@@ -292,8 +294,13 @@ class NearestIdeal:
         from fairprog.programs.compile import solve
 
         compiled = self._compile([g.frame for g in answer.groups])
-        solve(compiled, CONIC, time_limit, verbose, options)
-        answer.compare(read_maps(compiled))
+        try:
+            solve(compiled, CONIC, time_limit, verbose, options)
+        except SolverError:
+            return  # the exact answer is proven by its own residuals; there is nothing to compare
+        # an inaccurate answer of Clarabel has met looser tolerances; one of SCS has run out of time
+        if compiled.problem.status == "optimal" or compiled.solver == "CLARABEL":
+            answer.compare(read_maps(compiled))
 
     def _solve_conic(
         self, solver: str, time_limit: float | None, verbose: bool, options: dict[str, Any]

@@ -16,7 +16,6 @@ from fairprog.transports import AffineMap, Transport
 
 __all__ = [
     "allowed_orientation",
-    "checked_map_bound",
     "reference_group",
     "staying_maps",
     "steered_groups",
@@ -34,6 +33,10 @@ def steered_groups(D: Normal, steer: str | Iterable[Any]) -> list[int]:
                 argument="steer",
             )
         return list(range(len(groups)))
+    if not isinstance(steer, Iterable):
+        raise ModelError(
+            f"`steer` must be 'all' or a list of groups; found {steer!r}.", argument="steer"
+        )
     chosen = [index_of(groups, g, "steer") for g in steer]
     if not chosen or len(set(chosen)) < len(chosen):
         raise DataError(
@@ -79,17 +82,6 @@ def allowed_orientation(D: Normal, transport: Transport, orientation: str) -> st
             argument="orientation",
         )
     return orientation
-
-
-def checked_map_bound(map_bound: float) -> float:
-    """Return a finite, nonnegative bound."""
-    value = float(map_bound)
-    if not (np.isfinite(value) and value >= 0):
-        raise DataError(
-            f"`map_bound` must be a finite number >= 0; found {map_bound!r}.",
-            argument="map_bound",
-        )
-    return value
 
 
 def staying_maps(D: Normal, r: int | None, staying: Sequence[int]) -> dict[int, AffineMap]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,11 +32,13 @@ def certify(
 ) -> Certificate:
     """Return the certificate of an answer; nothing in it is taken from a solver's word."""
     compiled = answer.compiled
+    answered = [a for a in range(population.n_groups) if a not in program.staying]
     conditional = compiled is not None and bool(program.constraints or program.map_bound > 0)
     residual = _conic_stationarity(answer) if conditional else _stationarity(program, answer, maps)
     return Certificate(
         kkt_residual=residual / max(1.0, kl),
-        ideality_residual=_ideality(program, population, maps, cells),
+        ideality_residual=_ideality(program, population, maps, cells, answered),
+        staying_residual=_ideality(program, population, maps, cells, program.staying),
         feasibility_residual=compiled.worst_violation() if compiled is not None else 0.0,
         conic_gap=answer.conic_gap,
         parameter_gap=answer.parameter_gap,
@@ -50,19 +52,22 @@ def _ideality(
     population: Normal,
     maps: Mapping[Hashable, AffineMap],
     cells: tuple[Array, Array],
+    groups: Sequence[int],
 ) -> float:
-    """Return the worst whitened residual of a cell, plus that of the base rates."""
+    """Return the worst whitened residual of a cell of some groups, plus that of base rates."""
     U = program.population.support_basis
     m, M = cells[0] @ U, U.T @ cells[1] @ U
-    worst = 0.0
-    for a, g in enumerate(population.groups):
-        A, b = U.T @ maps[g].matrix @ U, U.T @ maps[g].offset
-        mean, cov = population.location[:, a] @ U, U.T @ population.cov[:, a] @ U
-        # the part of A x that comes from the constant directions
-        b = b + (cells[0][0] - m[0] @ U.T) @ maps[g].matrix.T @ U
-        worst = max(worst, map_residual(A, b, m, M, mean, cov))
     target = program.prior / program.prior.sum(axis=0)
-    return worst + float(np.abs(population.base_rates - target).max())
+    worst, off = 0.0, 0.0
+    for a in groups:
+        T = maps[population.groups[a]]
+        # what the constant directions add to A x
+        constant = (cells[0][0] - m[0] @ U.T) @ T.matrix.T @ U
+        A, b = U.T @ T.matrix @ U, U.T @ T.offset + constant
+        mean, cov = population.location[:, a] @ U, U.T @ population.cov[:, a] @ U
+        worst = max(worst, map_residual(A, b, m, M, mean, cov))
+        off = max(off, float(np.abs(population.base_rates[:, a] - target[:, a]).max()))
+    return worst + off
 
 
 def _stationarity(

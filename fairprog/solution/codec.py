@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,13 +138,14 @@ def load(path: str | os.PathLike[str]) -> Any:
     """
     try:
         if Path(path).suffix == ".npz":
-            with np.load(path, allow_pickle=False) as stored:
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 arrays = {key: stored[key] for key in stored.files}
             header = json.loads(str(arrays.pop("header")))
         else:
             arrays, header = {}, json.loads(Path(path).read_text(encoding="utf-8"))
-        kind, version = header["kind"], int(header["fairprog"])
-    except (ValueError, KeyError, TypeError) as error:
+        kind, version = str.strip(header["kind"]), int(header["fairprog"])
+        data = header["data"]
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{str(path)!r} is not a file written by fairprog: {error}.", argument="path"
         ) from error
@@ -152,4 +155,11 @@ def load(path: str | os.PathLike[str]) -> Any:
             f"{sorted(_LOADERS)} up to format {FORMAT}.",
             argument="path",
         )
-    return _LOADERS[kind](_unpack(header["data"], arrays))
+    try:
+        return _LOADERS[kind](_unpack(data, arrays))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{str(path)!r} is not a file written by fairprog, or damaged: "
+            f"{type(error).__name__}: {error}.",
+            argument="path",
+        ) from error

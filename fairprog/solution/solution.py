@@ -116,7 +116,7 @@ class Solution:
         DataError
             For missing values, wrong shapes or unknown groups.
         """
-        features = check_features(X, dim=self.original.n_features)
+        features = self.original.check_domain(check_features(X, dim=self.original.n_features))
         group = self._by_group(sensitive_features, len(features))
         out = np.empty_like(features)
         for a, label in enumerate(self.original.groups):
@@ -143,7 +143,7 @@ class Solution:
         DataError
             For missing values, wrong shapes or unknown labels.
         """
-        features = check_features(X, dim=self.original.n_features)
+        features = self.original.check_domain(check_features(X, dim=self.original.n_features))
         label = encode(y, self.original.classes, "y", len(features))
         group = self._by_group(sensitive_features, len(features))
         out = np.empty_like(features)
@@ -223,7 +223,7 @@ class Solution:
         ]
         if self.null_dimension:
             lines.append(f"  {self.null_dimension} null direction(s) were set aside.")
-        return "\n".join(lines)
+        return "\n".join(shorten(line) for line in lines)
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the population before and after; see :func:`fairprog.plotting.plot_solution`.
@@ -306,6 +306,11 @@ class Solution:
     def __repr__(self) -> str:
         kind = "global" if self.certificate.globally_optimal else "local"
         return f"Solution(kl={self.kl:.6g}, solver={self.solver!r}, {kind} optimum)"
+
+
+def shorten(line: str, width: int = 88) -> str:
+    """Cut a line that long labels or matrices make too wide for a terminal."""
+    return line if len(line) <= width else line[: width - 4] + " ..."
 
 
 register("solution", Solution.from_dict)

@@ -84,13 +84,11 @@ class Notion(Template):
 
     def _to_number(self, name: str) -> None:
         value = getattr(self, name)
-        if value is not None:
-            try:
-                object.__setattr__(self, name, float(value))
-            except (TypeError, ValueError):
-                raise DataError(
-                    f"`{name}` must be a number; found {value!r}.", argument=name
-                ) from None
+        if not (value is None and name == "ratio_bound"):
+            number = float(value) if isinstance(value, (int, float, np.number)) else None
+            if number is None:
+                raise DataError(f"`{name}` must be a number; found {value!r}.", argument=name)
+            object.__setattr__(self, name, number)
 
     def _positive(self, classes: tuple[Hashable, ...]) -> int:
         if self.positive is None:

@@ -16,8 +16,9 @@ from fairprog.labels import (
     check_finite,
     check_weights,
     encode,
+    label_array,
+    label_order,
     label_vector,
-    sorted_labels,
 )
 
 __all__ = ["OutcomeTable"]
@@ -114,8 +115,8 @@ class OutcomeTable:
         a = label_vector(sensitive_features, "sensitive_features", len(y)).tolist()
         if not y:
             raise DataError("`y_true` has no rows.", argument="y_true")
-        all_classes = tuple(classes) if classes is not None else sorted_labels([*y, *prediction])
-        all_groups = tuple(groups) if groups is not None else sorted_labels(a)
+        all_classes = label_order(classes, label_array([*y, *prediction]), "classes")
+        all_groups = label_order(groups, label_array(a), "groups")
         i = encode(y_true, all_classes, "y_true")
         j = encode(y_pred, all_classes, "y_pred", n=len(i))
         g = encode(sensitive_features, all_groups, "sensitive_features", n=len(i))

@@ -104,7 +104,7 @@ def compile_nearest(
                     constraints.append(balls[where])
                 consensus[where] = label(condition, where)
                 constraints.append(consensus[where])
-    custom = custom_constraints(D, cells, conditions)
+    custom = custom_constraints(D, cells, conditions, {*consensus, "consensus"})
     constraints.extend(custom.values())
     problem = cp.Problem(cp.Minimize(objective), constraints)
     if not problem.is_dcp():
@@ -113,7 +113,10 @@ def compile_nearest(
 
 
 def custom_constraints(
-    D: Normal, cells: Sequence[CellVariables], conditions: Sequence[Condition]
+    D: Normal,
+    cells: Sequence[CellVariables],
+    conditions: Sequence[Condition],
+    taken: set[str],
 ) -> dict[str, Any]:
     """Call the user's conditions, check what they return, and label it."""
     out: dict[str, Any] = {}
@@ -129,7 +132,7 @@ def custom_constraints(
         for k, item in enumerate(returned if several else [returned]):
             where = f"{condition.name}[{k}]" if several else condition.name
             _check_condition(item, condition, where)
-            if where in out:
+            if where in out or where in taken:
                 raise ModelError(
                     f"Two conditions share the address {where!r}; rename one function.",
                     argument="constraints",

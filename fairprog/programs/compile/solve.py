@@ -10,7 +10,7 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 
-from fairprog.errors import InfeasibleError, SolverError
+from fairprog.errors import InfeasibleError, ModelError, SolverError
 from fairprog.programs.compile.compiled import Compiled
 
 __all__ = ["solve"]
@@ -46,13 +46,20 @@ def solve(
         settings.update(options)
         started = time.perf_counter()
         try:
-            with warnings.catch_warnings():
-                # inaccurate answers are judged by our own residuals
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                # inaccurate answers are judged by our own residuals, unfinished ones refused
                 warnings.filterwarnings("ignore", message="Solution may be inaccurate")
                 compiled.problem.solve(solver=name, verbose=verbose, **settings)
             status = str(compiled.problem.status)
         except cp.error.SolverError as error:
             status = f"error: {error}"
+        except (TypeError, ValueError) as error:
+            if not options:
+                raise
+            raise ModelError(
+                f"{name} does not accept the solver options {dict(options)}: {error}",
+                argument="solver_options",
+            ) from error
         compiled.seconds += time.perf_counter() - started
         compiled.log.append(f"{name}: {status}")
         if status in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):

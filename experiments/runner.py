@@ -1,0 +1,194 @@
+"""Run experiments, resume them, and write down which claims hold.
+
+Every experiment is a module of this folder with ``run(out, quick) -> list[Claim]``. It works in
+a hidden folder that is moved to ``out/NAME`` when it is done, together with ``done.json``; an
+interrupted run therefore leaves nothing half-written, and the next run goes on with the rest.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import json
+import shutil
+import sys
+import time
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from fairprog.errors import ModelError
+from fairprog.versions import __version__
+
+from .claims import Claim, Unavailable
+
+__all__ = ["Claim", "Unavailable", "names", "run"]
+
+HERE = Path(__file__).resolve().parent
+EXPERIMENTS = ("univariate_table", "thresholds", "sweeps", "three_stationary_points")
+
+
+def names() -> list[str]:
+    """Return the names of all experiments, in the order in which they run."""
+    return list(EXPERIMENTS)
+
+
+def run(only: list[str] | None, out: Path, quick: bool) -> int:
+    """Run experiments into ``out`` and write ``out/CLAIMS.md``.
+
+    Parameters
+    ----------
+    only : list of str or None
+        Which; None means all. Those that are done already are not run again.
+    out : Path
+        Created if need be; every experiment has its folder in it.
+    quick : bool
+        Smaller grids and fewer random instances: for a look, not for a paper.
+
+    Returns
+    -------
+    int
+        0 if every claim holds or says why not; 1 if an experiment crashed (the others still
+        run) or a claim fails without a reason.
+
+    Raises
+    ------
+    ModelError
+        For an unknown name.
+    """
+    chosen = names() if only is None else list(only)
+    unknown = [name for name in chosen if name not in names()]
+    if unknown:
+        raise ModelError(f"Unknown experiment(s) {unknown}; known are {names()}.", argument="only")
+    out.mkdir(parents=True, exist_ok=True)
+    failures: dict[str, str] = {}
+    missing: dict[str, str] = {}
+    progress = tqdm(chosen, disable=None, unit="experiment")
+    for name in progress:
+        progress.set_description(name)
+        if _is_done(name, out, quick):
+            continue
+        try:
+            _run_one(name, out, quick)
+        except Unavailable as reason:
+            missing[name] = str(reason)
+        except Exception as error:  # one experiment must not stop the others
+            failures[name] = f"{type(error).__name__}: {error}"
+            print(f"Experiment {name} failed:", file=sys.stderr)
+            traceback.print_exc()
+    text, unexplained = _report(out, failures, missing)
+    _write_text(out / "CLAIMS.md", text)
+    return 1 if failures or unexplained else 0
+
+
+def _sources(name: str, seen: dict[str, str] | None = None) -> dict[str, str]:
+    """Return the text of an experiment and of the modules of this folder that it imports."""
+    seen = {} if seen is None else seen
+    if name not in seen:
+        seen[name] = (HERE / f"{name}.py").read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(seen[name])):
+            if isinstance(node, ast.ImportFrom) and node.level == 1:
+                for other in [node.module] if node.module else [a.name for a in node.names]:
+                    _sources(other, seen)
+    return seen
+
+
+def _fingerprint(name: str, quick: bool) -> dict[str, Any]:
+    text = "\0".join(f"{k}\0{v}" for k, v in sorted(_sources(name).items()))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return {"source": digest, "quick": quick, "version": __version__}
+
+
+def _is_done(name: str, out: Path, quick: bool) -> bool:
+    done = _read_done(name, out)
+    return done is not None and done["fingerprint"] == _fingerprint(name, quick)
+
+
+def _read_done(name: str, out: Path) -> dict[str, Any] | None:
+    try:
+        done = json.loads((out / name / "done.json").read_text(encoding="utf-8"))
+        claims = [Claim(**claim) for claim in done["claims"]]
+        return {"fingerprint": done["fingerprint"], "claims": claims}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _load(name: str) -> Any:
+    return importlib.import_module(f".{name}", __package__)
+
+
+def _run_one(name: str, out: Path, quick: bool) -> None:
+    """Run into a hidden folder and put it in place only when everything is there."""
+    part, old = out / f".{name}.part", out / f".{name}.old"
+    for leftover in (part, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    part.mkdir()
+    try:
+        experiment = _load(name)
+        started = time.perf_counter()
+        claims: list[Claim] = experiment.run(part, quick)
+        done = {
+            "fingerprint": _fingerprint(name, quick),
+            "seconds": round(time.perf_counter() - started, 2),
+            "claims": [asdict(claim) for claim in claims],
+        }
+        (part / "done.json").write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
+        if (out / name).exists():
+            (out / name).replace(old)
+        part.replace(out / name)
+    finally:
+        for leftover in (part, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+# -- the page of claims --
+
+
+def _report(out: Path, failures: dict[str, str], missing: dict[str, str]) -> tuple[str, bool]:
+    """Return CLAIMS.md, made from all that is done, and whether a failure is unexplained."""
+    parts = [
+        "# Claims",
+        "Made by the experiments of fairprog; the numbers behind each line are in the folder "
+        "that bears the experiment's name.",
+    ]
+    unexplained = False
+    for name in names():
+        done = _read_done(name, out)
+        if name in failures:
+            parts += [f"## {name}", f"Did not run to its end: {failures[name]}"]
+        elif name in missing:
+            parts += [f"## {name}", f"Not run: {missing[name]}"]
+        elif done is not None:
+            mode = done["fingerprint"].get("quick")
+            heading = f"## {name}" + (" (quick)" if mode else "")
+            if done["fingerprint"] != _fingerprint(name, bool(mode)):
+                heading += " (made by another version)"
+            parts += [heading, _table(done["claims"])]
+            unexplained |= any(not c.holds and not c.note for c in done["claims"])
+    return "\n\n".join(parts) + "\n", unexplained
+
+
+def _table(claims: list[Claim]) -> str:
+    """Return an aligned Markdown table."""
+    rows = [["claim", "measured", "holds"]]
+    for claim in claims:
+        verdict = "yes" if claim.holds else "no"
+        note = claim.note or ("" if claim.holds else "no reason given")
+        rows.append([claim.text, claim.measured, f"{verdict}: {note}" if note else verdict])
+    rows = [[cell.replace("|", r"\|").replace("\n", " ") for cell in row] for row in rows]
+    widths = [max(len(row[k]) for row in rows) for k in range(3)]
+    lines = [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) + " |" for r in rows
+    ]
+    lines.insert(1, "| " + " | ".join("-" * w for w in widths) + " |")
+    return "\n".join(lines)
+
+
+def _write_text(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
