@@ -298,7 +298,7 @@ class NearestIdeal:
             solve(compiled, CONIC, time_limit, verbose, options)
         except SolverError:
             return  # the exact answer is proven by its own residuals; there is nothing to compare
-        # an inaccurate answer of Clarabel has met looser tolerances; one of SCS has run out of time
+        # an inaccurate answer of Clarabel has met looser tolerances; one of SCS may be unfinished
         if compiled.problem.status == "optimal" or compiled.solver == "CLARABEL":
             answer.compare(read_maps(compiled))
 
