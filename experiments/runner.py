@@ -21,6 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+import fairprog
 from fairprog.errors import ModelError
 from fairprog.versions import __version__
 
@@ -29,7 +30,13 @@ from .claims import Claim, Unavailable
 __all__ = ["Claim", "Unavailable", "names", "run"]
 
 HERE = Path(__file__).resolve().parent
-EXPERIMENTS = ("univariate_table", "thresholds", "sweeps", "three_stationary_points")
+EXPERIMENTS = (
+    "univariate_table",
+    "thresholds",
+    "sweeps",
+    "three_stationary_points",
+    "real_tables",
+)
 
 
 def names() -> list[str]:
@@ -98,7 +105,12 @@ def _sources(name: str, seen: dict[str, str] | None = None) -> dict[str, str]:
 
 
 def _fingerprint(name: str, quick: bool) -> dict[str, Any]:
-    text = "\0".join(f"{k}\0{v}" for k, v in sorted(_sources(name).items()))
+    """Return what the outputs depend on: the experiment, the package and the mode."""
+    package = Path(fairprog.__file__).parent
+    core = sorted(p for p in package.rglob("*.py") if "experiments" not in p.parts[-2:])
+    texts = {str(p.relative_to(package)): p.read_text(encoding="utf-8") for p in core}
+    texts |= _sources(name)
+    text = "\0".join(f"{k}\0{v}" for k, v in sorted(texts.items()))
     digest = hashlib.sha256(text.encode()).hexdigest()
     return {"source": digest, "quick": quick, "version": __version__}
 

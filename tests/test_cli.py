@@ -482,7 +482,7 @@ def test_reproduce_says_when_there_is_nothing(folder, capsys, monkeypatch):
 
 def test_compas(folder, capsys, data_dir):
     """Equal-opportunity gap from .157 to at most .02, accuracy within .012; twenty splits."""
-    from experiments.real_data import compas
+    from experiments.tables import compas
 
     data = compas(data_dir)
     assert len(data) == 6150
@@ -510,7 +510,7 @@ def test_compas(folder, capsys, data_dir):
 
 
 def test_adult_has_the_known_counts(data_dir):
-    from experiments.real_data import adult
+    from experiments.tables import adult
 
     data = adult(data_dir)
     assert len(data) == 48842
