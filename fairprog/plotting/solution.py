@@ -1,203 +1,35 @@
-"""Pictures: one style for every figure; the only module that imports matplotlib.
-
-Groups are told apart by colour (Okabe and Ito's palette, safe for colour-blind readers), classes
-by line style and depth of fill, so that a figure survives a black-and-white printer. Nothing is
-shown and nothing is closed here, except by :func:`save_figure`.
-"""
+"""A population before and after: densities in one dimension, ellipses in more."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike
 from scipy.linalg import eigh
 
 from fairprog.errors import DataError
 from fairprog.kernels.bayes_rates import decision_regions
 from fairprog.kernels.normal import pooled_covariance
 from fairprog.labels import Array
+from fairprog.plotting.style import (
+    MARKERS,
+    class_line,
+    figure_of,
+    group_color,
+    style,
+)
 from fairprog.populations import LogNormal, Normal
 from fairprog.solution import Solution
 
-__all__ = [
-    "COLORS",
-    "plot_curves",
-    "plot_gaps",
-    "plot_solution",
-    "save_figure",
-    "style",
-]
+__all__ = ["plot_solution"]
 
-# Okabe and Ito, ordered for contrast; yellow is left out: it fades on white.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-LINES = ("--", "-", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
-MARKERS = ("o", "s", "^", "D", "v", "P")
 HALF = np.sqrt(2.0 * np.log(2.0))  # this many standard deviations hold half of a normal law in 2-d
-
-_STYLE: Any = {  # Any: matplotlib types the keys one by one, and differently by version
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.labelsize": 9,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 9,
-    "font.size": 9,
-    "grid.color": "0.9",
-    "grid.linewidth": 0.6,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-    "savefig.dpi": 150,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-}
-
-
-@contextmanager
-def style() -> Iterator[None]:
-    """Apply the style of the package to the figures made inside a ``with`` block.
-
-    Examples
-    --------
-    >>> from fairprog.plotting import style
-    >>> import matplotlib.pyplot as plt
-    >>> with style():
-    ...     fig, ax = plt.subplots()
-    """
-    with plt.rc_context(_STYLE):
-        yield
-
-
-def save_figure(fig: Figure, path: str | os.PathLike[str], dpi: int = 150) -> Path:
-    """Write a figure and close it.
-
-    Parameters
-    ----------
-    fig : Figure
-    path : path-like
-        The suffix says the format.
-    dpi : int
-        Dots per inch of a pixel format.
-
-    Returns
-    -------
-    Path
-    """
-    target = Path(path)
-    fig.savefig(target, dpi=dpi)
-    plt.close(fig)
-    return target
-
-
-def _class_line(i: int) -> Any:
-    return LINES[i % len(LINES)]
-
-
-def _group_color(a: int) -> str:
-    return COLORS[a % len(COLORS)]
-
-
-# -- curves --
-
-
-def plot_curves(
-    x: ArrayLike,
-    curves: Mapping[str, ArrayLike],
-    *,
-    xlabel: str,
-    ylabel: str,
-    bands: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
-    ax: Axes | None = None,
-    legend: bool = True,
-) -> tuple[Figure, Axes]:
-    """Draw curves over one abscissa, in the order given; each has its colour and dashes.
-
-    Parameters
-    ----------
-    x : array_like, shape (n,)
-    curves : mapping of label to array_like, shape (n,)
-    xlabel, ylabel : str
-        With units.
-    bands : mapping of label to (low, high), optional
-        Shaded bands around some of the curves.
-    ax : Axes, optional
-        Default: a new figure, one column wide.
-    legend : bool
-
-    Returns
-    -------
-    (Figure, Axes)
-    """
-    with style():
-        if ax is None:
-            fig, ax = plt.subplots(figsize=(4.2, 2.9), layout="constrained")
-        else:
-            fig = _figure_of(ax)
-        dashes = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
-        for k, (label, values) in enumerate(curves.items()):
-            color = COLORS[k % len(COLORS)]
-            ax.plot(x, values, color=color, linestyle=dashes[k % len(dashes)], label=label)
-            if bands is not None and label in bands:
-                low, high = bands[label]
-                ax.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
-        ax.set(xlabel=xlabel, ylabel=ylabel)
-        if legend:
-            ax.legend()
-    return fig, ax
-
-
-def plot_gaps(
-    thresholds: ArrayLike,
-    gaps: Mapping[str, ArrayLike],
-    *,
-    bands: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
-    xlabel: str = "threshold on P(Y=1 | x, a)",
-    ylabel: str = "gap between groups (probability)",
-    ax: Axes | None = None,
-) -> tuple[Figure, Axes]:
-    """Draw the gap of a notion at every threshold of the posterior (or score).
-
-    Parameters
-    ----------
-    thresholds : array_like, shape (n,)
-        In [0, 1].
-    gaps : mapping of label to array_like, shape (n,)
-        For example ``{"before": ..., "after": ...}``.
-    bands : mapping of label to (low, high), optional
-    xlabel, ylabel : str
-        With units.
-    ax : Axes, optional
-
-    Returns
-    -------
-    (Figure, Axes)
-    """
-    fig, ax = plot_curves(thresholds, gaps, xlabel=xlabel, ylabel=ylabel, bands=bands, ax=ax)
-    top = max(float(np.max(np.asarray(v))) for v in gaps.values())
-    for _, high in (bands or {}).values():
-        top = max(top, float(np.max(np.asarray(high))))
-    ax.set_xlim(0.0, 1.0)
-    ax.set_ylim(-0.03 * max(top, 1e-3), 1.15 * max(top, 1e-3))  # a curve at zero stays visible
-    return fig, ax
-
-
-def _figure_of(ax: Axes) -> Figure:
-    fig = ax.figure
-    return fig.figure if isinstance(fig, SubFigure) else fig
-
-
-# -- a population before and after --
 
 
 def plot_solution(
@@ -243,7 +75,7 @@ def plot_solution(
             )
             panels = (array[0], array[1])
         else:
-            fig = _figure_of(panels[0])
+            fig = figure_of(panels[0])
         if flat:
             _draw_ellipses(panels, populations)
         else:
@@ -287,14 +119,14 @@ def _two_axes(ax: Sequence[Axes] | None) -> tuple[Axes, Axes] | None:
 
 def _legend_handles(D: Normal, flat: bool) -> list[Patch | Line2D]:
     handles: list[Patch | Line2D] = [
-        Patch(color=_group_color(a), label=f"group {g}") for a, g in enumerate(D.groups)
+        Patch(color=group_color(a), label=f"group {g}") for a, g in enumerate(D.groups)
     ]
     return handles + [
         Line2D(
             [],
             [],
             color="0.3",
-            linestyle=_class_line(i),
+            linestyle=class_line(i),
             marker=MARKERS[i % len(MARKERS)] if flat else None,
             markersize=4,
             label=f"class {c}",
@@ -328,8 +160,8 @@ def _draw_densities(panels: Sequence[Axes], populations: Sequence[Normal]) -> No
     for ax, D, h, m, s in zip(panels, populations, heights, means, stds, strict=True):
         for i in range(D.n_classes):
             for a in range(D.n_groups):
-                color, depth = _group_color(a), 0.22 * i / max(D.n_classes - 1, 1)
-                ax.plot(show(grid), h[i, a], color=color, linestyle=_class_line(i))
+                color, depth = group_color(a), 0.22 * i / max(D.n_classes - 1, 1)
+                ax.plot(show(grid), h[i, a], color=color, linestyle=class_line(i))
                 ax.fill_between(show(grid), 0.0, h[i, a], color=color, alpha=depth, linewidth=0)
         _draw_regions(ax, D, m, s, (low, high), top, show)
         if logarithmic:
@@ -367,7 +199,7 @@ def _draw_regions(
                     (x0, middle - height / 2),
                     x1 - x0,
                     height,
-                    facecolor=_group_color(a),
+                    facecolor=group_color(a),
                     alpha=depth,
                     edgecolor="white",
                     linewidth=0.5,
@@ -427,8 +259,8 @@ def _draw_ellipses(panels: Sequence[Axes], populations: Sequence[Normal]) -> Non
                 line = centre + circle @ root.T
                 if logarithmic:
                     line, centre = np.exp(line), np.exp(centre)
-                color, depth = _group_color(a), 0.18 * i / max(D.n_classes - 1, 1)
-                ax.plot(*line.T, color=color, linestyle=_class_line(i))
+                color, depth = group_color(a), 0.18 * i / max(D.n_classes - 1, 1)
+                ax.plot(*line.T, color=color, linestyle=class_line(i))
                 ax.fill(*line.T, color=color, alpha=depth, linewidth=0)
                 ax.plot(*centre, color=color, marker=MARKERS[i % len(MARKERS)], markersize=4)
         if logarithmic:

@@ -1,0 +1,21 @@
+"""Pictures: one style for every figure; the only module that imports matplotlib.
+
+Groups are told apart by colour (Okabe and Ito's palette, safe for colour-blind readers), classes
+by line style and depth of fill, so that a figure survives a black-and-white printer. Nothing is
+shown and nothing is closed here, except by :func:`save_figure`.
+"""
+
+from fairprog.plotting.curves import plot_curves, plot_gaps
+from fairprog.plotting.solution import plot_solution
+from fairprog.plotting.style import COLORS, LINES, MARKERS, save_figure, style
+
+__all__ = [
+    "COLORS",
+    "LINES",
+    "MARKERS",
+    "plot_curves",
+    "plot_gaps",
+    "plot_solution",
+    "save_figure",
+    "style",
+]

@@ -1,0 +1,104 @@
+"""One style for every picture, colour-blind-safe; and writing pictures atomically."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+__all__ = [
+    "COLORS",
+    "LINES",
+    "MARKERS",
+    "class_line",
+    "figure_of",
+    "group_color",
+    "save_figure",
+    "style",
+]
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+LINES = ("--", "-", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+_STYLE: Any = {  # Any: matplotlib types the keys one by one, and differently by version
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.labelsize": 9,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 9,
+    "font.size": 9,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.6,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "savefig.dpi": 150,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Apply the style of the package to the figures made inside a ``with`` block.
+
+    Examples
+    --------
+    >>> from fairprog.plotting import style
+    >>> import matplotlib.pyplot as plt
+    >>> with style():
+    ...     fig, ax = plt.subplots()
+    """
+    with plt.rc_context(_STYLE):
+        yield
+
+
+def save_figure(fig: Figure, path: str | os.PathLike[str], dpi: int = 150) -> Path:
+    """Write a figure and close it.
+
+    Parameters
+    ----------
+    fig : Figure
+    path : path-like
+        The suffix says the format.
+    dpi : int
+        Dots per inch of a pixel format.
+
+    Returns
+    -------
+    Path
+    """
+    target = Path(path)
+    fig.savefig(target, dpi=dpi)
+    plt.close(fig)
+    return target
+
+
+def class_line(i: int) -> Any:
+    """Return the line style of a class."""
+    return LINES[i % len(LINES)]
+
+
+def group_color(a: int) -> str:
+    """Return the colour of a group."""
+    return COLORS[a % len(COLORS)]
+
+
+# -- curves --
+
+
+def figure_of(ax: Axes) -> Figure:
+    """Return the figure that axes belong to."""
+    fig = ax.figure
+    return fig.figure if isinstance(fig, SubFigure) else fig
+
+
+# -- a population before and after --
