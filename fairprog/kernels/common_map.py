@@ -55,13 +55,17 @@ def common_map(
         none exists the map is only a candidate and its residual is not the smallest possible.
     """
     root, back = symmetric_root(to_cov[0]), symmetric_root(cov[0], -0.5)
+    if len(mean) == 1:
+        A = root @ back
+        b = to_mean[0] - A @ mean[0]
+        return A, b, map_residual(A, b, mean, cov, to_mean, to_cov)
     pieces = _pieces(mean, cov), _pieces(to_mean, to_cov)
     d = mean.shape[1]
     best: tuple[Array, Array, float] | None = None
     for seed in range(2):
         coefficients = np.random.default_rng(seed).normal(size=(2, pieces[0][1].shape[0]))
         for width in (1e-12, 1e-9, 1e-7, 1e-5, 1e-3):
-            O = _orthogonal(pieces, coefficients, width)
+            O, mismatch = _orthogonal(pieces, coefficients, width)
             A = root @ O @ back
             b = to_mean[0] - A @ mean[0]
             residual = map_residual(A, b, mean, cov, to_mean, to_cov)
@@ -69,6 +73,8 @@ def common_map(
                 best = A, b, residual
             if residual < 1e-13 * d:
                 return best
+            if mismatch > 1e-3:  # no width helps where even the spectra differ
+                break
     assert best is not None
     return best
 
@@ -89,12 +95,12 @@ def _pieces(mean: Array, cov: Array) -> tuple[Array, Array]:
 
 def _orthogonal(
     pieces: tuple[tuple[Array, Array], tuple[Array, Array]], coefficients: Array, width: float
-) -> Array:
-    """Return the orthogonal matrix that intertwines the pieces, eigenspaces of given width."""
+) -> tuple[Array, float]:
+    """Return the orthogonal matrix that intertwines the pieces, and how far spectra differ."""
     (delta_r, N_r), (delta_s, N_s) = pieces
     first, second = coefficients
     values, U = np.linalg.eigh(np.tensordot(first, N_r, 1))
-    _, Us = np.linalg.eigh(np.tensordot(first, N_s, 1))
+    others, Us = np.linalg.eigh(np.tensordot(first, N_s, 1))
     cuts = np.flatnonzero(np.diff(values) > width * max(1.0, float(np.abs(values).max()))) + 1
     blocks = np.split(np.arange(len(values)), cuts)
     # links between blocks; the mean differences link every block to the known number 1
@@ -103,28 +109,27 @@ def _orthogonal(
         Us.T @ np.tensordot(second, N_s, 1) @ Us,
     )
     dr, ds = delta_r @ U, delta_s @ Us
+    # a maximum spanning tree over the blocks (Prim): best known link of every block still open
+    best = {k: ds[:, block].T @ dr[:, block] for k, block in enumerate(blocks)}
+    size = {k: float(np.linalg.norm(target)) for k, target in best.items()}
     O: dict[int, Array] = {}
-    while len(O) < len(blocks):
-        options: list[tuple[float, int, Array]] = []
-        for k, block in enumerate(blocks):
-            if k in O:
-                continue
-            target = ds[:, block].T @ dr[:, block]
-            options.append((float(np.linalg.norm(target)), k, target))
-            for j, known in O.items():
-                other = blocks[j]
-                target = link_s[np.ix_(block, other)] @ known @ link_r[np.ix_(other, block)]
-                options.append((float(np.linalg.norm(target)), k, target))
-        size, k, target = max(options, key=lambda option: option[0])
-        if size < UNLINKED and len(blocks[k]) > 1:
+    while size:
+        k = max(size, key=size.__getitem__)
+        target = best[k]
+        if size.pop(k) < UNLINKED and len(blocks[k]) > 1:
             target = _intertwiner(link_r, link_s, blocks, k)
         left, _, right = np.linalg.svd(target)
         O[k] = left @ right
+        for other in size:
+            rows = np.ix_(blocks[other], blocks[k])
+            through = link_s[rows] @ O[k] @ link_r[rows].T
+            length = float(np.linalg.norm(through))
+            if length > size[other]:
+                best[other], size[other] = through, length
     inner = np.zeros_like(U)
     for k, block in enumerate(blocks):
         inner[np.ix_(block, block)] = O[k]
-    out: Array = Us @ inner @ U.T
-    return out
+    return Us @ inner @ U.T, float(np.abs(values - others).max())
 
 
 def _intertwiner(link_r: Array, link_s: Array, blocks: list[Indices], k: int) -> Array:

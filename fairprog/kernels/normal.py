@@ -27,7 +27,8 @@ def kl(mean: Array, cov: Array, target_mean: Array, target_cov: Array) -> Array:
 
     With lambda the eigenvalues of L^{-1} cov L^{-T}, target_cov = L L':
     :math:`\frac12 \sum_j (\lambda_j - 1 - \log \lambda_j) + \frac12 \|L^{-1}\delta\|^2`, a form
-    that loses no digits where the two laws nearly agree.
+    that loses no digits where the two laws nearly agree; where they differ much the logarithms
+    are taken from determinants.
 
     Parameters
     ----------
@@ -49,8 +50,14 @@ def kl(mean: Array, cov: Array, target_mean: Array, target_cov: Array) -> Array:
     white = np.linalg.solve(L, cov)
     white = symmetrize(np.linalg.solve(L, np.swapaxes(white, -1, -2)))
     excess = np.linalg.eigvalsh(white) - 1.0
+    near = (np.abs(excess) < 0.5).all(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = (excess - np.log1p(excess)).sum(axis=-1)
+    if not near.all():  # small eigenvalues lose their digits in lambda - 1
+        log_det = np.linalg.slogdet(target_cov)[1] - np.linalg.slogdet(cov)[1]
+        spread = np.where(near, spread, excess.sum(axis=-1) + log_det)
     delta = np.linalg.solve(L, (mean - target_mean)[..., None])[..., 0]
-    out: Array = 0.5 * ((excess - np.log1p(excess)).sum(axis=-1) + (delta**2).sum(axis=-1))
+    out: Array = 0.5 * (spread + (delta**2).sum(axis=-1))
     return out
 
 

@@ -9,6 +9,7 @@ from fairprog.labels import Array
 
 __all__ = ["mean_spread", "split_support"]
 
+CONSTANT = 1e-10  # a column varies if its deviation is above this fraction of its mean
 NULL_VARIANCE = 1e-10  # of the largest, columns at unit variance
 
 
@@ -33,11 +34,9 @@ def split_support(prior: Array, mean: Array, cov: Array) -> tuple[Array, Array]:
     """
     d = mean.shape[-1]
     within = pooled_covariance(prior, cov)
-    center = np.einsum("ia,iaj->j", prior, mean)
-    between = np.einsum("ia,iaj->j", prior, (mean - center) ** 2)
-    total = np.diag(within) + between
+    total, center = _total_variance(prior, mean, within)
     # a constant column has rounding noise where its variance should be zero
-    varies = total > (1e-12 * np.abs(center)) ** 2
+    varies = total > (CONSTANT * np.abs(center)) ** 2
     scale = np.where(varies, 1.0 / np.sqrt(np.where(varies, total, 1.0)), 0.0)
     values, vectors = np.linalg.eigh(within * np.outer(scale, scale))
     is_null = values <= NULL_VARIANCE * max(values[-1], 0.0)
@@ -53,15 +52,22 @@ def split_support(prior: Array, mean: Array, cov: Array) -> tuple[Array, Array]:
 
 
 def mean_spread(prior: Array, mean: Array, cov: Array, null: Array) -> Array:
-    """Return, per null direction, the largest distance of a cell mean from the average.
+    """Return, per null direction, the largest distance of a cell mean from the first cell's.
 
     In units of the scale of the columns involved: above rounding (1e-5) the cells differ where
     they cannot overlap, and KL is infinite.
     """
-    center = np.einsum("ia,iaj->j", prior, mean)
-    within = np.diag(pooled_covariance(prior, cov))
-    total = within + np.einsum("ia,iaj->j", prior, (mean - center) ** 2) + 1e-24 * center**2
-    unit = np.sqrt((null**2 * total[:, None]).sum(axis=0))
+    total, center = _total_variance(prior, mean, pooled_covariance(prior, cov))
+    floor = (10.0 * CONSTANT * np.abs(center)) ** 2  # well above the rounding of a constant
+    unit = np.sqrt((null**2 * np.maximum(total, floor)[:, None]).sum(axis=0))
     unit = np.where(unit > 0, unit, 1.0)
-    out: Array = np.abs((mean - center) @ null).max(axis=(0, 1)) / unit
+    out: Array = np.abs((mean - mean[0, 0]) @ null).max(axis=(0, 1)) / unit
     return out
+
+
+def _total_variance(prior: Array, mean: Array, within: Array) -> tuple[Array, Array]:
+    """Return the variance of every column, and the mean of one cell as its scale."""
+    shifted = mean - mean[0, 0]  # about one cell, so that equal means cancel to the bit
+    average = np.einsum("ia,iaj->j", prior, shifted)
+    between = np.einsum("ia,iaj->j", prior, (shifted - average) ** 2)
+    return np.diag(within) + between, mean[0, 0]

@@ -81,14 +81,11 @@ def _aligned(population: Normal, rule: Normal) -> tuple[Array, Array, Array]:
     order_i, order_a = population._order_of(rule, "rule_of")
     cells = np.ix_(order_i, order_a)
     U = population.support_basis
-    if (
-        rule.n_features != population.n_features
-        or rule.null_dimension != population.null_dimension
-    ):
+    if not population.same_support(rule):
         raise ModelError(
-            f"`rule_of` varies in {rule.support_basis.shape[1]} directions of "
-            f"{rule.n_features} features; the population varies in {U.shape[1]} of "
-            f"{population.n_features}.",
+            f"`rule_of` varies in {rule.support_basis.shape[1]} directions of {rule.n_features} "
+            f"features; the population varies in {U.shape[1]} of {population.n_features}, and "
+            "they must be the same.",
             argument="rule_of",
         )
     return rule.prior[cells], rule.location[cells] @ U, U.T @ rule.cov[cells] @ U
@@ -152,6 +149,8 @@ def _scan_thresholds(population: Normal, notion: Notion) -> float:
         return np.minimum(values[: t.size], values[t.size :])
 
     nodes = log_odds_nodes(population.prior, mean, cov, mean, cov)
+    # between two atoms the gap is constant: look there as well
+    nodes = np.sort(np.concatenate([nodes, 0.5 * (nodes[1:] + nodes[:-1])]))
     values = gaps(nodes)
     best = float(values.max())
     if best < 1e-9:

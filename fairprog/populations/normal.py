@@ -120,7 +120,7 @@ class Normal(Population):
         )
         self.support_mean = self._mean @ self._basis
         self.support_cov = self._basis.T @ self._cov @ self._basis
-        for array in (self.prior, self._mean, self._cov):
+        for array in (self.prior, self._mean, self._cov, self.support_mean, self.support_cov):
             array.setflags(write=False)
 
     @property
@@ -297,14 +297,22 @@ class Normal(Population):
         value = float((self.prior * np.log(self.prior / prior)).sum())
         return value + float((self.prior * self.cell_divergences(other)).sum())
 
+    def same_support(self, other: Normal) -> bool:
+        """Return whether the same directions are constant, at the same values."""
+        if self.n_features != other.n_features or self.null_dimension != other.null_dimension:
+            return False
+        if not self.null_dimension:
+            return True
+        here, there = self._mean[0, 0] @ self._null, other.location[0, 0] @ self._null
+        apart = np.abs(here - there) > 1e-6 * (1.0 + np.abs(here))
+        return not apart.any() and bool(np.abs(self._null.T @ other.support_basis).max() <= 1e-6)
+
     def cell_divergences(self, other: Normal) -> Array:
         """Return V_ia = KL(P_ia || P'_ia) in nats, shape (K, G), P' the cells of `other`."""
         order_i, order_a = self._order_of(other, "other")
         cells = np.ix_(order_i, order_a)
         U = other.support_basis
-        if self._basis.shape[1] != U.shape[1] or (
-            self.null_dimension and np.abs(self._null.T @ U).max() > 1e-6
-        ):
+        if not self.same_support(other):
             return np.full(self.prior.shape, np.inf)
         return kl(
             self._mean @ U,

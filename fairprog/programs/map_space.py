@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.optimize import minimize
 
 from fairprog.kernels.all_groups import pull_back
 from fairprog.kernels.normal import symmetric_root, symmetrize
@@ -148,6 +147,8 @@ class MapSpace:
 
     def descend(self, x: Array) -> tuple[float, Array]:
         """Return (cost, coordinates) of the local optimum below a start."""
+        from scipy.optimize import minimize
+
         value = self.cost(x)[0]
         for _ in range(6):  # a restart frees L-BFGS from stale curvature
             result = minimize(
