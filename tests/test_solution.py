@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import types
+from collections.abc import Mapping
 
 import cvxpy as cp
 import numpy as np
@@ -70,8 +71,8 @@ SOLUTIONS = dict(solutions())
 
 def assert_same_bits(x, y):
     """Compare nested answers: keys and order, every bit of every array."""
-    if isinstance(x, dict):
-        assert isinstance(y, dict)
+    if isinstance(x, Mapping):
+        assert isinstance(y, Mapping)
         assert list(x) == list(y)
         for key in x:
             assert_same_bits(x[key], y[key])

@@ -148,8 +148,9 @@ def newton(
     r"""Minimise f(S root, beta) over (S, beta) by damped Newton steps.
 
     f / sum(w) is a quadratic minus log det S, hence self-concordant: the step 1 / (1 + lambda),
-    lambda the Newton decrement, stays in the domain and converges from any start without a
-    line search (Boyd & Vandenberghe, section 9.6).
+    lambda the Newton decrement, stays in the domain and converges from any start (Boyd &
+    Vandenberghe, section 9.6). Far from the optimum the best step along the direction is taken
+    instead: f is a quadratic minus sum log(1 + t mu_j) there, mu_j eigenvalues of S^{-1} dS.
 
     Parameters
     ----------
@@ -180,10 +181,11 @@ def newton(
     J = _jacobian(E, root)
     fixed_hessian, to_gradient = _quadratic_part(J, w, m, Gamma, Sigma)
     z = np.concatenate([m, np.ones((K, 1))], axis=1)
-    pulled = np.linalg.solve(Sigma, mu[..., None])[..., 0]
+    P = np.linalg.inv(Sigma)
+    pulled = (P @ mu[..., None])[..., 0]
     linear = J @ np.einsum("i,ir,ic->rc", w, pulled, z).ravel()
 
-    S, beta = start if start is not None else (_neutral(kind, root), np.zeros(d))
+    S, beta = start if start is not None else _start(kind, root, w, m, Gamma, mu, Sigma)
     if kind == "fixed":
         S = np.eye(d)
     x = np.concatenate([np.einsum("prs,rs->p", E, S), beta])
@@ -200,7 +202,11 @@ def newton(
         step = -np.linalg.solve(_with_barrier(fixed_hessian, E, inverse, Q), gradient)
         size = np.sqrt(max(float(-gradient @ step), 0.0) / Q)
         if size > 0.25:
-            x = x + step / (1.0 + size)
+            moved = np.tensordot(step[:p], E, 1)
+            slope = float(step @ (fixed_hessian @ x + constant - linear))
+            curvature = float(step @ fixed_hessian @ step)
+            ratios = np.linalg.eigvals(inverse @ moved).real  # real: S is positive definite
+            x = x + _exact_step(curvature, slope, Q, ratios) * step
             continue
         if size >= 0.5 * last:  # quadratic convergence has ended in rounding
             break
@@ -209,6 +215,38 @@ def newton(
         if size < 1e-15:
             break
     return np.tensordot(x[:p], E, 1) + base, x[p:], iterations
+
+
+def _exact_step(a: float, b: float, Q: float, ratios: Array) -> float:
+    """Minimise a t^2 / 2 + b t - Q sum log(1 + t ratio_j) over t > 0, convex: by bisection."""
+
+    def slope(t: float) -> float:
+        return float(a * t + b - Q * (ratios / (1.0 + t * ratios)).sum())
+
+    smallest = float(ratios.min())
+    high = 1.0
+    while smallest >= 0 and slope(high) < 0:
+        high *= 2.0
+    low, high = 0.0, high if smallest >= 0 else -1.0 / smallest
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return low
+
+
+def _start(
+    kind: Kind, root: Array, w: Array, m: Array, Gamma: Array, mu: Array, Sigma: Array
+) -> tuple[Array, Array]:
+    """Return the best (g S_0, beta): S_0 root orthogonal, or S_0 = I for scalars and diagonals."""
+    d = root.shape[0]
+    if kind in ("fixed", "scalar"):
+        return np.eye(d), np.zeros(d)
+    S = np.eye(d)
+    if kind == "symmetric":
+        values, vectors = np.linalg.eigh(root @ root.T)
+        S = (vectors / np.sqrt(values)) @ vectors.T
+    scale, beta, _ = newton("scalar", S @ root, w, m, Gamma, mu, Sigma)
+    return scale @ S, beta
 
 
 def decrement(
@@ -264,13 +302,4 @@ def _with_barrier(hessian: Array, E: Array, inverse: Array, Q: float) -> Array:
     out = hessian.copy()
     flat = E.reshape(p, d * d)
     out[:p, :p] += Q * (flat @ (inverse @ E @ inverse).reshape(p, d * d).T)
-    return out
-
-
-def _neutral(kind: Kind, root: Array) -> Array:
-    """Return the S that makes S root orthogonal (or the identity for scalar and diagonal)."""
-    if kind != "symmetric":
-        return np.eye(root.shape[0])
-    values, vectors = np.linalg.eigh(root @ root.T)
-    out: Array = (vectors / np.sqrt(values)) @ vectors.T
     return out

@@ -15,6 +15,7 @@ from fairprog.programs.frames import dual_norms
 from fairprog.programs.group_maps import GroupMaps
 from fairprog.programs.proof import certify
 from fairprog.solution import Solution
+from fairprog.solution.certificate import CONIC_TOLERANCE, PARAMETER_TOLERANCE
 from fairprog.transports import AffineMap
 
 if TYPE_CHECKING:
@@ -35,19 +36,26 @@ class Answer:
     compiled: Compiled | None = None
     conic_gap: float | None = None
     parameter_gap: float | None = None
+    kinked: bool = False  # a condition has no gradient here; `conic_gap` is to the other solver
 
     def cost(self) -> float:
         """Return the part of KL the maps decide."""
         return sum(g.cost() for g in self.groups)
 
+    def agrees(self) -> bool:
+        """Return whether the second answer is the same to the tolerances of the certificate."""
+        return (self.conic_gap or 0.0) <= CONIC_TOLERANCE and (
+            self.parameter_gap or 0.0
+        ) <= PARAMETER_TOLERANCE
+
     def compare(self, others: list[GroupMaps]) -> None:
         """Record the distance to a second, independent answer of the same program."""
-        here = sum(g.frame.cost(g.S, g.beta) for g in self.groups)
-        there = sum(g.frame.cost(g.S, g.beta) for g in others)
-        self.conic_gap = abs(here - there)
+        here, there = self.cost(), sum(g.cost() for g in others)
+        self.conic_gap = abs(here - there) / max(1.0, here)
         self.parameter_gap = max(
-            max(float(np.abs(g.S - h.S).max()), float(np.abs(g.beta - h.beta).max()))
+            float(np.abs(x - y).max() / max(1.0, np.abs(x).max()))
             for g, h in zip(self.groups, others, strict=True)
+            for x, y in ((g.S, h.S), (g.beta, h.beta))
         )
 
 

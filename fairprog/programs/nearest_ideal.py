@@ -23,6 +23,7 @@ from fairprog.programs.frames import Frame, check_diagonal, make_frame
 from fairprog.programs.group_maps import GroupMaps, closed_form_maps, read_maps
 from fairprog.programs.options import (
     allowed_orientation,
+    check_addresses,
     reference_group,
     staying_maps,
     steered_groups,
@@ -139,6 +140,7 @@ class NearestIdeal:
         self.base_rates = (
             base_rates if isinstance(base_rates, str) else tuple(np.asarray(base_rates).tolist())
         )
+        check_addresses(population)
         self.staying_maps = staying_maps(population, self.reference, self.staying)
         if population.null_dimension:
             warnings.warn(
@@ -160,7 +162,14 @@ class NearestIdeal:
 
         q = self.population.prior
         prior_kl = float((self.prior * np.log(self.prior / q)).sum())
-        return compile_nearest(self.population, frames, prior_kl, self.constraints, self.map_bound)
+        return compile_nearest(
+            self.population,
+            frames,
+            prior_kl,
+            self.constraints,
+            self.map_bound,
+            self.staying_maps,
+        )
 
     @property
     def problem(self) -> Any:
@@ -234,6 +243,14 @@ class NearestIdeal:
             )
         if time_limit is not None:
             time_limit = check_number(time_limit, "time_limit")
+        exact = not self.staying or solver in ("closed-form", "newton")
+        if solver_options and exact:
+            raise ModelError(
+                f"The options {sorted(solver_options)} are for the conic solvers, which "
+                f"{'steer=' + repr('all') if not self.staying else 'solver=' + repr(solver)} "
+                "does not use.",
+                argument="solver_options",
+            )
         if not self.staying:
             answer = self._solve_all(solver)
         elif solver in ("auto", "closed-form", "newton") and not (
@@ -251,6 +268,10 @@ class NearestIdeal:
         else:
             answer = self._solve_conic(solver, time_limit, verbose, solver_options)
         solution = assemble(self, answer, time.perf_counter() - started)
+        if not solution.certificate.ok and self.constraints and not answer.kinked:
+            # a condition may have a kink at the answer: ask the other conic solver
+            self._second_opinion(answer, time_limit, verbose)
+            solution = assemble(self, answer, time.perf_counter() - started)
         if not solution.certificate.ok:
             raise SolverError(
                 f"The answer of {answer.solver} fails its certificate: {solution.certificate}. "
@@ -301,6 +322,28 @@ class NearestIdeal:
         # an inaccurate answer of Clarabel has met looser tolerances; one of SCS may be unfinished
         if compiled.problem.status == "optimal" or compiled.solver == "CLARABEL":
             answer.compare(read_maps(compiled))
+            if not answer.agrees():
+                warnings.warn(
+                    f"{compiled.solver} ends {answer.conic_gap:.2g} (KL) and "
+                    f"{answer.parameter_gap:.2g} (maps) from the exact answer, which is kept: "
+                    "its own Newton decrement proves it.",
+                    FairprogWarning,
+                    stacklevel=3,
+                )
+                answer.conic_gap = answer.parameter_gap = None
+
+    def _second_opinion(self, answer: Answer, time_limit: float | None, verbose: bool) -> None:
+        """Solve once more by the other conic solver and record the difference."""
+        from fairprog.programs.compile import solve
+
+        other = "SCS" if answer.solver == "CLARABEL" else "CLARABEL"
+        compiled = self._compile([g.frame for g in answer.groups])
+        try:
+            solve(compiled, [other], time_limit, verbose, {})
+        except SolverError:
+            return  # the certificate stands as it is
+        answer.compare(read_maps(compiled))
+        answer.kinked = True
 
     def _solve_conic(
         self, solver: str, time_limit: float | None, verbose: bool, options: dict[str, Any]

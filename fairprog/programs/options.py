@@ -9,13 +9,14 @@ import numpy as np
 
 from fairprog.errors import DataError, InfeasibleError, ModelError
 from fairprog.kernels.common_map import common_map
-from fairprog.labels import index_of
+from fairprog.labels import address, index_of
 from fairprog.populations import Normal
 from fairprog.programs.base_rates import EQUAL
 from fairprog.transports import AffineMap, Transport
 
 __all__ = [
     "allowed_orientation",
+    "check_addresses",
     "reference_group",
     "staying_maps",
     "steered_groups",
@@ -82,6 +83,17 @@ def allowed_orientation(D: Normal, transport: Transport, orientation: str) -> st
             argument="orientation",
         )
     return orientation
+
+
+def check_addresses(D: Normal) -> None:
+    """Refuse labels with commas that make two cells share an address, such as "b" and "b,1"."""
+    cells = [address("", g, c) for g in D.groups for c in D.classes]
+    double = sorted({where for where in cells if cells.count(where) > 1})
+    if double:
+        raise ModelError(
+            f"Two cells share the address {double[0]!r}; rename a class or a group.",
+            argument="population",
+        )
 
 
 def staying_maps(D: Normal, r: int | None, staying: Sequence[int]) -> dict[int, AffineMap]:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fairprog.kernels.all_groups import pull_back
+from fairprog.kernels.all_groups import pull_back, scale_ratio_cost
 from fairprog.kernels.common_map import map_residual
 from fairprog.labels import Array
 from fairprog.populations import Normal
 from fairprog.programs.frames import dual_norms
 from fairprog.solution import Certificate
+from fairprog.solution.certificate import IDEALITY_TOLERANCE
 from fairprog.transports import AffineMap, Whitened
 
 if TYPE_CHECKING:
@@ -33,16 +34,20 @@ def certify(
     """Return the certificate of an answer; nothing in it is taken from a solver's word."""
     compiled = answer.compiled
     answered = [a for a in range(population.n_groups) if a not in program.staying]
-    conditional = compiled is not None and bool(program.constraints or program.map_bound > 0)
-    residual = _conic_stationarity(answer) if conditional else _stationarity(program, answer, maps)
+    residual = 0.0
+    if compiled is not None:
+        residual = _conic_stationarity(answer)
+    if not (program.constraints or program.map_bound > 0):
+        residual = max(residual, _stationarity(program, answer, maps))
     return Certificate(
-        kkt_residual=residual / max(1.0, kl),
+        kkt_residual=residual / float(np.sqrt(max(1.0, kl))),
         ideality_residual=_ideality(program, population, maps, cells, answered),
         staying_residual=_ideality(program, population, maps, cells, program.staying),
         feasibility_residual=compiled.worst_violation() if compiled is not None else 0.0,
         conic_gap=answer.conic_gap,
         parameter_gap=answer.parameter_gap,
-        globally_optimal=answer.globally_optimal,
+        globally_optimal=answer.globally_optimal and _no_lower_ratio(program, answer, maps),
+        ideality_tolerance=_rounding(population, answered),
         requires_ideality=program.map_bound == 0,
     )
 
@@ -57,7 +62,11 @@ def _ideality(
     """Return the worst whitened residual of a cell of some groups, plus that of base rates."""
     U = program.population.support_basis
     m, M = cells[0] @ U, U.T @ cells[1] @ U
-    target = program.prior / program.prior.sum(axis=0)
+    rates = population.base_rates
+    # "keep" asks for nothing but the rates there were; otherwise all groups have the same
+    keep = isinstance(program.base_rates, str) and program.base_rates == "keep"
+    target = program.population.base_rates if keep else rates[:, [program.reference or 0]]
+    target = np.broadcast_to(target, rates.shape)
     worst, off = 0.0, 0.0
     for a in groups:
         T = maps[population.groups[a]]
@@ -66,8 +75,35 @@ def _ideality(
         A, b = U.T @ T.matrix @ U, U.T @ T.offset + constant
         mean, cov = population.location[:, a] @ U, U.T @ population.cov[:, a] @ U
         worst = max(worst, map_residual(A, b, m, M, mean, cov))
-        off = max(off, float(np.abs(population.base_rates[:, a] - target[:, a]).max()))
+        off = max(off, float(np.abs(rates[:, a] - target[:, a]).max()))
     return worst + off
+
+
+def _rounding(population: Normal, groups: Sequence[int]) -> float:
+    """Return the ideality residual that rounding alone may cause: eps times the condition."""
+    U = population.support_basis
+    cov = U.T @ population.cov[:, list(groups)] @ U
+    scale = 1.0 / np.sqrt(np.diagonal(cov, axis1=-2, axis2=-1))
+    values = np.linalg.eigvalsh(cov * scale[..., :, None] * scale[..., None, :])
+    worst = float((values[..., -1] / np.maximum(values[..., 0], 1e-300)).max())
+    return max(IDEALITY_TOLERANCE, 16.0 * np.finfo(float).eps * worst)
+
+
+def _no_lower_ratio(
+    program: NearestIdeal, answer: Answer, maps: Mapping[Hashable, AffineMap]
+) -> bool:
+    """Return whether no scale ratio on a wide grid is better than the polynomial's best root."""
+    if answer.solver != "polynomial":
+        return True
+    D = program.population
+    first, second = (float(maps[g].matrix[0, 0]) for g in D.groups)
+    gamma = first / second
+    grid = abs(gamma) * np.geomspace(1e-6, 1e6, 2001)
+    if program.orientation == "any":
+        grid = np.concatenate([-grid, grid])
+    std = np.sqrt(D.support_cov[..., 0, 0])
+    F = scale_ratio_cost(np.append(grid, gamma), program.prior, D.support_mean[..., 0], std)
+    return bool(F[-1] <= F[:-1].min() + 1e-9 * max(1.0, abs(F[-1])))
 
 
 def _stationarity(
@@ -119,21 +155,24 @@ def _conic_stationarity(answer: Answer) -> float:
     """
     compiled = answer.compiled
     assert compiled is not None
-    from_conditions = compiled.condition_gradients()
+    from_conditions = None if answer.kinked else compiled.condition_gradients()
     balls = compiled.ball_multipliers()
     squares = 0.0
     for cell, g in zip(compiled.cells, answer.groups, strict=True):
         G, h = g.gradients()
         N, n = g.prices()
         for i in range(len(h)):
-            left, rest = G[i] - N[i], h[i] - n[i] + from_conditions.get(cell.betas[i].id, 0.0)
-            if cell.thetas[i] is not None and cell.thetas[i].id in from_conditions:
-                left = left + np.tensordot(from_conditions[cell.thetas[i].id], cell.basis, 1)
-            S = g.S if g.S_cells is None else g.S_cells[i]
-            squares += g.frame.decrement(S, left, rest, [i]) ** 2
+            if from_conditions is not None:
+                left, rest = G[i] - N[i], h[i] - n[i] + from_conditions.get(cell.betas[i].id, 0.0)
+                if cell.thetas[i] is not None and cell.thetas[i].id in from_conditions:
+                    left = left + np.tensordot(from_conditions[cell.thetas[i].id], cell.basis, 1)
+                S = g.S if g.S_cells is None else g.S_cells[i]
+                squares += g.frame.decrement(S, left, rest, [i]) ** 2
             if balls:
+                # in nats: what a unit of the scaled slack is worth
+                bound = compiled.map_bound.value
                 linear, offset = dual_norms(g.frame, N[i], n[i])
                 own = balls[str(g.frame.group), i]
-                squares += (linear - own[0]) ** 2 + (offset - own[1]) ** 2
+                squares += (bound * linear - own[0]) ** 2 + (bound * offset - own[1]) ** 2
         squares += g.frame.decrement(g.S, N.sum(axis=0), n.sum(axis=0)) ** 2
     return float(np.sqrt(squares))

@@ -5,7 +5,7 @@ The expressions are built with operators only; CVXPY stays in `compile`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from fairprog.errors import ModelError
 from fairprog.kernels.normal import symmetric_root
 from fairprog.labels import Array, index_of
 from fairprog.populations import Normal
+from fairprog.transports import AffineMap
 
 __all__ = ["CellView", "Labelled", "original_view", "steered_view"]
 
@@ -31,8 +32,8 @@ class Labelled:
         self._name, self._value = name, value
         self._classes, self._groups = classes, groups
 
-    def __getitem__(self, key: tuple[Any, ...]) -> Any:
-        if len(key) != 2:
+    def __getitem__(self, key: Any) -> Any:
+        if not isinstance(key, tuple) or len(key) != 2:
             raise ModelError(f"`{self._name}` is indexed [class, group]; found {key!r}.")
         i = index_of(self._classes, key[0], f"{self._name}[class]")
         a = index_of(self._groups, key[1], f"{self._name}[group]")
@@ -48,7 +49,7 @@ class CellView:
             setattr(self, name, Labelled(name, value, D.classes, D.groups))
 
 
-def steered_view(D: Normal, cells: Sequence[Any]) -> CellView:
+def steered_view(D: Normal, cells: Sequence[Any], staying: Mapping[int, AffineMap]) -> CellView:
     """Return the steered parameters as expressions; numbers for the groups that stay."""
     by_group = {cell.frame.group: cell for cell in cells}
     U = D.support_basis
@@ -92,12 +93,12 @@ def steered_view(D: Normal, cells: Sequence[Any]) -> CellView:
 
     def matrix(i: int, a: int) -> Any:
         found = parts(i, a)
-        return np.eye(len(U)) if found is None else U @ found[0] @ U.T + rest
+        return staying[a].matrix if found is None else U @ found[0] @ U.T + rest
 
     def offset(i: int, a: int) -> Any:
         found = parts(i, a)
         if found is None:
-            return squeeze(np.zeros(len(U)))
+            return squeeze(staying[a].offset)
         f = by_group[D.groups[a]].frame
         return squeeze(U @ (found[1] - found[0] @ f.center))
 

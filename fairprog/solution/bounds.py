@@ -9,12 +9,14 @@ may move by one nat at a joint cost of .01.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.labels import Array
+from fairprog.labels import Array, index_of
 from fairprog.tables.risks import cost_matrix
 
 __all__ = ["Bounds", "total_variation_bound"]
@@ -49,6 +51,8 @@ class Bounds:
         KL(rho~_a || rho_a), nats.
     base_rates : Array, shape (K, G)
         Base rates of the steered population.
+    classes : tuple
+        Class labels.
 
     Examples
     --------
@@ -63,6 +67,7 @@ class Bounds:
     cell_kl: Array
     base_rate_kl: Array
     base_rates: Array
+    classes: tuple[Hashable, ...] = ()
 
     @property
     def total_variation(self) -> float:
@@ -85,19 +90,30 @@ class Bounds:
         C = cost_matrix(cost, self.cell_kl.shape[0])
         return float((C.max() - C.min()) * self.total_variation)
 
-    def equal_opportunity(self, positive: int = -1) -> float:
+    def _row(self, label: Any, default: int, argument: str) -> Array:
+        classes = self.classes or tuple(range(len(self.cell_kl)))
+        k = default if label is None else index_of(classes, label, argument)
+        return self.cell_total_variation[k]
+
+    def equal_opportunity(self, positive: Any = None) -> float:
         """Gap on D of P(Yhat=1 | Y=1) for a classifier with equal rates on D~.
 
         Parameters
         ----------
-        positive : int
-            Position of the positive class; default the last.
+        positive : hashable, optional
+            Label of the positive class; default the last. DataError if it is unknown.
         """
-        return _two_largest(self.cell_total_variation[positive])
+        return _two_largest(self._row(positive, -1, "positive"))
 
-    def predictive_equality(self, negative: int = 0) -> float:
-        """Gap on D of P(Yhat=1 | Y=0) for a classifier with equal rates on D~."""
-        return _two_largest(self.cell_total_variation[negative])
+    def predictive_equality(self, negative: Any = None) -> float:
+        """Gap on D of P(Yhat=1 | Y=0) for a classifier with equal rates on D~.
+
+        Parameters
+        ----------
+        negative : hashable, optional
+            Label of the negative class; default the first. DataError if it is unknown.
+        """
+        return _two_largest(self._row(negative, 0, "negative"))
 
     def equalized_odds(self) -> float:
         """Worst gap over classes on D for a classifier with equalized odds on D~."""

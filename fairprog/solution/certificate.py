@@ -20,8 +20,10 @@ class Certificate:
     Attributes
     ----------
     kkt_residual : float
-        Newton decrement of the Lagrangian's gradient over max(1, KL): independent of units, and
-        half its square is how far KL is from its optimum, to second order.
+        Newton decrement of the Lagrangian's gradient over sqrt(max(1, KL)): independent of units,
+        and half its square is how far KL is from its optimum, relative to max(1, KL), to second
+        order. Where a custom condition has a kink at the answer, its multipliers alone are
+        checked and `conic_gap` compares the two conic solvers.
     ideality_residual : float
         Worst whitened residual of (mean, cov) of a cell against maps[g] # R_i, plus the largest
         difference from the target base rates. With ``map_bound`` > 0 it measures how far the
@@ -33,14 +35,16 @@ class Certificate:
         Worst violation of any other condition (relaxed consensus, custom constraints); 0.0
         without.
     conic_gap : float or None
-        Absolute difference of KL between the conic and the exact answer, where both exist.
+        Difference of KL between the conic and the exact answer over max(1, KL), where both exist.
     parameter_gap : float or None
-        Largest difference of their maps, in whitened coordinates.
+        Largest difference of their maps, in whitened coordinates, relative where above one.
     globally_optimal : bool
         True where the program is convex or its stationary points were enumerated; False means
         the answer is a local optimum (best of the restarts).
     requires_ideality : bool
         Whether ``ok`` asks for the ideality residual (no ``map_bound``).
+    ideality_tolerance : float
+        1e-8, or what rounding alone causes where cells are conditioned worse than that.
     """
 
     kkt_residual: float
@@ -51,6 +55,7 @@ class Certificate:
     parameter_gap: float | None
     globally_optimal: bool
     requires_ideality: bool = True
+    ideality_tolerance: float = IDEALITY_TOLERANCE
 
     @property
     def ok(self) -> bool:
@@ -63,7 +68,7 @@ class Certificate:
             self.kkt_residual <= KKT_TOLERANCE,
             self.staying_residual <= STAYING_TOLERANCE,
             self.feasibility_residual <= CONIC_TOLERANCE,
-            not self.requires_ideality or self.ideality_residual <= IDEALITY_TOLERANCE,
+            not self.requires_ideality or self.ideality_residual <= self.ideality_tolerance,
             self.conic_gap is None or self.conic_gap <= CONIC_TOLERANCE,
             self.parameter_gap is None or self.parameter_gap <= PARAMETER_TOLERANCE,
         ]

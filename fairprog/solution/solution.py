@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,7 @@ class Solution:
             cell_kl=self.population.cell_divergences(self.original),
             base_rate_kl=(rates * np.log(rates / old)).sum(axis=0),
             base_rates=rates,
+            classes=self.original.classes,
         )
 
     def _by_group(self, values: ArrayLike | None, n: int) -> np.ndarray[Any, np.dtype[np.intp]]:
@@ -302,6 +304,12 @@ class Solution:
             settings=settings,
             **rest,
         )
+
+    def __post_init__(self) -> None:
+        for name in ("affine", "duals", "sensitivity", "price", "price_interval", "settings"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        for value in (*self.duals.values(), *self.sensitivity.values()):
+            value.setflags(write=False)
 
     def __repr__(self) -> str:
         kind = "global" if self.certificate.globally_optimal else "local"

@@ -9,7 +9,6 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 
-from fairprog.errors import SolverError
 from fairprog.labels import Array, address
 from fairprog.programs.frames import Frame
 
@@ -87,25 +86,23 @@ class Compiled:
         found = [*self.conditions.values(), *self.balls.values()]
         return max((float(np.max(c.violation())) for c in found), default=0.0)
 
-    def condition_gradients(self) -> dict[int, Array]:
+    def condition_gradients(self) -> dict[int, Array] | None:
         """Return, by variable id, the gradient of sum <dual, condition> (CVXPY's signs).
 
-        Raises
-        ------
-        SolverError
-            If a condition has no gradient at the answer, which then cannot be verified.
+        None where some condition has no gradient at the answer.
         """
         out: dict[int, Array] = {}
-        for where, c in self.conditions.items():
+        for c in self.conditions.values():
             is_psd = isinstance(c, cp.constraints.PSD)
             expression = c.args[0] if is_psd else c.expr
             dual = (-1.0 if is_psd else 1.0) * np.ravel(np.asarray(c.dual_value), order="F")
-            for variable, jacobian in expression.grad.items():
+            try:
+                gradients = expression.grad
+            except NotImplementedError:  # some atoms have none in CVXPY
+                return None
+            for variable, jacobian in gradients.items():
                 if jacobian is None:
-                    raise SolverError(
-                        f"The condition {where!r} is not differentiable at the answer, so the "
-                        "answer cannot be verified."
-                    )
+                    return None
                 dense = np.asarray(
                     jacobian.todense() if hasattr(jacobian, "todense") else jacobian
                 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cvxpy as cp
@@ -17,6 +17,7 @@ from fairprog.programs.compile.compiled import CellVariables, Compiled, label
 from fairprog.programs.conditions import Condition
 from fairprog.programs.frames import Frame
 from fairprog.programs.views import original_view, steered_view
+from fairprog.transports import AffineMap
 
 __all__ = ["compile_nearest"]
 
@@ -55,6 +56,7 @@ def compile_nearest(
     prior_kl: float,
     conditions: Sequence[Condition],
     map_bound: float,
+    staying: Mapping[int, AffineMap],
 ) -> Compiled:
     """Build the consensus form: one map per (group, class), labelled equalities or balls.
 
@@ -94,17 +96,17 @@ def compile_nearest(
                     condition = own == common
                 else:
                     slack = cp.Variable(own.shape, name=f"slack_{where}")
-                    condition = own == common + slack
+                    condition = own == common + bound * slack  # |slack| <= 1
                     if name == "linear":
                         moved = W @ cell.matrix(slack) @ f.root @ W_inverse
                         distance = cp.norm(cp.vec(moved, order="C"), 2)
                     else:
                         distance = cp.norm(W @ slack, 2)
-                    balls[where] = label(distance <= bound, f"map_bound:{where}")
+                    balls[where] = label(distance <= 1, f"map_bound:{where}")
                     constraints.append(balls[where])
                 consensus[where] = label(condition, where)
                 constraints.append(consensus[where])
-    custom = custom_constraints(D, cells, conditions, {*consensus, "consensus"})
+    custom = custom_constraints(D, cells, conditions, {*consensus, "consensus"}, staying)
     constraints.extend(custom.values())
     problem = cp.Problem(cp.Minimize(objective), constraints)
     if not problem.is_dcp():
@@ -117,12 +119,13 @@ def custom_constraints(
     cells: Sequence[CellVariables],
     conditions: Sequence[Condition],
     taken: set[str],
+    staying: Mapping[int, AffineMap],
 ) -> dict[str, Any]:
     """Call the user's conditions, check what they return, and label it."""
     out: dict[str, Any] = {}
     for condition in conditions:
         try:
-            returned = condition(steered_view(D, cells), original_view(D))
+            returned = condition(steered_view(D, cells, staying), original_view(D))
         except FairprogError:
             raise
         except Exception as error:
