@@ -75,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     steer = commands.add_parser(
         "steer",
-        help="make the features of a CSV file fair",
+        help="bring the groups of a CSV file into common coordinates",
         description=STEER,
         formatter_class=raw,
     )

@@ -212,6 +212,13 @@ def _chosen(table: Table, label: str, sensitive: str, features: Sequence[str] | 
         )
     if features is None:
         features = [name for name in table.names if name not in (label, sensitive)]
+        unnamed = [k + 1 for k, name in enumerate(table.names) if not name.strip()]
+        if unnamed:
+            raise DataError(
+                f"Column(s) {unnamed} have no name (an index, perhaps). Write the file without "
+                "them, or say which columns to use: --features.",
+                argument="features",
+            )
     return list(dict.fromkeys(features))
 
 

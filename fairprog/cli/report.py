@@ -14,7 +14,7 @@ from fairprog.cli.tabular import Plan
 from fairprog.labels import Array
 from fairprog.solution import Solution
 
-__all__ = ["comparison_text", "design_text", "note", "solution_text", "wrapped"]
+__all__ = ["comparison_text", "design_text", "note", "solution_text", "worse_text", "wrapped"]
 
 WIDTH = 88
 MARGIN = 14
@@ -151,6 +151,25 @@ def comparison_text(
             )
         )
     return "\n".join(line for line in lines if line)
+
+
+def worse_text(comparison: Comparison) -> str:
+    """Return a warning where held-out gaps grew by more than sampling explains, else ''."""
+    grown = []
+    for m in comparison.measures:
+        if m.name == "accuracy":
+            continue
+        before, after = abs(float(m.before.mean())), abs(float(m.after.mean()))
+        error = float(np.sqrt((m.before.var() + m.after.var()) / m.before.size))
+        if after > before + 2.0 * error:
+            grown.append(f"{m.name} {before:.3f} -> {after:.3f}")
+    if not grown:
+        return ""
+    return note(
+        f"Some gaps GREW: {'; '.join(grown)}. Aligning without labels is exact for data of the "
+        "ideal population; on the rows as they are it is only as fair as the population is near "
+        "to it (see KL). Try another --steer or --transport, other features, or none of it."
+    )
 
 
 def _cell(values: Array, signed: bool) -> str:

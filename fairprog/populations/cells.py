@@ -12,7 +12,7 @@ from fairprog.errors import DataError, FairprogWarning
 from fairprog.kernels.support import mean_spread, split_support
 from fairprog.labels import Array, Indices
 
-__all__ = ["check_counts", "refuse_cells", "support_of_cells"]
+__all__ = ["check_classes", "check_counts", "refuse_cells", "support_of_cells"]
 
 MEASURED = {
     "positive": "found",
@@ -91,23 +91,55 @@ def _smallest_eigenvalue(cov: Array) -> Array:
     return out
 
 
+def check_classes(classes: Sequence[Hashable], n: int) -> None:
+    """Refuse a label that is clearly continuous."""
+    if len(classes) > max(20, n // 4):
+        raise DataError(
+            f"`y` has {len(classes)} distinct values in {n} rows: it must hold classes. Bin a "
+            "continuous label first.",
+            argument="y",
+        )
+
+
 def check_counts(
-    count: Indices, few: int, classes: Sequence[Hashable], groups: Sequence[Hashable]
+    count: Indices,
+    d: int,
+    mean: Array,
+    cov: Array,
+    classes: Sequence[Hashable],
+    groups: Sequence[Hashable],
 ) -> None:
-    """Refuse cells with fewer than two rows; warn of cells with fewer than `few`."""
-    cells = [(c, g) for c in classes for g in groups]
-    for cell, n in zip(cells, count.ravel(), strict=True):
-        if n < 2:
-            raise DataError(
-                f"Class {cell[0]!r}, group {cell[1]!r} has {n} row(s); at least 2 are needed in "
-                "every cell.",
-                argument="X",
-                cell=cell,
-            )
-    small = [f"{cell}: {n}" for cell, n in zip(cells, count.ravel(), strict=True) if n < few]
+    """Refuse cells with too few rows for a covariance; warn of cells with fewer than 5 d."""
+    for i, c in enumerate(classes):
+        for a, g in enumerate(groups):
+            if count[i, a] < 2:
+                raise DataError(
+                    f"Class {c!r}, group {g!r} has {count[i, a]} row(s); at least 2 are needed "
+                    "in every cell. Merge the group or class with another, or leave it out.",
+                    argument="X",
+                    cell=(c, g),
+                )
+    mass = count / count.sum()
+    varying = split_support(mass, mean, cov)[0].shape[1]
+    for i, c in enumerate(classes):
+        for a, g in enumerate(groups):
+            if count[i, a] <= varying:
+                raise DataError(
+                    f"Class {c!r}, group {g!r} has {count[i, a]} rows for {varying} features "
+                    f"that vary; a covariance needs at least {varying + 1}. Use fewer features "
+                    "(for instance their principal components) or merge cells.",
+                    argument="X",
+                    cell=(c, g),
+                )
+    small = [
+        f"({c!r}, {g!r}): {count[i, a]}"
+        for i, c in enumerate(classes)
+        for a, g in enumerate(groups)
+        if count[i, a] < 5 * d
+    ]
     if small:
         warnings.warn(
-            f"Cells (class, group) with fewer than 5 d = {few} rows: {', '.join(small)}. Their "
+            f"Cells (class, group) with fewer than 5 d = {5 * d} rows: {', '.join(small)}. Their "
             "covariances are maximum-likelihood estimates; no shrinkage was used.",
             FairprogWarning,
             stacklevel=3,

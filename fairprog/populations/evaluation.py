@@ -13,7 +13,7 @@ from fairprog.errors import ModelError
 from fairprog.kernels.bayes_rates import decision_rates, log_odds_cdf, log_odds_nodes
 from fairprog.kernels.threads import one_blas_thread
 from fairprog.labels import Array
-from fairprog.tables import CostSensitiveRisk, ErrorRate, Notion, OutcomeTable
+from fairprog.tables import CostSensitiveRisk, ErrorRate, Notion, OutcomeTable, Risk
 from fairprog.tables.risks import cost_matrix
 
 if TYPE_CHECKING:
@@ -56,14 +56,18 @@ class Evaluation:
 
 def evaluate_normal(
     population: Normal,
-    cost: ArrayLike | None,
+    cost: ArrayLike | Risk | None,
     rule_of: Normal | None,
     n_samples: int,
     random_state: int | np.random.Generator,
 ) -> Evaluation:
     """Apply the Bayes rule of `rule_of` (default: its own) to a normal population."""
     rule = population if rule_of is None else rule_of
-    C = cost_matrix(cost, population.n_classes)
+    C = (
+        cost.matrix(population.classes)
+        if isinstance(cost, Risk)
+        else cost_matrix(cost, population.n_classes)
+    )
     rates, error = decision_rates(
         C,
         *_aligned(population, rule),
@@ -130,6 +134,11 @@ def gap_at_thresholds(population: Normal, notion: Notion, thresholds: Array) -> 
 
 def scan_costs(population: Normal, notion: Notion) -> float:
     """Return the worst gap over cost matrices (exact for binary labels, else a lower bound)."""
+    if not isinstance(notion, Notion):
+        raise ModelError(
+            f"`notion` must be a notion such as DemographicParity(); found {notion!r}.",
+            argument="notion",
+        )
     if population.n_classes == 1:
         return 0.0
     with one_blas_thread():

@@ -24,9 +24,9 @@ from fairprog.labels import (
     label_vector,
 )
 from fairprog.populations.base import Population, check_prior
-from fairprog.populations.cells import check_counts, refuse_cells, support_of_cells
+from fairprog.populations.cells import check_classes, check_counts, refuse_cells, support_of_cells
 from fairprog.populations.evaluation import Evaluation, evaluate_normal, scan_costs
-from fairprog.tables import DemographicParity, Notion
+from fairprog.tables import DemographicParity, Notion, Risk
 from fairprog.transports import AffineMap, ConjugatedMap
 
 __all__ = ["Normal"]
@@ -238,7 +238,8 @@ class Normal(Population):
         count, mass, mean, cov = cell_moments(
             features, i, g, weight, (len(class_labels), len(group_labels))
         )
-        check_counts(count, 5 * d, class_labels, group_labels)
+        check_classes(class_labels, n)
+        check_counts(count, d, mean, cov, class_labels, group_labels)
         prior = mass / mass.sum()
         if d == 1:
             std = np.sqrt(cov[..., 0, 0])
@@ -325,7 +326,7 @@ class Normal(Population):
 
     def evaluate(
         self,
-        cost: ArrayLike | None = None,
+        cost: ArrayLike | Risk | None = None,
         rule_of: Normal | None = None,
         n_samples: int = 2**16,
         random_state: int | np.random.Generator = 0,
@@ -334,7 +335,7 @@ class Normal(Population):
 
         Parameters
         ----------
-        cost : array_like (K, K) or mapping with keys 'fp' and 'fn', optional
+        cost : array_like (K, K), mapping with keys 'fp' and 'fn', or Risk, optional
             C[i, j] = cost of predicting j when the truth is i; default 0-1.
         rule_of : population, optional
             Use the Bayes rule of that population; default self.

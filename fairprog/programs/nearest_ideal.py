@@ -38,7 +38,7 @@ __all__ = ["NearestIdeal"]
 
 CONIC = ("CLARABEL", "SCS")
 CLARABEL_DIMENSION = 12  # beyond, a full covariance takes the interior point method seconds
-SCS_DIMENSION = 40
+COLLAPSED = 1e-6  # of the unconstrained map: narrower is a singular map met to tolerance
 
 
 class NearestIdeal:
@@ -149,6 +149,10 @@ class NearestIdeal:
                 FairprogWarning,
                 stacklevel=2,
             )
+
+    def __repr__(self) -> str:
+        steer = "all" if not self.staying else [self.population.groups[a] for a in self.steered]
+        return f"NearestIdeal({self.population!r}, steer={steer!r}, transport={self.transport!r})"
 
     # -- building --
 
@@ -267,6 +271,7 @@ class NearestIdeal:
             )
         else:
             answer = self._solve_conic(solver, time_limit, verbose, solver_options)
+            self._refuse_collapse(answer)
         solution = assemble(self, answer, time.perf_counter() - started)
         if not solution.certificate.ok and self.constraints and not answer.kinked:
             # a condition may have a kink at the answer: ask the other conic solver
@@ -331,6 +336,23 @@ class NearestIdeal:
                     stacklevel=3,
                 )
                 answer.conic_gap = answer.parameter_gap = None
+
+    def _refuse_collapse(self, answer: Answer) -> None:
+        """Raise where conditions leave only singular maps: solvers stop short of infinite KL."""
+        if not self.constraints or self.transport.kind == "fixed":
+            return
+        for g in answer.groups:
+            free, _, _ = newton(g.frame.kind, g.frame.root, g.frame.w, *g.frame.args)
+            ratio = np.linalg.eigvals(np.linalg.solve(free, g.S)).real.min()
+            if ratio < COLLAPSED:
+                names = [c.name for c in self.constraints]
+                raise InfeasibleError(
+                    f"The conditions {names} leave group {g.frame.group!r} only maps that squeeze "
+                    "some direction to nothing (an infinite divergence). Relax one of them.",
+                    argument="constraints",
+                    cell=(None, g.frame.group),
+                    details={"conditions": names, "groups": [g.frame.group]},
+                )
 
     def _second_opinion(self, answer: Answer, time_limit: float | None, verbose: bool) -> None:
         """Solve once more by the other conic solver and record the difference."""

@@ -29,6 +29,8 @@ def register(kind: str, loader: Callable[[dict[str, Any]], Any]) -> None:
 def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]) -> None:
     """Call ``write(temporary path)`` and move the result into place: all or nothing."""
     target = Path(path)
+    if not target.parent.is_dir():
+        raise DataError(f"The folder of {str(path)!r} does not exist.", argument="path")
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=target.suffix)
     os.close(handle)
     try:

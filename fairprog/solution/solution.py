@@ -18,7 +18,8 @@ from fairprog.populations import Normal, population_from_dict
 from fairprog.solution.bounds import Bounds
 from fairprog.solution.certificate import Certificate
 from fairprog.solution.codec import register, save
-from fairprog.tables import DemographicParity, EqualOpportunity, template_from_dict
+from fairprog.solution.summary import summary_text
+from fairprog.tables import template_from_dict
 from fairprog.transports import AffineMap, ConjugatedMap
 
 __all__ = ["Solution"]
@@ -183,49 +184,7 @@ class Solution:
 
     def summary(self) -> str:
         """Return a report in plain text: divergence, gaps, prices, certificate, bounds."""
-        D, E, cert, b = self.original, self.population, self.certificate, self.bounds
-        before, after = D.evaluate(n_samples=2**12), E.evaluate(n_samples=2**12)
-        approx = "" if before.standard_error == 0 else "  (sampled)"
-        steered = self.settings["steer"]
-        who = "all groups" if steered == "all" else "group " + ", ".join(map(str, steered))
-        lines = [
-            f"Nearest ideal population: {who} steered by {self.settings['transport']!r}",
-            "",
-            f"  KL divergence          {self.kl:.6g} nats   (solver {self.solver}, "
-            f"{self.seconds:.2g} s)",
-            f"  {'':22} {'before':>10} {'after':>10}",
-            f"  {'Bayes error':22} {before.error:10.4f} {after.error:10.4f}{approx}",
-        ]
-        for name, notion in (
-            ("demographic parity gap", DemographicParity()),
-            ("equal opportunity gap", EqualOpportunity()),
-        ):
-            lines.append(
-                f"  {name:22} {before.gap(notion):10.4f} {after.gap(notion):10.4f}{approx}"
-            )
-        lines += ["", "  price (fall of KL per unit of slack)"]
-        for name, price in self.price.items():
-            lines.append(f"    {name:20} {price:10.4f}")
-        top = sorted(self.sensitivity.items(), key=lambda kv: -float(np.linalg.norm(kv[1])))
-        if top:
-            lines.append("  most costly conditions (norm of the sensitivity)")
-            for where, value in top[:4]:
-                lines.append(f"    {where:20} {float(np.linalg.norm(value)):10.4f}")
-        lines += [
-            "",
-            "  a classifier fair on the steered population has, on the original one,",
-            f"    equal opportunity gap at most  {b.equal_opportunity():.4f}",
-            f"    error within                   {b.risk():.4f} of its steered error",
-            "",
-            f"  certificate: {'ok' if cert.ok else 'NOT ok'}, "
-            f"{'global' if cert.globally_optimal else 'LOCAL'} optimum",
-            f"    KKT residual {cert.kkt_residual:.1e}, ideality residual "
-            f"{cert.ideality_residual:.1e}"
-            + ("" if cert.conic_gap is None else f", conic - exact {cert.conic_gap:.1e}"),
-        ]
-        if self.null_dimension:
-            lines.append(f"  {self.null_dimension} null direction(s) were set aside.")
-        return "\n".join(shorten(line) for line in lines)
+        return summary_text(self)
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the population before and after; see :func:`fairprog.plotting.plot_solution`.
@@ -314,11 +273,6 @@ class Solution:
     def __repr__(self) -> str:
         kind = "global" if self.certificate.globally_optimal else "local"
         return f"Solution(kl={self.kl:.6g}, solver={self.solver!r}, {kind} optimum)"
-
-
-def shorten(line: str, width: int = 88) -> str:
-    """Cut a line that long labels or matrices make too wide for a terminal."""
-    return line if len(line) <= width else line[: width - 4] + " ..."
 
 
 register("solution", Solution.from_dict)

@@ -128,7 +128,13 @@ class CostSensitiveRisk(Risk):
         if isinstance(self.cost, Mapping):
             C = cost_matrix(self.cost, 2)
         else:
-            C = cost_matrix(self.cost, len(np.atleast_1d(check_finite(self.cost, "cost"))))
+            C = check_finite(self.cost, "cost")
+            if C.ndim != 2 or C.shape[0] != C.shape[1]:
+                raise DataError(
+                    f"`cost` must be a square matrix, classes by predictions; its shape is "
+                    f"{C.shape}.",
+                    argument="cost",
+                )
         object.__setattr__(self, "cost", tuple(tuple(float(c) for c in row) for row in C))
 
     def matrix(self, classes: tuple[Hashable, ...]) -> Array:
