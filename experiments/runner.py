@@ -89,6 +89,7 @@ def run(only: list[str] | None, out: Path, quick: bool) -> int:
             traceback.print_exc()
     text, unexplained = _report(out, failures, missing)
     _write_text(out / "CLAIMS.md", text)
+    print(_closing_line(out, chosen, failures, missing))
     return 1 if failures or unexplained else 0
 
 
@@ -158,6 +159,24 @@ def _run_one(name: str, out: Path, quick: bool) -> None:
 
 
 # -- the page of claims --
+
+
+def _closing_line(
+    out: Path, chosen: list[str], failures: dict[str, str], missing: dict[str, str]
+) -> str:
+    """Return what was made, in a sentence or two."""
+    done = [d for d in (_read_done(name, out) for name in chosen if name not in failures) if d]
+    claims = [claim for d in done for claim in d["claims"]]
+    held = sum(claim.holds for claim in claims)
+    text = (
+        f"Wrote {out / 'CLAIMS.md'} and the figures beside it: {held} of {len(claims)} claims hold"
+    )
+    text += ", the others say why not." if held < len(claims) else "."
+    for name, reason in missing.items():
+        text += f"\nNot run: {name}; {reason}."
+    for name, reason in failures.items():
+        text += f"\nFAILED: {name}; {reason}."
+    return text
 
 
 def _report(out: Path, failures: dict[str, str], missing: dict[str, str]) -> tuple[str, bool]:

@@ -56,7 +56,7 @@ def design_text(table: Table, design: Design, plan: Plan, default_positive: bool
     n, left_out = len(design.y), len(table) - len(design.y)
     lines = [
         f"{table.name}: {len(table):,} rows"
-        + (f", of which {left_out:,} left out (missing values)." if left_out else ".")
+        + (f", of which {left_out:,} left out of the fit (missing values)." if left_out else ".")
     ]
     positive = design.classes[-1]
     share = float(np.mean(design.y == positive))

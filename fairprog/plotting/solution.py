@@ -29,6 +29,7 @@ from fairprog.solution import Solution
 
 __all__ = ["plot_solution"]
 
+LONG = 28  # characters of a title that fit above one panel
 HALF = np.sqrt(2.0 * np.log(2.0))  # this many standard deviations hold half of a normal law in 2-d
 
 
@@ -81,14 +82,14 @@ def plot_solution(
         else:
             _draw_densities(panels, populations)
         panels[0].set_title("before")
-        panels[1].set_title(f"after: {_who(sol)} steered, KL = {sol.kl:.3g} nats")
+        panels[1].set_title(f"after steering {_who(sol)}\nKL = {sol.kl:.3g} nats")
         handles = _legend_handles(D, flat)
         if ax is None:
             panels[1].set_ylabel("")
             fig.legend(
                 handles=handles,
                 loc="outside lower center",
-                ncols=min(len(handles), 6),
+                ncols=_columns(handles, width=fig.get_figwidth()),
                 handlelength=2.6,
             )
         else:
@@ -100,9 +101,14 @@ def _who(sol: Solution) -> str:
     steered = sol.settings["steer"]
     if steered == "all":
         return "all groups"
-    if len(steered) > 2:
-        return f"{len(steered)} groups"
-    return ("group " if len(steered) == 1 else "groups ") + ", ".join(map(str, steered))
+    names = ", ".join(map(str, steered))
+    return names if len(names) <= LONG else f"{len(steered)} of the groups"
+
+
+def _columns(handles: Sequence[Patch | Line2D], width: float) -> int:
+    """Return how many legend entries fit beside each other."""
+    longest = max(len(str(h.get_label())) for h in handles)
+    return max(1, min(len(handles), 6, int(14.0 * width / (longest + 6))))
 
 
 def _two_axes(ax: Sequence[Axes] | None) -> tuple[Axes, Axes] | None:
@@ -205,7 +211,8 @@ def _draw_regions(
                     linewidth=0.5,
                 )
             )
-            if right - left > 0.05 * (ends[1] - ends[0]):
+            room = max(0.05, 0.026 * len(str(D.classes[j])))  # share of the axis a label needs
+            if right - left > room * (ends[1] - ends[0]):
                 ax.text(
                     x,
                     middle,
