@@ -10,7 +10,7 @@ from instances import multivariate, random_matrix, univariate
 import fairprog as fp
 from fairprog.kernels.normal import kl
 from fairprog.kernels.one_group import newton
-from fairprog.programs import nearest_ideal
+from fairprog.programs import solvers
 from fairprog.programs.all_groups import nearest_two_groups
 from fairprog.programs.group_maps import read_maps
 
@@ -24,8 +24,8 @@ def test_tampered_maps_are_noticed(monkeypatch):
         S, beta = closed(frame)
         return S * 1.01, beta
 
-    closed = nearest_ideal.closed_form_maps
-    monkeypatch.setattr(nearest_ideal, "closed_form_maps", off)
+    closed = solvers.closed_form_maps
+    monkeypatch.setattr(solvers, "closed_form_maps", off)
     with pytest.raises(fp.SolverError, match="fails its certificate") as caught:
         fp.NearestIdeal(D, steer=["b"]).solve("closed-form")
     assert caught.value.status == "unverified"
@@ -39,7 +39,7 @@ def test_tampered_multipliers_are_noticed(monkeypatch):
             g.multipliers = (10 * g.multipliers[0], -3 * g.multipliers[1])
         return groups
 
-    monkeypatch.setattr(nearest_ideal, "read_maps", off)
+    monkeypatch.setattr(solvers, "read_maps", off)
     for bound in (0.0, 0.1):
         D = multivariate(np.random.default_rng(1), 2)
         with pytest.raises(fp.SolverError, match="fails its certificate"):
@@ -50,10 +50,8 @@ def test_an_offset_that_costs_little_of_a_large_divergence_is_noticed(monkeypatc
     """KL is 6,256 nats here; an answer one ten-millionth above it is still wrong."""
     D = fp.Normal(QUARTERS, [[0.0, 0.0], [1000.0, -500.0]], std=[[1.0, 1.0], [1.0, 2.0]])
     best = fp.NearestIdeal(D, steer=[1]).solve("closed-form").kl
-    closed = nearest_ideal.closed_form_maps
-    monkeypatch.setattr(
-        nearest_ideal, "closed_form_maps", lambda f: (closed(f)[0], closed(f)[1] + 0.05)
-    )
+    closed = solvers.closed_form_maps
+    monkeypatch.setattr(solvers, "closed_form_maps", lambda f: (closed(f)[0], closed(f)[1] + 0.05))
     with pytest.raises(fp.SolverError) as caught:
         fp.NearestIdeal(D, steer=[1]).solve("closed-form")
     assert caught.value.details["solution"].kl > best + 1e-4
@@ -75,7 +73,7 @@ def test_a_worse_stationary_point_is_not_called_global(monkeypatch):
             patch.setattr(module, "best_scale_ratio", lambda *a: (best(*a)[1][-1], best(*a)[1]))
             return nearest_two_groups(D, prior, mirror)
 
-    monkeypatch.setattr(nearest_ideal, "nearest_two_groups", worse)
+    monkeypatch.setattr(solvers, "nearest_two_groups", worse)
     other = fp.NearestIdeal(D).solve()
     assert other.kl > sol.kl + 1
     assert not other.certificate.globally_optimal

@@ -72,25 +72,25 @@ def pooled_covariance(prior: Array, cov: Array) -> Array:
     return out
 
 
-def gaussian_map(cov: Array, to_cov: Array, metric: Array) -> Array:
+def gaussian_map(cov: Array, to_cov: Array, W: Array) -> Array:
     r"""Return the linear part of the monotone map N(., cov) -> N(., to_cov).
 
-    With y = W x, W'W = metric, and tilded covariances in y, the optimal transport map
+    With y = W x, W W the metric, and tilded covariances in y, the optimal transport map
     :math:`\tilde S^{-1/2}(\tilde S^{1/2}\tilde S_{to}\tilde S^{1/2})^{1/2}\tilde S^{-1/2}`;
-    for ``metric`` the inverse pooled covariance it is equivariant under affine changes of
+    for the inverse pooled covariance as metric it is equivariant under affine changes of
     coordinates.
 
     Parameters
     ----------
-    cov, to_cov, metric : Array, shape (d, d)
+    cov, to_cov : Array, shape (d, d)
+    W : Array, shape (d, d)
+        Symmetric root of the metric.
 
     Returns
     -------
     Array, shape (d, d)
     """
-    W = symmetric_root(metric)
-    inverse = symmetric_root(metric, -0.5)
     root = symmetric_root(W @ cov @ W)
     back = symmetric_root(W @ cov @ W, -0.5)
     middle = symmetric_root(symmetrize(root @ W @ to_cov @ W @ root))
-    return inverse @ back @ middle @ back @ W
+    return np.asarray(np.linalg.solve(W, back @ middle @ back @ W))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -11,16 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.errors import FairprogWarning, InfeasibleError, ModelError, SolverError
-from fairprog.kernels.one_group import newton
+from fairprog.errors import FairprogWarning, ModelError, SolverError
 from fairprog.labels import check_number
 from fairprog.populations import Normal
-from fairprog.programs.all_groups import nearest_all, nearest_two_groups, normalised
-from fairprog.programs.answer import Answer, assemble
+from fairprog.programs.answer import assemble
 from fairprog.programs.base_rates import steered_prior
 from fairprog.programs.conditions import Condition, checked_conditions
 from fairprog.programs.frames import Frame, check_diagonal, make_frame
-from fairprog.programs.group_maps import GroupMaps, closed_form_maps, read_maps
 from fairprog.programs.options import (
     allowed_orientation,
     check_addresses,
@@ -28,17 +24,14 @@ from fairprog.programs.options import (
     staying_maps,
     steered_groups,
 )
+from fairprog.programs.solvers import CONIC, Conic, find_answer, second_opinion
 from fairprog.solution import Solution
-from fairprog.transports import Monotone, Translation, Transport, Whitened
+from fairprog.transports import Monotone, Transport, Whitened
 
 if TYPE_CHECKING:
     from fairprog.programs.compile import Compiled
 
 __all__ = ["NearestIdeal"]
-
-CONIC = ("CLARABEL", "SCS")
-CLARABEL_DIMENSION = 12  # beyond, a full covariance takes the interior point method seconds
-COLLAPSED = 1e-6  # of the unconstrained map: narrower is a singular map met to tolerance
 
 
 class NearestIdeal:
@@ -156,12 +149,14 @@ class NearestIdeal:
 
     # -- building --
 
-    def _frames(self) -> list[Frame]:
+    def frames(self) -> list[Frame]:
+        """Return the whitened coordinates of every steered group (some group stays)."""
         D = self.population
         cells = D.support_mean[:, self.reference], D.support_cov[:, self.reference]
         return [make_frame(D, self.transport, a, self.prior[:, a], cells) for a in self.steered]
 
-    def _compile(self, frames: Sequence[Frame]) -> Compiled:
+    def compile(self, frames: Sequence[Frame]) -> Compiled:
+        """Return the CVXPY problem on given frames (mirrored or not), with its addresses."""
         from fairprog.programs.compile import compile_nearest
 
         q = self.population.prior
@@ -192,7 +187,7 @@ class NearestIdeal:
                 "steer='all' is not one convex problem; steer all groups but one to see one.",
                 argument="steer",
             )
-        return self._compile(self._frames()).problem
+        return self.compile(self.frames()).problem
 
     # -- solving --
 
@@ -255,27 +250,12 @@ class NearestIdeal:
                 "does not use.",
                 argument="solver_options",
             )
-        if not self.staying:
-            answer = self._solve_all(solver)
-        elif solver in ("auto", "closed-form", "newton") and not (
-            self.constraints or self.map_bound > 0
-        ):
-            answer = self._solve_exact(solver)
-            if solver == "auto" and self._conic_pays():
-                self._compare(answer, time_limit, verbose, solver_options)
-        elif solver in ("closed-form", "newton"):
-            raise ModelError(
-                f"solver={solver!r} knows neither custom constraints nor a `map_bound`; use "
-                "'auto', 'CLARABEL' or 'SCS'.",
-                argument="solver",
-            )
-        else:
-            answer = self._solve_conic(solver, time_limit, verbose, solver_options)
-            self._refuse_collapse(answer)
+        conic = Conic(time_limit, verbose, solver_options)
+        answer = find_answer(self, solver, conic)
         solution = assemble(self, answer, time.perf_counter() - started)
         if not solution.certificate.ok and self.constraints and not answer.kinked:
             # a condition may have a kink at the answer: ask the other conic solver
-            self._second_opinion(answer, time_limit, verbose)
+            second_opinion(self, answer, conic)
             solution = assemble(self, answer, time.perf_counter() - started)
         if not solution.certificate.ok:
             raise SolverError(
@@ -285,147 +265,3 @@ class NearestIdeal:
                 details={"certificate": solution.certificate, "solution": solution},
             )
         return solution
-
-    def _conic_pays(self) -> bool:
-        symmetric = self.transport.kind == "symmetric"
-        return not symmetric or self.population.n_features <= CLARABEL_DIMENSION
-
-    def _solve_exact(self, solver: str) -> Answer:
-        """Solve every steered group in numpy; with orientation "any" keep the better sign."""
-        one_dimensional = self.population.n_features == 1
-        if solver == "closed-form" and not one_dimensional:
-            raise ModelError(
-                f"solver='closed-form' exists for one feature; the population has "
-                f"{self.population.n_features}. Use 'newton' or 'auto'.",
-                argument="solver",
-            )
-        closed = one_dimensional and solver != "newton"
-        chosen: list[GroupMaps] = []
-        for frame in self._frames():
-            signs = [frame, frame.mirrored()] if self.orientation == "any" else [frame]
-            candidates = [
-                GroupMaps(
-                    f,
-                    *(closed_form_maps(f) if closed else newton(f.kind, f.root, f.w, *f.args)[:2]),
-                )
-                for f in signs
-            ]
-            chosen.append(min(candidates, key=lambda c: c.cost()))
-        return Answer(chosen, "closed-form" if closed else "newton", globally_optimal=True)
-
-    def _compare(
-        self, answer: Answer, time_limit: float | None, verbose: bool, options: dict[str, Any]
-    ) -> None:
-        """Solve the conic form on the same frames and record how far it is from the exact one."""
-        from fairprog.programs.compile import solve
-
-        compiled = self._compile([g.frame for g in answer.groups])
-        try:
-            solve(compiled, CONIC, time_limit, verbose, options)
-        except SolverError:
-            return  # the exact answer is proven by its own residuals; there is nothing to compare
-        # an inaccurate answer of Clarabel has met looser tolerances; one of SCS may be unfinished
-        if compiled.problem.status == "optimal" or compiled.solver == "CLARABEL":
-            answer.compare(read_maps(compiled))
-            if not answer.agrees():
-                warnings.warn(
-                    f"{compiled.solver} ends {answer.conic_gap:.2g} (KL) and "
-                    f"{answer.parameter_gap:.2g} (maps) from the exact answer, which is kept: "
-                    "its own Newton decrement proves it.",
-                    FairprogWarning,
-                    stacklevel=3,
-                )
-                answer.conic_gap = answer.parameter_gap = None
-
-    def _refuse_collapse(self, answer: Answer) -> None:
-        """Raise where conditions leave only singular maps: solvers stop short of infinite KL."""
-        if not self.constraints or self.transport.kind == "fixed":
-            return
-        for g in answer.groups:
-            free, _, _ = newton(g.frame.kind, g.frame.root, g.frame.w, *g.frame.args)
-            ratio = np.linalg.eigvals(np.linalg.solve(free, g.S)).real.min()
-            if ratio < COLLAPSED:
-                names = [c.name for c in self.constraints]
-                raise InfeasibleError(
-                    f"The conditions {names} leave group {g.frame.group!r} only maps that squeeze "
-                    "some direction to nothing (an infinite divergence). Relax one of them.",
-                    argument="constraints",
-                    cell=(None, g.frame.group),
-                    details={"conditions": names, "groups": [g.frame.group]},
-                )
-
-    def _second_opinion(self, answer: Answer, time_limit: float | None, verbose: bool) -> None:
-        """Solve once more by the other conic solver and record the difference."""
-        from fairprog.programs.compile import solve
-
-        other = "SCS" if answer.solver == "CLARABEL" else "CLARABEL"
-        compiled = self._compile([g.frame for g in answer.groups])
-        try:
-            solve(compiled, [other], time_limit, verbose, {})
-        except SolverError:
-            return  # the certificate stands as it is
-        answer.compare(read_maps(compiled))
-        answer.kinked = True
-
-    def _solve_conic(
-        self, solver: str, time_limit: float | None, verbose: bool, options: dict[str, Any]
-    ) -> Answer:
-        from fairprog.programs.compile import solve
-
-        ladder: tuple[str, ...] = (solver,) if solver in CONIC else CONIC
-        if solver == "auto" and not self._conic_pays():
-            ladder = ("SCS", "CLARABEL")
-        frames = self._frames()
-        mirrors = itertools.product(*([f, f.mirrored()] for f in frames))
-        best: Answer | None = None
-        failure: InfeasibleError | None = None
-        for combination in mirrors if self.orientation == "any" else [tuple(frames)]:
-            compiled = self._compile(combination)
-            try:
-                solve(compiled, ladder, time_limit, verbose, options)
-            except InfeasibleError as error:
-                failure = error
-                continue
-            answer = Answer(read_maps(compiled), compiled.solver, globally_optimal=True)
-            answer.compiled = compiled
-            if best is None or answer.cost() < best.cost():
-                best = answer
-        if best is None:
-            assert failure is not None
-            raise failure
-        if not (self.constraints or self.map_bound > 0):
-            exact = self._solve_exact("auto")
-            best.compare(exact.groups)
-        return best
-
-    def _solve_all(self, solver: str) -> Answer:
-        D = self.population
-        polynomial = (
-            D.n_features == 1 and D.n_classes == D.n_groups == 2 and self.transport.kind != "fixed"
-        )
-        if solver in CONIC or (solver == "closed-form" and not polynomial):
-            raise ModelError(
-                f"solver={solver!r} does not apply to steer='all': "
-                + (
-                    "it is not one convex problem; use 'auto'."
-                    if solver in CONIC
-                    else "closed form stationary points exist for one feature, two classes, two "
-                    "groups and maps that scale; use 'auto'."
-                ),
-                argument="solver",
-            )
-        mirror = self.orientation == "any"
-        anchor: int | None = None
-        name = "polynomial" if polynomial and solver != "newton" else "descent"
-        if name == "polynomial":
-            maps, cells = nearest_two_groups(D, self.prior, mirror)
-        else:
-            maps, cells, anchor = nearest_all(D, self.prior, self.transport, mirror)
-        maps, cells = normalised(D, maps, cells, self.transport.kind != "fixed")
-        groups = []
-        for a, T in enumerate(maps):
-            # the anchor's matrix is a choice of coordinates, not a decision
-            transport = Translation() if a == anchor else self.transport
-            frame = make_frame(D, transport, a, self.prior[:, a], cells)
-            groups.append(GroupMaps.from_user(frame, T))
-        return Answer(groups, name, globally_optimal=name == "polynomial", reference=cells)

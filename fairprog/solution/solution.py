@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError
-from fairprog.kernels.normal import gaussian_map, pooled_covariance
+from fairprog.kernels.normal import gaussian_map, pooled_covariance, symmetric_root
 from fairprog.labels import Array, check_features, encode
 from fairprog.populations import Normal, population_from_dict
 from fairprog.solution.bounds import Bounds
@@ -150,18 +150,22 @@ class Solution:
         label = encode(y, self.original.classes, "y", len(features))
         group = self._by_group(sensitive_features, len(features))
         out = np.empty_like(features)
+        D = self.original
+        W = symmetric_root(pooled_covariance(D.prior, D.support_cov), -0.5)
         for i in range(self.original.n_classes):
             for a in range(self.original.n_groups):
                 rows = (label == i) & (group == a)
-                out[rows] = self.original.user_map(self._cell_map(i, a))(features[rows])
+                out[rows] = self.original.user_map(self._cell_map(i, a, W))(features[rows])
         return out[:, 0] if np.ndim(X) == 1 else out
 
-    def _cell_map(self, i: int, a: int) -> AffineMap:
-        """Return the monotone transport of one cell."""
+    def _cell_map(self, i: int, a: int, W: Array) -> AffineMap:
+        """Return the monotone transport of one cell, W the root of the metric."""
         D, E, U = self.original, self.population, self.original.support_basis
-        metric = np.linalg.inv(pooled_covariance(D.prior, D.support_cov))
+        same = np.array_equal(D.location[i, a], E.location[i, a])
+        if same and np.array_equal(D.cov[i, a], E.cov[i, a]):  # a group that stays
+            return AffineMap.identity(D.n_features)
         to_cov = U.T @ E.cov[i, a] @ U
-        inner = gaussian_map(D.support_cov[i, a], to_cov, metric)
+        inner = gaussian_map(D.support_cov[i, a], to_cov, W)
         shift = E.location[i, a] @ U - inner @ D.support_mean[i, a]
         full = U @ inner @ U.T + np.eye(len(U)) - U @ U.T
         return AffineMap(full, U @ shift)

@@ -6,10 +6,10 @@ from fairprog.tables.notions import (
     EqualizedOdds,
     EqualOpportunity,
     Notion,
-    Parity,
     PredictiveEquality,
 )
 from fairprog.tables.outcome import OutcomeTable
+from fairprog.tables.parity import Parity
 from fairprog.tables.risks import CostSensitiveRisk, ErrorRate, Risk
 from fairprog.tables.templates import Template, Term, template_from_dict
 

@@ -1,0 +1,97 @@
+"""A notion in one line of text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from fairprog.errors import DataError, ModelError
+from fairprog.labels import Array
+from fairprog.tables.notions import Event, Mask, Notion
+from fairprog.tables.outcome import OutcomeTable
+
+__all__ = ["Parity"]
+
+_GRAMMAR = re.compile(r"\s*P\(\s*yhat\s*(!?=)\s*([^|]+?)\s*(?:\|\s*y\s*(!?=)\s*(.+?)\s*)?\)\s*")
+
+
+@dataclass(frozen=True, repr=False)
+class Parity(Notion):
+    """A notion in one line: the named rate agrees between groups.
+
+    Parameters
+    ----------
+    rate : str
+        ``"P(yhat=J)"`` or ``"P(yhat=J | y=I)"``; ``!=`` may stand for ``=``, J may be ``y`` (the
+        prediction is right), and labels are written as they print.
+    difference_bound, ratio_bound, positive
+        See :class:`Notion`.
+
+    Raises
+    ------
+    ModelError
+        If the text is not of that form, or conditions on the prediction (such a rate is linear
+        only at a fixed level).
+    DataError
+        If a label is unknown to the population.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> table = fp.OutcomeTable([[[.2, .1], [.1, .1]], [[.1, .1], [.1, .2]]])
+    >>> fp.Parity("P(yhat=1 | y=1)").gap(table) == fp.EqualOpportunity().gap(table)
+    True
+    """
+
+    rate: str = ""
+    name: ClassVar[str] = "parity"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._parse(())
+
+    def _parse(self, classes: tuple[Hashable, ...]) -> tuple[Mask, Mask, list[int]]:
+        """Return the counted outcomes, all outcomes of the condition, and its true classes."""
+        match = _GRAMMAR.fullmatch(str(self.rate))
+        if match is None:
+            raise ModelError(
+                f"Parity cannot read {self.rate!r}; write 'P(yhat=J)', 'P(yhat=J | y=I)', with != "
+                "for 'is not' and yhat=y for 'the prediction is right'.",
+                argument="rate",
+            )
+        names = [str(c) for c in classes]
+        op, predicted, condition_op, true = match.groups()
+        known = [(predicted, [*names, "y"]), (true, names)]  # yhat=y: the prediction is right
+        for label, allowed in known:
+            if classes and label is not None and label not in allowed:
+                raise DataError(
+                    f"{self!r} names class {label!r}, which is not one of {names}.",
+                    argument="rate",
+                )
+        inside = [
+            i for i, t in enumerate(names) if true is None or (t == true) == (condition_op == "=")
+        ]
+        outcomes = [(i, j) for i in inside for j in range(len(names))]
+        counted = [
+            (i, j)
+            for i, j in outcomes
+            if (names[j] == (names[i] if predicted == "y" else predicted)) == (op == "=")
+        ]
+        return counted, outcomes, inside
+
+    def events(self, classes: tuple[Hashable, ...]) -> list[Event]:
+        """Return the one event of the text."""
+        counted, _, inside = self._parse(classes)
+        return [((self.rate,), counted, inside)]
+
+    def evaluate(self, table: OutcomeTable) -> Array:
+        """Return the rate of every group, shape (1, G)."""
+        counted, outcomes, _ = self._parse(table.classes)
+        hit = sum(table.Z[:, i, j] for i, j in counted)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            out: Array = np.asarray(hit / sum(table.Z[:, i, j] for i, j in outcomes))
+        return out[None]
