@@ -58,6 +58,8 @@ def nearest_all(
     D: Normal, prior: Array, transport: Transport, mirror: bool
 ) -> tuple[list[AffineMap], tuple[Array, Array], int | None]:
     """Return maps, common cells (support coordinates) and the anchor: the best optimum found."""
+    from tqdm import tqdm
+
     frames, fixed = _frames(D, prior, transport)
     signs = [(1.0,) * D.n_groups]
     if mirror:  # one overall mirror image changes nothing
@@ -65,17 +67,21 @@ def nearest_all(
     anchors: list[int | None] = [None]
     if isinstance(transport, Monotone) and frames[0].kind == "symmetric":
         anchors = list(range(D.n_groups))
-    best: tuple[float, MapSpace, Array] | None = None
-    for combination, anchor in itertools.product(signs, anchors):
-        turned = [f if s > 0 else f.mirrored() for f, s in zip(frames, combination, strict=True)]
-        space = MapSpace(turned, fixed, anchor)
-        with one_blas_thread():
-            ends = [space.descend(start) for start in space.starts()]
-        value, x = min(ends, key=lambda end: end[0])
-        if best is None or value < best[0] - 1e-12:
-            best = value, space, x
-    assert best is not None
-    _, space, x = best
+    spaces = [
+        MapSpace(
+            [f if s > 0 else f.mirrored() for f, s in zip(frames, combination, strict=True)],
+            fixed,
+            anchor,
+        )
+        for combination, anchor in itertools.product(signs, anchors)
+    ]
+    tasks = [(space, start) for space in spaces for start in space.starts()]
+    ends = []
+    with one_blas_thread():
+        # silent for the first seconds: most programs are done by then
+        for space, start in tqdm(tasks, desc="starts", disable=None, delay=3.0, leave=False):
+            ends.append((*space.descend(start), space))
+    _, x, space = min(ends, key=lambda end: end[0])
     Ss, betas = space.maps(x)
     m, M = space.common_cells(Ss, betas)
     C = frames[0].C
