@@ -19,6 +19,7 @@ __all__ = [
     "check_finite",
     "check_number",
     "check_weights",
+    "column_names",
     "encode",
     "index_of",
     "is_missing",
@@ -240,6 +241,12 @@ def check_features(X: ArrayLike, argument: str = "X", dim: int | None = None) ->
             argument=argument,
         )
     return array
+
+
+def column_names(X: Any) -> tuple[str, ...] | None:
+    """Return the column names of a data frame, None for anything else."""
+    columns = getattr(X, "columns", None)
+    return None if columns is None else tuple(str(name) for name in columns)
 
 
 def check_weights(weights: ArrayLike | None, n: int, argument: str = "sample_weight") -> Array:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import cvxpy as cp
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -675,3 +676,19 @@ def test_same_program_same_bits():
         assert here.kl == there.kl
         assert_same_bits(here.affine, there.affine)
         assert_same_bits(here.duals, there.duals)
+
+
+def test_data_frames_must_have_the_columns_of_the_fit(tmp_path):
+    """Columns in another order would be moved by each other's maps."""
+    rng = np.random.default_rng(12)
+    X = pd.DataFrame(rng.normal(size=(200, 2)), columns=["age", "score"])
+    y, a = rng.integers(0, 2, 200), rng.integers(0, 2, 200)
+    sol = fp.NearestIdeal(fp.Normal.fit(X, y, sensitive_features=a), steer=[1]).solve()
+    sol.save(tmp_path / "a.json")
+    for answer in (sol, fp.load(tmp_path / "a.json")):
+        moved = answer.align(X, sensitive_features=a)
+        assert np.array_equal(moved, answer.align(X.to_numpy(), sensitive_features=a))
+        with pytest.raises(fp.DataError, match="in this order"):
+            answer.align(X[["score", "age"]], sensitive_features=a)
+        with pytest.raises(fp.DataError, match="in this order"):
+            answer.steer(X[["score", "age"]], y, sensitive_features=a)

@@ -18,6 +18,7 @@ from fairprog.labels import (
     check_finite,
     check_number,
     check_weights,
+    column_names,
     encode,
     label_array,
     label_order,
@@ -47,6 +48,9 @@ class Normal(Population):
         Cell covariances; singular only in directions that are constant in every cell.
     classes, groups : sequence of hashables, optional
         Labels; default 0, 1, ....
+    feature_names : sequence of str, optional
+        Names of the features; `fit` takes those of a data frame. Data frames that are moved later
+        must have the same columns in the same order.
 
     Raises
     ------
@@ -86,6 +90,7 @@ class Normal(Population):
         cov: ArrayLike | None = None,
         classes: Iterable[Any] | None = None,
         groups: Iterable[Any] | None = None,
+        feature_names: Iterable[str] | None = None,
     ) -> None:
         self.prior, self.classes, self.groups = check_prior(prior, classes, groups)
         if (std is None) == (cov is None):
@@ -115,6 +120,13 @@ class Normal(Population):
             skewed = asymmetry > 1e-8 * np.abs(S).max(axis=(-1, -2))
             refuse_cells(skewed, asymmetry, "cov", "symmetric", self.classes, self.groups)
             self._mean, self._cov = center, symmetrize(S)
+        self.feature_names = None if feature_names is None else tuple(feature_names)
+        if self.feature_names is not None and len(self.feature_names) != self.n_features:
+            raise DataError(
+                f"`feature_names` lists {len(self.feature_names)} names for {self.n_features} "
+                "features.",
+                argument="feature_names",
+            )
         self._basis, self._null = support_of_cells(
             self.prior, self._mean, self._cov, self.classes, self.groups
         )
@@ -241,10 +253,14 @@ class Normal(Population):
         check_classes(class_labels, n)
         check_counts(count, d, mean, cov, class_labels, group_labels)
         prior = mass / mass.sum()
+        labels: dict[str, Any] = {
+            "classes": class_labels,
+            "groups": group_labels,
+            "feature_names": column_names(X),
+        }
         if d == 1:
-            std = np.sqrt(cov[..., 0, 0])
-            return cls(prior, mean[..., 0], std=std, classes=class_labels, groups=group_labels)
-        return cls(prior, mean, cov=cov, classes=class_labels, groups=group_labels)
+            return cls(prior, mean[..., 0], std=np.sqrt(cov[..., 0, 0]), **labels)
+        return cls(prior, mean, cov=cov, **labels)
 
     def sample(
         self, n: int, random_state: int | np.random.Generator | None = None
@@ -297,6 +313,16 @@ class Normal(Population):
         prior = other.prior[np.ix_(order_i, order_a)]
         value = float((self.prior * np.log(self.prior / prior)).sum())
         return value + float((self.prior * self.cell_divergences(other)).sum())
+
+    def check_names(self, X: Any) -> None:
+        """Raise a DataError if X is a data frame with other columns than the population's."""
+        names = column_names(X)
+        if names is not None and self.feature_names is not None and names != self.feature_names:
+            raise DataError(
+                f"`X` has the columns {list(names)}; the population was fitted on "
+                f"{list(self.feature_names)}, in this order.",
+                argument="X",
+            )
 
     def same_support(self, other: Normal) -> bool:
         """Return whether the same directions are constant, at the same values."""
@@ -399,6 +425,7 @@ class Normal(Population):
             **spread,
             "classes": self.classes,
             "groups": self.groups,
+            "feature_names": self.feature_names,
         }
 
     def __repr__(self) -> str:

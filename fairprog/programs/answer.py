@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -126,11 +126,16 @@ def _population(
             for i in range(D.n_classes):
                 T = g.frame.user_map(g.S_cells[i], g.beta_cells[i])
                 mean[i, a], cov[i, a] = push(T.matrix, T.offset, cells[0][i], cells[1][i])
+    labels: dict[str, Any] = {
+        "classes": D.classes,
+        "groups": D.groups,
+        "feature_names": D.feature_names,
+    }
     if not D.is_univariate:
-        return type(D)(program.prior, mean, cov=cov, classes=D.classes, groups=D.groups)
+        return type(D)(program.prior, mean, cov=cov, **labels)
     std = np.sqrt(cov[..., 0, 0])
     std[:, program.staying] = D.std[:, program.staying]
-    return type(D)(program.prior, mean[..., 0], std=std, classes=D.classes, groups=D.groups)
+    return type(D)(program.prior, mean[..., 0], std=std, **labels)
 
 
 def _prices(

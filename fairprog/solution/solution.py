@@ -119,6 +119,7 @@ class Solution:
         DataError
             For missing values, wrong shapes or unknown groups.
         """
+        self.original.check_names(X)
         features = self.original.check_domain(check_features(X, dim=self.original.n_features))
         group = self._by_group(sensitive_features, len(features))
         out = np.empty_like(features)
@@ -146,6 +147,7 @@ class Solution:
         DataError
             For missing values, wrong shapes or unknown labels.
         """
+        self.original.check_names(X)
         features = self.original.check_domain(check_features(X, dim=self.original.n_features))
         label = encode(y, self.original.classes, "y", len(features))
         group = self._by_group(sensitive_features, len(features))
