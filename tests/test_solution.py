@@ -1,7 +1,9 @@
 """The answer: saved and loaded to the bit, data moved by it, bounds that hold, a report."""
 
+import copy
 import json
 import os
+import pickle
 import sys
 import types
 from collections.abc import Mapping
@@ -692,3 +694,21 @@ def test_data_frames_must_have_the_columns_of_the_fit(tmp_path):
             answer.align(X[["score", "age"]], sensitive_features=a)
         with pytest.raises(fp.DataError, match="in this order"):
             answer.steer(X[["score", "age"]], y, sensitive_features=a)
+
+
+def test_solutions_can_be_copied_and_pickled():
+    sol = SOLUTIONS["univariate"]
+    for again in (copy.deepcopy(sol), pickle.loads(pickle.dumps(sol))):
+        assert again.kl == sol.kl
+        assert again.summary() == sol.summary()
+        with pytest.raises(TypeError):
+            again.price["consensus"] = 0.0
+
+
+def test_kept_base_rates_are_not_called_ideal():
+    P = fp.Normal([[0.4, 0.1], [0.2, 0.3]], [[0.0, 1.0], [2.0, 2.0]], std=[[1, 1], [1, 2]])
+    kept = fp.NearestIdeal(P, steer=[1], base_rates="keep").solve()
+    assert "Nearest ideal population" not in kept.summary()
+    assert "base rates kept" in kept.summary()
+    relaxed = fp.NearestIdeal(P, steer=[1], map_bound=0.1).solve()
+    assert "within map_bound = 0.1 of ideal" in relaxed.summary()

@@ -643,3 +643,17 @@ def test_equalities_price_every_group_and_sum_to_zero():
             net = [float(constraints[f"{notion.name}[{g},{event}"].dual_value) for g in "ab"]
             assert net[0] == pytest.approx(-net[1], abs=1e-9)
             assert abs(net[0]) > 1e-9
+
+
+def test_scores_are_no_predictions():
+    """Every score its own class would make all rates zero, and every gap."""
+    rng = np.random.default_rng(3)
+    y, a = rng.integers(0, 2, 50), rng.integers(0, 2, 50)
+    with pytest.raises(fp.DataError, match="Turn scores into classes"):
+        fp.OutcomeTable.from_predictions(y, rng.random(50), sensitive_features=a)
+    with pytest.raises(fp.DataError, match="no class of `y_true`"):
+        fp.OutcomeTable.from_predictions(np.where(y, "yes", "no"), y, sensitive_features=a)
+    never = fp.OutcomeTable.from_predictions(
+        y, y + (rng.random(50) < 0.1), sensitive_features=a, classes=[0, 1, 2]
+    )
+    assert never.Z.shape == (2, 3, 3)

@@ -100,7 +100,7 @@ def solution_text(solution: Solution) -> str:
         low, high = solution.price_interval.get(name, (price, price))
         unsure = f", between {low:.4f} and {high:.4f}" if high - low > 1e-6 else ""
         lines.append(
-            f"  {'price of ' + name:21} {price:10.5f} nats per unit of slack in the maps{unsure}"
+            f"  {'price of ' + name:21} {price:10.5f} nats of KL per unit of map_bound{unsure}"
             if name == "consensus"
             else f"  {'price of ' + name:21} {price:10.5f} nats per unit of its bound{unsure}"
         )

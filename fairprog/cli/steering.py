@@ -52,7 +52,7 @@ def run_steer(options: argparse.Namespace) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FairprogWarning)
         steering = TableSteering.fit(design, plan)
-    remarks = _remarks(caught) + _two_valued(design)
+    remarks = _remarks(caught) + _two_valued(design) + _identifiers(design)
     print("\n" + solution_text(steering.solution))
     for remark in remarks:
         print(note(remark))
@@ -104,6 +104,21 @@ def _two_valued(design: Design) -> list[str]:
     return [
         f"{quoted(names)} take(s) two values only, which no normal law fits: go by the held-out "
         "figures and not by what holds for the population."
+    ]
+
+
+def _identifiers(design: Design) -> list[str]:
+    """Return a remark where a feature looks like an identifier."""
+    names = [
+        name
+        for name, x in zip(design.encoded, design.X.T, strict=True)
+        if np.unique(x).size == x.size and np.array_equal(x, np.round(x))
+    ]
+    if not names:
+        return []
+    return [
+        f"{quoted(names)}: whole numbers, every one different. If these are identifiers, leave "
+        "them out (--features): they are moved like any other feature."
     ]
 
 

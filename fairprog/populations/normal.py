@@ -279,7 +279,9 @@ class Normal(Population):
         y, a : arrays of labels, shape (n,)
         """
         rng = np.random.default_rng(random_state)
-        n = int(check_number(n, "n"))
+        if check_number(n, "n") != int(n):
+            raise DataError(f"`n` must be a whole number; found {n!r}.", argument="n")
+        n = int(n)
         K, G = self.prior.shape
         cell = rng.choice(K * G, size=n, p=self.prior.ravel())
         z = rng.standard_normal((n, self.n_features))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import FairprogWarning, ModelError, SolverError
-from fairprog.labels import check_number
+from fairprog.labels import check_finite, check_number
 from fairprog.populations import Normal
 from fairprog.programs.answer import assemble
 from fairprog.programs.base_rates import steered_prior
@@ -117,6 +117,9 @@ class NearestIdeal:
         check_diagonal(population, self.transport)
         if isinstance(self.transport, Whitened):
             self.transport.class_index(population.classes)
+        if isinstance(self.transport, Monotone) and not isinstance(self.transport.metric, str):
+            d = population.n_features
+            check_finite(self.transport.metric, "metric", (d, d))
         self.steered = steered_groups(population, steer)
         self.staying = [a for a in range(population.n_groups) if a not in self.steered]
         self.reference = reference_group(population, self.staying, reference)

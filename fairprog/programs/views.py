@@ -47,6 +47,12 @@ class CellView:
         self.classes, self.groups = D.classes, D.groups
         for name, value in values.items():
             setattr(self, name, Labelled(name, value, D.classes, D.groups))
+        self._names = sorted(values)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"There is no {name!r} here; there are {self.__dict__.get('_names')}."
+        )
 
 
 def steered_view(D: Normal, cells: Sequence[Any], staying: Mapping[int, AffineMap]) -> CellView:

@@ -152,8 +152,12 @@ def load(path: str | os.PathLike[str]) -> Any:
             f"{str(path)!r} is not a file written by fairprog: {error}.", argument="path"
         ) from error
     if version > FORMAT or kind not in _LOADERS:
+        model = kind == "table_steering"
+        hint = (
+            "it is for `fairprog align` (or TableSteering.load of fairprog.cli.tabular); " * model
+        )
         raise DataError(
-            f"{str(path)!r} holds a {kind!r} of format {version}; this version reads "
+            f"{str(path)!r} holds a {kind!r} of format {version}; {hint}this version reads "
             f"{sorted(_LOADERS)} up to format {FORMAT}.",
             argument="path",
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +23,8 @@ from fairprog.tables import template_from_dict
 from fairprog.transports import AffineMap, ConjugatedMap
 
 __all__ = ["Solution"]
+
+MAPPINGS = ("affine", "duals", "sensitivity", "price", "price_interval", "settings")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +46,11 @@ class Solution:
         d KL / d delta when that condition's target is shifted by delta, e.g.
         ``offset[b,1]``: b_1 = b + delta for the map of class 1 of group b.
     price : dict name -> float
-        - d KL / d bound >= 0: ``"consensus"`` for ``map_bound``, else the condition's name.
+        - d KL / d bound >= 0: ``"consensus"`` for ``map_bound``, else the name of an inequality
+        (an equality has a sensitivity but no bound, hence no price).
     price_interval : dict name -> (float, float)
-        Lowest and highest valid price; the two agree where it is unique.
+        Lowest and highest valid price. Without custom constraints the price of consensus is
+        unique and the two agree; with them uniqueness is not known and there is no entry.
     certificate : Certificate
     bounds : Bounds
     settings : dict
@@ -271,10 +275,15 @@ class Solution:
         )
 
     def __post_init__(self) -> None:
-        for name in ("affine", "duals", "sensitivity", "price", "price_interval", "settings"):
+        for name in MAPPINGS:
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         for value in (*self.duals.values(), *self.sensitivity.values()):
             value.setflags(write=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle by the fields (mapping proxies cannot be pickled themselves)."""
+        values = (getattr(self, f.name) for f in fields(self))
+        return type(self), tuple(dict(v) if isinstance(v, Mapping) else v for v in values)
 
     def __repr__(self) -> str:
         kind = "global" if self.certificate.globally_optimal else "local"

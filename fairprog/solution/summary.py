@@ -35,6 +35,7 @@ def _head(sol: Solution) -> str:
 
 
 def _before_and_after(sol: Solution) -> str:
+    """Return error and gaps of the Bayes rules; with base rates kept these still differ."""
     before, after = (P.evaluate(n_samples=2**12) for P in (sol.original, sol.population))
     positive = sol.original.classes[-1]
     lines = [

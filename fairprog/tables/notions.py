@@ -118,6 +118,12 @@ class Notion(Template):
         DataError
             If some group has no mass in the condition of an event.
         """
+        if not isinstance(table, OutcomeTable):
+            raise DataError(
+                f"`table` must be an OutcomeTable; found {type(table).__name__}. A population has "
+                "one for every rule: population.evaluate(cost).table.",
+                argument="table",
+            )
         rates = self.evaluate(table)
         empty = np.argwhere(np.isnan(rates))
         if empty.size:

@@ -19,6 +19,7 @@ from fairprog.labels import (
     label_array,
     label_order,
     label_vector,
+    sorted_labels,
 )
 
 __all__ = ["OutcomeTable"]
@@ -115,7 +116,15 @@ class OutcomeTable:
         a = label_vector(sensitive_features, "sensitive_features", len(y)).tolist()
         if not y:
             raise DataError("`y_true` has no rows.", argument="y_true")
-        all_classes = label_order(classes, label_array([*y, *prediction]), "classes")
+        unknown = sorted_labels(set(prediction) - set(y)) if classes is None else ()
+        if unknown:
+            raise DataError(
+                f"`y_pred` holds {len(unknown)} value(s) that are no class of `y_true`, such as "
+                f"{unknown[0]!r}. Turn scores into classes first; if a class is merely never "
+                "true, name all of them: classes=.",
+                argument="y_pred",
+            )
+        all_classes = label_order(classes, label_array(y), "classes")
         all_groups = label_order(groups, label_array(a), "groups")
         i = encode(y_true, all_classes, "y_true")
         j = encode(y_pred, all_classes, "y_pred", n=len(i))

@@ -43,7 +43,8 @@ def solve(
         settings = dict(SOLVER_OPTIONS[name])
         if time_limit is not None:
             settings[TIME_LIMIT[name]] = float(time_limit)
-        settings.update(options)
+        if name == ladder[0]:  # options are those of the solver that was meant
+            settings.update(options)
         started = time.perf_counter()
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -54,7 +55,7 @@ def solve(
         except cp.error.SolverError as error:
             status = f"error: {error}"
         except (TypeError, ValueError) as error:
-            if not options:
+            if not options or name != ladder[0]:
                 raise
             raise ModelError(
                 f"{name} does not accept the solver options {dict(options)}: {error}",
