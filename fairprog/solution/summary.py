@@ -26,11 +26,11 @@ def summary_text(sol: Solution) -> str:
 def _head(sol: Solution) -> str:
     steered, bound = sol.settings["steer"], sol.settings["map_bound"]
     who = "all groups" if steered == "all" else ", ".join(map(str, steered))
-    what = (
-        "Nearest ideal population"
-        if not bound
-        else f"Nearest within map_bound = {bound:g} of ideal"
-    )
+    what = "Nearest ideal population"
+    if sol.settings["base_rates"] == "keep" and not sol.population.is_ideal():
+        what = "Nearest population with ideal class conditionals, base rates kept"
+    if bound:
+        what = f"Nearest population within map_bound = {bound:g} of ideal"
     return f"{what}: {who} steered by {sol.settings['transport']!r}"
 
 
