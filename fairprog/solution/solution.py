@@ -46,8 +46,8 @@ class Solution:
         d KL / d delta when that condition's target is shifted by delta, e.g.
         ``offset[b,1]``: b_1 = b + delta for the map of class 1 of group b.
     price : dict name -> float
-        Minus d KL / d bound, at least 0: ``"consensus"`` for ``map_bound``, else the name of an inequality
-        (an equality has a sensitivity but no bound, hence no price).
+        Minus d KL / d bound, at least 0: ``"consensus"`` for ``map_bound``, else the name of an
+        inequality (an equality has a sensitivity but no bound, hence no price).
     price_interval : dict name -> (float, float)
         Lowest and highest valid price. Without custom constraints the price of consensus is
         unique and the two agree; with them uniqueness is not known and there is no entry.
