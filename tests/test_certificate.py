@@ -46,6 +46,48 @@ def test_tampered_multipliers_are_noticed(monkeypatch):
             fp.NearestIdeal(D, steer=["b"], map_bound=bound).solve("CLARABEL")
 
 
+@pytest.mark.parametrize("bound", [0.0, 0.1])
+def test_a_common_map_that_is_not_its_classes_is_noticed(monkeypatch, bound):
+    """With conditions the classes' maps are what is optimised, the common one is returned."""
+
+    def tie(view, population):
+        return cp.norm(view.mean[1, "b"] - population.mean[1, "b"]) <= 0.05
+
+    def off(compiled):
+        groups = read_maps(compiled)
+        for g in groups:
+            g.S = 1.3 * g.S
+        return groups
+
+    D = multivariate(np.random.default_rng(14), 2)
+    program = fp.NearestIdeal(D, steer=["b"], constraints=[tie], map_bound=bound)
+    assert program.solve().certificate.feasibility_residual < 1e-6
+    monkeypatch.setattr(solvers, "read_maps", off)
+    with pytest.raises(fp.SolverError) as caught:
+        program.solve()
+    assert caught.value.details["certificate"].feasibility_residual > 1e-3
+
+
+def test_a_multiplier_on_a_slack_condition_is_noticed(monkeypatch):
+    """Complementary slackness: a condition that does not bind has no price."""
+
+    def loose(view, population):
+        return view.mean[1, "b"] <= population.mean[1, "b"] + 100
+
+    D = multivariate(np.random.default_rng(14), 2)
+    sol = fp.NearestIdeal(D, steer=["b"], constraints=[loose]).solve()
+    assert sol.certificate.ok
+    assert sol.price["loose"] == pytest.approx(0.0, abs=1e-6)
+    compiled = fp.NearestIdeal(D, steer=["b"], constraints=[loose]).compile(
+        fp.NearestIdeal(D, steer=["b"]).frames()
+    )
+    compiled.problem.solve(solver="CLARABEL")
+    assert compiled.worst_slackness() < 1e-5
+    for c in compiled.conditions.values():
+        c.save_dual_value(np.full(2, 0.1))
+    assert compiled.worst_slackness() > 1
+
+
 def test_an_offset_that_costs_little_of_a_large_divergence_is_noticed(monkeypatch):
     """KL is 6,256 nats here; an answer one ten-millionth above it is still wrong."""
     D = fp.Normal(QUARTERS, [[0.0, 0.0], [1000.0, -500.0]], std=[[1.0, 1.0], [1.0, 2.0]])

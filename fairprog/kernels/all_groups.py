@@ -6,8 +6,6 @@ sum_ia w_ia KL(T_a # R_i || P_ia).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.polynomial import Polynomial
 
@@ -133,7 +131,7 @@ def two_group_cells(gamma: float, w: Array, mean: Array, std: Array) -> tuple[Ar
 
 
 def pull_back(
-    w: Array, matrices: Array, offsets: Array, mean: Array, cov: Array, fixed: Sequence[int] = ()
+    w: Array, matrices: Array, offsets: Array, mean: Array, cov: Array
 ) -> tuple[Array, Array]:
     r"""Return the best common cells for given maps: precision-weighted pull-backs.
 
@@ -146,8 +144,6 @@ def pull_back(
     w : Array, shape (K, G)
     matrices, offsets : Array, shapes (G, d, d) and (G, d)
     mean, cov : Array, shapes (K, G, d) and (K, G, d, d)
-    fixed : sequence of int
-        Classes whose common covariance is the identity by convention (`Whitened`).
 
     Returns
     -------
@@ -159,6 +155,4 @@ def pull_back(
     right = np.einsum("ia,iasr,ias->ir", v, PA, mean - offsets)
     M = np.linalg.inv(symmetrize(precision))
     m = (M @ right[..., None])[..., 0]
-    for i in fixed:
-        M[i] = np.eye(M.shape[-1])
     return m, symmetrize(M)

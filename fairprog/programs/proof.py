@@ -9,6 +9,7 @@ import numpy as np
 
 from fairprog.kernels.all_groups import pull_back, scale_ratio_cost
 from fairprog.kernels.common_map import map_residual
+from fairprog.kernels.normal import symmetric_root
 from fairprog.labels import Array
 from fairprog.populations import Normal
 from fairprog.programs.frames import dual_norms
@@ -43,7 +44,7 @@ def certify(
         kkt_residual=residual / float(np.sqrt(max(1.0, kl))),
         ideality_residual=_ideality(program, population, maps, cells, answered),
         staying_residual=_ideality(program, population, maps, cells, program.staying),
-        feasibility_residual=compiled.worst_violation() if compiled is not None else 0.0,
+        feasibility_residual=_feasibility(answer) / max(1.0, kl),
         conic_gap=answer.conic_gap,
         parameter_gap=answer.parameter_gap,
         globally_optimal=answer.globally_optimal and _no_lower_ratio(program, answer, maps),
@@ -144,6 +145,37 @@ def _reference_residual(
     shift = np.linalg.solve(L, (best_m - m)[..., None])[..., 0]
     squares = squares + (shift**2).sum(axis=-1)
     return float(np.sqrt((program.prior.sum(axis=1) ** 2 * squares).sum()))
+
+
+def _feasibility(answer: Answer) -> float:
+    """Return the worst violation of conditions, consensus and complementary slackness.
+
+    The consensus is measured between each class's map and the common one that is returned:
+    |W (A_i - A) W^{-1}|_F and |W (T_i(c) - T(c))| against the bound. Slackness is in nats: what
+    each multiplier times the unused part of its bound is worth.
+    """
+    compiled = answer.compiled
+    if compiled is None:
+        return 0.0
+    bound = 0.0 if compiled.map_bound is None else float(compiled.map_bound.value)
+    worst = max(compiled.worst_violation(), compiled.worst_slackness())
+    for g in answer.groups:
+        if g.S_cells is None or g.beta_cells is None:
+            continue
+        W = symmetric_root(g.frame.metric)
+        N, n = g.prices()
+        for i in range(len(n)):
+            dS, dbeta = g.S_cells[i] - g.S, g.beta_cells[i] - g.beta
+            moved = W @ dS @ g.frame.root @ np.linalg.inv(W)
+            apart = max(float(np.linalg.norm(moved)), float(np.linalg.norm(W @ dbeta)))
+            linear, offset = dual_norms(g.frame, N[i], n[i])
+            # the best use of a bound is against its gradient, all of it
+            unused = max(
+                abs(float(np.sum(N[i] * dS)) + bound * linear),
+                abs(float(n[i] @ dbeta) + bound * offset),
+            )
+            worst = max(worst, apart - bound, unused)
+    return worst
 
 
 def _conic_stationarity(answer: Answer) -> float:

@@ -32,8 +32,9 @@ class Certificate:
         The same for groups that stay besides the reference: how ideal they are among themselves,
         which is the user's population, not the answer. 0.0 without.
     feasibility_residual : float
-        Worst violation of any other condition (relaxed consensus, custom constraints); 0.0
-        without.
+        Worst violation of anything else a conic answer must satisfy: custom constraints, the
+        consensus of each class's map with the returned one, complementary slackness; over
+        max(1, KL). 0.0 for exact answers.
     conic_gap : float or None
         Difference of KL between the conic and the exact answer over max(1, KL), where both exist.
     parameter_gap : float or None

@@ -82,9 +82,26 @@ class Compiled:
         return out  # type: ignore[return-value]
 
     def worst_violation(self) -> float:
-        """Return the largest violation of a custom condition or ball at the current values."""
-        found = [*self.conditions.values(), *self.balls.values()]
-        return max((float(np.max(c.violation())) for c in found), default=0.0)
+        """Return the largest violation of a custom condition at the current values."""
+        return max((float(np.max(c.violation())) for c in self.conditions.values()), default=0.0)
+
+    def worst_slackness(self) -> float:
+        """Return how far custom conditions are from complementary slackness, in nats.
+
+        The largest |multiplier times residual| and the largest multiplier of the wrong sign.
+        """
+        worst = 0.0
+        for c in self.conditions.values():
+            dual = np.asarray(c.dual_value, dtype=float)
+            if isinstance(c, cp.constraints.PSD):
+                product = np.sum(dual * np.asarray(c.args[0].value))
+                wrong = -float(np.linalg.eigvalsh(0.5 * (dual + dual.T))[0])
+            elif isinstance(c, (cp.constraints.Inequality, cp.constraints.NonPos)):
+                product, wrong = dual * np.asarray(c.expr.value), -float(np.min(dual))
+            else:  # an equality has no slack
+                continue
+            worst = max(worst, float(np.max(np.abs(product))), wrong)
+        return worst
 
     def condition_gradients(self) -> dict[int, Array] | None:
         """Return, by variable id, the gradient of sum <dual, condition> (CVXPY's signs).
