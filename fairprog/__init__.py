@@ -16,7 +16,20 @@ from fairprog.errors import (
     ModelError,
     SolverError,
 )
-from fairprog.populations import Evaluation, LogNormal, Normal
+from fairprog.populations import (
+    Evaluation,
+    Exponential,
+    Gamma,
+    Gumbel,
+    GumbelMin,
+    Laplace,
+    LocationScale,
+    Logistic,
+    LogNormal,
+    Normal,
+    ShiftedExponential,
+    Weibull,
+)
 from fairprog.programs import NearestIdeal, constraint
 from fairprog.solution import Bounds, Certificate, Solution, load
 from fairprog.tables import (
@@ -59,11 +72,18 @@ __all__ = [
     "EqualizedOdds",
     "ErrorRate",
     "Evaluation",
+    "Exponential",
     "FairprogError",
     "FairprogWarning",
+    "Gamma",
+    "Gumbel",
+    "GumbelMin",
     "Identity",
     "InfeasibleError",
+    "Laplace",
+    "LocationScale",
     "LogNormal",
+    "Logistic",
     "ModelError",
     "Monotone",
     "NearestIdeal",
@@ -74,9 +94,11 @@ __all__ = [
     "PredictiveEquality",
     "Risk",
     "Scaling",
+    "ShiftedExponential",
     "Solution",
     "SolverError",
     "Translation",
+    "Weibull",
     "Whitened",
     "__version__",
     "constraint",
