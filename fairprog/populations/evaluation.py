@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -52,6 +52,23 @@ class Evaluation:
     def gap(self, notion: Notion) -> float:
         """Return largest minus smallest group rate of the notion, worst over its events."""
         return notion.gap(self.table)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw P(Yhat=i | Y=i) per class and group, with error bars where rates are sampled.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Default: a new figure.
+
+        Returns
+        -------
+        (figure, axes)
+            See :func:`fairprog.plotting.plot_rates`.
+        """
+        from fairprog.plotting import plot_rates
+
+        return plot_rates(self.table, standard_error=self.standard_error, ax=ax)
 
 
 def evaluate_normal(

@@ -191,6 +191,11 @@ class Normal(Population):
         """Return an affine map of the normal coordinates as a map of X in the user's units."""
         return affine
 
+    def to_normal(self, X: ArrayLike) -> Array:
+        """Return features in the coordinates in which the population is normal, shape (n, d)."""
+        self.check_names(X)
+        return self._forward(self.check_domain(check_features(X, dim=self.n_features)))
+
     # -- statistics --
 
     @classmethod
@@ -351,6 +356,22 @@ class Normal(Population):
         )
 
     # -- fairness --
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the cells; see :func:`fairprog.plotting.plot_population`.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Default: a new figure.
+
+        Returns
+        -------
+        (figure, axes)
+        """
+        from fairprog.plotting import plot_population
+
+        return plot_population(self, ax=ax)
 
     def evaluate(
         self,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError
-from fairprog.kernels.normal import gaussian_map, pooled_covariance, symmetric_root
+from fairprog.kernels.normal import gaussian_map, pooled_covariance, push, symmetric_root
 from fairprog.labels import Array, check_features, encode
 from fairprog.populations import Normal, population_from_dict
 from fairprog.solution.bounds import Bounds
@@ -99,7 +99,24 @@ class Solution:
             base_rate_kl=(rates * np.log(rates / old)).sum(axis=0),
             base_rates=rates,
             classes=self.original.classes,
+            groups=self.original.groups,
         )
+
+    @property
+    def aligned(self) -> Normal:
+        """The steered population in the common coordinates, where all groups coincide."""
+        D, means, covs = self.population, [], []
+        for a, g in enumerate(D.groups):
+            back = self.affine[g].inverse()
+            mean, cov = push(back.matrix, back.offset, D.location[:, a], D.cov[:, a])
+            means.append(mean)
+            covs.append(cov)
+        data = D.to_dict()
+        data.pop("population")
+        mean, cov = np.stack(means, axis=1), np.stack(covs, axis=1)
+        if D.is_univariate:
+            return type(D)(**{**data, "mean": mean[..., 0], "std": np.sqrt(cov[..., 0, 0])})
+        return type(D)(**{**data, "mean": mean, "cov": cov})
 
     def _by_group(self, values: ArrayLike | None, n: int) -> np.ndarray[Any, np.dtype[np.intp]]:
         return encode(values, self.original.groups, "sensitive_features", n)
@@ -201,7 +218,7 @@ class Solution:
 
         Parameters
         ----------
-        ax : sequence of two matplotlib Axes, optional
+        ax : sequence of two or three matplotlib Axes, optional
             Default: a new figure.
 
         Returns
