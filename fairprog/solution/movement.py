@@ -7,7 +7,7 @@ population, in the coordinates in which that is normal (logarithms for log-norma
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from scipy.special import ndtri
 from fairprog.kernels.binormal import mixture_spearman
 from fairprog.kernels.empirical import spearman
 from fairprog.kernels.normal import pooled_covariance
-from fairprog.labels import Array, Indices, encode
+from fairprog.labels import Array, Indices, column_names, encode
 
 if TYPE_CHECKING:
     from fairprog.solution.solution import Solution
@@ -61,8 +61,14 @@ class Movement:
     n_features: int
 
 
-def population_movement(sol: Solution) -> Movement:
+def population_movement(sol: Solution, names: Sequence[str] | None = None) -> Movement:
     """Return the movement of the original population itself, exactly: displacements are normal.
+
+    Parameters
+    ----------
+    sol : Solution
+    names : sequence of str, optional
+        Of the features; default those of the population.
 
     Examples
     --------
@@ -97,7 +103,7 @@ def population_movement(sol: Solution) -> Movement:
                 means = D.location[:, a] @ pair.T
                 rank[a, k] = mixture_spearman(D.base_rates[:, a], means, cov)
     return Movement(
-        features=_names(sol, shown),
+        features=_names(sol, shown, names),
         classes=D.classes,
         groups=D.groups,
         quantiles=(mean + z * spread)[..., shown],
@@ -109,7 +115,12 @@ def population_movement(sol: Solution) -> Movement:
 
 
 def movement_of_rows(
-    sol: Solution, X: ArrayLike, y: ArrayLike, *, sensitive_features: ArrayLike
+    sol: Solution,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    sensitive_features: ArrayLike,
+    names: Sequence[str] | None = None,
 ) -> Movement:
     """Return the movement of rows that are aligned.
 
@@ -119,6 +130,8 @@ def movement_of_rows(
     X : array_like, shape (n, d) or (n,) where d = 1
     y, sensitive_features : array_like, shape (n,)
         The class is read to tell cells apart only.
+    names : sequence of str, optional
+        Of the features; default those of the population, else the columns of a data frame.
     """
     D = sol.original
     Z = D.to_normal(X)
@@ -143,7 +156,7 @@ def movement_of_rows(
         if (a == g).any():
             rank[g] = [spearman(Z[a == g, j], moved[a == g, j]) for j in shown]
     return Movement(
-        features=_names(sol, shown),
+        features=_names(sol, shown, names or column_names(X)),
         classes=D.classes,
         groups=D.groups,
         quantiles=quantiles,
@@ -167,9 +180,8 @@ def _most_moved(square: Array) -> Indices:
     return np.sort(order)
 
 
-def _names(sol: Solution, shown: Indices) -> tuple[str, ...]:
+def _names(sol: Solution, shown: Indices, names: Sequence[str] | None) -> tuple[str, ...]:
     D = sol.original
-    names = D.feature_names or tuple(
-        "x" if D.n_features == 1 else f"feature {k + 1}" for k in range(D.n_features)
-    )
-    return tuple(names[j] for j in shown)
+    default = ("x",) if D.n_features == 1 else [f"feature {k + 1}" for k in range(D.n_features)]
+    known = D.feature_names or names or default
+    return tuple(known[j] for j in shown)
