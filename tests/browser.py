@@ -1,4 +1,4 @@
-"""A headless Chromium driven through chromedriver's wire protocol, by the standard library alone."""
+"""A headless Chromium, driven through chromedriver by the standard library alone."""
 
 import base64
 import json
@@ -23,12 +23,14 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     "--hide-scrollbars",
+    "--disable-dev-shm-usage",
 ]
 
 
 def missing():
     """Why there is no browser to test with, or an empty string."""
-    absent = [name for name, path in (("chromium", CHROMIUM), ("chromedriver", DRIVER)) if not path]
+    programs = {"chromium": CHROMIUM, "chromedriver": DRIVER}
+    absent = [name for name, path in programs.items() if not path]
     return f"not on this machine: {', '.join(absent)}" if absent else ""
 
 
@@ -47,7 +49,8 @@ class Browser:
         self.session = None
         try:
             self._wait()
-            options = {"binary": CHROMIUM, "args": [*FLAGS, f"--user-data-dir={self.profile.name}"]}
+            flags = [*FLAGS, f"--user-data-dir={self.profile.name}"]
+            options = {"binary": CHROMIUM, "args": flags}
             wanted = {
                 "goog:chromeOptions": options,
                 "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
@@ -81,10 +84,12 @@ class Browser:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.base + path, data, method=method)
         request.add_header("Content-Type", "application/json")
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-            request, timeout=60
-        ) as answer:
-            return json.loads(answer.read())["value"]
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=60) as answer:
+                return json.loads(answer.read())["value"]
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(error.read().decode()) from None
 
     def cdp(self, command, **parameters):
         body = {"cmd": command, "params": parameters}
@@ -119,12 +124,14 @@ class Browser:
             m["params"]["request"]["url"]
             for m in messages
             if m["method"] == "Network.requestWillBeSent"
+            and not m["params"]["documentURL"].startswith("chrome")  # the browser's own start page
         ]
 
     def screenshot(self, path: Path):
-        """Write the whole page as PNG."""
-        box = self.cdp("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": box["width"], "height": box["height"], "scale": 1}
+        """Write the page as PNG, whole or its first 16,000 pixels."""
+        page = "document.scrollingElement"
+        width, height = (self.run(f"{page}.scroll{side}") for side in ("Width", "Height"))
+        clip = {"x": 0, "y": 0, "width": width, "height": min(height, 16_000), "scale": 1}
         image = self.cdp("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)["data"]
         Path(path).write_bytes(base64.b64decode(image))
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from fairprog.plotting.style import COLORS, group_color, new_axes, short, style
 from fairprog.solution import Bounds, Certificate, Solution
 
 __all__ = ["plot_bounds", "plot_certificate", "plot_prices"]
 
+WIDTH = 3.7  # inches, of a figure of its own
 MOST = 16  # bars; of more conditions the most costly are drawn
 TINY = 1e-17  # a residual of zero is drawn here
 
@@ -52,21 +55,19 @@ def plot_prices(sol: Solution, ax: Axes | None = None) -> tuple[Figure, Axes]:
     costs = [costs[k] for k in sorted(worst)]
     rows = [*prices, *costs]
     with style():
-        fig, axes = new_axes(ax, (4.2, 0.9 + 0.22 * max(2, len(rows))))
+        fig, axes = new_axes(ax, (WIDTH, 0.9 + 0.22 * max(2, len(rows))))
         colors = [COLORS[1]] * len(prices) + [COLORS[0]] * len(costs)
         _bars(axes, rows, colors)
         axes.set_xlabel("nats of KL per unit")
-        axes.legend(
-            handles=[
-                Patch(color=COLORS[1], label="price of a bound"),
-                Patch(color=COLORS[0], label="sensitivity to a condition"),
-            ],
-            loc="lower center",
-            bbox_to_anchor=(0.4, 1.0),
-            ncols=2,
-            handlelength=1.2,
-            columnspacing=1.0,
-        )
+        handles = [
+            Patch(color=COLORS[1], label="price of a bound"),
+            Patch(color=COLORS[0], label="sensitivity to a condition"),
+        ]
+        options: dict[str, Any] = {"handles": handles, "handlelength": 1.2, "columnspacing": 1.0}
+        if ax is None:
+            fig.legend(loc="outside upper center", ncols=2, **options)
+        else:
+            axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), **options)
     return fig, axes
 
 
@@ -88,7 +89,11 @@ def _bars(ax: Axes, rows: Sequence[tuple[str, float]], colors: Sequence[str]) ->
     ax.invert_yaxis()
     ax.axvline(0.0, color="0.4", linewidth=0.8)
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-    ax.set_xlim(low - (0.24 * reach if low < 0 else 0.0), high + 0.24 * reach)
+    # room for a number at either end, in the units of the axis, beside tick labels of this length
+    longest = max((len(short(name, 30)) for name, _ in rows), default=0)
+    free = max(1.1, WIDTH - 0.4 - 0.066 * longest - 0.5 * ((low < 0) + 1))
+    room = 0.5 * max(high - low, 1e-12) / free
+    ax.set_xlim(low - (room if low < 0 else 0.0), high + room)
     ax.grid(False, axis="y")
 
 
@@ -114,10 +119,9 @@ def plot_bounds(bounds: Bounds, ax: Axes | None = None) -> tuple[Figure, Axes]:
         for i, c in enumerate(classes)
     ]
     with style():
-        fig, axes = new_axes(ax, (4.2, 0.8 + 0.22 * max(2, len(rows))))
+        fig, axes = new_axes(ax, (WIDTH, 0.8 + 0.22 * max(2, len(rows))))
         _bars(axes, rows, [group_color(a) for a in range(G) for _ in range(K)])
-        axes.set_xlim(0.0, max(1.15 * float(moves.max()), 0.05))
-        axes.set_xlabel("rates change by at most (probability)")
+            axes.set_xlabel("largest change of a rate")
     return fig, axes
 
 
@@ -136,13 +140,16 @@ def plot_certificate(certificate: Certificate, ax: Axes | None = None) -> tuple[
     """
     checks = certificate.checks()
     with style():
-        fig, axes = new_axes(ax, (4.2, 0.9 + 0.25 * len(checks)))
+        fig, axes = new_axes(ax, (WIDTH, 0.9 + 0.25 * len(checks)))
         for k, (_, value, tolerance) in enumerate(checks):
             color = COLORS[0] if value <= tolerance else COLORS[1]
             axes.barh(k, max(value, TINY) - TINY / 10, left=TINY / 10, color=color, height=0.6)
             axes.plot([tolerance] * 2, [k - 0.42, k + 0.42], color="black", linewidth=1.6)
         axes.set_xscale("log")
-        axes.set_xlim(TINY / 10, 10.0 * max(max(v, t) for _, v, t in checks))
+        axes.set_xlim(TINY / 10, 100.0 * max(max(v, t) for _, v, t in checks))
+        axes.xaxis.set_major_locator(LogLocator(numticks=6))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.0e}"))
+        axes.minorticks_off()
         axes.set_yticks(range(len(checks)), [name.replace("_", " ") for name, _, _ in checks])
         axes.invert_yaxis()
         axes.grid(False, axis="y")

@@ -19,7 +19,7 @@ from fairprog.plotting.style import MARKERS, class_line, group_color, short
 from fairprog.populations import LogNormal, Normal
 from fairprog.solution.held_out import log_posterior
 
-__all__ = ["Frame", "draw_cells", "frame_of", "legend_columns", "legend_handles"]
+__all__ = ["Frame", "draw_cells", "frame_of", "legend_handles"]
 
 HALF = np.sqrt(2.0 * np.log(2.0))  # this many standard deviations hold half of a normal law in 2-d
 CURVE = np.linspace(-4.5, 4.5, 181)  # standard deviations at which a density is drawn
@@ -69,7 +69,7 @@ def frame_of(populations: Sequence[Normal]) -> Frame:
         rates = np.stack([P.base_rates for P in populations])
         return Frame(
             names=(
-                f"{_feature(D, 0)} (units of the data" + (", log scale)" if log else ")"),
+                f"{_feature(D, 0)} " + ("(data units, log)" if log else "(units of the data)"),
                 "base rate × density (per unit of " + ("log x)" if log else "x)"),
             ),
             low=np.array([(means - 3.2 * stds).min()]),
@@ -133,12 +133,6 @@ def legend_handles(D: Normal) -> list[Patch | Line2D]:
         )
         for i, c in enumerate(D.classes)
     ]
-
-
-def legend_columns(handles: Sequence[Patch | Line2D], width: float) -> int:
-    """Return how many legend entries fit beside each other on a figure that many inches wide."""
-    longest = max(len(str(h.get_label())) for h in handles)
-    return max(1, min(len(handles), 6, int(14.0 * width / (longest + 6))))
 
 
 def _feature(D: Normal, k: int) -> str:
@@ -222,7 +216,7 @@ def _draw_regions(
                     clip_on=True,
                 )
         ticks.append(middle)
-        labels.append(f"rule {short(group, 16)}")
+        labels.append(f"rule {short(group, 11)}")
     ax.axhline(0.0, color="0.4", linewidth=0.8)
     ax.set_yticks(ticks, labels)
     ax.set_ylim(-(D.n_groups + 0.4) * 1.25 * height, top)

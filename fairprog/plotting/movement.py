@@ -37,7 +37,7 @@ def plot_movement(movement: Movement, ax: Axes | None = None) -> tuple[Figure, A
     features = np.sort(np.argsort(-reach, kind="stable")[: max(1, MOST // block)])
     with style():
         height = 0.9 + len(features) * (0.12 * block + 0.16)
-        fig, axes = new_axes(ax, (4.2, max(1.9, height)))
+        fig, axes = new_axes(ax, (3.7, max(1.4, height)))
         ticks, y = [], 0.0
         for j in features:
             start = y

@@ -5,8 +5,8 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fairprog.plotting.cells import draw_cells, frame_of, legend_columns, legend_handles
-from fairprog.plotting.style import new_axes, style
+from fairprog.plotting.cells import draw_cells, frame_of, legend_handles
+from fairprog.plotting.style import legend_columns, new_axes, style
 from fairprog.populations import Normal
 
 __all__ = ["plot_population"]
@@ -46,7 +46,7 @@ def plot_population(population: Normal, ax: Axes | None = None) -> tuple[Figure,
             fig.legend(
                 handles=handles,
                 loc="outside lower center",
-                ncols=legend_columns(handles, fig.get_figwidth()),
+                ncols=legend_columns([str(h.get_label()) for h in handles], fig.get_figwidth()),
                 handlelength=2.6,
             )
         else:

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fairprog.plotting.style import MARKERS, group_color, new_axes, short, style
+from fairprog.plotting.style import MARKERS, group_color, legend_columns, new_axes, short, style
 from fairprog.tables import OutcomeTable
 
 __all__ = ["plot_rates"]
@@ -66,5 +66,7 @@ def plot_rates(
         axes.set_ylim(-0.03, 1.03)
         axes.set(xlabel="class", ylabel="P(Yhat = class | Y = class)")
         axes.grid(False, axis="x")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=min(G, 3))
+        labels = [f"group {short(group)}" for group in table.groups]
+        columns = legend_columns(labels, 0.8 * fig.get_figwidth())
+        axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=columns)
     return fig, axes

@@ -22,9 +22,10 @@ from fairprog.plotting.rates import plot_rates
 from fairprog.plotting.style import MARKERS, class_line, group_color, style
 from fairprog.plotting.svg import figure_svg, variable_of
 from fairprog.populations import Evaluation, Normal
-from fairprog.populations.evaluation import gap_at_thresholds
+from fairprog.populations.evaluation import tables_at_thresholds
 from fairprog.solution import Solution
 from fairprog.solution.evidence import Evidence, Section
+from fairprog.solution.held_out import GapCurve
 from fairprog.solution.movement import LEVELS, Movement, population_movement
 from fairprog.solution.words import (
     bounds_words,
@@ -46,6 +47,7 @@ from fairprog.versions import versions
 __all__ = ["notebook_html", "report_html"]
 
 PANEL = (3.7, 2.9)  # inches: text of 8 points stays readable at the width of a telephone
+DRAWN = ("equal opportunity", "predictive equality", "demographic parity")
 SAMPLES = 2**12  # where rates have no closed form
 
 
@@ -67,7 +69,7 @@ def report_html(
     before, after = _evaluations(sol)
     movement = population_movement(sol) if found.movement is None else found.movement
     thresholds = _threshold_gaps(sol)
-    warnings = [*found.remarks, *warnings_of(sol, movement, found.curves)]
+    warnings = [*found.remarks, *warnings_of(sol, movement, found.curves, found.ranks)]
     sections = [
         ("warnings", "What to beware of", _warning_list(warnings)),
         ("populations", "Populations before and after", _populations(sol)),
@@ -100,7 +102,7 @@ def report_html(
             "header",
             tag("h1", name),
             tag("p", headline(sol) + ".", class_="lead"),
-            _facts(sol, before, after, thresholds),
+            _facts(sol, before, after, thresholds, found.curves[:1]),
             contents,
         ),
         tag("main", *body),
@@ -129,8 +131,8 @@ def notebook_html(sol: Solution) -> str:
         tag("p", tag("b", headline(sol) + ".")),
         _facts(sol, before, after, _threshold_gaps(sol)),
         _warning_list(warnings) if warnings else "",
-        _populations(sol, words=False),
-        _price_picture(sol),
+        _legend(sol.original),
+        _pictures(*_population_panels(sol), _price_picture(sol)),
     ]
     return tag("div", tag("style", Markup(_stylesheet())), *parts, class_="fairprog notebook")
 
@@ -156,8 +158,12 @@ def _figure(fig: Figure, title: str, description: str) -> Markup:
 
 
 def _pictures(*figures: Markup) -> Markup:
-    alone = " single" if len(figures) == 1 else ""
-    return tag("div", *figures, class_="pictures" + alone)
+    return tag("div", *figures, class_="pictures")
+
+
+def _pair(figure: object, *others: object) -> Markup:
+    """Return a picture with what belongs to it at its side, or below where there is no room."""
+    return tag("div", figure, tag("div", *others), class_="pair")
 
 
 # -- at a glance --
@@ -173,6 +179,7 @@ def _facts(
     before: Evaluation,
     after: Evaluation,
     thresholds: Mapping[str, tuple[Array, Array, Array]],
+    curves: Sequence[GapCurve] = (),
 ) -> Markup:
     cert = sol.certificate
     facts: list[tuple[str, object, str]] = [
@@ -183,9 +190,9 @@ def _facts(
         worst = [max(float(curves[k].max()) for curves in thresholds.values()) for k in (1, 2)]
         facts.append(
             (
-                "Largest gap over all thresholds",
+                "Largest gap, all thresholds",
                 f"{worst[0]:.4f} → {_zero(worst[1]):.4f}",
-                "before → after, any notion",
+                "of the populations, any notion",
             )
         )
     else:
@@ -194,7 +201,16 @@ def _facts(
             (
                 "Equalized odds gap",
                 f"{gaps[0]:.4f} → {_zero(gaps[1]):.4f}",
-                "before → after, 0-1 cost",
+                "of the populations, 0-1 cost",
+            )
+        )
+    for curve in curves:
+        first, second = (list(curve.worst.values()) * 2)[:2]
+        facts.append(
+            (
+                "Gap on rows, worst threshold",
+                f"{first:.3f} → {second:.3f}",
+                f"each ±{curve.half_width:.3f}; {curve.title}",
             )
         )
     verdict = tag("span", "verified" if cert.ok else "NOT verified", class_=_colour(cert.ok))
@@ -225,32 +241,36 @@ def _warning_list(warnings: Sequence[str]) -> Markup:
 # -- populations --
 
 
-def _populations(sol: Solution, *, words: bool = True) -> Markup:
+def _populations(sol: Solution) -> Markup:
+    said = _population_words(sol.original)
+    pictures = _pictures(*_population_panels(sol))
+    return join([_legend(sol.original), paragraphs(said), pictures])
+
+
+def _population_panels(sol: Solution) -> list[Markup]:
+    """Return the figures before, after, and in common coordinates, on the same axes."""
     D = sol.original
     populations = {
         "Before": (D, "The original population."),
         "After": (sol.population, f"The steered population, {sol.kl:.3g} nats away."),
         "In common coordinates": (sol.aligned, _common_words(sol)),
     }
-    with style():  # ticks are chosen here already
-        frame = frame_of([P for P, _ in populations.values()])
-        extra = 0.0 if frame.plane is not None else 0.16 * max(0, D.n_groups - 2)
-        panels = [
-            _picture(
-                lambda ax, P=P, name=name: draw_cells(  # type: ignore[misc]
-                    ax, P, frame, overlay=name == "In common coordinates"
-                ),
-                name,
-                text,
-                (PANEL[0], PANEL[1] + extra),
-            )
-            for name, (P, text) in populations.items()
-        ]
-    said = _population_words(D, frame.boundaries) if words else []
-    return join([_legend(D), paragraphs(said), _pictures(*panels)])
+    frame = frame_of([P for P, _ in populations.values()])
+    extra = 0.0 if frame.plane is not None else 0.16 * max(0, D.n_groups - 2)
+    return [
+        _picture(
+            lambda ax, P=P, name=name: draw_cells(  # type: ignore[misc]
+                ax, P, frame, overlay=name == "In common coordinates"
+            ),
+            name,
+            text,
+            (PANEL[0], PANEL[1] + extra),
+        )
+        for name, (P, text) in populations.items()
+    ]
 
 
-def _population_words(D: Normal, boundaries: bool) -> list[str]:
+def _population_words(D: Normal) -> list[str]:
     if D.n_features == 1:
         return [
             "Each curve is a class of a group: its base rate times its density. Where the curves "
@@ -258,7 +278,7 @@ def _population_words(D: Normal, boundaries: bool) -> list[str]:
             "what that rule predicts."
         ]
     text = "Each ellipse holds half of a class of a group; its centre is marked."
-    if boundaries:
+    if D.n_features == 2 and not D.null_dimension:
         return [f"{text} Thin lines: where the Bayes rule of a group changes its mind (0-1 cost)."]
     return [
         f"{text} The plane is the one in which the cells of the original population differ most "
@@ -274,7 +294,7 @@ def _common_words(sol: Solution) -> str:
 
 def _legend(D: Normal) -> Markup:
     """Return the legend: colours of groups, lines and markers of classes."""
-    items = []
+    items: list[Markup] = []
     for handle in legend_handles(D):
         label = str(handle.get_label())
         if isinstance(handle, Line2D):
@@ -318,14 +338,14 @@ def _threshold_gaps(sol: Solution) -> dict[str, tuple[Array, Array, Array]]:
     """Return thresholds and gaps before and after by notion; empty unless labels are binary."""
     if sol.original.n_classes != 2:
         return {}
-    odds = np.linspace(-9.0, 9.0, 181)  # thresholds near 0 and 1 as well
+    odds = np.linspace(-25.0, 25.0, 301)  # thresholds next to 0 and 1 as well
     t = np.union1d(1.0 / (1.0 + np.exp(-odds)), np.linspace(0.005, 0.995, 199))
-    before, after = sol.original, sol.population
-    return {
-        name: (t, gap_at_thresholds(before, notion, t), gap_at_thresholds(after, notion, t))
+    tables = [tables_at_thresholds(P, t) for P in (sol.original, sol.population)]
+    gaps = {
+        name: [np.array([notion.gap(z) for z in side]) for side in tables]
         for name, notion in _notions(2).items()
-        if name in ("equal opportunity", "predictive equality", "demographic parity")
     }
+    return {name: (t, before, after) for name, (before, after) in gaps.items()}
 
 
 def _notions(n_classes: int) -> dict[str, Notion]:
@@ -357,8 +377,6 @@ def _gaps(
         row = [name, *(f"{_zero(e.gap(notion)):.4f}" for e in (before, after))]
         if name in thresholds:
             row += [f"{_zero(float(g.max())):.4f}" for g in thresholds[name][1:]]
-        elif thresholds:
-            row += ["", ""]
         rows.append(row)
     said = [
         "Gaps are the largest minus the smallest rate of a group. They are those of the "
@@ -377,6 +395,7 @@ def _gaps(
                 (PANEL[0], 2.5),
             )
             for name, c in thresholds.items()
+            if name in DRAWN
         ]
         said.append(
             f"Every cost-sensitive Bayes rule predicts class {classes[1]} where its posterior "
@@ -483,8 +502,8 @@ def _section(section: Section) -> Markup:
 
 def _movement(move: Movement, ranks: Mapping[Hashable, float] | None) -> Markup:
     said = [
-        "Aligning takes each group back into the common coordinates, without labels. Displacements "
-        "are in pooled standard deviations of each feature"
+        "Aligning takes each group back into the common coordinates, without labels. "
+        "Displacements are in pooled standard deviations of each feature"
         + (
             ", those of the population: no sampling."
             if move.counts is None
@@ -496,7 +515,6 @@ def _movement(move: Movement, ranks: Mapping[Hashable, float] | None) -> Markup:
             f"Of {move.n_features} features the {len(move.features)} that move most are shown."
         )
     fig, _ = plot_movement(move)
-    fig.set_figwidth(PANEL[0])
     picture = _figure(
         fig,
         "Displacement by feature",
@@ -524,13 +542,13 @@ def _movement(move: Movement, ranks: Mapping[Hashable, float] | None) -> Markup:
     rank_rows = []
     for a, group in enumerate(move.groups):
         score = [] if ranks is None else [_number(ranks[group], 3)]
-        rank_rows.append([group, *score, *(_number(r, 3) for r in move.rank[a])])
+        rank_rows.append([group, *score, *(_number(float(r), 3) for r in move.rank[a])])
     rank_table = data_table(
         "Ranks within a group: Spearman's correlation before and after (1: kept)",
         ["group", *([] if ranks is None else ["score"]), *move.features],
         rank_rows,
     )
-    return join([paragraphs(said), _pictures(picture), moves, rank_table])
+    return join([paragraphs(said), _pair(picture, rank_table), moves])
 
 
 def _number(value: float, digits: int) -> str:
@@ -548,9 +566,8 @@ def _signed(value: float) -> str:
 
 def _price_picture(sol: Solution) -> Markup:
     fig, _ = plot_prices(sol)
-    fig.set_figwidth(PANEL[0])
     text = "Bars of nats of KL per unit: what each condition costs at the margin."
-    return _pictures(_figure(fig, "Prices", text))
+    return _figure(fig, "Prices", text)
 
 
 def _prices(sol: Solution) -> Markup:
@@ -560,11 +577,11 @@ def _prices(sol: Solution) -> Markup:
         "that the classes of a group move by one map: linear parts and offsets agree."
     ]
     prices = []
-    for name, value in sol.price.items():
+    for name, price in sol.price.items():
         low, high = sol.price_interval.get(name, (float("nan"), float("nan")))
         between = "–" if np.isnan(low) else f"[{low:.4f}, {high:.4f}]"
         unit = "map_bound" if name == "consensus" else "its bound"
-        prices.append([name, f"{value:.6g}", between, unit])
+        prices.append([name, f"{price:.6g}", between, unit])
     rows = []
     for where, value in sol.sensitivity.items():
         flat = np.ravel(value)
@@ -579,36 +596,30 @@ def _prices(sol: Solution) -> Markup:
         head = ["address", "shape", "norm", "largest entry"]
         title = "Sensitivities of conditions, nats per unit"
         tables.append(data_table(title, head, rows))
-    return join([paragraphs(said), _price_picture(sol), *tables])
+    return join([paragraphs(said), _pair(_price_picture(sol), *tables)])
 
 
 def _bounds(sol: Solution) -> Markup:
     fig, _ = plot_bounds(sol.bounds)
-    fig.set_figwidth(PANEL[0])
     text = "How far each rate can differ between the populations, cell by cell."
-    return join([paragraphs(bounds_words(sol)), _pictures(_figure(fig, "Bounds", text))])
+    return _pair(_figure(fig, "Bounds", text), paragraphs(bounds_words(sol)))
 
 
 def _certificate(sol: Solution) -> Markup:
     cert = sol.certificate
     fig, _ = plot_certificate(cert)
-    fig.set_figwidth(PANEL[0])
     rows = [
         [name.replace("_", " "), f"{value:.2e}", f"{limit:.2e}", "yes" if value <= limit else "NO"]
         for name, value, limit in cert.checks()
     ]
+    table = data_table("Residuals", ["check", "residual", "tolerance", "passes"], rows)
+    text = "Each bar must end before its mark, the tolerance."
     return join(
-        [
-            paragraphs(certificate_words(cert)),
-            _pictures(
-                _figure(fig, "Residuals", "Each bar must end before its mark, the tolerance.")
-            ),
-            data_table("Residuals", ["check", "residual", "tolerance", "passes"], rows),
-        ]
+        [paragraphs(certificate_words(cert)), _pair(_figure(fig, "Residuals", text), table)]
     )
 
 
 def _settings(sol: Solution) -> Markup:
     program = data_table("The program", ["setting", "value"], settings_rows(sol), text=True)
     made = data_table("Versions", ["package", "version"], list(versions().items()), text=True)
-    return join([program, made])
+    return _pair(program, made)

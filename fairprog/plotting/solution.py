@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fairprog.errors import DataError
-from fairprog.plotting.cells import draw_cells, frame_of, legend_columns, legend_handles
-from fairprog.plotting.style import figure_of, style
+from fairprog.plotting.cells import draw_cells, frame_of, legend_handles
+from fairprog.plotting.style import figure_of, legend_columns, style
 from fairprog.solution import Solution
 
 __all__ = ["plot_solution"]
@@ -84,7 +84,7 @@ def plot_solution(
             fig.legend(
                 handles=handles,
                 loc="outside lower center",
-                ncols=legend_columns(handles, width=fig.get_figwidth()),
+                ncols=legend_columns([str(h.get_label()) for h in handles], fig.get_figwidth()),
                 handlelength=2.6,
             )
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ __all__ = [
     "class_line",
     "figure_of",
     "group_color",
+    "legend_columns",
     "new_axes",
     "save_figure",
     "short",
@@ -101,6 +102,12 @@ def figure_of(ax: Axes) -> Figure:
     """Return the figure that axes belong to."""
     fig = ax.figure
     return fig.figure if isinstance(fig, SubFigure) else fig
+
+
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """Return how many legend entries fit beside each other on a figure that many inches wide."""
+    longest = max(len(label) for label in labels)
+    return max(1, min(len(labels), 6, int(14.0 * width / (longest + 6))))
 
 
 def new_axes(ax: Axes | None, figsize: tuple[float, float]) -> tuple[Figure, Axes]:

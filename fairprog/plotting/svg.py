@@ -18,7 +18,7 @@ __all__ = ["figure_svg", "variable_of"]
 _VARIABLES = {
     "#000000": "ink",  # also the last group colour: it must stay visible in the dark
     "#ffffff": "paper",
-    "#e5e5e5": "grid",
+    "#e6e6e6": "grid",
     "#4d4d4d": "muted",
     "#666666": "muted",
     "#b0b0b0": "line",

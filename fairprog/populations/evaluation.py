@@ -19,7 +19,13 @@ from fairprog.tables.risks import cost_matrix
 if TYPE_CHECKING:
     from fairprog.populations.normal import Normal
 
-__all__ = ["Evaluation", "evaluate_normal", "gap_at_thresholds", "scan_costs"]
+__all__ = [
+    "Evaluation",
+    "evaluate_normal",
+    "gap_at_thresholds",
+    "scan_costs",
+    "tables_at_thresholds",
+]
 
 # Thresholds closer than this are not told apart: without it, two groups whose log odds agree up
 # to rounding would show a spurious gap where the law of the log odds has an atom or an edge.
@@ -139,14 +145,17 @@ def gap_at_thresholds(population: Normal, notion: Notion, thresholds: Array) -> 
     -------
     Array, shape (T,)
     """
+    return np.array([notion.gap(t) for t in tables_at_thresholds(population, thresholds)])
+
+
+def tables_at_thresholds(population: Normal, thresholds: Array) -> list[OutcomeTable]:
+    """Return the outcome table of each rule of :func:`gap_at_thresholds`."""
     if population.n_classes != 2:
         raise ModelError("Thresholds are defined for binary labels only.", argument="population")
     t = np.asarray(thresholds, dtype=float)
     log_odds = np.log(t) - np.log1p(-t)
     # a group's own log odds include its base rate, so one threshold serves all groups
-    return np.array(
-        [notion.gap(_table(population, r)) for r in _binary_rates(population, log_odds)]
-    )
+    return [_table(population, r) for r in _binary_rates(population, log_odds)]
 
 
 def scan_costs(population: Normal, notion: Notion) -> float:

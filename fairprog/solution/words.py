@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -128,7 +128,10 @@ def _plain(value: object) -> str:
 
 
 def warnings_of(
-    sol: Solution, movement: Movement | None = None, curves: Sequence[GapCurve] = ()
+    sol: Solution,
+    movement: Movement | None = None,
+    curves: Sequence[GapCurve] = (),
+    ranks: Mapping[Hashable, float] | None = None,
 ) -> list[str]:
     """Return what a reader should beware of, in sentences; empty where nothing is.
 
@@ -138,8 +141,15 @@ def warnings_of(
     movement : Movement, optional
     curves : sequence of GapCurve
         The first score of each is the one before.
+    ranks : mapping of group to float, optional
+        Rank correlation of the score before and after.
     """
-    return [*_of_the_answer(sol), *_of_the_maps(movement), *_of_the_rows(curves)]
+    return [
+        *_of_the_answer(sol),
+        *_of_the_maps(movement),
+        *_of_the_scores(ranks or {}),
+        *_of_the_rows(curves),
+    ]
 
 
 def _of_the_answer(sol: Solution) -> list[str]:
@@ -151,7 +161,7 @@ def _of_the_answer(sol: Solution) -> list[str]:
     change = np.abs(sol.population.base_rates - sol.original.base_rates)
     apart = float(np.ptp(sol.population.base_rates, axis=1).max())
     if change.max() > 1e-9:
-        i, a = np.unravel_index(int(change.argmax()), change.shape)
+        i, a = (int(k) for k in np.unravel_index(int(change.argmax()), change.shape))
         said.append(
             f"Base rates change, most that of class {sol.original.classes[i]} in group "
             f"{sol.original.groups[a]}: {sol.original.base_rates[i, a]:.3f} to "
@@ -196,16 +206,27 @@ def _of_the_maps(movement: Movement | None) -> list[str]:
             worst = min(low, key=lambda j: rank[j])
             said.append(
                 f"Within group {group} ranks are not kept in {len(low)} feature(s), least in "
-                f"{movement.features[worst]} (rank correlation {rank[worst]:.2f})."
+                f"{movement.features[worst]} (rank correlation {rank[worst]:.2f}; "
+                "ties that are broken count)."
             )
     rms = np.nan_to_num(movement.rms)
     if rms.max() > 1.0:
-        i, a = np.unravel_index(int(rms.argmax()), rms.shape)
+        i, a = (int(k) for k in np.unravel_index(int(rms.argmax()), rms.shape))
         said.append(
             f"Rows of class {movement.classes[i]}, group {movement.groups[a]} move by "
             f"{rms[i, a]:.2f} pooled standard deviations (root mean square)."
         )
     return said
+
+
+def _of_the_scores(ranks: Mapping[Hashable, float]) -> list[str]:
+    low = [f"{group} ({r:.2f})" for group, r in ranks.items() if r < 0.95]
+    if not low:
+        return []
+    return [
+        "The score orders people of the same group differently than before; rank correlation by "
+        f"group: {', '.join(low)}."
+    ]
 
 
 def _of_the_rows(curves: Sequence[GapCurve]) -> list[str]:
