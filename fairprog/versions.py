@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
-__all__ = ["__version__", "show_versions"]
+__all__ = ["__version__", "show_versions", "versions"]
 
 __version__ = "0.1.0"
 
@@ -32,10 +32,19 @@ def show_versions() -> None:
     fairprog      0.1.0
     python        ...
     """
-    print(f"{'fairprog':<13} {__version__}")
-    print(f"{'python':<13} {platform.python_version()} on {platform.system()}")
+    for name, version in versions().items():
+        print(f"{name:<13} {version}")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of fairprog, Python and the core dependencies by name."""
+    found = {
+        "fairprog": __version__,
+        "python": f"{platform.python_version()} on {platform.system()}",
+    }
     for name in _DEPENDENCIES:
         try:
-            print(f"{name:<13} {metadata.version(name)}")
+            found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            print(f"{name:<13} not installed")
+            found[name] = "not installed"
+    return found

@@ -35,7 +35,7 @@ def solve(D, steer="all"):
 def check(sol, **options):
     fig, axes = plot_solution(sol, **options)
     assert isinstance(fig, plt.Figure)
-    assert len(axes) == 2
+    assert len(axes) == len(options.get("ax", "ab" if sol.original.n_features == 1 else "abc"))
     for ax in axes:
         assert ax.figure is fig
         assert ax.get_xlabel()
@@ -145,8 +145,11 @@ def test_axes_of_a_subfigure_give_its_figure():
     assert fig is figure
 
 
-@pytest.mark.parametrize("make", [lambda ax: ax, lambda ax: [ax], lambda ax: [ax, "no axes"]])
-def test_anything_but_two_axes_is_refused(make):
+@pytest.mark.parametrize(
+    "make",
+    [lambda ax: ax, lambda ax: [ax], lambda ax: [ax, "no axes"], lambda ax: [ax] * 4],
+)
+def test_anything_but_two_or_three_axes_is_refused(make):
     _, ax = plt.subplots()
     with pytest.raises(fp.DataError, match="two matplotlib Axes") as caught:
         plot_solution(solve(univariate(2, 2)), ax=make(ax))

@@ -133,6 +133,12 @@ def build_parser() -> argparse.ArgumentParser:
     files = steer.add_argument_group("output (never the input file; each written whole or not)")
     files.add_argument("--out", metavar="FILE.csv", help="the table with aligned features")
     files.add_argument("--model", metavar="FILE.json", help="for `fairprog align`; or .npz")
+    files.add_argument(
+        "--report",
+        metavar="FILE.html",
+        help="all of it with pictures, as one page; of the first "
+        "split: gaps at every threshold with 95%% bands",
+    )
     steer.set_defaults(run=run_steer)
 
     align = commands.add_parser(

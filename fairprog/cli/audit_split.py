@@ -13,10 +13,11 @@ from fairprog.cli.columns import Design
 from fairprog.cli.csv_table import Text
 from fairprog.cli.tabular import Plan
 from fairprog.errors import DataError, FairprogError, FairprogWarning
+from fairprog.kernels.empirical import worst_gap
 from fairprog.labels import Array, Indices
 from fairprog.tables import DemographicParity, EqualizedOdds, OutcomeTable
 
-__all__ = ["Comparison", "Measure", "compare_held_out"]
+__all__ = ["Comparison", "Measure", "compare_held_out", "held_out_scores"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +99,8 @@ def compare_held_out(
         absolute gap of P(Yhat=1 | Y=y) at the worst threshold (Kolmogorov-Smirnov). More
         classes: accuracy, equalized odds and demographic parity of the most probable class.
     """
-    from sklearn.model_selection import train_test_split
     from tqdm import tqdm
 
-    cell = np.array([f"{y}\n{g}" for y, g in zip(design.y, design.group, strict=True)])
     measure = _binary if len(design.classes) == 2 else _multiclass
     results: list[tuple[dict[str, float], ...]] = []
     failures: list[str] = []
@@ -109,13 +108,7 @@ def compare_held_out(
     hide = None if progress else True  # None: shown on a terminal only
     for state in tqdm(seeds, desc="held-out splits", unit="split", disable=hide, leave=False):
         try:
-            train, test = train_test_split(
-                np.arange(len(cell)), test_size=test_size, random_state=state, stratify=cell
-            )
-        except ValueError as error:
-            failures.append(str(error))
-            continue
-        try:
+            train, test = _split(design, test_size, state)
             results.append(_one_split(design, plan, train, test, state, measure))
         except FairprogError as error:
             failures.append(str(error))
@@ -133,6 +126,42 @@ def compare_held_out(
     return Comparison(tuple(measures), len(results), tuple(failures))
 
 
+def held_out_scores(
+    design: Design, plan: Plan, *, test_size: float = 0.4, seed: int = 0
+) -> tuple[dict[str, Array], Indices]:
+    """Score the rows of one random split by logistic models they were not used for.
+
+    Parameters
+    ----------
+    design, plan, test_size, seed
+        See :func:`compare_held_out`; this is its first split.
+
+    Returns
+    -------
+    scores : dict of str to Array, shape (m, K)
+        Class probabilities on raw and on aligned features.
+    test : Indices, shape (m,)
+        The rows that were held out.
+    """
+    train, test = _split(design, test_size, seed)
+    before, after = _scores(design, plan, train, test)
+    return {"raw features": before, "aligned features": after}, test
+
+
+def _split(design: Design, test_size: float, state: int) -> tuple[Indices, Indices]:
+    """Return training and test rows, stratified by class and group."""
+    from sklearn.model_selection import train_test_split
+
+    cell = np.array([f"{y}\n{g}" for y, g in zip(design.y, design.group, strict=True)])
+    try:
+        train, test = train_test_split(
+            np.arange(len(cell)), test_size=test_size, random_state=state, stratify=cell
+        )
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    return train, test
+
+
 Measures = Callable[[Array, Text, Text, Design], dict[str, float]]
 
 
@@ -140,26 +169,32 @@ def _one_split(
     design: Design, plan: Plan, train: Indices, test: Indices, state: int, measure: Measures
 ) -> tuple[dict[str, float], ...]:
     """Return the figures before, after, and after with shuffled groups."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FairprogWarning)  # said once, of the whole table
-        solution = plan.solve(design, train, solver="newton")
-    aligned = solution.align(design.X, sensitive_features=design.group)
     y, group = design.y[test], design.group[test]
-    out = []
-    for X in (design.X, aligned):
-        # No sample weights, though `solution.sample_weight` carries the steered base rates. Where
-        # the class conditionals agree, X' is independent of A given Y, and EVERY classifier on X'
-        # has equal rates whatever weights it was trained with (theory.md section 1): weights buy
-        # no equality. They would train it for base rates that the held-out rows do not have, and
-        # so cost accuracy there.
-        scores = _logistic(X[train], design.y[train], X[test], design.classes)
-        out.append(measure(scores, y, group, design))
+    both = _scores(design, plan, train, test)
+    out = [measure(scores, y, group, design) for scores in both]
     rng = np.random.default_rng(state)
     shuffled = group.copy()
     for c in design.classes:
         rows = np.flatnonzero(y == c)
         shuffled[rows] = rng.permutation(group[rows])
-    return (*out, measure(scores, y, shuffled, design))
+    return (*out, measure(both[1], y, shuffled, design))
+
+
+def _scores(design: Design, plan: Plan, train: Indices, test: Indices) -> tuple[Array, Array]:
+    """Return class probabilities of the test rows by a model on raw and on aligned features."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FairprogWarning)  # said once, of the whole table
+        solution = plan.solve(design, train, solver="newton")
+    aligned = solution.align(design.X, sensitive_features=design.group)
+    # No sample weights, though `solution.sample_weight` carries the steered base rates. Where
+    # the class conditionals agree, X' is independent of A given Y, and EVERY classifier on X'
+    # has equal rates whatever weights it was trained with (theory.md section 1): weights buy
+    # no equality. They would train it for base rates that the held-out rows do not have, and
+    # so cost accuracy there.
+    before, after = (
+        _logistic(X[train], design.y[train], X[test], design.classes) for X in (design.X, aligned)
+    )
+    return before, after
 
 
 def _logistic(X: Array, y: Text, X_new: Array, classes: Sequence[str]) -> Array:
@@ -189,8 +224,8 @@ def _binary(scores: Array, y: Text, group: Text, design: Design) -> dict[str, fl
         "accuracy": float(np.mean(accepted == positive)),
         "equal opportunity gap at .5": _spread([float(np.mean(s > 0.5)) for s in cells[True]]),
         "demographic parity gap at .5": _spread([float(np.mean(accepted[m])) for m in members]),
-        "gap at worst threshold, Y=1": _worst_threshold(cells[True]),
-        "gap at worst threshold, Y=0": _worst_threshold(cells[False]),
+        "gap at worst threshold, Y=1": worst_gap(cells[True]),
+        "gap at worst threshold, Y=0": worst_gap(cells[False]),
     }
 
 
@@ -203,20 +238,6 @@ def _some(values: Array, design: Design) -> Array:
 def _spread(rates: Sequence[float]) -> float:
     """Return the last rate minus the first; of more than two, the largest minus the smallest."""
     return rates[1] - rates[0] if len(rates) == 2 else max(rates) - min(rates)
-
-
-def _worst_threshold(samples: Sequence[Array]) -> float:
-    """Return the largest Kolmogorov-Smirnov distance between two of the samples.
-
-    Examples
-    --------
-    >>> from fairprog.cli.audit_split import _worst_threshold
-    >>> _worst_threshold([np.array([0., 1.]), np.array([1., 2.])])
-    0.5
-    """
-    thresholds = np.unique(np.concatenate(samples))
-    cdfs = [np.searchsorted(np.sort(s), thresholds, side="right") / s.size for s in samples]
-    return float(np.max(np.ptp(np.stack(cdfs), axis=0)))
 
 
 def _multiclass(scores: Array, y: Text, group: Text, design: Design) -> dict[str, float]:

@@ -14,7 +14,16 @@ from fairprog.cli.tabular import Plan
 from fairprog.labels import Array
 from fairprog.solution import Solution
 
-__all__ = ["comparison_text", "design_text", "note", "solution_text", "worse_text", "wrapped"]
+__all__ = [
+    "comparison_text",
+    "design_text",
+    "figure_text",
+    "legend_words",
+    "note",
+    "solution_text",
+    "worse_words",
+    "wrapped",
+]
 
 WIDTH = 88
 MARGIN = 14
@@ -138,11 +147,18 @@ def comparison_text(
     titles = ["before", "after"] + (["by chance"] if chance else [])
     lines = [head, f"  {'':30}" + "".join(f"{title:>18}" for title in titles)]
     for m in comparison.measures:
-        cells = [_cell(v, m.signed) for v in (m.before, m.after)]
+        cells = [figure_text(v, m.signed) for v in (m.before, m.after)]
         if m.by_chance is not None:
-            cells.append(_cell(m.by_chance, False))
+            cells.append(figure_text(m.by_chance, False))
+        if comparison.splits == 1:
+            cells = [f"{cell}        " for cell in cells]
         lines.append(f"  {m.name:30}" + "".join(f"{cell:>18}" for cell in cells))
-    lines += [_legend(comparison.measures, design, chance)]
+    legend = legend_words(comparison.measures, design)
+    lines.append(
+        textwrap.fill(
+            legend, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
+        )
+    )
     if comparison.failures:
         lines.append(
             note(
@@ -153,7 +169,7 @@ def comparison_text(
     return "\n".join(line for line in lines if line)
 
 
-def worse_text(comparison: Comparison) -> str:
+def worse_words(comparison: Comparison) -> str:
     """Return a warning where held-out gaps grew by more than sampling explains, else ''."""
     grown = []
     for m in comparison.measures:
@@ -165,21 +181,23 @@ def worse_text(comparison: Comparison) -> str:
             grown.append(f"{m.name} {before:.3f} -> {after:.3f}")
     if not grown:
         return ""
-    return note(
+    return (
         f"Some gaps GREW: {'; '.join(grown)}. Aligning without labels is exact for data of the "
         "ideal population; on the rows as they are it is only as fair as the population is near "
         "to it (see KL). Try another --steer or --transport, other features, or none of it."
     )
 
 
-def _cell(values: Array, signed: bool) -> str:
+def figure_text(values: Array, signed: bool) -> str:
+    """Return mean and standard error over the splits."""
     mean = f"{values.mean():+.4f}" if signed else f"{values.mean():.4f}"
     if values.size < 2:
-        return f"{mean}        "
+        return mean
     return f"{mean} ±{values.std(ddof=1) / np.sqrt(values.size):.4f}"
 
 
-def _legend(measures: Sequence[Measure], design: Design, chance: bool) -> str:
+def legend_words(measures: Sequence[Measure], design: Design) -> str:
+    """Return what the figures of a comparison mean."""
     first, last = design.groups[0], design.groups[-1]
     said: list[str] = []
     if any(m.signed for m in measures):
@@ -196,8 +214,6 @@ def _legend(measures: Sequence[Measure], design: Design, chance: bool) -> str:
             f"Y=1 is {design.classes[1]!r}; at the worst threshold a gap is the "
             "Kolmogorov-Smirnov distance of the groups' scores."
         )
-    if chance:
+    if any(m.by_chance is not None for m in measures):
         said.append("By chance: the groups of the held-out rows shuffled within each class.")
-    return textwrap.fill(
-        " ".join(said), WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
-    )
+    return " ".join(said)

@@ -13,7 +13,8 @@ import numpy as np
 from fairprog.cli.audit_split import compare_held_out
 from fairprog.cli.columns import Design, read_design
 from fairprog.cli.csv_table import Table, quoted, read_table
-from fairprog.cli.report import comparison_text, design_text, note, solution_text, worse_text
+from fairprog.cli.page import write_report
+from fairprog.cli.report import comparison_text, design_text, note, solution_text, worse_words
 from fairprog.cli.tabular import Plan, TableSteering
 from fairprog.errors import FairprogWarning, ModelError
 from fairprog.transports import Diagonal, Monotone, Scaling, Translation, Transport, Whitened
@@ -31,10 +32,13 @@ TRANSPORTS: dict[str, type[Transport]] = {
 
 def run_steer(options: argparse.Namespace) -> int:
     """Fit a normal population to a table, solve, align, measure, write; exit code 0."""
-    outputs = [Path(path) for path in (options.out, options.model) if path is not None]
+    wanted = (options.out, options.model, options.report)
+    outputs = [Path(path) for path in wanted if path is not None]
     _check_outputs(outputs, inputs=[Path(options.data)])
     if options.model is not None and Path(options.model).suffix not in (".json", ".npz"):
         raise ModelError(f"--model must end in .json or .npz; found {options.model!r}.")
+    if options.report is not None and Path(options.report).suffix not in (".html", ".htm"):
+        raise ModelError(f"--report must end in .html; found {options.report!r}.")
     table = read_table(options.data)
     design = read_design(
         table,
@@ -57,6 +61,7 @@ def run_steer(options: argparse.Namespace) -> int:
     for remark in remarks:
         print(note(remark))
     aligned = steering.align(table, drop_rows=options.drop_rows)
+    comparison = None
     if options.splits:
         comparison = compare_held_out(
             design,
@@ -67,17 +72,30 @@ def run_steer(options: argparse.Namespace) -> int:
             progress=not options.quiet,
         )
         print("\n" + comparison_text(comparison, design, options.test_size, options.splits))
-        worse = worse_text(comparison)
+        worse = worse_words(comparison)
         if worse:
-            print(worse)
+            print(note(worse))
     print()
     if options.model is not None:
         steering.save(options.model)
         print(f"Wrote {options.model}: the model, for `fairprog align`.")
     if options.out is not None:
         _write_table(aligned, options.out)
+    if options.report is not None:
+        write_report(
+            options.report,
+            steering.solution,
+            design,
+            plan,
+            comparison,
+            source=f"{table.name}, {len(design.y):,} rows",
+            test_size=options.test_size,
+            seed=options.seed,
+            remarks=remarks,
+        )
+        print(f"Wrote {options.report}: the report.")
     if not outputs:
-        print("Nothing was written: neither --out nor --model was given.")
+        print("Nothing was written: neither --out nor --model nor --report was given.")
     return 0
 
 

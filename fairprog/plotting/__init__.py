@@ -1,11 +1,16 @@
 """Pictures: one style for every figure; the only module that imports matplotlib.
 
 Groups are told apart by colour (Okabe and Ito's palette, safe for colour-blind readers), classes
-by line style and depth of fill, so that a figure survives a black-and-white printer. Nothing is
-shown and nothing is closed here, except by :func:`save_figure`.
+by line style and depth of fill, so that a figure survives a black-and-white printer. Every
+function takes ``ax=`` or makes a figure of its own, and returns ``(figure, axes)``. Nothing is
+shown and nothing is closed here, except by :func:`save_figure` and the reports.
 """
 
+from fairprog.plotting.bars import plot_bounds, plot_certificate, plot_prices
 from fairprog.plotting.curves import plot_curves, plot_gaps
+from fairprog.plotting.movement import plot_movement
+from fairprog.plotting.population import plot_population
+from fairprog.plotting.rates import plot_rates
 from fairprog.plotting.solution import plot_solution
 from fairprog.plotting.style import COLORS, LINES, MARKERS, save_figure, style
 
@@ -13,8 +18,14 @@ __all__ = [
     "COLORS",
     "LINES",
     "MARKERS",
+    "plot_bounds",
+    "plot_certificate",
     "plot_curves",
     "plot_gaps",
+    "plot_movement",
+    "plot_population",
+    "plot_prices",
+    "plot_rates",
     "plot_solution",
     "save_figure",
     "style",

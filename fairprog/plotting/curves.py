@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from fairprog.plotting.style import (
-    COLORS,
-    figure_of,
-    style,
-)
+from fairprog.plotting.style import COLORS, new_axes, style
 
 __all__ = ["plot_curves", "plot_gaps"]
 
@@ -48,10 +43,7 @@ def plot_curves(
     (Figure, Axes)
     """
     with style():
-        if ax is None:
-            fig, ax = plt.subplots(figsize=(4.2, 2.9), layout="constrained")
-        else:
-            fig = figure_of(ax)
+        fig, ax = new_axes(ax, (4.2, 2.9))
         dashes = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
         for k, (label, values) in enumerate(curves.items()):
             color = COLORS[k % len(COLORS)]
@@ -79,7 +71,7 @@ def plot_gaps(
     Parameters
     ----------
     thresholds : array_like, shape (n,)
-        In [0, 1].
+        Probabilities, or in the unit of the score.
     gaps : mapping of label to array_like, shape (n,)
         For example ``{"before": ..., "after": ...}``.
     bands : mapping of label to (low, high), optional
@@ -95,6 +87,8 @@ def plot_gaps(
     top = max(float(np.max(np.asarray(v))) for v in gaps.values())
     for _, high in (bands or {}).values():
         top = max(top, float(np.max(np.asarray(high))))
-    ax.set_xlim(0.0, 1.0)
+    t = np.asarray(thresholds, dtype=float)
+    inside = t.min() >= 0.0 and t.max() <= 1.0  # probabilities
+    ax.set_xlim(*((0.0, 1.0) if inside else (float(t.min()), float(t.max()))))
     ax.set_ylim(-0.03 * max(top, 1e-3), 1.15 * max(top, 1e-3))  # a curve at zero stays visible
     return fig, ax

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from fairprog.errors import DataError
+
 __all__ = [
     "COLORS",
     "LINES",
@@ -19,7 +21,10 @@ __all__ = [
     "class_line",
     "figure_of",
     "group_color",
+    "legend_columns",
+    "new_axes",
     "save_figure",
+    "short",
     "style",
 ]
 
@@ -41,6 +46,7 @@ _STYLE: Any = {  # Any: matplotlib types the keys one by one, and differently by
     "legend.frameon": False,
     "lines.linewidth": 1.6,
     "savefig.dpi": 150,
+    "text.parse_math": False,  # labels are the user's: a $ is a $
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
@@ -92,13 +98,45 @@ def group_color(a: int) -> str:
     return COLORS[a % len(COLORS)]
 
 
-# -- curves --
-
-
 def figure_of(ax: Axes) -> Figure:
     """Return the figure that axes belong to."""
     fig = ax.figure
     return fig.figure if isinstance(fig, SubFigure) else fig
 
 
-# -- a population before and after --
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """Return how many legend entries fit beside each other on a figure that many inches wide."""
+    longest = max(len(label) for label in labels)
+    return max(1, min(len(labels), 6, int(14.0 * width / (longest + 6))))
+
+
+def new_axes(ax: Axes | None, figsize: tuple[float, float]) -> tuple[Figure, Axes]:
+    """Return the given axes with their figure, or a new figure with axes of its own.
+
+    Raises
+    ------
+    DataError
+        If `ax` is something else.
+    """
+    if ax is None:
+        fig, own = plt.subplots(figsize=figsize, layout="constrained")
+        return fig, own
+    if not isinstance(ax, Axes):
+        raise DataError(f"`ax` must be matplotlib Axes; found {type(ax).__name__}.", argument="ax")
+    return figure_of(ax), ax
+
+
+def short(label: object, length: int = 24) -> str:
+    """Return the text of a label, its middle left out where it is long.
+
+    Examples
+    --------
+    >>> from fairprog.plotting.style import short
+    >>> short("people who moved here in the last five years")
+    'people who m…five years'
+    """
+    text = str(label)
+    if len(text) <= length:
+        return text
+    half = (length - 1) // 2
+    return f"{text[: length - 1 - half].rstrip()}…{text[-half:].lstrip()}"

@@ -163,6 +163,10 @@ class Population:
         """Return an affine map of the family's coordinates as a map in the user's units."""
         return affine
 
+    def mapped(self, maps: Mapping[Hashable, AffineMap]) -> Self:
+        """Return the population whose group g is moved by maps[g], in the family's coordinates."""
+        raise ModelError(f"{type(self).__name__} has no affine maps.")
+
     def cell_maps(self, target: Self) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
         """Return, by (class, group) position, maps of rows (n, d) that carry P_ia to target's."""
         raise ModelError(f"{type(self).__name__} has no transport between cells.")

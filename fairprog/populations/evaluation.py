@@ -21,7 +21,13 @@ from fairprog.tables.risks import cost_matrix
 if TYPE_CHECKING:
     from fairprog.populations.base import Population
 
-__all__ = ["Evaluation", "evaluate_population", "gap_at_thresholds", "scan_costs"]
+__all__ = [
+    "Evaluation",
+    "evaluate_population",
+    "gap_at_thresholds",
+    "scan_costs",
+    "tables_at_thresholds",
+]
 
 # Thresholds closer than this are not told apart: without it, two groups whose log odds agree up
 # to rounding would show a spurious gap where the law of the log odds has an atom or an edge.
@@ -54,6 +60,23 @@ class Evaluation:
     def gap(self, notion: Notion) -> float:
         """Return largest minus smallest group rate of the notion, worst over its events."""
         return notion.gap(self.table)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw P(Yhat=i | Y=i) per class and group, with error bars where rates are sampled.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Default: a new figure.
+
+        Returns
+        -------
+        (figure, axes)
+            See :func:`fairprog.plotting.plot_rates`.
+        """
+        from fairprog.plotting import plot_rates
+
+        return plot_rates(self.table, standard_error=self.standard_error, ax=ax)
 
 
 def evaluate_population(
@@ -101,14 +124,17 @@ def gap_at_thresholds(population: Any, notion: Notion, thresholds: Array) -> Arr
     -------
     Array, shape (T,)
     """
+    return np.array([notion.gap(t) for t in tables_at_thresholds(population, thresholds)])
+
+
+def tables_at_thresholds(population: Any, thresholds: Array) -> list[OutcomeTable]:
+    """Return the outcome table of each rule of :func:`gap_at_thresholds`."""
     if population.n_classes != 2:
         raise ModelError("Thresholds are defined for binary labels only.", argument="population")
     t = np.asarray(thresholds, dtype=float)
     log_odds = np.log(t) - np.log1p(-t)
     # a group's own log odds include its base rate, so one threshold serves all groups
-    return np.array(
-        [notion.gap(_table(population, r)) for r in _binary_rates(population, log_odds)]
-    )
+    return [_table(population, r) for r in _binary_rates(population, log_odds)]
 
 
 def scan_costs(population: Any, notion: Notion) -> float:

@@ -2,7 +2,7 @@ r"""Location-scale families on the real line, built from one density."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar, Self
 
@@ -185,6 +185,14 @@ class LocationScale(Population):
     def user_map(self, affine: AffineMap) -> AffineMap | ConjugatedMap:
         """Return an affine map of the family's coordinates as a map in the user's units."""
         return affine
+
+    def mapped(self, maps: Mapping[Hashable, AffineMap]) -> Self:
+        """Return the population whose group g is moved by maps[g], in the family's coordinates."""
+        gain = np.array([float(maps[g].matrix[0, 0]) for g in self.groups])
+        shift = np.array([float(maps[g].offset[0]) for g in self.groups])
+        return self.with_cells(
+            self.prior, gain * self.base_loc + shift, np.abs(gain) * self.base_scale
+        )
 
     def cell_maps(self, target: Self) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
         """Return the increasing map of every cell to that of `target` (same standard laws)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ from fairprog.kernels.normal import (
     gaussian_map,
     kl,
     pooled_covariance,
+    push,
     symmetric_root,
     symmetrize,
 )
@@ -188,6 +189,20 @@ class Normal(Population):
     def _backward(X: Array) -> Array:
         return X
 
+    def mapped(self, maps: Mapping[Hashable, AffineMap]) -> Self:
+        """Return the population whose group g is moved by maps[g], in normal coordinates."""
+        moved = [
+            push(maps[g].matrix, maps[g].offset, self._mean[:, a], self._cov[:, a])
+            for a, g in enumerate(self.groups)
+        ]
+        mean, cov = (np.stack(parts, axis=1) for parts in zip(*moved, strict=True))
+        data = self.to_dict() | {"mean": mean, "cov": cov}
+        if self.is_univariate:
+            data |= {"mean": mean[..., 0], "std": np.sqrt(cov[..., 0, 0])}
+            del data["cov"]
+        del data["population"]
+        return type(self)(**data)
+
     def cell_maps(self, target: Self) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
         """Return per cell the monotone transport to the cell of `target`, in the pooled metric."""
         U, cells = self._basis, np.ndindex(*self.prior.shape)
@@ -203,6 +218,10 @@ class Normal(Population):
                 affine = AffineMap(U @ inner @ U.T + np.eye(len(U)) - U @ U.T, U @ shift)
             maps[i, a] = self.user_map(affine)
         return maps
+
+    def to_normal(self, X: ArrayLike) -> Array:
+        """Return features in the coordinates in which the population is normal, shape (n, d)."""
+        return self._forward(self.as_features(X))
 
     # -- statistics --
 
@@ -332,6 +351,22 @@ class Normal(Population):
         )
 
     # -- fairness --
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the cells; see :func:`fairprog.plotting.plot_population`.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Default: a new figure.
+
+        Returns
+        -------
+        (figure, axes)
+        """
+        from fairprog.plotting import plot_population
+
+        return plot_population(self, ax=ax)
 
     def evaluate(
         self,

@@ -51,8 +51,8 @@ class Bounds:
         KL(rho~_a || rho_a), nats.
     base_rates : Array, shape (K, G)
         Base rates of the steered population.
-    classes : tuple
-        Class labels.
+    classes, groups : tuple
+        Labels.
 
     Examples
     --------
@@ -68,6 +68,7 @@ class Bounds:
     base_rate_kl: Array
     base_rates: Array
     classes: tuple[Hashable, ...] = ()
+    groups: tuple[Hashable, ...] = ()
 
     @property
     def total_variation(self) -> float:
@@ -126,6 +127,22 @@ class Bounds:
         """
         per_group = self.base_rate_kl + (self.base_rates * self.cell_kl).sum(axis=0)
         return _two_largest(total_variation_bound(per_group))
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw how far each rate can move; see :func:`fairprog.plotting.plot_bounds`.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Default: a new figure.
+
+        Returns
+        -------
+        (figure, axes)
+        """
+        from fairprog.plotting import plot_bounds
+
+        return plot_bounds(self, ax=ax)
 
 
 def _two_largest(moves: Array) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["Certificate"]
 
@@ -65,12 +66,33 @@ class Certificate:
         KKT 1e-4, ideality 1e-8 (groups that stay 1e-6), feasibility 1e-6, conic gap 1e-6,
         parameter gap 1e-4.
         """
-        checks = [
-            self.kkt_residual <= KKT_TOLERANCE,
-            self.staying_residual <= STAYING_TOLERANCE,
-            self.feasibility_residual <= CONIC_TOLERANCE,
-            not self.requires_ideality or self.ideality_residual <= self.ideality_tolerance,
-            self.conic_gap is None or self.conic_gap <= CONIC_TOLERANCE,
-            self.parameter_gap is None or self.parameter_gap <= PARAMETER_TOLERANCE,
+        return all(value <= tolerance for _, value, tolerance in self.checks())
+
+    def checks(self) -> list[tuple[str, float, float]]:
+        """Return (name, residual, tolerance) of everything that ``ok`` asks for."""
+        found: list[tuple[str, float | None, float]] = [
+            ("kkt_residual", self.kkt_residual, KKT_TOLERANCE),
+            ("staying_residual", self.staying_residual, STAYING_TOLERANCE),
+            ("feasibility_residual", self.feasibility_residual, CONIC_TOLERANCE),
+            ("conic_gap", self.conic_gap, CONIC_TOLERANCE),
+            ("parameter_gap", self.parameter_gap, PARAMETER_TOLERANCE),
         ]
-        return all(checks)
+        if self.requires_ideality:
+            found.insert(1, ("ideality_residual", self.ideality_residual, self.ideality_tolerance))
+        return [(name, value, limit) for name, value, limit in found if value is not None]
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw residuals and tolerances; see :func:`fairprog.plotting.plot_certificate`.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Default: a new figure.
+
+        Returns
+        -------
+        (figure, axes)
+        """
+        from fairprog.plotting import plot_certificate
+
+        return plot_certificate(self, ax=ax)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +17,8 @@ from fairprog.labels import Array, encode
 from fairprog.populations import population_from_dict
 from fairprog.solution.bounds import Bounds
 from fairprog.solution.certificate import Certificate
-from fairprog.solution.codec import register, save
+from fairprog.solution.codec import register, save, write_atomically
+from fairprog.solution.evidence import evidence_of_rows
 from fairprog.solution.summary import summary_text
 from fairprog.tables import template_from_dict
 from fairprog.transports import AffineMap, ConjugatedMap
@@ -99,7 +101,13 @@ class Solution:
             base_rate_kl=(rates * np.log(rates / old)).sum(axis=0),
             base_rates=rates,
             classes=self.original.classes,
+            groups=self.original.groups,
         )
+
+    @property
+    def aligned(self) -> Any:
+        """The steered population in the common coordinates, where all groups coincide."""
+        return self.population.mapped({g: T.inverse() for g, T in self.affine.items()})
 
     def _by_group(self, values: ArrayLike | None, n: int) -> np.ndarray[Any, np.dtype[np.intp]]:
         return encode(values, self.original.groups, "sensitive_features", n)
@@ -184,7 +192,7 @@ class Solution:
 
         Parameters
         ----------
-        ax : sequence of two matplotlib Axes, optional
+        ax : sequence of two or three matplotlib Axes, optional
             Default: a new figure.
 
         Returns
@@ -194,6 +202,71 @@ class Solution:
         from fairprog.plotting import plot_solution
 
         return plot_solution(self, ax=ax)
+
+    def to_html(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        sensitive_features: ArrayLike | None = None,
+        scores: Mapping[str, ArrayLike] | None = None,
+        confidence: float = 0.95,
+        title: str | None = None,
+    ) -> str:
+        """Return a report as one self-contained HTML page, and write it if a path is given.
+
+        Without data the figures are those of the populations, exact wherever `evaluate` is. Rows
+        that the population was NOT fitted to add gaps at every threshold with bands that hold at
+        all thresholds at once (theory.md section 1), who moves how far, and whether ranks within
+        a group are kept.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Written atomically.
+        X : array_like, shape (n, d) or (n,) where d = 1, optional
+            Held-out rows in the user's units.
+        y, sensitive_features : array_like, shape (n,), optional
+            Their class and group; needed with `X` or `scores`.
+        scores : mapping of name to array_like, shape (n,) or (n, K), optional
+            Scores of the same rows, of the last class or of every class, for instance of your
+            model before and after; the first is compared with the others. Default: Bayes
+            posteriors of rows as they are, aligned, and steered.
+        confidence : float
+            Of the bands, in (0, 1).
+        title : str, optional
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        DataError
+            For rows without class or group, wrong shapes, unknown labels, cells without a row.
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+        >>> page = fp.NearestIdeal(D, steer=[1]).solve().to_html()
+        >>> page[:15], "price of consensus" in page
+        ('<!DOCTYPE html>', True)
+        """
+        from fairprog.plotting.report import report_html
+
+        evidence = evidence_of_rows(self, X, y, sensitive_features, scores, confidence)
+        page = report_html(self, evidence, title=title)
+        if path is not None:
+            write_atomically(path, lambda p: _write_text(p, page))
+        return page
+
+    def _repr_html_(self) -> str:
+        """Return a short report for notebooks, in a style of its own that leaves theirs alone."""
+        from fairprog.plotting.report import notebook_html
+
+        return notebook_html(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the solution to a .json or .npz file, atomically; read it by ``fp.load``.
@@ -271,6 +344,10 @@ class Solution:
     def __repr__(self) -> str:
         kind = "global" if self.certificate.globally_optimal else "local"
         return f"Solution(kl={self.kl:.6g}, solver={self.solver!r}, {kind} optimum)"
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 register("solution", Solution.from_dict)

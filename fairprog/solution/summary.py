@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fairprog.solution.words import headline
 from fairprog.tables import DemographicParity, EqualOpportunity
 
 if TYPE_CHECKING:
@@ -18,20 +19,9 @@ WIDTH = 88
 
 def summary_text(sol: Solution) -> str:
     """Return divergence, gaps, prices, bounds and certificate, at most 88 columns wide."""
-    parts = [_head(sol), _before_and_after(sol), _prices(sol), _bounds(sol), _certificate(sol)]
+    parts = [headline(sol), _before_and_after(sol), _prices(sol), _bounds(sol), _certificate(sol)]
     lines = "\n\n".join(part for part in parts if part).split("\n")
     return "\n".join(x if len(x) <= WIDTH else x[: WIDTH - 4] + " ..." for x in lines)
-
-
-def _head(sol: Solution) -> str:
-    steered, bound = sol.settings["steer"], sol.settings["map_bound"]
-    who = "all groups" if steered == "all" else ", ".join(map(str, steered))
-    what = "Nearest ideal population"
-    if sol.settings["base_rates"] == "keep" and not sol.population.is_ideal():
-        what = "Nearest population with ideal class conditionals, base rates kept"
-    if bound:
-        what = f"Nearest population within map_bound = {bound:g} of ideal"
-    return f"{what}: {who} steered by {sol.settings['transport']!r}"
 
 
 def _before_and_after(sol: Solution) -> str:

@@ -156,3 +156,19 @@ class OutcomeTable:
         with np.errstate(invalid="ignore", divide="ignore"):
             out: Array = self.Z / self.cell_mass[:, :, None]
         return out
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw P(Yhat=i | Y=i) per class and group; see :func:`fairprog.plotting.plot_rates`.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Default: a new figure.
+
+        Returns
+        -------
+        (figure, axes)
+        """
+        from fairprog.plotting import plot_rates
+
+        return plot_rates(self, ax=ax)

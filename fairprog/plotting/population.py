@@ -1,0 +1,54 @@
+"""A population: its cells and its Bayes rule."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fairprog.plotting.cells import draw_cells, frame_of, legend_handles
+from fairprog.plotting.style import legend_columns, new_axes, style
+from fairprog.populations import Normal
+
+__all__ = ["plot_population"]
+
+
+def plot_population(population: Normal, ax: Axes | None = None) -> tuple[Figure, Axes]:
+    """Draw every cell of a population with the 0-1 Bayes rule of each group.
+
+    One feature: base rates times densities; curves of one group cross where its rule changes
+    its mind, and the bands below the axis show what it predicts. Two features: the ellipse that
+    holds half of each cell, and thin lines where the rule of a group changes. More: ellipses in
+    the plane of the two leading discriminant directions, without rules.
+
+    Parameters
+    ----------
+    population : Normal
+    ax : Axes, optional
+        Default: a new figure.
+
+    Returns
+    -------
+    (Figure, Axes)
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+    >>> fig, ax = D.plot()
+    >>> ax.get_ylabel()
+    'base rate × density (per unit of x)'
+    """
+    with style():
+        fig, axes = new_axes(ax, (4.2, 3.5 + 0.15 * max(0, population.n_groups - 2)))
+        draw_cells(axes, population, frame_of([population]))
+        handles = legend_handles(population)
+        if ax is None:
+            fig.legend(
+                handles=handles,
+                loc="outside lower center",
+                ncols=legend_columns([str(h.get_label()) for h in handles], fig.get_figwidth()),
+                handlelength=2.6,
+            )
+        else:
+            axes.legend(handles=handles, handlelength=2.2, fontsize=7)
+    return fig, axes

@@ -1,0 +1,151 @@
+"""What rows of data add to a report: gaps with bands, who moves how far, kept ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fairprog.errors import DataError
+from fairprog.kernels.empirical import spearman
+from fairprog.labels import Array, encode
+from fairprog.solution.held_out import GapCurve, gap_curves, posterior
+from fairprog.solution.movement import Movement, movement_of_rows
+
+if TYPE_CHECKING:
+    from fairprog.solution.solution import Solution
+
+__all__ = ["Evidence", "Section", "evidence_of_rows", "score_ranks"]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table with sentences, as plain text.
+
+    Attributes
+    ----------
+    title : str
+    text : tuple of str
+        Paragraphs.
+    head : tuple of str
+        Column titles.
+    rows : tuple of tuples of str
+        The first entry names the row.
+    """
+
+    title: str
+    text: tuple[str, ...]
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Figures measured on rows.
+
+    Attributes
+    ----------
+    source : str
+        A sentence that says which rows and which scores.
+    curves : tuple of GapCurve
+    confidence : float
+        Of the bands.
+    ranks : dict of group to float
+        Spearman's correlation, within the group, of the first score and the second.
+    movement : Movement or None
+    sections : tuple of Section
+        Anything else.
+    remarks : tuple of str
+        Warnings in sentences.
+    """
+
+    source: str = ""
+    curves: tuple[GapCurve, ...] = ()
+    confidence: float = 0.95
+    ranks: Mapping[Hashable, float] | None = None
+    movement: Movement | None = None
+    sections: tuple[Section, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def evidence_of_rows(
+    sol: Solution,
+    X: ArrayLike | None,
+    y: ArrayLike | None,
+    sensitive_features: ArrayLike | None,
+    scores: Mapping[str, ArrayLike] | None,
+    confidence: float,
+) -> Evidence:
+    """Measure rows the solution was not fitted to; see :meth:`Solution.to_html`."""
+    D = sol.original
+    given: dict[str, Any] = {"X": X, "y": y, "sensitive_features": sensitive_features}
+    if all(v is None for v in given.values()) and scores is None:
+        return Evidence()
+    for name, value in given.items():
+        if value is None and not (name == "X" and scores is not None):
+            raise DataError(
+                f"`{name}` is missing: a report on rows needs `X` (or `scores`), `y` and "
+                "`sensitive_features`; without any of them it shows the populations alone.",
+                argument=name,
+            )
+    source = "The scores are the ones that were given."
+    if scores is None:
+        assert X is not None and y is not None and sensitive_features is not None
+        scores = _posteriors(sol, X, y, sensitive_features)
+        source = (
+            "The scores are Bayes posteriors: of the original population on rows as they are, and "
+            "of the steered one on rows aligned without labels and on rows steered with labels."
+        )
+    if not scores:
+        raise DataError("`scores` names no score.", argument="scores")
+    assert y is not None and sensitive_features is not None
+    curves = gap_curves(
+        scores,
+        y,
+        sensitive_features=sensitive_features,
+        classes=D.classes,
+        groups=D.groups,
+        confidence=confidence,
+    )
+    movement = None
+    if X is not None:
+        movement = movement_of_rows(sol, X, y, sensitive_features=sensitive_features)
+    return Evidence(
+        source=source,
+        curves=curves,
+        confidence=confidence,
+        ranks=score_ranks(scores, sensitive_features, D.groups),
+        movement=movement,
+    )
+
+
+def score_ranks(
+    scores: Mapping[str, ArrayLike], sensitive_features: ArrayLike, groups: Sequence[Hashable]
+) -> dict[Hashable, float] | None:
+    """Return Spearman's correlation of the first two scores within each group, or None."""
+    pair = [np.asarray(s, dtype=float) for s in list(scores.values())[:2]]
+    if len(pair) < 2:
+        return None
+    first, second = (s if s.ndim == 1 else s[:, -1] for s in pair)
+    a = encode(sensitive_features, groups, "sensitive_features", len(first))
+    return {g: spearman(first[a == k], second[a == k]) for k, g in enumerate(groups)}
+
+
+def _posteriors(
+    sol: Solution, X: ArrayLike, y: ArrayLike, sensitive_features: ArrayLike
+) -> dict[str, Array]:
+    """Return posteriors of rows as they are, aligned, and steered.
+
+    The group-aware posterior of the steered population at x is the group-blind one of the common
+    coordinates at the aligned x.
+    """
+    steered = sol.steer(X, y, sensitive_features=sensitive_features)
+    a = sensitive_features
+    return {
+        "as they are": posterior(sol.original, X, sensitive_features=a),
+        "aligned": posterior(sol.population, X, sensitive_features=a),
+        "steered": posterior(sol.population, steered, sensitive_features=a),
+    }

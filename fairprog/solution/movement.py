@@ -1,0 +1,187 @@
+r"""Who moves how far when groups are aligned, and whether ranks within a group are kept.
+
+The displacement of a row x of group a is :math:`T_a^{-1}(x) - x`, feature by feature in pooled
+standard deviations :math:`s_j`, :math:`s_j^2 = \sum_{ia} q_{ia} S_{ia,jj}` of the original
+population, in the coordinates in which that is normal (logarithms for log-normal ones).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import ndtri
+
+from fairprog.kernels.binormal import mixture_spearman
+from fairprog.kernels.empirical import spearman
+from fairprog.kernels.normal import pooled_covariance
+from fairprog.labels import Array, Indices, column_names, encode
+
+if TYPE_CHECKING:
+    from fairprog.solution.solution import Solution
+
+__all__ = ["LEVELS", "Movement", "movement_of_rows", "population_movement"]
+
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+MAX_FEATURES = 12  # of more, those that move most are described
+
+
+@dataclass(frozen=True, eq=False)
+class Movement:
+    """Displacement by the maps that align, in pooled standard deviations.
+
+    Attributes
+    ----------
+    features : tuple of str
+        Names; of more than twelve features those that move most.
+    classes, groups : tuple
+    quantiles : Array, shape (5, K, G, d)
+        At the levels .05, .25, .5, .75, .95; NaN where a cell has no row.
+    rms : Array, shape (K, G)
+        Root mean square over the rows of a cell and over ALL features.
+    rank : Array, shape (G, d)
+        Spearman's correlation of a feature before and after within a group; 1 where the ranks
+        are kept, NaN where nothing varies.
+    counts : Indices, shape (K, G), or None
+        Rows; None: figures of the population, without sampling.
+    n_features : int
+        Of the population.
+    """
+
+    features: tuple[str, ...]
+    classes: tuple[Hashable, ...]
+    groups: tuple[Hashable, ...]
+    quantiles: Array
+    rms: Array
+    rank: Array
+    counts: Indices | None
+    n_features: int
+
+
+def population_movement(sol: Solution, names: Sequence[str] | None = None) -> Movement:
+    """Return the movement of the original population itself, exactly: displacements are normal.
+
+    Parameters
+    ----------
+    sol : Solution
+    names : sequence of str, optional
+        Of the features; default those of the population.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> from fairprog.solution.movement import population_movement
+    >>> D = fp.Normal([[.25, .25]] * 2, [[0., 1.], [2., 3.]], std=[[1., 1.]] * 2)
+    >>> move = population_movement(fp.NearestIdeal(D, steer=[1]).solve())
+    >>> move.quantiles[2, :, :, 0].round(6) + 0.0  # the median: group 1 moves by one unit
+    array([[ 0., -1.],
+           [ 0., -1.]])
+    """
+    D = sol.original
+    scale = _pooled_scale(sol)
+    rms = np.zeros((D.n_classes, D.n_groups))
+    mean, spread = np.zeros(D.location.shape), np.zeros(D.location.shape)
+    backs = [sol.affine[g].inverse() for g in D.groups]
+    for a, back in enumerate(backs):
+        shift = back.matrix - np.eye(D.n_features)
+        mean[:, a] = (D.location[:, a] @ shift.T + back.offset) / scale
+        variance = np.einsum("jk,ikl,jl->ij", shift, D.cov[:, a], shift)
+        spread[:, a] = np.sqrt(np.maximum(variance, 0.0)) / scale
+        rms[:, a] = np.sqrt((mean[:, a] ** 2 + spread[:, a] ** 2).mean(axis=-1))
+    square = np.einsum("ia,iad->d", D.prior, mean**2 + spread**2)
+    shown = _most_moved(square)
+    z = ndtri(np.array(LEVELS))[:, None, None, None]
+    rank = np.full((D.n_groups, shown.size), np.nan)
+    for a, back in enumerate(backs):
+        for k, j in enumerate(shown):
+            pair = np.stack([np.eye(D.n_features)[j], back.matrix[j]])
+            cov = pair @ D.cov[:, a] @ pair.T
+            if min(cov[:, 0, 0].min(), cov[:, 1, 1].min()) > 0:
+                means = D.location[:, a] @ pair.T
+                rank[a, k] = mixture_spearman(D.base_rates[:, a], means, cov)
+    return Movement(
+        features=_names(sol, shown, names),
+        classes=D.classes,
+        groups=D.groups,
+        quantiles=(mean + z * spread)[..., shown],
+        rms=rms,
+        rank=rank,
+        counts=None,
+        n_features=D.n_features,
+    )
+
+
+def movement_of_rows(
+    sol: Solution,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    sensitive_features: ArrayLike,
+    names: Sequence[str] | None = None,
+) -> Movement:
+    """Return the movement of rows that are aligned.
+
+    Parameters
+    ----------
+    sol : Solution
+    X : array_like, shape (n, d) or (n,) where d = 1
+    y, sensitive_features : array_like, shape (n,)
+        The class is read to tell cells apart only.
+    names : sequence of str, optional
+        Of the features; default those of the population, else the columns of a data frame.
+    """
+    D = sol.original
+    Z = D.to_normal(X)
+    i = encode(y, D.classes, "y", len(Z))
+    a = encode(sensitive_features, D.groups, "sensitive_features", len(Z))
+    moved = np.empty_like(Z)
+    for g, label in enumerate(D.groups):
+        moved[a == g] = sol.affine[label].inverse()(Z[a == g])
+    step = (moved - Z) / _pooled_scale(sol)
+    shown = _most_moved((step**2).mean(axis=0))
+    shape = D.n_classes, D.n_groups
+    quantiles, rms = np.full((len(LEVELS), *shape, shown.size), np.nan), np.full(shape, np.nan)
+    counts = np.zeros(shape, dtype=np.intp)
+    rank = np.full((D.n_groups, shown.size), np.nan)
+    for g in range(D.n_groups):
+        for c in range(D.n_classes):
+            rows = (i == c) & (a == g)
+            counts[c, g] = rows.sum()
+            if counts[c, g]:
+                quantiles[:, c, g] = np.quantile(step[rows][:, shown], LEVELS, axis=0)
+                rms[c, g] = np.sqrt((step[rows] ** 2).mean())
+        if (a == g).any():
+            rank[g] = [spearman(Z[a == g, j], moved[a == g, j]) for j in shown]
+    return Movement(
+        features=_names(sol, shown, names or column_names(X)),
+        classes=D.classes,
+        groups=D.groups,
+        quantiles=quantiles,
+        rms=rms,
+        rank=rank,
+        counts=counts,
+        n_features=D.n_features,
+    )
+
+
+def _pooled_scale(sol: Solution) -> Array:
+    """Return pooled standard deviations (1 where a feature never varies), shape (d,)."""
+    variance = np.diag(pooled_covariance(sol.original.prior, sol.original.cov))
+    out: Array = np.sqrt(np.where(variance > 0, variance, 1.0))
+    return out
+
+
+def _most_moved(square: Array) -> Indices:
+    """Return, in order, the features to describe."""
+    order = np.argsort(-square, kind="stable")[:MAX_FEATURES]
+    return np.sort(order)
+
+
+def _names(sol: Solution, shown: Indices, names: Sequence[str] | None) -> tuple[str, ...]:
+    D = sol.original
+    default = ("x",) if D.n_features == 1 else [f"feature {k + 1}" for k in range(D.n_features)]
+    known = D.feature_names or names or default
+    return tuple(known[j] for j in shown)

@@ -1,0 +1,250 @@
+"""What a solution says, in sentences: its certificate, its bounds, and what to beware of."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fairprog.solution.certificate import Certificate
+from fairprog.solution.held_out import GapCurve
+from fairprog.solution.movement import Movement
+
+if TYPE_CHECKING:
+    from fairprog.solution.solution import Solution
+
+__all__ = ["bounds_words", "certificate_words", "headline", "settings_rows", "warnings_of"]
+
+
+def headline(sol: Solution) -> str:
+    """Return in one line what the population is and how it was reached."""
+    steered, bound = sol.settings["steer"], sol.settings["map_bound"]
+    who = "all groups" if steered == "all" else ", ".join(map(str, steered))
+    what = "Nearest ideal population"
+    if sol.settings["base_rates"] == "keep" and not sol.population.is_ideal():
+        what = "Nearest population with ideal class conditionals, base rates kept"
+    if bound:
+        what = f"Nearest population within map_bound = {bound:g} of ideal"
+    return f"{what}: {who} steered by {sol.settings['transport']!r}"
+
+
+def certificate_words(certificate: Certificate) -> list[str]:
+    """Return what the certificate says.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> from fairprog.solution.words import certificate_words
+    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+    >>> certificate_words(fp.NearestIdeal(D, steer=[1]).solve().certificate)[0]
+    'The answer is verified: every residual is within its tolerance.'
+    """
+    failed = [(n, v, t) for n, v, t in certificate.checks() if not v <= t]
+    said = ["The answer is verified: every residual is within its tolerance."]
+    if failed:
+        parts = [f"{n.replace('_', ' ')} is {v:.2g}, allowed is {t:.2g}" for n, v, t in failed]
+        said = [f"The answer is NOT verified: {'; '.join(parts)}."]
+    said.append(
+        "It is a global optimum: the program is convex, or all its stationary points were found."
+        if certificate.globally_optimal
+        else "It is a local optimum, the best of several starts: a nearer ideal population may "
+        "exist."
+    )
+    said.append(
+        "Residuals are computed from the answer itself, not taken from a solver: how far it is "
+        "from stationary (KKT), how far its cells are from one map per group (ideality), how far "
+        "the groups that stay are from ideal among themselves, and how far conditions are "
+        "violated."
+    )
+    if certificate.conic_gap is not None:
+        said.append("A conic solver solved the same program; its answer is compared as well.")
+    if not certificate.requires_ideality:
+        said.append(
+            "With a map_bound the population is not meant to be ideal: its ideality residual is "
+            f"{certificate.ideality_residual:.3g}."
+        )
+    return said
+
+
+def bounds_words(sol: Solution) -> list[str]:
+    """Return what fairness on the steered population guarantees on the original one."""
+    bounds = sol.bounds
+    gap, risk = bounds.equal_opportunity(), bounds.risk()
+    if sol.settings["map_bound"]:
+        return [
+            "With a map_bound the steered population is not ideal, so that no classifier is fair "
+            "on it to begin with; the figure says how far each rate of any classifier can differ "
+            "between the two populations."
+        ]
+    said = [
+        "A classifier that is fair on the steered population is nearly fair on the original one: "
+        "each rate P(prediction | class, group) of any classifier differs between the two by at "
+        "most the length of its bar."
+    ]
+    positive = sol.original.classes[-1]
+    said.append(
+        f"An equal opportunity gap (class {positive}) of at most {gap:.4f} on the original "
+        "population follows."
+        if gap < 1
+        else f"For the equal opportunity gap (class {positive}) nothing follows: the populations "
+        "are too far apart."
+    )
+    said.append(
+        f"Its error rate differs by at most {risk:.4f}."
+        if risk < 1
+        else "For its error rate nothing follows."
+    )
+    return said
+
+
+def settings_rows(sol: Solution) -> list[tuple[str, str]]:
+    """Return the program and the size of the population as (name, value)."""
+    D, s = sol.original, sol.settings
+    steer = s["steer"] if s["steer"] == "all" else ", ".join(map(str, s["steer"]))
+    rows = [
+        ("population", f"{type(D).__name__}, {D.n_features} feature(s)"),
+        ("classes", ", ".join(map(str, D.classes))),
+        ("groups", ", ".join(map(str, D.groups))),
+        ("steer", steer),
+    ]
+    for name, value in s.items():
+        if name == "steer":
+            continue
+        if name == "constraints":
+            text = ", ".join(c if isinstance(c, str) else c.name for c in value) or "none"
+        elif name == "reference" and value is None:
+            text = "none"
+        else:
+            text = value if isinstance(value, str) else _plain(value)
+        rows.append((name, text))
+    return [*rows, ("solver", sol.solver), ("seconds", f"{sol.seconds:.2g}")]
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return ", ".join(f"{v:.6g}" for v in value.ravel())
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def warnings_of(
+    sol: Solution,
+    movement: Movement | None = None,
+    curves: Sequence[GapCurve] = (),
+    ranks: Mapping[Hashable, float] | None = None,
+) -> list[str]:
+    """Return what a reader should beware of, in sentences; empty where nothing is.
+
+    Parameters
+    ----------
+    sol : Solution
+    movement : Movement, optional
+    curves : sequence of GapCurve
+        The first score of each is the one before.
+    ranks : mapping of group to float, optional
+        Rank correlation of the score before and after.
+    """
+    return [
+        *_of_the_answer(sol),
+        *_of_the_maps(movement),
+        *_of_the_scores(ranks or {}),
+        *_of_the_rows(curves),
+    ]
+
+
+def _of_the_answer(sol: Solution) -> list[str]:
+    said = []
+    if not sol.certificate.ok:
+        said.append(certificate_words(sol.certificate)[0])
+    if not sol.certificate.globally_optimal:
+        said.append(certificate_words(sol.certificate)[1])
+    change = np.abs(sol.population.base_rates - sol.original.base_rates)
+    apart = float(np.ptp(sol.population.base_rates, axis=1).max())
+    if change.max() > 1e-9:
+        i, a = (int(k) for k in np.unravel_index(int(change.argmax()), change.shape))
+        said.append(
+            f"Base rates change, most that of class {sol.original.classes[i]} in group "
+            f"{sol.original.groups[a]}: {sol.original.base_rates[i, a]:.3f} to "
+            f"{sol.population.base_rates[i, a]:.3f}. No map of features can do that; it takes the "
+            "weights of sample_weight()."
+        )
+    if apart > 1e-9:
+        said.append(
+            f"Base rates were kept and differ between groups (by up to {apart:.3f}): the "
+            "population is not ideal. Classifiers in common coordinates have equal true and false "
+            "positive rates on it, but group-aware Bayes rules and demographic parity still "
+            "differ."
+        )
+    if sol.settings["map_bound"]:
+        said.append(
+            f"A map_bound of {sol.settings['map_bound']:g} was allowed: the population is near to "
+            "ideal, not ideal."
+        )
+    if sol.bounds.equal_opportunity() > 0.1:
+        said.append(
+            "Aligning rows as they are, without labels, is exact on rows of the steered "
+            "population only. The populations are far enough apart that the bound on the equal "
+            f"opportunity gap is {min(sol.bounds.equal_opportunity(), 1.0):.2f}: go by held-out "
+            "gaps."
+        )
+    if sol.null_dimension:
+        said.append(
+            f"{sol.null_dimension} direction(s) in which no cell varies were set aside; the maps "
+            "leave them alone."
+        )
+    return said
+
+
+def _of_the_maps(movement: Movement | None) -> list[str]:
+    if movement is None:
+        return []
+    said = []
+    for a, group in enumerate(movement.groups):
+        rank = movement.rank[a]
+        low = [j for j in range(rank.size) if rank[j] < 0.99]
+        if low:
+            worst = min(low, key=lambda j: rank[j])
+            said.append(
+                f"Within group {group} ranks are not kept in {len(low)} feature(s), least in "
+                f"{movement.features[worst]} (rank correlation {rank[worst]:.2f}; "
+                "ties that are broken count)."
+            )
+    rms = np.nan_to_num(movement.rms)
+    if rms.max() > 1.0:
+        i, a = (int(k) for k in np.unravel_index(int(rms.argmax()), rms.shape))
+        said.append(
+            f"Rows of class {movement.classes[i]}, group {movement.groups[a]} move by "
+            f"{rms[i, a]:.2f} pooled standard deviations (root mean square)."
+        )
+    return said
+
+
+def _of_the_scores(ranks: Mapping[Hashable, float]) -> list[str]:
+    low = [f"{group} ({r:.2f})" for group, r in ranks.items() if r < 0.95]
+    if not low:
+        return []
+    return [
+        "The score orders people of the same group differently than before; rank correlation by "
+        f"group: {', '.join(low)}."
+    ]
+
+
+def _of_the_rows(curves: Sequence[GapCurve]) -> list[str]:
+    said = []
+    for curve in curves:
+        first, *others = curve.worst
+        for name in others:
+            before, after = curve.worst[first], curve.worst[name]
+            if after > before + 0.01:
+                said.append(
+                    f"The gap at the worst threshold GREW ({curve.title}): {before:.3f} "
+                    f"{first}, {after:.3f} {name}, each within {curve.half_width:.3f}."
+                )
+    if curves:
+        widest = max(curves, key=lambda c: c.half_width)
+        if widest.half_width > 0.15:
+            said.append(
+                f"There are few rows: gaps are known to within {widest.half_width:.2f} only "
+                f"({widest.title}: {', '.join(str(n) for n in widest.counts)} rows by group)."
+            )
+    return said
