@@ -1,0 +1,61 @@
+"""Random populations that several experiments share, and a progress bar for going through them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+import fairprog as fp
+
+__all__ = ["random_population", "steps"]
+
+Item = TypeVar("Item")
+GROUPS = ("a", "b", "c", "d")
+
+
+def random_population(
+    rng: np.random.Generator,
+    d: int,
+    n_classes: int = 2,
+    n_groups: int = 2,
+    equal_rates: bool = True,
+    rare: float | None = None,
+) -> fp.Normal:
+    """Return a normal population whose groups resemble each other.
+
+    Class means are those of a common law, N(0, 2 I), plus noise N(0, I / 2) of their own per
+    cell; covariances are Wishart with 6 d + 2 degrees of freedom and mean I. Base rates and group
+    shares are Dirichlet(4); base rates are those of the population unless `equal_rates` is False.
+
+    Parameters
+    ----------
+    rng : numpy Generator
+    d, n_classes, n_groups : int
+    equal_rates : bool
+    rare : float, optional
+        Base rate of the last class, in every group.
+    """
+    K, G = n_classes, n_groups
+    share = rng.dirichlet(np.full(G, 4.0))
+    rates = rng.dirichlet(np.full(K, 4.0), size=1 if equal_rates else G).T * np.ones((1, G))
+    if rare is not None:
+        rates[-1] = 0.0
+        rates = (1.0 - rare) * rates / rates.sum(axis=0)
+        rates[-1] = rare
+    common = rng.normal(scale=np.sqrt(2.0), size=(K, 1, d))
+    mean = common + rng.normal(scale=np.sqrt(0.5), size=(K, G, d))
+    X = rng.normal(size=(K, G, d, 6 * d + 2))
+    cov = X @ np.swapaxes(X, -1, -2) / (6 * d + 2)
+    if d == 1:
+        return fp.Normal(
+            share * rates, mean[..., 0], std=np.sqrt(cov[..., 0, 0]), groups=GROUPS[:G]
+        )
+    return fp.Normal(share * rates, mean, cov=cov, groups=GROUPS[:G])
+
+
+def steps(items: Iterable[Item], name: str) -> Iterator[Item]:
+    """Yield the items and show, on a terminal, how many are done."""
+    yield from tqdm(items, desc=name, leave=False, disable=None)
