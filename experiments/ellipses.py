@@ -18,16 +18,18 @@ from scipy.special import softmax
 
 import fairprog as fp
 from fairprog.labels import Array
-from fairprog.plotting import LINES, MARKERS, style
-from fairprog.plotting.style import group_color
+from fairprog.plotting import MARKERS, style
+from fairprog.plotting.style import class_line, group_color
 
 from .claims import Claim, write_csv
+from .measures import log_joint
 from .pictures import save_picture
 
 DP, EO, ODDS = fp.DemographicParity(), fp.EqualOpportunity(), fp.EqualizedOdds()
 EXACT, AGREE = 1e-9, 1e-8
 HALF = np.sqrt(2.0 * np.log(2.0))  # this many standard deviations hold half of a normal law
 WIDTH = {"a": 3.4, "b": 1.3}  # of lines: where they coincide, both stay visible
+Grid = tuple[Array, Array, Array]
 STEER: dict[str, str | list[str]] = {"group b steered": ["b"], "all groups steered": "all"}
 
 
@@ -63,16 +65,6 @@ def three_classes() -> fp.Normal:
 
 
 CASES = {"two classes": two_classes, "three classes": three_classes}
-
-
-def log_joint(D: fp.Normal, a: int, points: Array) -> Array:
-    """Return log q_ia p_ia(x), shape (n, K), up to a constant."""
-    out = np.empty((len(points), D.n_classes))
-    for i in range(D.n_classes):
-        white = np.linalg.inv(np.linalg.cholesky(D.cov[i, a]))
-        z = (points - D.location[i, a]) @ white.T
-        out[:, i] = np.log(D.prior[i, a]) + np.log(np.diag(white)).sum() - 0.5 * (z**2).sum(axis=1)
-    return out
 
 
 def pulled_back(sol: fp.Solution) -> fp.Normal:
@@ -160,15 +152,11 @@ def _claims(name: str, rows: list[list[object]], sols: dict[str, fp.Solution]) -
 # -- the picture --
 
 
-def _grid(D: fp.Normal, n: int) -> tuple[Array, Array, Array]:
-    """Return the axes of a grid over the cells, and its points."""
+def _grid(D: fp.Normal, n: int) -> Grid:
+    """Return the axes of an n x n grid over the cells, and its points."""
     low = (D.location - 2.3 * D.std).min(axis=(0, 1))
     high = (D.location + 2.3 * D.std).max(axis=(0, 1))
-    return _axes((np.array([low[0], high[0]]), np.array([low[1], high[1]]), low), n)
-
-
-def _axes(ends: tuple[Array, Array, Array], n: int) -> tuple[Array, Array, Array]:
-    x, y = (np.linspace(*e, n) for e in ends[:2])
+    x, y = (np.linspace(float(low[k]), float(high[k]), n) for k in range(2))
     return x, y, np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
 
 
@@ -185,10 +173,9 @@ def _draw(D: fp.Normal, sols: dict[str, fp.Solution], path: Path, n: int) -> Non
         fig, axes = plt.subplots(
             2, 3, figsize=(7.6, 5.4), sharex=True, sharey=True, layout="constrained"
         )
-        ends = _grid(D, 2)
-        axes[0, 0].set(xlim=ends[0], ylim=ends[1])
+        grid = _grid(D, n)
         for place, (P, title) in panels.items():
-            _draw_panel(axes[place], P, _axes(ends, n))
+            _draw_panel(axes[place], P, grid)
             kind = "common" if place[0] else "feature"
             axes[place].set(title=title, xlabel=f"{kind} 1 (units of the data)")
             axes[place].set(ylabel=f"{kind} 2 (units of the data)")
@@ -201,7 +188,7 @@ def _draw(D: fp.Normal, sols: dict[str, fp.Solution], path: Path, n: int) -> Non
     save_picture(fig, path)
 
 
-def _draw_panel(ax: Axes, D: fp.Normal, grid: tuple[Array, Array, Array]) -> None:
+def _draw_panel(ax: Axes, D: fp.Normal, grid: Grid) -> None:
     x, y, points = grid
     angle = np.linspace(0.0, 2.0 * np.pi, 181)
     circle = HALF * np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -212,20 +199,21 @@ def _draw_panel(ax: Axes, D: fp.Normal, grid: tuple[Array, Array, Array]) -> Non
             root = np.linalg.cholesky(D.cov[i, a])
             line, centre = D.location[i, a] + circle @ root.T, D.location[i, a]
             ax.fill(*line.T, color=color, alpha=0.06 + 0.1 * i, linewidth=0)
-            ax.plot(*line.T, color=color, linestyle=LINES[i], linewidth=0.5 * width)
+            ax.plot(*line.T, color=color, linestyle=class_line(i), linewidth=0.5 * width)
             ax.plot(*centre, color=color, marker=MARKERS[i], markersize=3 + width)
             if D.n_classes == 2 and i == 0:
                 continue  # the border of class 1 is that of class 0
             others = np.delete(values, i, axis=1).max(axis=1)
             height = (values[:, i] - others).reshape(len(y), len(x))
             ax.contour(x, y, height, [0.0], colors=color, linewidths=width, alpha=0.55)
+    ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
     ax.grid(False)
 
 
 def _handles(D: fp.Normal) -> list[Patch | Line2D]:
     groups = [Patch(color=group_color(a), label=f"group {g}") for a, g in enumerate(D.groups)]
     cells = [
-        Line2D([], [], color="0.3", linestyle=LINES[i], marker=MARKERS[i], markersize=4,
+        Line2D([], [], color="0.3", linestyle=class_line(i), marker=MARKERS[i], markersize=4,
                linewidth=1.0, label=f"half of class {c}")
         for i, c in enumerate(D.classes)
     ]  # fmt: skip

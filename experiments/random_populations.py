@@ -26,9 +26,10 @@ def random_population(
 ) -> fp.Normal:
     """Return a normal population whose groups resemble each other.
 
-    Class means are those of a common law, N(0, 2 I), plus noise N(0, I / 2) of their own per
-    cell; covariances are Wishart with 6 d + 2 degrees of freedom and mean I. Base rates and group
-    shares are Dirichlet(4); base rates are those of the population unless `equal_rates` is False.
+    Class means are N(0, 2 I / d) for all groups, plus N(0, I / 2 d) of their own per cell;
+    covariances are Wishart with 2 d^2 + 6 degrees of freedom and mean I, so that classes and
+    groups are about as far apart whatever d. Base rates and group shares are Dirichlet(4); base
+    rates are those of the population unless `equal_rates` is False.
 
     Parameters
     ----------
@@ -45,10 +46,11 @@ def random_population(
         rates[-1] = 0.0
         rates = (1.0 - rare) * rates / rates.sum(axis=0)
         rates[-1] = rare
-    common = rng.normal(scale=np.sqrt(2.0), size=(K, 1, d))
-    mean = common + rng.normal(scale=np.sqrt(0.5), size=(K, G, d))
-    X = rng.normal(size=(K, G, d, 6 * d + 2))
-    cov = X @ np.swapaxes(X, -1, -2) / (6 * d + 2)
+    common = rng.normal(scale=np.sqrt(2.0 / d), size=(K, 1, d))
+    mean = common + rng.normal(scale=np.sqrt(0.5 / d), size=(K, G, d))
+    n = 2 * d**2 + 6
+    X = rng.normal(size=(K, G, d, n))
+    cov = X @ np.swapaxes(X, -1, -2) / n
     if d == 1:
         return fp.Normal(
             share * rates, mean[..., 0], std=np.sqrt(cov[..., 0, 0]), groups=GROUPS[:G]
