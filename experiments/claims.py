@@ -30,6 +30,9 @@ class Claim:
     holds: bool
     note: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "holds", bool(self.holds))  # numpy's is not JSON
+
 
 class Unavailable(Exception):  # noqa: N818 - not an error: the experiment says what it needs
     """Raised by an experiment that cannot run here, with what it would need (data, a package)."""

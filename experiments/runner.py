@@ -35,6 +35,13 @@ EXPERIMENTS = (
     "thresholds",
     "sweeps",
     "three_stationary_points",
+    "ellipses",
+    "dimensions",
+    "log_normal",
+    "sample_size",
+    "misspecification",
+    "frontier",
+    "transfer_bounds",
     "real_tables",
 )
 
