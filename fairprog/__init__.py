@@ -16,7 +16,7 @@ from fairprog.errors import (
     ModelError,
     SolverError,
 )
-from fairprog.populations import Evaluation, LogNormal, Normal
+from fairprog.populations import Categorical, Evaluation, LogNormal, Normal
 from fairprog.programs import NearestIdeal, constraint
 from fairprog.solution import Bounds, Certificate, Solution, load
 from fairprog.tables import (
@@ -48,6 +48,7 @@ __all__ = [
     "AccuracyParity",
     "AffineMap",
     "Bounds",
+    "Categorical",
     "Certificate",
     "ConjugatedMap",
     "CostSensitiveRisk",
