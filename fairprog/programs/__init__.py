@@ -1,6 +1,7 @@
 """Programs assemble templates into one optimisation problem and prove its answer."""
 
 from fairprog.programs.conditions import Condition, constraint
+from fairprog.programs.fair_classifier import FairClassifier
 from fairprog.programs.nearest_ideal import NearestIdeal
 
-__all__ = ["Condition", "NearestIdeal", "constraint"]
+__all__ = ["Condition", "FairClassifier", "NearestIdeal", "constraint"]
