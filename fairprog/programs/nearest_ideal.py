@@ -30,6 +30,7 @@ from fairprog.transports import Monotone, Transport, Whitened
 
 if TYPE_CHECKING:
     from fairprog.programs.compile import Compiled
+    from fairprog.solution.frontier import Frontier
 
 __all__ = ["NearestIdeal"]
 
@@ -268,3 +269,34 @@ class NearestIdeal:
                 details={"certificate": solution.certificate, "solution": solution},
             )
         return solution
+
+    def frontier(self, map_bounds: ArrayLike, time_limit: float | None = None) -> Frontier:
+        """Return KL and the price of consensus at every `map_bound`.
+
+        Parameters
+        ----------
+        map_bounds : array_like, shape (n,)
+            Distances between maps, at least 0; the program's own `map_bound` is ignored. 0 is
+            solved exactly, the others share one compilation.
+        time_limit : float, optional
+            Seconds per solve.
+
+        Returns
+        -------
+        Frontier
+
+        Raises
+        ------
+        ModelError
+            For steer="all".
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+        >>> fp.NearestIdeal(D, steer=[1]).frontier([0, .1, .5]).risks.round(3)
+        array([0.052, 0.028, 0.   ])
+        """
+        from fairprog.programs.frontier import nearest_frontier
+
+        return nearest_frontier(self, map_bounds, time_limit=time_limit)

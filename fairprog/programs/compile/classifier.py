@@ -82,6 +82,10 @@ class CompiledClassifier:
         """Return whether the constraint at an address is an inequality."""
         return isinstance(self.constraints[where], cp.constraints.Inequality)
 
+    def adjusted_costs(self) -> Array:
+        """Return d Lagrangian / d Z, shape (G * K * K,): what the optimal rule minimises."""
+        return -self.shape[0] * np.asarray(self.link.dual_value, dtype=float)
+
     def sensitivity(self, where: str) -> Array:
         """Return d optimum / d delta when the target at an address is shifted by delta."""
         constraint = self.constraints[where]
@@ -146,7 +150,8 @@ def compile_classifier(
         return TableVariables(entries, mass, D.classes, D.groups, individuals, parameters, True)
 
     sums = sp.kron(sp.eye_array(n), np.ones((1, K))).tocsr()
-    link = label(z == M @ h, "table")
+    # scaled to coefficients of order one, since solvers' tolerances are absolute
+    link = label(n * z == (n * M) @ h, "table")
     base = [label(h >= 0, "nonnegative"), label(sums @ h == 1, "probabilities"), link]
     views: dict[str, TableVariables] = {"risk": view()}
     owners: dict[str, str] = {}
@@ -168,7 +173,9 @@ def compile_classifier(
     position = {t.address: k for k, t in enumerate(equal)}
 
     def moved(term: Term) -> Any:
-        return shift[position[term.address]] if term.address in position else 0.0
+        if shift is None or term.address not in position:
+            return 0.0
+        return shift[position[term.address]]
 
     objective, constraints = compile_terms(terms, moved)
     if set(conditions) & set(constraints):

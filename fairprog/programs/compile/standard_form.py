@@ -27,7 +27,11 @@ __all__ = ["Form", "StandardForm"]
 CLARABEL = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11, "max_iter": 200}
 SCS = {"eps_abs": 1e-9, "eps_rel": 1e-9, "max_iters": 200_000}
 TIME_LIMIT = {"HIGHS": "time_limit", "CLARABEL": "time_limit", "SCS": "time_limit_secs"}
-HIGHS = {"primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9}
+HIGHS = {
+    "primal_feasibility_tolerance": 1e-9,
+    "dual_feasibility_tolerance": 1e-9,
+    "small_matrix_value": 1e-12,
+}
 ACTIVE = 1e-8  # slack below which a constraint counts as active
 
 
@@ -65,7 +69,9 @@ class StandardForm:
     _inverse: Any = None
     _data: Any = None
     _highs: Any = None
+    _scale: float = 1.0
     _last: Form | None = None
+    _highs_form: Form | None = None
 
     # -- the form --
 
@@ -99,7 +105,7 @@ class StandardForm:
         self, solver: str, time_limit: float | None, verbose: bool, options: dict[str, Any]
     ) -> str:
         """Solve; returns "optimal" or "infeasible", else raises a SolverError."""
-        form = self.read()
+        self._last = form = self.read()
         ladder = [solver] if solver != "auto" else ["CLARABEL", "SCS"]
         if solver == "auto" and form.linear:
             ladder = ["HIGHS", "CLARABEL"]
@@ -147,7 +153,7 @@ class StandardForm:
         )
 
     def _solve_highs(self, form: Form, settings: dict[str, Any], verbose: bool) -> str:
-        last = self._last
+        last = self._highs_form
         warm = (
             last is not None
             and self._highs is not None
@@ -161,11 +167,13 @@ class StandardForm:
             rows = np.arange(len(form.b), dtype=np.int32)
             self._highs.changeRowsBounds(len(rows), rows, lower, form.b)
         else:
-            self._highs = linear_model(form.A, lower, form.b, form.c, settings, verbose)
-        self._last = form
+            self._scale = float(max(1, form.n_zero))  # reduced costs are of the order of 1/rows
+            cost = self._scale * form.c
+            self._highs = linear_model(form.A, lower, form.b, cost, settings, verbose)
+        self._highs_form = form
         status, self.x, row_dual = run_linear(self._highs)
         if status == "optimal":
-            self.accept(self.x, -row_dual)
+            self.accept(self.x, -row_dual / self._scale)
         return status
 
     def _solve_conic(self, name: str, settings: dict[str, Any], verbose: bool) -> str:
@@ -189,7 +197,6 @@ class StandardForm:
         cones = {"z": dims.zero, "l": dims.nonneg, "q": list(dims.soc), "ep": dims.exp}
         result = scs.SCS(problem, cones, verbose=verbose, **settings).solve()
         status = str(result["info"]["status"])
-        self._last = self.read()
         if status in ("solved", "solved (inaccurate - reached max_iters)"):
             self.accept(np.asarray(result["x"]), np.asarray(result["y"]))
             return "optimal" if status == "solved" else "optimal_inaccurate"
@@ -215,7 +222,8 @@ class StandardForm:
 
         All relative to max(1, |objective|), recomputed from A, b, c, x and y.
         """
-        form = self.read()
+        form = self._last
+        assert form is not None
         x, y = self.x, self.y
         s = form.b - form.A @ x
         quadratic = np.zeros_like(x) if form.P is None else _full(form.P) @ x
@@ -245,7 +253,8 @@ class StandardForm:
 
     def dual_face(self) -> Any:
         """Return a model of the optimal dual face of the last linear solve."""
-        return DualFace(self.read(), self.x)
+        assert self._last is not None
+        return DualFace(self._last, self.x)
 
 
 def _full(P: Any) -> Any:
@@ -336,13 +345,13 @@ def linear_model(
     """Return a HiGHS model: minimise c'x, lower <= A x <= upper, x >= col_lower."""
     import highspy
 
-    solver = highspy.Highs()
-    solver.setOptionValue("log_to_console", verbose)
+    # the bound class itself: the Python layer above it prints a banner when it is made
+    solver: Any = highspy.Highs.__mro__[1]()
     solver.setOptionValue("output_flag", verbose)
     for name, value in settings.items():
         if solver.setOptionValue(name, value) == highspy.HighsStatus.kError:
             raise ValueError(f"{name} = {value!r}")
-    lp = highspy.HighsLp()
+    lp: Any = highspy.HighsLp()
     lp.num_row_, lp.num_col_ = A.shape
     lp.col_cost_ = c
     lp.col_lower_ = np.full(A.shape[1], -np.inf) if col_lower is None else col_lower
