@@ -8,9 +8,19 @@ shown and nothing is closed here, except by :func:`save_figure` and the reports.
 
 from fairprog.plotting.bars import plot_bounds, plot_certificate, plot_prices
 from fairprog.plotting.curves import plot_curves, plot_gaps
-from fairprog.plotting.movement import plot_movement
-from fairprog.plotting.population import plot_population
-from fairprog.plotting.rates import plot_rates
+from fairprog.plotting.frontier import (
+    plot_classifier,
+    plot_frontier,
+)
+from fairprog.plotting.movement import (
+    plot_movement,
+)
+from fairprog.plotting.population import (
+    plot_population,
+)
+from fairprog.plotting.rates import (
+    plot_rates,
+)
 from fairprog.plotting.solution import plot_solution
 from fairprog.plotting.style import COLORS, LINES, MARKERS, save_figure, style
 
@@ -20,7 +30,9 @@ __all__ = [
     "MARKERS",
     "plot_bounds",
     "plot_certificate",
+    "plot_classifier",
     "plot_curves",
+    "plot_frontier",
     "plot_gaps",
     "plot_movement",
     "plot_population",
