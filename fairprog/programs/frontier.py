@@ -16,7 +16,9 @@ from fairprog.populations import Categorical
 from fairprog.programs.answer import Answer, assemble
 from fairprog.programs.classifier_answer import assemble_classifier
 from fairprog.programs.group_maps import read_maps
-from fairprog.programs.solvers import CONIC, refuse_collapse
+from fairprog.programs.nearest_normal import NearestNormal
+from fairprog.programs.options import CONIC
+from fairprog.programs.solvers import refuse_collapse
 from fairprog.solution.classifier_solution import TOLERANCE
 from fairprog.solution.frontier import Frontier
 from fairprog.tables import Constraint
@@ -229,6 +231,12 @@ def nearest_frontier(
     from fairprog.programs.compile import solve
 
     started = time.perf_counter()
+    if not isinstance(program, NearestNormal):
+        raise ModelError(
+            f"Frontiers over `map_bound` exist for normal and log-normal populations; found "
+            f"{type(program.population).__name__}.",
+            argument="population",
+        )
     bounds = np.atleast_1d(check_finite(map_bounds, "map_bounds"))
     if np.any(bounds < 0):
         raise DataError("`map_bounds` must be at least 0.", argument="map_bounds")
