@@ -28,6 +28,15 @@ GROUPS = {
     "errors": "Errors and warnings",
 }
 OTHER = "Further functions"
+ABOUT = {  # the concept page of a group, in a sentence
+    "Populations": "Joint laws of features, label and group: :doc:`concepts/population`.",
+    "Transports": "Classes of maps that may move a group: :doc:`concepts/transport`.",
+    "Notions and risks": "What outcome tables are judged by: :doc:`concepts/notion`.",
+    "Programs": "What is minimised, over what: :doc:`concepts/program`, and your own conditions: "
+    ":doc:`concepts/constraint`.",
+    "Solutions": "The answer, its proof and what it promises: :doc:`concepts/prices`, "
+    ":doc:`concepts/certificate`, :doc:`concepts/align_steer`.",
+}
 
 
 def group_of(name: str) -> str:
@@ -47,6 +56,7 @@ def api_names() -> str:
                 title,
                 "-" * len(title),
                 "",
+                *([ABOUT[title], ""] if title in ABOUT else []),
                 ".. autosummary::",
                 "   :toctree: generated",
                 "",
@@ -72,10 +82,18 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.doctest",
     "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # formulae need no network either
+    "sphinx_design",
+    "sphinxcontrib.bibtex",
+    "sphinx_gallery.gen_gallery",
+    "matplotlib.sphinxext.plot_directive",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "_names.rst"]
+exclude_patterns = ["_build", "_names.rst", "examples", "gallery/*.py", "sg_execution_times.rst"]
 default_role = "literal"
+bibtex_bibfiles = ["references.bib"]
+bibtex_default_style = "plain"
+bibtex_reference_style = "author_year"
 
 # --------------------------------------------------------------------------- docstrings, examples
 
@@ -87,9 +105,69 @@ numpydoc_show_class_members = False  # the class template lists the members
 doctest_default_flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 doctest_global_setup = "import numpy as np\nimport fairprog as fp"
 
+# ------------------------------------------------------------------------------ pictures, gallery
+
+# The pictures of the concept pages are functions of docs/pictures.py, drawn in the build.
+plot_formats = [("png", 160)]
+plot_html_show_formats = False
+plot_html_show_source_link = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"/plot_",
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "capture_repr": (),
+    "show_memory": False,
+    "min_reported_time": 1e9,
+    "write_computation_times": False,
+    "remove_config_comments": True,
+    "image_srcset": ["2x"],
+    "copyfile_regex": "",
+}
+
 # ------------------------------------------------------------------------------------------- html
 
 html_theme = "pydata_sphinx_theme"
 html_title = "fairprog"
 html_show_sourcelink = False
-html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
+html_sidebars = {  # pages without neighbours need no section navigation
+    page: []
+    for page in (
+        "index",
+        "start",
+        "ideal",
+        "paper_map",
+        "experiments",
+        "decisions",
+        "bibliography",
+        "changelog",
+    )
+}
+html_theme_options = {
+    "show_prev_next": True,
+    "secondary_sidebar_items": ["page-toc"],
+    "navigation_with_keys": False,
+    "header_links_before_dropdown": 5,
+    "navbar_align": "left",
+    "pygments_light_style": "tango",
+}
+mathjax3_config = {
+    "tex": {
+        "macros": {
+            "KL": r"\operatorname{KL}",
+            "TV": r"\operatorname{TV}",
+            "tr": r"\operatorname{tr}",
+            "diag": r"\operatorname{diag}",
+            "E": r"\operatorname{E}",
+            "Var": r"\operatorname{Var}",
+            "Cov": r"\operatorname{Cov}",
+            "R": r"\mathbb{R}",
+        }
+    },
+    "chtml": {"matchFontHeight": False, "scale": 1.05},
+}

@@ -1,0 +1,301 @@
+"""Pictures of the concept pages: drawn when the documentation is built, by the package itself."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.patches import FancyArrowPatch
+
+import fairprog as fp
+from fairprog.plotting import COLORS, style
+from fairprog.populations.evaluation import gap_at_thresholds
+
+PRIOR = [[0.3, 0.2], [0.3, 0.2]]
+D = fp.Normal(
+    PRIOR,
+    mean=[[0.0, 1.0], [2.0, 2.0]],
+    std=[[1.0, 1.0], [1.0, 2.0]],
+    groups=["men", "women"],
+)
+GROUPS = dict(zip(D.groups, COLORS, strict=False))
+
+
+def steered():
+    return fp.NearestIdeal(D, steer=["women"]).solve()
+
+
+def densities(P, x):
+    """Base rate times density, shape (K, G, n)."""
+    z = (x - P.mean[..., None]) / P.std[..., None]
+    return P.base_rates[..., None] * np.exp(-0.5 * z**2) / (np.sqrt(2 * np.pi) * P.std[..., None])
+
+
+def posterior(P, x):
+    """P(Y=1 | x, a), shape (G, n)."""
+    f = densities(P, x)
+    return f[1] / f.sum(axis=0)
+
+
+def posterior_rule():
+    """Posteriors of two groups and one threshold."""
+    x = np.linspace(-5, 9, 1200)
+    eta = posterior(D, x)
+    with style():
+        fig, axes = plt.subplots(
+            2, 1, figsize=(6.4, 4.6), sharex=True, layout="constrained", height_ratios=(1, 1.15)
+        )
+        for a, g in enumerate(D.groups):
+            for i, dash in enumerate(("--", "-")):
+                axes[0].plot(x, densities(D, x)[i, a], color=COLORS[a], linestyle=dash)
+            axes[0].plot([], [], color=COLORS[a], label=g)
+        axes[0].plot([], [], color="0.3", linestyle="--", label="class 0")
+        axes[0].plot([], [], color="0.3", linestyle="-", label="class 1")
+        axes[0].set_ylabel("base rate × density")
+        axes[0].legend(ncols=2, loc="upper right")
+        for a in range(2):
+            axes[1].plot(x, eta[a], color=COLORS[a])
+            accepted = eta[a] > 0.5
+            level = -0.09 - 0.1 * a
+            axes[1].fill_between(
+                x, level - 0.035, level + 0.035, where=accepted, color=COLORS[a], linewidth=0
+            )
+        axes[1].axhline(0.5, color="0.3", linewidth=1, linestyle=":")
+        axes[1].text(8.9, 0.52, "threshold 0.5", ha="right", va="bottom", color="0.3")
+        axes[1].set(
+            xlabel="feature x",
+            ylabel="posterior P(Y=1 | x, group)",
+            xlim=(-5, 9),
+            ylim=(-0.26, 1.05),
+        )
+        axes[1].set_yticks(
+            [0, 0.5, 1, -0.09, -0.19], ["0", "0.5", "1", "predict 1, men", "predict 1, women"]
+        )
+    return fig
+
+
+def gaps():
+    """The gap of the Bayes rule at every threshold."""
+    t = np.linspace(0.002, 0.998, 500)
+    notions = {
+        "demographic parity": fp.DemographicParity(),
+        "equal opportunity": fp.EqualOpportunity(),
+        "predictive equality": fp.PredictiveEquality(),
+    }
+    with style():
+        fig, ax = plt.subplots(figsize=(6.4, 3.0), layout="constrained")
+        for k, (name, notion) in enumerate(notions.items()):
+            dash, gap = ("-", "--", "-.")[k], gap_at_thresholds(D, notion, t)
+            ax.plot(t, gap, color=COLORS[k + 2], linestyle=dash, label=name)
+        ax.axvline(0.5, color="0.4", linewidth=1, linestyle=":")
+        ax.text(0.51, 0.66, "0-1 loss", color="0.4", ha="left")
+        ax.set(
+            xlabel="threshold of the Bayes rule (one per cost)",
+            ylabel="gap between groups",
+            xlim=(0, 1),
+            ylim=(0, 0.75),
+        )
+        ax.legend(loc="upper right")
+    return fig
+
+
+def posterior_laws():
+    """Distribution functions of the posterior, by group, before and after."""
+    sol = steered()
+    x = np.linspace(-14, 18, 60_000)
+    with style():
+        fig, axes = plt.subplots(1, 2, figsize=(6.8, 3.0), sharey=True, layout="constrained")
+        for ax, P, title in zip(
+            axes, (D, sol.population), ("before", "after steering women"), strict=True
+        ):
+            eta, mass = posterior(P, x), densities(P, x).sum(axis=0) * (x[1] - x[0])
+            for a, g in enumerate(P.groups):
+                order = np.argsort(eta[a])
+                ax.plot(
+                    eta[a][order],
+                    np.cumsum(mass[a][order]),
+                    color=COLORS[a],
+                    linestyle=("-", (0, (4, 3)))[a],
+                    linewidth=(2.6, 1.6)[a],
+                    label=g,
+                )
+            ax.set(xlabel="posterior P(Y=1 | x, group)", title=title, xlim=(0, 1), ylim=(0, 1))
+        axes[0].set_ylabel("share of the group below")
+        axes[0].legend(loc="upper left")
+    return fig
+
+
+def before_after():
+    """Solution.plot of the running example."""
+    return steered().plot()[0]
+
+
+def transports():
+    """What each class of maps can do to one ellipse and the grid it lives on."""
+    t = np.linspace(0, 2 * np.pi, 200)
+    circle = np.stack([np.cos(t), np.sin(t)])
+    ellipse = np.array([[1.0, 0.35], [0.0, 0.55]]) @ circle
+    turn = lambda w: np.array([[np.cos(w), -np.sin(w)], [np.sin(w), np.cos(w)]])  # noqa: E731
+    maps = {
+        "Translation\n$x+b$": np.eye(2),
+        "Scaling\n$g\\,x+b$": 1.5 * np.eye(2),
+        "Diagonal\ndiag$(g)\\,x+b$": np.diag([0.7, 1.8]),
+        "Monotone\n$SM\\,x+b$": np.array([[1.3, 0.5], [0.5, 0.9]]),
+        "any invertible\n(not convex)": turn(0.9) @ np.diag([1.3, 0.8]),
+    }
+    lines = np.linspace(-1.2, 1.2, 7)
+    with style():
+        fig, axes = plt.subplots(1, 5, figsize=(7.8, 2.1), layout="constrained")
+        for ax, (name, A) in zip(axes, maps.items(), strict=True):
+            b = np.array([[0.9], [0.7]])
+            for c in lines:
+                for seg in (np.array([[c, c], [-1.2, 1.2]]), np.array([[-1.2, 1.2], [c, c]])):
+                    ax.plot(*(A @ seg + b), color="0.85", linewidth=0.6, zorder=0)
+            ax.plot(*ellipse, color="0.45", linestyle="--")
+            ax.plot(*(A @ ellipse + b), color=COLORS[1 if name.startswith("any") else 0])
+            ax.add_patch(
+                FancyArrowPatch(
+                    (0, 0),
+                    tuple(b[:, 0]),
+                    arrowstyle="-|>",
+                    mutation_scale=8,
+                    color="0.3",
+                    linewidth=0.8,
+                )
+            )
+            ax.set_title(name, fontsize=9)
+            ax.set(xlim=(-1.4, 3.1), ylim=(-1.5, 2.95), aspect="equal", xticks=[], yticks=[])
+            for spine in ax.spines.values():
+                spine.set_visible(False)
+            ax.grid(False)
+    return fig
+
+
+def price():
+    """The frontier of KL over map_bound, and its slope at zero."""
+    sol = steered()
+    bounds = np.linspace(0, 0.62, 9)
+    kl = [sol.kl] + [
+        fp.NearestIdeal(D, steer=["women"], map_bound=e).solve().kl for e in bounds[1:]
+    ]
+    with style():
+        fig, axes = plt.subplots(
+            1, 2, figsize=(7.0, 3.0), layout="constrained", width_ratios=(1.25, 1)
+        )
+        axes[0].plot(bounds, kl, color=COLORS[0], marker="o", markersize=3)
+        slope = sol.price["consensus"]
+        ends = np.array([0, sol.kl / slope])
+        axes[0].plot(ends, sol.kl - slope * ends, color=COLORS[1], linestyle="--")
+        axes[0].annotate(
+            f"slope = −price = −{slope:.3f}",
+            (ends[1] * 0.35, sol.kl * 0.65),
+            (0.27, sol.kl * 0.9),
+            arrowprops={"arrowstyle": "-", "color": "0.5"},
+            color=COLORS[1],
+        )
+        axes[0].set(
+            xlabel="map_bound: how far the classes' maps may differ",
+            ylabel="KL to the original (nats)",
+            ylim=(-0.003, None),
+            xlim=(0, None),
+        )
+        names = list(sol.sensitivity)
+        values = [float(v) for v in sol.sensitivity.values()]
+        axes[1].barh(names[::-1], values[::-1], color=[COLORS[2], COLORS[5]] * 2, height=0.6)
+        axes[1].axvline(0, color="0.3", linewidth=0.8)
+        axes[1].set(xlabel="d KL / d target")
+        axes[1].grid(False)
+    return fig
+
+
+def align_steer():
+    """Class-1 rows of both groups: raw, steered, steered and aligned."""
+    sol = steered()
+    X, y, a = D.sample(40_000, random_state=0)
+    moved = sol.steer(X, y, sensitive_features=a)
+    panels = {
+        "raw": X,
+        "align only": sol.align(X, sensitive_features=a),
+        "steer": moved,
+        "steer, then align": sol.align(moved, sensitive_features=a),
+    }
+    edges = np.linspace(-5, 9, 71)
+    with style():
+        fig, axes = plt.subplots(
+            1, 4, figsize=(9.0, 2.6), sharex=True, sharey=True, layout="constrained"
+        )
+        for ax, (name, Z) in zip(axes, panels.items(), strict=True):
+            for k, g in enumerate(D.groups):
+                ax.hist(
+                    Z[(a == g) & (y == 1), 0],
+                    edges,
+                    density=True,
+                    color=COLORS[k],
+                    alpha=0.35,
+                    linewidth=0,
+                )
+                ax.hist(
+                    Z[(a == g) & (y == 1), 0],
+                    edges,
+                    density=True,
+                    color=COLORS[k],
+                    histtype="step",
+                    label=g,
+                )
+            ax.set(title=name, xlabel="feature x", yticks=[])
+        axes[0].set_ylabel("density given Y = 1")
+        axes[0].legend(loc="upper left")
+    return fig
+
+
+def _index(axes):
+    """Before, after, and the gap at every threshold, on three axes."""
+    sol = steered()
+    t = np.linspace(0.002, 0.998, 400)
+    x = np.linspace(-4.5, 8.5, 900)
+    for ax, P, title in zip(
+        axes[:2], (D, sol.population), ("your population", "the nearest ideal one"), strict=True
+    ):
+        f, eta = densities(P, x), posterior(P, x)
+        for a, g in enumerate(P.groups):
+            for i, dash in enumerate(("--", "-")):
+                ax.plot(x, f[i, a], color=COLORS[a], linestyle=dash)
+            ax.fill_between(x, 0, f[1, a], color=COLORS[a], alpha=0.18, linewidth=0)
+            level = -0.028 - 0.032 * a
+            ax.fill_between(
+                x, level - 0.012, level + 0.012, where=eta[a] > 0.5, color=COLORS[a], linewidth=0
+            )
+            ax.plot([], [], color=COLORS[a], label=g)
+        ax.plot([], [], color="0.3", linestyle="--", label="class 0")
+        ax.plot([], [], color="0.3", label="class 1")
+        ax.axhline(0, color="0.5", linewidth=0.7)
+        ax.set(title=title, xlabel="feature x", ylim=(-0.08, 0.225), xlim=(x[0], x[-1]))
+        ax.set_yticks([-0.028, -0.06], ["predict 1, men", "predict 1, women"])
+        ax.grid(False)
+    axes[0].legend(fontsize=7, loc="upper right", handlelength=1.6)
+    for k, (P, name) in enumerate(((D, "before"), (sol.population, "after"))):
+        gap = gap_at_thresholds(P, fp.EqualOpportunity(), t)
+        dash = ("-", "--")[k]
+        axes[2].plot(t, gap, color=COLORS[k + 2], linestyle=dash, linewidth=2, label=name)
+    axes[2].set(
+        title="gap of every Bayes rule",
+        xlabel="threshold (one per cost)",
+        ylabel="equal opportunity gap",
+        xlim=(0, 1),
+        ylim=(-0.012, 0.38),
+    )
+    axes[2].legend(loc="upper left")
+
+
+def index():
+    """The picture of the front page."""
+    with style():
+        fig, axes = plt.subplots(1, 3, figsize=(9.6, 2.9), layout="constrained")
+        _index(axes)
+        axes[1].set_yticks([])
+    return fig
+
+
+def index_narrow():
+    """The picture of the front page for narrow screens."""
+    with style():
+        fig, axes = plt.subplots(3, 1, figsize=(4.2, 7.6), layout="constrained")
+        _index(axes)
+    return fig
