@@ -205,7 +205,8 @@ def _draw_panel(ax: Axes, D: fp.Normal, grid: Grid) -> None:
                 continue  # the border of class 1 is that of class 0
             others = np.delete(values, i, axis=1).max(axis=1)
             height = (values[:, i] - others).reshape(len(y), len(x))
-            ax.contour(x, y, height, [0.0], colors=color, linewidths=width, alpha=0.55)
+            alpha = 0.55 if D.n_classes == 2 else 0.33  # more borders are drawn twice
+            ax.contour(x, y, height, [0.0], colors=color, linewidths=width, alpha=alpha)
     ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
     ax.grid(False)
 

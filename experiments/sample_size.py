@@ -57,7 +57,7 @@ def cell_map(sol: fp.Solution, i: int, a: int) -> fp.AffineMap:
     """Return the map of one cell, read off from where `sol.steer` sends d + 1 points."""
     D = sol.original
     points = np.vstack([np.zeros(D.n_features), np.eye(D.n_features)])
-    y, group = (np.repeat(labels, len(points)) for labels in (D.classes[i], D.groups[a]))
+    y, group = (np.full(len(points), label) for label in (D.classes[i], D.groups[a]))
     moved = sol.steer(points, y, sensitive_features=group)
     return fp.AffineMap((moved[1:] - moved[0]).T, moved[0])
 
