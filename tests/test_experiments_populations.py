@@ -279,8 +279,8 @@ def test_where_steering_stops_helping():
 
 def test_a_wrong_price_or_a_bent_frontier_is_seen():
     D = frontier.univariate()
-    curve = frontier.trace(D, np.linspace(0.0, 0.8, 5), "frontier")
-    original = np.array(frontier.worst_gaps(D))
+    curve = frontier.trace(D, np.linspace(0.0, 0.8, 5), "frontier", 61)
+    original = np.array(frontier.worst_gaps(D, 61))
     assert original.min() > 0.1
     slope = curve.price[0]
 
