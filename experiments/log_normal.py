@@ -20,7 +20,7 @@ import fairprog as fp
 from fairprog.plotting import COLORS, LINES, plot_solution, style
 
 from .claims import Claim, write_csv
-from .pictures import save_picture
+from .pictures import plain_ticks, save_picture
 
 EXACT, QUADRATURE, ROUNDING = 1e-9, 1e-8, 1e-12
 NOTIONS = {
@@ -155,9 +155,7 @@ def _draw(sol: fp.Solution, path: Path) -> None:
         )
         plot_solution(sol, ax=axes[:2])
         for ax in axes[:2]:
-            ends = ax.get_xlim()
-            ax.set_xticks(TICKS, [str(t) for t in TICKS])
-            ax.set_xlim(ends)
+            plain_ticks(ax, "x", TICKS)
             ax.set_xlabel(f"x ({UNIT}, log scale)")
         axes[1].set_ylabel("")
         for ax in axes[:2]:
@@ -175,7 +173,7 @@ def _draw(sol: fp.Solution, path: Path) -> None:
             xscale="log", yscale="log", xlabel=f"x before ({UNIT})", ylabel=f"x after ({UNIT})",
             title="how group b moves\n(dots: medians)",
         )  # fmt: skip
-        axes[2].set_xticks(TICKS, [str(t) for t in TICKS])
-        axes[2].set_yticks(TICKS, [str(t) for t in TICKS])
+        plain_ticks(axes[2], "x", TICKS)
+        plain_ticks(axes[2], "y", TICKS)
         axes[2].legend()
     save_picture(fig, path)

@@ -22,7 +22,7 @@ from fairprog.plotting import COLORS, style
 from fairprog.solution.bounds import total_variation_bound
 
 from .claims import Claim, write_csv
-from .pictures import save_picture
+from .pictures import plain_ticks, save_picture
 from .random_populations import random_population, steps
 
 SEED = 5
@@ -216,6 +216,7 @@ def _draw(rows: list[list[object]], rates: Array, counter: Array, path: Path) ->
         ):
             axes[2].plot(rates, counter[:, k + 1], line, color=COLORS[(6, 0, 1)[k]], label=label)
         axes[2].set(xscale="log", title="counterexample", xlabel="P(Y=1, A=a) (probability)")
+        plain_ticks(axes[2], "x", [0.001, 0.01, 0.1])
         axes[2].set_ylabel("gap and bounds (probability)")
         axes[2].set_ylim(0.0, 1.6)
         axes[2].legend()
