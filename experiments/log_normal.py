@@ -20,7 +20,7 @@ import fairprog as fp
 from fairprog.plotting import COLORS, LINES, plot_solution, style
 
 from .claims import Claim, write_csv
-from .pictures import save_picture
+from .pictures import plain_ticks, save_picture
 
 EXACT, QUADRATURE, ROUNDING = 1e-9, 1e-8, 1e-12
 NOTIONS = {
@@ -29,7 +29,7 @@ NOTIONS = {
     "equalized odds": fp.EqualizedOdds(),
 }
 UNIT = "thousand euros"
-TICKS = (5, 20, 80, 320)
+TICKS = (5, 10, 20, 50, 100, 200)
 
 
 def population() -> fp.LogNormal:
@@ -155,10 +155,11 @@ def _draw(sol: fp.Solution, path: Path) -> None:
         )
         plot_solution(sol, ax=axes[:2])
         for ax in axes[:2]:
-            ax.set_xticks(TICKS, [str(t) for t in TICKS])
+            plain_ticks(ax, "x", TICKS)
             ax.set_xlabel(f"x ({UNIT}, log scale)")
         axes[1].set_ylabel("")
-        axes[1].sharey(axes[0])
+        for ax in axes[:2]:
+            ax.set_ylim(top=1.2 * ax.get_ylim()[1])
         D, P = sol.original, sol.population
         axes[2].plot([4.0, 400.0], [4.0, 400.0], color="0.7", linewidth=1.0, label="no change")
         x = np.geomspace(4.0, 400.0, 100)
@@ -170,9 +171,9 @@ def _draw(sol: fp.Solution, path: Path) -> None:
             axes[2].plot(np.exp(D.mean[i, 1]), np.exp(P.mean[i, 1]), "o", color=COLORS[1])
         axes[2].set(
             xscale="log", yscale="log", xlabel=f"x before ({UNIT})", ylabel=f"x after ({UNIT})",
-            title="how far whom\n(dots: medians)",
+            title="how group b moves\n(dots: medians)",
         )  # fmt: skip
-        axes[2].set_xticks(TICKS, [str(t) for t in TICKS])
-        axes[2].set_yticks(TICKS, [str(t) for t in TICKS])
+        plain_ticks(axes[2], "x", TICKS)
+        plain_ticks(axes[2], "y", TICKS)
         axes[2].legend()
     save_picture(fig, path)

@@ -21,7 +21,7 @@ from fairprog.plotting import COLORS, style
 from fairprog.populations.evaluation import gap_at_thresholds
 
 from .claims import Claim, write_csv
-from .pictures import save_picture
+from .pictures import plain_ticks, save_picture
 from .random_populations import steps
 
 SEED = 11
@@ -57,7 +57,7 @@ def cell_map(sol: fp.Solution, i: int, a: int) -> fp.AffineMap:
     """Return the map of one cell, read off from where `sol.steer` sends d + 1 points."""
     D = sol.original
     points = np.vstack([np.zeros(D.n_features), np.eye(D.n_features)])
-    y, group = (np.repeat(labels, len(points)) for labels in (D.classes[i], D.groups[a]))
+    y, group = (np.full(len(points), label) for label in (D.classes[i], D.groups[a]))
     moved = sol.steer(points, y, sensitive_features=group)
     return fp.AffineMap((moved[1:] - moved[0]).T, moved[0])
 
@@ -219,6 +219,8 @@ def _draw(
                     label=f"{notion}, DKW half-width",
                 )  # fmt: skip
             ax.set(xscale="log", yscale="log", title=case, xlabel="rows n of the fit or audit")
+            plain_ticks(ax, "x", [10.0**k for k in range(2, 6)])
+        plain_ticks(axes[0], "y", [0.003, 0.01, 0.03, 0.1, 0.3])
         axes[0].set_ylabel("worst gap over thresholds (probability)")
         handles, labels = axes[0].get_legend_handles_labels()
         fig.legend(handles, labels, loc="outside lower center", ncols=2)

@@ -16,9 +16,10 @@ import numpy as np
 
 import fairprog as fp
 from fairprog.labels import Array
-from fairprog.plotting import plot_curves, save_figure, style
+from fairprog.plotting import plot_curves, style
 
 from .claims import Claim, write_csv
+from .pictures import save_picture
 
 SHARE = np.array([0.6, 0.4])
 DP, EO = fp.DemographicParity(), fp.EqualOpportunity()
@@ -133,7 +134,7 @@ def _draw(found: dict[str, tuple[Array, Array]], path: Path) -> None:
         for row in range(3):
             axes[row, 0].set_ylim(top=1.15 * axes[row, 0].get_ylim()[1])
             axes[row, 0].legend(loc="upper left")
-    save_figure(fig, path)
+    save_picture(fig, path)
 
 
 def _claims(found: dict[str, tuple[Array, Array]]) -> list[Claim]:

@@ -19,9 +19,10 @@ from scipy.optimize import minimize
 import fairprog as fp
 from fairprog.kernels.all_groups import best_scale_ratio, scale_ratio_cost, two_group_cells
 from fairprog.labels import Array
-from fairprog.plotting import COLORS, save_figure, style
+from fairprog.plotting import COLORS, style
 
 from .claims import Claim, write_csv
+from .pictures import plain_ticks, save_picture
 
 # Found by `find_case(seed=0)`: of 20,000 random instances the one that loses most, rounded.
 PRIOR = ((0.1872, 0.5928), (0.0528, 0.1672))  # P(A=b) = .76, P(Y=1) = .22 in both groups
@@ -186,5 +187,6 @@ def _draw(
         ax.set(
             xscale="log", xlabel="scale ratio γ of the groups (no unit)", ylabel="KL(D̃ ‖ D) (nats)"
         )
+        plain_ticks(ax, "x", [0.01, 0.1, 1.0])
         ax.legend()
-    save_figure(fig, path)
+    save_picture(fig, path)

@@ -16,11 +16,12 @@ from matplotlib.axes import Axes
 
 import fairprog as fp
 from fairprog.labels import Array
-from fairprog.plotting import plot_gaps, plot_solution, save_figure, style
+from fairprog.plotting import plot_gaps, plot_solution, style
 from fairprog.populations.evaluation import gap_at_thresholds
 
 from . import univariate_table
 from .claims import Claim, write_csv
+from .pictures import save_picture
 
 NOTIONS = {"DP": fp.DemographicParity(), "EO": fp.EqualOpportunity()}
 TITLES = {
@@ -90,7 +91,7 @@ def _draw(t: Array, by_notion: dict[str, dict[str, Array]], path: Path) -> None:
     with style():
         fig, axes = plt.subplots(1, 2, figsize=(7.0, 2.8), sharey=True, layout="constrained")
         _draw_gaps(t, by_notion, axes)
-    save_figure(fig, path)
+    save_picture(fig, path)
 
 
 def _draw_gaps(t: Array, by_notion: dict[str, dict[str, Array]], axes: Sequence[Axes]) -> None:
@@ -116,4 +117,4 @@ def _draw_overview(t: Array, D: fp.Normal, gaps: dict[str, dict[str, Array]], pa
             for notion, d in gaps.items()
         }
         _draw_gaps(t, two, axes[1])
-    save_figure(fig, path)
+    save_picture(fig, path)

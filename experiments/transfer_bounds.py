@@ -22,7 +22,7 @@ from fairprog.plotting import COLORS, style
 from fairprog.solution.bounds import total_variation_bound
 
 from .claims import Claim, write_csv
-from .pictures import save_picture
+from .pictures import plain_ticks, save_picture
 from .random_populations import random_population, steps
 
 SEED = 5
@@ -50,22 +50,22 @@ def costs(D: fp.Normal, rng: np.random.Generator) -> list[Array]:
     ]
 
 
-def compare(D: fp.Normal, sol: fp.Solution, C: Array) -> tuple[dict[str, list[float]], float]:
-    """Return, by notion, the measured gap, its bound and the joint bound; and the risk's slack.
+def compare(
+    D: fp.Normal, sol: fp.Solution, C: Array
+) -> tuple[dict[str, list[float]], float, float]:
+    """Return, by notion, the measured gap and both bounds; the risk's slack; the gap on D~.
 
-    The rule is the Bayes rule of the steered population for the cost C; only where it is fair
-    there does the bound speak about it.
+    The rule is the Bayes rule of the steered population D~ for the cost C; only where it is fair
+    there do the bounds speak about it.
     """
     bounds, there = sol.bounds, sol.population.evaluate(C)
     here = D.evaluate(C, rule_of=sol.population)
-    found = {}
+    found, unfair = {}, 0.0
     for name, (notion, bound) in NOTIONS.items():
-        fair = there.gap(notion)
-        if fair > ROUNDING:
-            raise AssertionError(f"The rule is not fair on the steered population: {name} {fair}.")
+        unfair = max(unfair, there.gap(notion))
         joint = min(1.0, float(np.sqrt(8.0 * sol.kl)))
         found[name] = [here.gap(notion), min(1.0, bound(bounds)), joint]
-    return found, bounds.risk(C) - abs(here.risk - there.risk)
+    return found, bounds.risk(C) - abs(here.risk - there.risk), unfair
 
 
 def run(out: Path, quick: bool) -> list[Claim]:
@@ -73,7 +73,7 @@ def run(out: Path, quick: bool) -> list[Claim]:
     count = 2 if quick else 12
     rng = np.random.default_rng(SEED)
     rows: list[list[object]] = []
-    slack = np.inf
+    slack, unfair = np.inf, 0.0
     cases = [
         (shape, s, rare)
         for shape, times in SHAPES.items()
@@ -87,8 +87,8 @@ def run(out: Path, quick: bool) -> list[Claim]:
             steer = "all" if everyone else list(D.groups[1:])
             sol = fp.NearestIdeal(D, steer=steer).solve("auto" if everyone else "newton")
             for C in costs(D, rng):
-                found, spare = compare(D, sol, C)
-                slack = min(slack, spare)
+                found, spare, gap = compare(D, sol, C)
+                slack, unfair = min(slack, spare), max(unfair, gap)
                 rows += [
                     [d, K, G, s, rare, everyone, sol.kl, name, *values]
                     for name, values in found.items()
@@ -107,7 +107,7 @@ def run(out: Path, quick: bool) -> list[Claim]:
         np.column_stack([rates, counter]).tolist(),
     )
     _draw(rows, rates, counter, out / "transfer_bounds.png")
-    return _claims(rows, slack)
+    return _claims(rows, slack, unfair)
 
 
 def counterexample(q: float) -> tuple[float, float, float, float]:
@@ -130,8 +130,14 @@ def select(rows: list[list[object]], notion: str, rare: bool) -> Array:
     return np.array([row[8:] for row in rows if row[7] == notion and row[4] is rare], dtype=float)
 
 
-def _claims(rows: list[list[object]], slack: float) -> list[Claim]:
-    claims = []
+def _claims(rows: list[list[object]], slack: float, unfair: float) -> list[Claim]:
+    claims = [
+        Claim(
+            "every rule is fair on the steered population (< 1e-9), so that the bounds apply",
+            f"largest gap there {unfair:.1e}, {len(rows) // len(NOTIONS)} rules",
+            unfair < ROUNDING,
+        )
+    ]
     for name in NOTIONS:
         values = np.concatenate([select(rows, name, rare) for rare in (False, True)])
         gap, bound = values.T[:2]
@@ -210,6 +216,8 @@ def _draw(rows: list[list[object]], rates: Array, counter: Array, path: Path) ->
         ):
             axes[2].plot(rates, counter[:, k + 1], line, color=COLORS[(6, 0, 1)[k]], label=label)
         axes[2].set(xscale="log", title="counterexample", xlabel="P(Y=1, A=a) (probability)")
+        plain_ticks(axes[2], "x", [0.001, 0.01, 0.1])
+        axes[2].set_ylabel("gap and bounds (probability)")
         axes[2].set_ylim(0.0, 1.6)
         axes[2].legend()
     save_picture(fig, path)

@@ -18,10 +18,11 @@ import numpy as np
 
 import fairprog as fp
 from fairprog.labels import Array
-from fairprog.plotting import COLORS, plot_solution, save_figure, style
+from fairprog.plotting import COLORS, plot_solution, style
 
 from .claims import Claim, write_csv
 from .measures import blind_rule, jensen_shannon
+from .pictures import save_picture
 
 # From search_parameters.py. Axes: class 0, 1; group a, b. Group b is the disadvantaged one.
 GROUP_SHARE = (0.61, 0.39)  # P(A=a), P(A=b)
@@ -125,7 +126,8 @@ def run(out: Path, quick: bool) -> list[Claim]:
         ],
     )
     for name, steer in (("one_group", ["b"]), ("all_groups", "all")):
-        save_figure(plot_solution(fp.NearestIdeal(D, steer=steer).solve())[0], out / f"{name}.png")
+        sol = fp.NearestIdeal(D, steer=steer).solve()
+        save_picture(plot_solution(sol)[0], out / f"{name}.png")
     _draw_table(table, out / "table.png")
     return _claims(table)
 
@@ -162,7 +164,7 @@ def _draw_table(table: dict[str, dict[str, float]], path: Path) -> None:
         axes[0].set_yticks(places, labels)
         axes[0].set_ylim(-0.6, len(labels) - 0.4)
         fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    save_figure(fig, path)
+    save_picture(fig, path)
 
 
 def _claims(table: dict[str, dict[str, float]]) -> list[Claim]:

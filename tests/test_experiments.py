@@ -317,6 +317,7 @@ def test_the_search_finds_the_recorded_case():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(480)
 def test_all_experiments_in_full(tmp_path):
     assert runner.run(None, tmp_path, quick=False) == 0
     text = (tmp_path / "CLAIMS.md").read_text(encoding="utf-8")
