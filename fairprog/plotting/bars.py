@@ -114,14 +114,14 @@ def plot_bounds(bounds: Bounds, ax: Axes | None = None) -> tuple[Figure, Axes]:
     K, G = moves.shape
     classes, groups = bounds.classes or tuple(range(K)), bounds.groups or tuple(range(G))
     rows = [
-        (f"class {short(c, 12)}, group {short(g, 12)}", float(moves[i, a]))
+        (f"class {short(c, 8)}, group {short(g, 8)}", float(moves[i, a]))
         for a, g in enumerate(groups)
         for i, c in enumerate(classes)
     ]
     with style():
         fig, axes = new_axes(ax, (WIDTH, 0.8 + 0.22 * max(2, len(rows))))
         _bars(axes, rows, [group_color(a) for a in range(G) for _ in range(K)])
-            axes.set_xlabel("largest change of a rate")
+        axes.set_xlabel("largest change of a rate")
     return fig, axes
 
 

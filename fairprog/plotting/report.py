@@ -30,6 +30,7 @@ from fairprog.solution.movement import LEVELS, Movement, population_movement
 from fairprog.solution.words import (
     bounds_words,
     certificate_words,
+    grown_gaps,
     headline,
     settings_rows,
     warnings_of,
@@ -69,7 +70,11 @@ def report_html(
     before, after = _evaluations(sol)
     movement = population_movement(sol) if found.movement is None else found.movement
     thresholds = _threshold_gaps(sol)
-    warnings = [*found.remarks, *warnings_of(sol, movement, found.curves, found.ranks)]
+    warnings = [
+        *found.remarks,
+        *grown_gaps(before, after),
+        *warnings_of(sol, movement, found.curves, found.ranks),
+    ]
     sections = [
         ("warnings", "What to beware of", _warning_list(warnings)),
         ("populations", "Populations before and after", _populations(sol)),
@@ -126,7 +131,7 @@ def notebook_html(sol: Solution) -> str:
     Its style sheet speaks of the class ``fairprog`` only.
     """
     before, after = _evaluations(sol)
-    warnings = warnings_of(sol)
+    warnings = [*grown_gaps(before, after), *warnings_of(sol)]
     parts = [
         tag("p", tag("b", headline(sol) + ".")),
         _facts(sol, before, after, _threshold_gaps(sol)),
@@ -249,18 +254,18 @@ def _populations(sol: Solution) -> Markup:
 
 def _population_panels(sol: Solution) -> list[Markup]:
     """Return the figures before, after, and in common coordinates, on the same axes."""
-    D = sol.original
+    D, common = sol.original, sol.aligned
     populations = {
         "Before": (D, "The original population."),
         "After": (sol.population, f"The steered population, {sol.kl:.3g} nats away."),
-        "In common coordinates": (sol.aligned, _common_words(sol)),
+        "In common coordinates": (common, _common_words(sol)),
     }
     frame = frame_of([P for P, _ in populations.values()])
     extra = 0.0 if frame.plane is not None else 0.16 * max(0, D.n_groups - 2)
     return [
         _picture(
-            lambda ax, P=P, name=name: draw_cells(  # type: ignore[misc]
-                ax, P, frame, overlay=name == "In common coordinates"
+            lambda ax, P=P: draw_cells(  # type: ignore[misc]
+                ax, P, frame, overlay=P is common and not sol.settings["map_bound"]
             ),
             name,
             text,
