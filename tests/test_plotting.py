@@ -6,7 +6,20 @@ import pytest
 
 import fairprog as fp
 from fairprog.kernels.bayes_rates import decision_regions
-from fairprog.plotting import plot_curves, plot_gaps, plot_solution, save_figure, style
+from fairprog.plotting import (
+    plot_curves,
+    plot_gaps,
+    plot_movement,
+    plot_population,
+    plot_prices,
+    plot_rates,
+    plot_solution,
+    save_figure,
+    style,
+)
+from fairprog.plotting.style import short
+from fairprog.solution.held_out import log_posterior
+from fairprog.solution.movement import movement_of_rows, population_movement
 
 
 def univariate(K, G, family=fp.Normal):
@@ -199,3 +212,141 @@ def test_saving_closes_the_figure(tmp_path):
     path = save_figure(fig, tmp_path / "picture.png")
     assert path.stat().st_size > 10_000
     assert plt.get_fignums() == []
+
+
+# -------------------------------------------------------------- the other results, one by one
+
+
+@pytest.fixture(scope="module")
+def plane():
+    return solve(multivariate(2), steer=["b"])
+
+
+def test_every_result_plots_itself_on_its_own_figure_and_on_given_axes(plane):
+    results = [
+        plane.original,
+        plane.population,
+        plane.bounds,
+        plane.certificate,
+        plane.original.evaluate(),
+        plane.original.evaluate().table,
+    ]
+    for result in results:
+        own, axes = result.plot()
+        assert axes.figure is own
+        own.canvas.draw()
+        figure, given = plt.subplots()
+        assert result.plot(ax=given) == (figure, given)
+        assert given.get_xlabel()
+        with pytest.raises(fp.DataError, match="matplotlib Axes") as caught:
+            result.plot(ax="no axes")
+        assert caught.value.argument == "ax"
+        plt.close("all")
+
+
+def test_the_groups_coincide_in_common_coordinates(plane):
+    _, axes = plane.plot()
+    lines = [line.get_xydata() for line in axes[2].lines if len(line.get_xydata()) > 100]
+    assert len(lines) == 4  # class by class, group by group
+    for a, b in (lines[:2], lines[2:]):
+        centre = a.mean(axis=0)
+        np.testing.assert_allclose(b.mean(axis=0), centre, atol=1e-3)
+        reach = [np.ptp(line, axis=0) for line in (a, b)]
+        np.testing.assert_allclose(*reach, rtol=2e-3)
+    apart = [line.get_xydata() for line in axes[0].lines if len(line.get_xydata()) > 100]
+    assert not np.allclose(apart[0].mean(axis=0), apart[1].mean(axis=0), atol=0.05)
+    aligned = plane.aligned
+    np.testing.assert_allclose(aligned.mean[:, 0], aligned.mean[:, 1], atol=1e-9)
+    np.testing.assert_allclose(aligned.cov[:, 0], aligned.cov[:, 1], atol=1e-9)
+
+
+@pytest.mark.parametrize("K", [2, 3])
+def test_boundaries_are_where_the_odds_are_even(K):
+    D = multivariate(2, K=K)
+    _, ax = plot_population(D)
+    paths = [path for c in ax.collections for path in c.get_paths() if len(path.vertices) > 5]
+    colors = [tuple(c.get_edgecolor()[0]) for c in ax.collections if len(c.get_paths())]
+    assert paths
+    assert len(set(colors)) == 2
+    for path in paths:
+        margins = []
+        for a in range(2):
+            scores = np.sort(log_posterior(D, path.vertices, np.full(len(path.vertices), a)))
+            margins.append(np.median(np.abs(scores[:, -1] - scores[:, -2])))
+        assert min(margins) < 0.02  # of the group it belongs to
+
+
+def test_prices_are_bars_with_their_addresses(plane):
+    _, ax = plot_prices(plane)
+    names = [t.get_text() for t in ax.get_yticklabels()]
+    assert names == ["price of consensus", *plane.sensitivity]
+    widths = [bar.get_width() for bar in ax.patches]
+    want = [plane.price["consensus"], *(np.linalg.norm(v) for v in plane.sensitivity.values())]
+    np.testing.assert_allclose(widths, want)
+    one = solve(univariate(2, 2), steer=["b"])
+    _, ax = plot_prices(one)
+    signed = [bar.get_width() for bar in ax.patches][1:]
+    np.testing.assert_allclose(signed, [float(v) for v in one.sensitivity.values()])
+
+
+def test_of_many_conditions_the_most_costly_are_drawn():
+    sol = solve(univariate(4, 4), steer=["b", "c", "d"])
+    assert len(sol.sensitivity) == 24
+    _, ax = plot_prices(sol)
+    assert len(ax.patches) == 17
+    costs = sorted((abs(float(v)) for v in sol.sensitivity.values()), reverse=True)
+    drawn = sorted((abs(bar.get_width()) for bar in ax.patches[1:]), reverse=True)
+    np.testing.assert_allclose(drawn, costs[:16])
+
+
+def test_bounds_and_residuals_are_what_they_say(plane):
+    _, ax = plane.bounds.plot()
+    moves = plane.bounds.cell_total_variation
+    np.testing.assert_allclose([bar.get_width() for bar in ax.patches], moves.T.ravel())
+    _, ax = plane.certificate.plot()
+    checks = plane.certificate.checks()
+    names = [t.get_text() for t in ax.get_yticklabels()]
+    assert names == [name.replace("_", " ") for name, *_ in checks]
+    marks = [line.get_xdata()[0] for line in ax.lines]
+    np.testing.assert_allclose(marks, [limit for *_, limit in checks])
+    ends = [bar.get_x() + bar.get_width() for bar in ax.patches]
+    np.testing.assert_allclose(ends, [max(value, 1e-17) for _, value, _ in checks], rtol=1e-6)
+
+
+def test_rates_are_those_of_the_table():
+    table = univariate(3, 2).evaluate().table
+    _, ax = plot_rates(table, standard_error=0.01)
+    drawn = [c.lines[0].get_ydata() for c in ax.containers]
+    np.testing.assert_allclose(drawn, np.einsum("aii->ai", table.rates()))
+    empty = fp.OutcomeTable([[[0.3, 0.2], [0, 0]], [[0.3, 0.2], [0, 0]]])
+    fig, _ = plot_rates(empty)
+    fig.canvas.draw()
+
+
+def test_displacements_of_groups_that_move(plane):
+    move = population_movement(plane)
+    _, ax = plot_movement(move)
+    middles = [line.get_xdata()[0] for line in ax.lines if len(line.get_xdata()) == 1]
+    np.testing.assert_allclose(middles, move.quantiles[2, :, 1].T.ravel())
+    X, y, a = plane.original.sample(300, random_state=0)
+    plot_movement(movement_of_rows(plane, X, y, sensitive_features=a), ax=plt.subplots()[1])
+
+
+def test_a_dollar_is_a_dollar():
+    D = univariate(2, 2)
+    D = fp.Normal(D.prior, D.mean, std=D.std, groups=["$a_1$", "$<b>^{"], classes=["_no", "$"])
+    for fig, _ in (D.plot(), plot_prices(solve(D)), D.evaluate().plot()):
+        fig.canvas.draw()
+
+
+def test_names_of_features_are_on_the_axes():
+    D = multivariate(2)
+    D = fp.Normal(D.prior, D.mean, cov=D.cov, feature_names=["height", "a" * 60])
+    _, ax = D.plot()
+    assert ax.get_xlabel() == "height (units of the data)"
+    assert len(ax.get_ylabel()) < 50
+
+
+def test_short_labels():
+    assert short("abc", 5) == "abc"
+    assert len(short("x" * 99, 12)) == 12

@@ -121,7 +121,9 @@ def _splits(comparison: Comparison, design: Design, test_size: float) -> Section
             (m.name, figure_text(m.before, m.signed), figure_text(m.after, m.signed), chance)
         )
     return Section(
-        title=f"Over {comparison.splits} random split(s)",
+        title="One random split"
+        if comparison.splits == 1
+        else f"Over {comparison.splits} random splits",
         text=(
             f"Logistic models as above, {test_size:.0%} of the rows held out each time; mean and "
             f"standard error over the splits. {legend_words(comparison.measures, design)}",

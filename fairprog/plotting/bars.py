@@ -114,7 +114,7 @@ def plot_bounds(bounds: Bounds, ax: Axes | None = None) -> tuple[Figure, Axes]:
     K, G = moves.shape
     classes, groups = bounds.classes or tuple(range(K)), bounds.groups or tuple(range(G))
     rows = [
-        (f"class {short(c, 12)}, group {short(g, 12)}", float(moves[i, a]))
+        (f"class {short(c, 8)}, group {short(g, 8)}", float(moves[i, a]))
         for a, g in enumerate(groups)
         for i, c in enumerate(classes)
     ]

@@ -59,17 +59,25 @@ class Frame:
         return np.exp(z) if self.logarithmic else z
 
 
-def frame_of(populations: Sequence[Normal]) -> Frame:
-    """Return limits and directions that suit all of the populations; the first one leads."""
+def frame_of(populations: Sequence[Normal], names: Sequence[str] | None = None) -> Frame:
+    """Return limits and directions that suit all of the populations; the first one leads.
+
+    Parameters
+    ----------
+    populations : sequence of Normal
+    names : sequence of str, optional
+        Of the features; default those of the first population.
+    """
     D = populations[0]
     log = isinstance(D, LogNormal)
     if D.n_features == 1:
         means = np.stack([P.location[..., 0] for P in populations])
         stds = np.stack([np.sqrt(P.cov[..., 0, 0]) for P in populations])
         rates = np.stack([P.base_rates for P in populations])
+        units = "(data units, log)" if log else "(units of the data)"
         return Frame(
             names=(
-                f"{_feature(D, 0)} " + ("(data units, log)" if log else "(units of the data)"),
+                f"{_feature(D, 0, names)} {units}",
                 "base rate × density (per unit of " + ("log x)" if log else "x)"),
             ),
             low=np.array([(means - 3.2 * stds).min()]),
@@ -79,14 +87,14 @@ def frame_of(populations: Sequence[Normal]) -> Frame:
             boundaries=True,
             top=1.05 * float((rates / (np.sqrt(2.0 * np.pi) * stds)).max()),
         )
-    V, names = _plane(D)
+    V, axes = _plane(D, names)
     centres = np.stack([P.location @ V for P in populations])
     variances = np.stack([np.einsum("dk,iade,ek->iak", V, P.cov, V) for P in populations])
     reach = 1.35 * HALF * np.sqrt(np.maximum(variances, 0.0))
     low, high = (centres - reach).min((0, 1, 2)), (centres + reach).max((0, 1, 2))
     flat = high <= low  # nothing varies along a null direction
     return Frame(
-        names=names,
+        names=axes,
         low=np.where(flat, low - 1.0, low),
         high=np.where(flat, high + 1.0, high),
         plane=V,
@@ -135,9 +143,10 @@ def legend_handles(D: Normal) -> list[Patch | Line2D]:
     ]
 
 
-def _feature(D: Normal, k: int) -> str:
-    if D.feature_names is not None:
-        return short(D.feature_names[k])
+def _feature(D: Normal, k: int, names: Sequence[str] | None) -> str:
+    known = names or D.feature_names
+    if known is not None:
+        return short(known[k])
     return "feature x" if D.n_features == 1 else f"feature {k + 1}"
 
 
@@ -226,10 +235,10 @@ def _draw_regions(
 # -- several features --
 
 
-def _plane(D: Normal) -> tuple[Array, tuple[str, str]]:
+def _plane(D: Normal, given: Sequence[str] | None) -> tuple[Array, tuple[str, str]]:
     """Return two directions (d, 2) to look along, and the labels of the axes."""
     if D.n_features == 2:
-        names = [f"{_feature(D, k)} (units of the data)" for k in (0, 1)]
+        names = [f"{_feature(D, k, given)} (units of the data)" for k in (0, 1)]
         return np.eye(2), (names[0], names[1])
     m, U = D.support_mean, D.support_basis
     within = pooled_covariance(D.prior, D.support_cov)

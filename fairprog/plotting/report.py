@@ -30,6 +30,7 @@ from fairprog.solution.movement import LEVELS, Movement, population_movement
 from fairprog.solution.words import (
     bounds_words,
     certificate_words,
+    grown_gaps,
     headline,
     settings_rows,
     warnings_of,
@@ -69,10 +70,14 @@ def report_html(
     before, after = _evaluations(sol)
     movement = population_movement(sol) if found.movement is None else found.movement
     thresholds = _threshold_gaps(sol)
-    warnings = [*found.remarks, *warnings_of(sol, movement, found.curves, found.ranks)]
+    warnings = [
+        *found.remarks,
+        *grown_gaps(before, after),
+        *warnings_of(sol, movement, found.curves, found.ranks),
+    ]
     sections = [
         ("warnings", "What to beware of", _warning_list(warnings)),
-        ("populations", "Populations before and after", _populations(sol)),
+        ("populations", "Populations before and after", _populations(sol, movement)),
         ("gaps", "Gaps between groups", _gaps(sol, before, after, thresholds)),
         ("rows", "Gaps on rows", _rows(found)),
         ("movement", "Who moves how far", _movement(movement, found.ranks)),
@@ -114,7 +119,7 @@ def report_html(
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(name)}</title><style>{_stylesheet()}"
-        "html{color-scheme:light dark}body{margin:0}"
+        "html{color-scheme:light dark}body{margin:0}@media print{html{color-scheme:light}}"
         "@media screen and (prefers-color-scheme:dark){html{background:#14171b}}</style>"
     )
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>{page}</body></html>\n'
@@ -126,7 +131,7 @@ def notebook_html(sol: Solution) -> str:
     Its style sheet speaks of the class ``fairprog`` only.
     """
     before, after = _evaluations(sol)
-    warnings = warnings_of(sol)
+    warnings = [*grown_gaps(before, after), *warnings_of(sol)]
     parts = [
         tag("p", tag("b", headline(sol) + ".")),
         _facts(sol, before, after, _threshold_gaps(sol)),
@@ -241,26 +246,28 @@ def _warning_list(warnings: Sequence[str]) -> Markup:
 # -- populations --
 
 
-def _populations(sol: Solution) -> Markup:
+def _populations(sol: Solution, movement: Movement) -> Markup:
     said = _population_words(sol.original)
-    pictures = _pictures(*_population_panels(sol))
+    complete = len(movement.features) == sol.original.n_features
+    names = movement.features if complete else None
+    pictures = _pictures(*_population_panels(sol, names))
     return join([_legend(sol.original), paragraphs(said), pictures])
 
 
-def _population_panels(sol: Solution) -> list[Markup]:
+def _population_panels(sol: Solution, names: Sequence[str] | None = None) -> list[Markup]:
     """Return the figures before, after, and in common coordinates, on the same axes."""
-    D = sol.original
+    D, common = sol.original, sol.aligned
     populations = {
         "Before": (D, "The original population."),
         "After": (sol.population, f"The steered population, {sol.kl:.3g} nats away."),
-        "In common coordinates": (sol.aligned, _common_words(sol)),
+        "In common coordinates": (common, _common_words(sol)),
     }
-    frame = frame_of([P for P, _ in populations.values()])
+    frame = frame_of([P for P, _ in populations.values()], names)
     extra = 0.0 if frame.plane is not None else 0.16 * max(0, D.n_groups - 2)
     return [
         _picture(
-            lambda ax, P=P, name=name: draw_cells(  # type: ignore[misc]
-                ax, P, frame, overlay=name == "In common coordinates"
+            lambda ax, P=P: draw_cells(  # type: ignore[misc]
+                ax, P, frame, overlay=P is common and not sol.settings["map_bound"]
             ),
             name,
             text,
@@ -378,10 +385,10 @@ def _gaps(
         if name in thresholds:
             row += [f"{_zero(float(g.max())):.4f}" for g in thresholds[name][1:]]
         rows.append(row)
+    sampled = f" (rates by quasi-Monte Carlo, standard error up to {error:.4f})"
     said = [
         "Gaps are the largest minus the smallest rate of a group. They are those of the "
-        "populations and of their own Bayes rules, not of a sample"
-        + (f" (rates by quadrature, standard error up to {error:.4f})." if error > 0 else ".")
+        f"populations and of their own Bayes rules, not of data{sampled if error > 0 else ''}."
     ]
     if thresholds:
         figures = [

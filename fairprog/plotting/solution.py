@@ -75,7 +75,7 @@ def plot_solution(
         frame = frame_of(populations)
         titles = ("before", f"after steering {_who(sol)}\nKL = {sol.kl:.3g} nats", _common(sol))
         for k, (axes, P, title) in enumerate(zip(panels, populations, titles, strict=False)):
-            draw_cells(axes, P, frame, overlay=k == 2)
+            draw_cells(axes, P, frame, overlay=k == 2 and not sol.settings["map_bound"])
             axes.set_title(title)
         handles = legend_handles(D)
         if ax is None:

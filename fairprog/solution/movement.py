@@ -182,6 +182,6 @@ def _most_moved(square: Array) -> Indices:
 
 def _names(sol: Solution, shown: Indices, names: Sequence[str] | None) -> tuple[str, ...]:
     D = sol.original
-    default = ("x",) if D.n_features == 1 else [f"feature {k + 1}" for k in range(D.n_features)]
-    known = D.feature_names or names or default
+    default = [f"feature {k + 1}" for k in range(D.n_features)]
+    known = D.feature_names or names or (["feature x"] if D.n_features == 1 else default)
     return tuple(known[j] for j in shown)

@@ -7,14 +7,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fairprog.populations import Evaluation
 from fairprog.solution.certificate import Certificate
 from fairprog.solution.held_out import GapCurve
 from fairprog.solution.movement import Movement
+from fairprog.tables import DemographicParity, EqualizedOdds, EqualOpportunity
 
 if TYPE_CHECKING:
     from fairprog.solution.solution import Solution
 
-__all__ = ["bounds_words", "certificate_words", "headline", "settings_rows", "warnings_of"]
+__all__ = [
+    "bounds_words",
+    "certificate_words",
+    "grown_gaps",
+    "headline",
+    "settings_rows",
+    "warnings_of",
+]
 
 
 def headline(sol: Solution) -> str:
@@ -121,6 +130,25 @@ def settings_rows(sol: Solution) -> list[tuple[str, str]]:
     return [*rows, ("solver", sol.solver), ("seconds", f"{sol.seconds:.2g}")]
 
 
+def grown_gaps(before: Evaluation, after: Evaluation) -> list[str]:
+    """Return a sentence where the 0-1 rule is less fair after steering than before, or nothing.
+
+    On ideal populations it never is; with a ``map_bound`` or base rates kept it may be.
+    """
+    notions = {
+        "equal opportunity": EqualOpportunity(),
+        "demographic parity": DemographicParity(),
+        "equalized odds": EqualizedOdds(),
+    }
+    error = 4.0 * max(before.standard_error, after.standard_error)
+    grown = [
+        f"{name} {before.gap(notion):.3f} to {after.gap(notion):.3f}"
+        for name, notion in notions.items()
+        if after.gap(notion) > before.gap(notion) + max(error, 1e-6)
+    ]
+    return [f"Some gaps of the 0-1 rule GREW: {'; '.join(grown)}."] if grown else []
+
+
 def _plain(value: object) -> str:
     if isinstance(value, np.ndarray):
         return ", ".join(f"{v:.6g}" for v in value.ravel())
@@ -202,7 +230,9 @@ def _of_the_maps(movement: Movement | None) -> list[str]:
     for a, group in enumerate(movement.groups):
         rank = movement.rank[a]
         low = [j for j in range(rank.size) if rank[j] < 0.99]
-        if low:
+        if low and rank.max() < -0.99:
+            said.append(f"Group {group} is mirrored: the order of people in it is reversed.")
+        elif low:
             worst = min(low, key=lambda j: rank[j])
             said.append(
                 f"Within group {group} ranks are not kept in {len(low)} feature(s), least in "
