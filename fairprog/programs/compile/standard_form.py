@@ -320,8 +320,9 @@ class DualFace:
         A = sp.block_array(
             [[columns, None], [pick, -eye], [-pick, -eye]] if extra else [[columns]]
         ).tocsc()
-        lower = np.concatenate([-form.c, np.full(2 * extra, -np.inf)])
-        upper = np.concatenate([-form.c, np.zeros(2 * extra)])
+        scale = float(max(1, form.n_zero))  # multipliers are of the order of 1/rows
+        lower = np.concatenate([-scale * form.c, np.full(2 * extra, -np.inf)])
+        upper = np.concatenate([-scale * form.c, np.zeros(2 * extra)])
         cost = sense * np.concatenate([linear[self.rows], absolute[self.rows][split]])
         free = np.concatenate([self.rows < form.n_zero, np.zeros(extra, dtype=bool)])
         model = linear_model(A, lower, upper, cost, HIGHS, False, np.where(free, -np.inf, 0.0))
@@ -329,7 +330,7 @@ class DualFace:
         if status != "optimal":
             return None
         y = np.zeros(len(form.b))
-        y[self.rows] = values[:k]
+        y[self.rows] = values[:k] / scale
         return float(linear @ y + absolute @ np.abs(y)), y
 
 
