@@ -32,6 +32,7 @@ HIGHS = {
     "dual_feasibility_tolerance": 1e-9,
     "small_matrix_value": 1e-12,
 }
+TOLERANCE = 1e-6  # residuals above which an answer is not one
 ACTIVE = 1e-8  # slack below which a constraint counts as active
 
 
@@ -142,8 +143,12 @@ class StandardForm:
             self.solves += 1
             self.log.append(f"{name}: {status}")
             if status in ("optimal", "optimal_inaccurate"):
-                self.solver = name
-                return "optimal"
+                worst = max(self.residuals().values())
+                if worst <= TOLERANCE:
+                    self.solver = name
+                    return "optimal"
+                self.log[-1] += f" with residual {worst:.1e}"
+                continue
             if status in ("infeasible", "infeasible_inaccurate", "infeasible_or_unbounded"):
                 return "infeasible"
         raise SolverError(
