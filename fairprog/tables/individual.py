@@ -37,7 +37,7 @@ class IndividualFairness(Constraint):
 
     Notes
     -----
-    TV is half the absolute difference: |h(1) - h'(1)| for two classes. Source: theory.md
+    TV is half the absolute difference: ``|h(1) - h'(1)|`` for two classes. Source: theory.md
     section 8; Dwork, Hardt, Pitassi, Reingold, Zemel, *Fairness through awareness*, 2012.
 
     Examples
