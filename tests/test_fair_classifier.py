@@ -262,8 +262,9 @@ def test_on_an_ideal_population_every_price_is_zero_and_said_so(notion):
 @pytest.mark.parametrize("notion", [fp.DemographicParity, fp.EqualOpportunity, fp.EqualizedOdds])
 def test_on_an_ideal_population_every_price_is_zero_with_2048_atoms(notion):
     steered = fp.NearestIdeal(UNIVARIATE, steer=["b"]).solve().population
+    ideal, original = steered.discretize(), UNIVARIATE.discretize()
     for cost, bound in itertools.product(COSTS, (0.0, 0.01)):
-        check_zero_prices(steered.discretize(), UNIVARIATE.discretize(), notion, cost, bound)
+        check_zero_prices(ideal, original, notion, cost, bound)
 
 
 def check_zero_prices(ideal, original, notion, cost, bound):

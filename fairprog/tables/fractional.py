@@ -107,7 +107,9 @@ class FractionalNotion(Notion):
         bound = view.parameter("bound", self.difference_bound)
         terms = []
         for (labels, top, bottom), value in zip(fractions, levels, strict=True):
-            level = view.parameter("level", float(value))
+            level = float(value)
+            if len(levels) == 1:  # what a program may search
+                level = view.parameter("level", level)
             for a, group in enumerate(view.groups):
                 where = address(self.name, group, *labels)
                 num, den = _weighted(view, a, top), _weighted(view, a, bottom)
