@@ -22,12 +22,13 @@ from fairprog.labels import Array
 from fairprog.populations import Categorical
 from fairprog.programs.compile.compiled import label
 from fairprog.programs.compile.nearest import check_condition
+from fairprog.programs.compile.standard_form import StandardForm
 from fairprog.programs.compile.terms import TableVariables, compile_terms
 from fairprog.programs.conditions import Condition
 from fairprog.tables import Constraint, Risk
 from fairprog.tables.templates import Term
 
-__all__ = ["CompiledClassifier", "compile_classifier", "link_matrix"]
+__all__ = ["CompiledClassifier", "compile_classifier", "link_matrix", "value_at"]
 
 
 class Entries:
@@ -160,7 +161,13 @@ def compile_classifier(
     for key, template in templates.items():
         views[key] = view("bound", "level")
         if isinstance(template, Condition):
-            conditions |= _conditions(template, views[key], D)
+            own_conditions = _conditions(template, views[key], D)
+            if set(own_conditions) & set(conditions):
+                raise ModelError(
+                    f"Two conditions share the address {template.name!r}; rename one function.",
+                    argument="constraints",
+                )
+            conditions |= own_conditions
             continue
         own = template.express(views[key])
         owners |= {term.address: key for term in own}
@@ -247,3 +254,25 @@ def _conditions(condition: Condition, view: TableVariables, D: Categorical) -> d
         check_condition(item, condition, where)
         out[where] = label(item, where)
     return out
+
+
+def value_at(
+    D: Categorical,
+    risk: Risk,
+    templates: Mapping[str, Constraint | Condition],
+    h: Array,
+    elastic: bool = False,
+) -> float:
+    """Return the optimum with the classifier fixed at h, shape (m, K).
+
+    Only the free scalars of the templates are optimised: their symbolic faces as numbers. With
+    `elastic` the sum of the templates' violations is minimised, as in `compile_classifier`.
+    """
+    compiled = compile_classifier(D, risk, templates, True, elastic)
+    fixed = compiled.h == np.ravel(h)
+    form = StandardForm(
+        cp.Problem(compiled.problem.objective, [*compiled.problem.constraints, fixed])
+    )
+    if form.solve("auto", None, False, {}) == "infeasible":
+        return float("inf")
+    return float(form.problem.value)

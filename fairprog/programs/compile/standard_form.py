@@ -32,6 +32,7 @@ HIGHS = {
     "dual_feasibility_tolerance": 1e-9,
     "small_matrix_value": 1e-12,
 }
+TOLERANCE = 1e-6  # residuals above which an answer is not one
 ACTIVE = 1e-8  # slack below which a constraint counts as active
 
 
@@ -142,8 +143,12 @@ class StandardForm:
             self.solves += 1
             self.log.append(f"{name}: {status}")
             if status in ("optimal", "optimal_inaccurate"):
-                self.solver = name
-                return "optimal"
+                worst = max(self.residuals().values())
+                if worst <= TOLERANCE:
+                    self.solver = name
+                    return "optimal"
+                self.log[-1] += f" with residual {worst:.1e}"
+                continue
             if status in ("infeasible", "infeasible_inaccurate", "infeasible_or_unbounded"):
                 return "infeasible"
         raise SolverError(
@@ -320,8 +325,9 @@ class DualFace:
         A = sp.block_array(
             [[columns, None], [pick, -eye], [-pick, -eye]] if extra else [[columns]]
         ).tocsc()
-        lower = np.concatenate([-form.c, np.full(2 * extra, -np.inf)])
-        upper = np.concatenate([-form.c, np.zeros(2 * extra)])
+        scale = float(max(1, form.n_zero))  # multipliers are of the order of 1/rows
+        lower = np.concatenate([-scale * form.c, np.full(2 * extra, -np.inf)])
+        upper = np.concatenate([-scale * form.c, np.zeros(2 * extra)])
         cost = sense * np.concatenate([linear[self.rows], absolute[self.rows][split]])
         free = np.concatenate([self.rows < form.n_zero, np.zeros(extra, dtype=bool)])
         model = linear_model(A, lower, upper, cost, HIGHS, False, np.where(free, -np.inf, 0.0))
@@ -329,7 +335,7 @@ class DualFace:
         if status != "optimal":
             return None
         y = np.zeros(len(form.b))
-        y[self.rows] = values[:k]
+        y[self.rows] = values[:k] / scale
         return float(linear @ y + absolute @ np.abs(y)), y
 
 
