@@ -82,10 +82,12 @@ class Law:
         return z[keep], w[keep] / w[keep].sum()
 
     def _bulk(self) -> Array:
-        z, _ = self.rule
-        inside = z[self.phi(z) - self.phi(self.range[1:2]) < 40.0]
-        ends = self.range.copy()
-        ends[0], ends[2] = max(ends[0], inside.min()), min(ends[2], inside.max())
+        """Return (low, mode, high) of what weighs anything in double precision."""
+        z, ends = self.edges, self.range.copy()
+        inside = z[self.phi(z) - self.phi(ends[1:2]) < 40.0]
+        for end, found in ((0, inside.min()), (2, inside.max())):
+            if not np.isfinite(self.support[end // 2]):
+                ends[end] = found
         return ends
 
     def _weighted(self, edges: Array) -> tuple[Array, Array]:

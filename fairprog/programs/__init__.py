@@ -3,8 +3,15 @@
 `NearestIdeal` is the front door; importing a module with a subclass of it makes the family known.
 """
 
-from fairprog.programs import nearest_normal
+from fairprog.programs import nearest_line, nearest_normal, nearest_transformed
 from fairprog.programs.conditions import Condition, constraint
 from fairprog.programs.nearest_ideal import NearestIdeal
 
-__all__ = ["Condition", "NearestIdeal", "constraint", "nearest_normal"]
+__all__ = [
+    "Condition",
+    "NearestIdeal",
+    "constraint",
+    "nearest_line",
+    "nearest_normal",
+    "nearest_transformed",
+]

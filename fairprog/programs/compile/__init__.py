@@ -5,6 +5,7 @@ labelled and solvers called.
 """
 
 from fairprog.programs.compile.compiled import CellVariables, Compiled
+from fairprog.programs.compile.line import compile_line, compile_shifts, line_multipliers
 from fairprog.programs.compile.nearest import compile_nearest
 from fairprog.programs.compile.solve import solve
 from fairprog.programs.compile.terms import TableVariables, compile_terms
@@ -13,7 +14,10 @@ __all__ = [
     "CellVariables",
     "Compiled",
     "TableVariables",
+    "compile_line",
     "compile_nearest",
+    "compile_shifts",
     "compile_terms",
+    "line_multipliers",
     "solve",
 ]
