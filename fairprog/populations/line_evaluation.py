@@ -13,7 +13,10 @@ from fairprog.labels import Array
 if TYPE_CHECKING:
     from fairprog.populations.location_scale import LocationScale
 
-__all__ = ["decision_rates", "log_odds_cdf", "log_odds_nodes"]
+__all__ = ["Odds", "decision_rates", "log_odds_cdf", "log_odds_nodes", "odds"]
+
+Function = Callable[[Array], Array]
+Odds = tuple[Function, Array, Function]
 
 GRID = 161  # nodes of every cell's own grid
 
@@ -89,32 +92,30 @@ def _log_odds(D: LocationScale, a: int) -> Callable[[Array], Array]:
     return h
 
 
-def log_odds_cdf(D: LocationScale, thresholds: Array) -> Array:
+def odds(D: LocationScale, a: int) -> Odds:
+    """Return the log odds of one group, edges between which they are monotone, and the cdfs."""
+    h = _log_odds(D, a)
+    return h, monotone_edges(h, *_grid(D, a)), _cdfs(D, a)
+
+
+def log_odds_cdf(groups: list[Odds], thresholds: Array) -> Array:
     """Return P(log odds <= t | i, a), shape (T, 2, G)."""
     t = np.asarray(thresholds, dtype=float)
-    out = np.empty((t.size, 2, D.n_groups))
-    for a in range(D.n_groups):
-        h = _log_odds(D, a)
-        edges = monotone_edges(h, *_grid(D, a))
-        out[:, :, a] = level_masses(h, edges, _cdfs(D, a), t)
-    return out
+    return np.stack([level_masses(*group, t) for group in groups], axis=-1)
 
 
-def log_odds_nodes(D: LocationScale) -> Array:
+def log_odds_nodes(D: LocationScale, groups: list[Odds]) -> Array:
     """Return thresholds at which to scan: log odds at points of every cell, and at its turns."""
     found = []
-    for a in range(D.n_groups):
-        h = _log_odds(D, a)
+    levels = [1e-6, 1e-5, 1e-4, 1e-3, *np.linspace(0.004, 0.996, 60), 0.999, 0.9999, 0.99999]
+    for a, (h, edges, _) in enumerate(groups):
         for i in range(2):
             z, w = D.law(i, a).rule
-            level = np.searchsorted(np.cumsum(w), np.linspace(0.004, 0.996, 60))
-            tail = np.searchsorted(np.cumsum(w), [1e-6, 1e-5, 1e-4, 1e-3, 0.999, 0.9999, 0.99999])
-            x = D.base_loc[i, a] + D.base_scale[i, a] * z[np.minimum([*level, *tail], z.size - 1)]
-            found.append(h(x))
-        with np.errstate(invalid="ignore"):
-            turns = h(monotone_edges(h, *_grid(D, a)))
+            nodes = z[np.minimum(np.searchsorted(np.cumsum(w), levels), z.size - 1)]
+            found.append(h(D.base_loc[i, a] + D.base_scale[i, a] * nodes))
+        turns = h(edges)
         turns = turns[np.isfinite(turns)]
         step = 1e-9 * (1.0 + np.abs(turns))
         found += [turns, turns - step, turns + step]
-    nodes = np.unique(np.concatenate(found))
-    return nodes[np.isfinite(nodes)]
+    thresholds = np.unique(np.concatenate(found))
+    return thresholds[np.isfinite(thresholds)]

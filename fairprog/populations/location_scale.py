@@ -3,7 +3,7 @@ r"""Location-scale families on the real line, built from one density."""
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -141,7 +141,8 @@ class LocationScale(Population):
 
     def law(self, i: int, a: int) -> Law:
         """Return the standard law of a cell."""
-        return standard_law(type(self))
+        family: Any = type(self)
+        return standard_law(family)
 
     @property
     def laws(self) -> list[list[Law]]:
@@ -252,7 +253,8 @@ class LocationScale(Population):
     @classmethod
     def fit_cell(cls, x: Array, weight: Array) -> tuple[float, ...]:
         """Return the maximum-likelihood parameters of one cell: (loc, scale)."""
-        return maximum_likelihood(standard_law(cls), x, weight)
+        family: Any = cls
+        return maximum_likelihood(standard_law(family), x, weight)
 
     def sample(
         self, n: int, random_state: int | np.random.Generator | None = None
@@ -335,13 +337,17 @@ class LocationScale(Population):
         """Return P(Yhat=j | i, a) of the Bayes rule of `rule`, shape (K, G, K), and 0.0."""
         return line_evaluation.decision_rates(self, rule, cost), 0.0
 
+    @cached_property
+    def _odds(self) -> list[line_evaluation.Odds]:
+        return [line_evaluation.odds(self, a) for a in range(self.n_groups)]
+
     def log_odds_cdf(self, thresholds: Array) -> Array:
         """Return P(log odds <= t | i, a), shape (T, 2, G), of two classes."""
-        return line_evaluation.log_odds_cdf(self, thresholds)
+        return line_evaluation.log_odds_cdf(self._odds, thresholds)
 
     def log_odds_nodes(self) -> Array:
         """Return thresholds at which to scan differences of `log_odds_cdf`."""
-        return line_evaluation.log_odds_nodes(self)
+        return line_evaluation.log_odds_nodes(self, self._odds)
 
     def ideality_gap(self, notion: Notion | None = None) -> float:
         """Return the worst gap of a notion over all cost matrices (0 iff ideal for it).

@@ -3,7 +3,7 @@
 `NearestIdeal` is the front door; importing a module with a subclass of it makes the family known.
 """
 
-from fairprog.programs import nearest_normal
+from fairprog.programs import nearest_line, nearest_normal, nearest_transformed
 from fairprog.programs.conditions import Condition, constraint
 from fairprog.programs.fair_classifier import FairClassifier
 from fairprog.programs.nearest_ideal import NearestIdeal
@@ -13,5 +13,7 @@ __all__ = [
     "FairClassifier",
     "NearestIdeal",
     "constraint",
+    "nearest_line",
     "nearest_normal",
+    "nearest_transformed",
 ]

@@ -10,6 +10,7 @@ from fairprog.programs.compile.classifier import (
     value_at,
 )
 from fairprog.programs.compile.compiled import CellVariables, Compiled
+from fairprog.programs.compile.line import compile_line, compile_shifts, line_multipliers
 from fairprog.programs.compile.nearest import compile_nearest
 from fairprog.programs.compile.solve import solve
 from fairprog.programs.compile.standard_form import StandardForm
@@ -22,8 +23,11 @@ __all__ = [
     "StandardForm",
     "TableVariables",
     "compile_classifier",
+    "compile_line",
     "compile_nearest",
+    "compile_shifts",
     "compile_terms",
+    "line_multipliers",
     "solve",
     "value_at",
 ]
