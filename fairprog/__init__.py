@@ -34,6 +34,7 @@ from fairprog.tables import (
     template_from_dict,
 )
 from fairprog.transports import (
+    Affine,
     AffineMap,
     ConjugatedMap,
     Diagonal,
@@ -46,6 +47,7 @@ from fairprog.versions import __version__, show_versions
 
 __all__ = [
     "AccuracyParity",
+    "Affine",
     "AffineMap",
     "Bounds",
     "Certificate",

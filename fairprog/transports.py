@@ -1,6 +1,6 @@
 """Affine maps and the classes of maps (transports) a program may choose from.
 
-Every class is written A = S R with S in a convex set of symmetric matrices and R a fixed root:
+Every class is written A = S R with S in a set of matrices and R a fixed root:
 
 ============ =============================== ==========================
 transport    S                               R
@@ -10,9 +10,10 @@ Scaling      g I, g > 0                      I
 Diagonal     positive diagonal               I
 Monotone     positive definite               the metric M
 Whitened     positive definite               S_kr^{-1/2}, class k
+Affine       any invertible matrix           I
 ============ =============================== ==========================
 
-so that -log|det A| = -log det S + const is convex (theory.md, Theorem B).
+so that, for all but the last, -log|det A| = -log det S + const is convex (theory.md, Theorem B).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from fairprog.labels import Array, check_features, check_finite
 from fairprog.tables.templates import Template
 
 __all__ = [
+    "Affine",
     "AffineMap",
     "ConjugatedMap",
     "Diagonal",
@@ -40,7 +42,7 @@ __all__ = [
     "Whitened",
 ]
 
-Kind = Literal["fixed", "scalar", "diagonal", "symmetric"]
+Kind = Literal["fixed", "scalar", "diagonal", "symmetric", "full"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,3 +297,29 @@ class Whitened(Transport):
         values, vectors = np.linalg.eigh(reference_cov[self.class_index(classes)])
         out: Array = (vectors / np.sqrt(values)) @ vectors.T
         return out
+
+
+@dataclass(frozen=True, repr=False)
+class Affine(Transport):
+    """Maps x -> A x + b with any invertible A: rotations and shears included.
+
+    ``orientation="preserve"`` asks for det A > 0 (between any two groups, where all are steered);
+    ``orientation="any"`` allows mirror images as well. The nearest ideal population of this class
+    is often far nearer than that of any convex class, but the program is not convex: the answer is
+    the best of many local optima, never worse than that of `Monotone` (pooled or identity
+    metric), `Whitened` (any class) or `Diagonal`, and labelled local unless nothing can be nearer.
+    Equivariant under every affine change of coordinates of the features.
+
+    Notes
+    -----
+    Source: theory.md section 4.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> fp.Affine()
+    Affine()
+    """
+
+    kind: ClassVar[Kind] = "full"
+    may_mirror: ClassVar[bool] = True

@@ -118,9 +118,10 @@ def normalised(
     if scale:
         logs = np.array([np.linalg.slogdet(A)[1] for A in inner])
         factor = float(np.exp(-(p @ logs) / k))
-    average = sum(p_a * A for p_a, A in zip(p, inner, strict=True))
+    average = np.tensordot(p, np.stack(inner), 1)
     offsets = np.stack([U.T @ T.offset for T in maps])
-    shift = -np.linalg.solve(np.asarray(average), p @ offsets)
+    # mirror images and rotations may average to nothing: there no shift of the origin helps
+    shift = -np.linalg.pinv(average, rcond=1e-8) @ (p @ offsets)
     # x_old = factor * x_new + shift
     rest = np.eye(len(U)) - U @ U.T
     out = [

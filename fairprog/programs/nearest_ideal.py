@@ -48,11 +48,11 @@ class NearestIdeal:
     steer : "all" or list of groups
         Which groups may move. Every other group stays exactly as it is.
     transport : Transport, default Monotone()
-        `Translation`, `Scaling`, `Diagonal`, `Monotone` or `Whitened`.
+        `Translation`, `Scaling`, `Diagonal`, `Monotone`, `Whitened` or `Affine`.
     reference : hashable, optional
         The group whose coordinates are the common ones; default the first that stays.
     orientation : {"preserve", "any"}
-        "any" allows mirror images (d = 1 and `Scaling` only).
+        "any" allows mirror images (d = 1, `Scaling` and `Affine` only).
     base_rates : {"equalize", "keep"} or array_like (K,)
         Target P(Y=i | A=a): that of the groups that stay (else the KL-nearest common one),
         unchanged, or the given one.
@@ -132,6 +132,12 @@ class NearestIdeal:
                 "`map_bound`; steer all groups but one instead.",
                 argument="constraints" if self.constraints else "map_bound",
             )
+        if self._not_convex() and (self.constraints or self.map_bound > 0):
+            raise ModelError(
+                "Affine() in several dimensions is not a convex program, so it takes no custom "
+                "constraints and no `map_bound`; use Monotone() instead.",
+                argument="constraints" if self.constraints else "map_bound",
+            )
         self.prior = steered_prior(population, self.staying, base_rates)
         self.base_rates = (
             base_rates if isinstance(base_rates, str) else tuple(np.asarray(base_rates).tolist())
@@ -149,6 +155,10 @@ class NearestIdeal:
     def __repr__(self) -> str:
         steer = "all" if not self.staying else [self.population.groups[a] for a in self.steered]
         return f"NearestIdeal({self.population!r}, steer={steer!r}, transport={self.transport!r})"
+
+    def _not_convex(self) -> bool:
+        """Return whether the class of maps alone makes the program non-convex."""
+        return self.transport.kind == "full" and self.population.n_features > 1
 
     # -- building --
 
@@ -183,8 +193,14 @@ class NearestIdeal:
         Raises
         ------
         ModelError
-            For steer="all", which is not one convex problem.
+            For steer="all", and for Affine() in several dimensions: not one convex problem.
         """
+        if self._not_convex():
+            raise ModelError(
+                "Affine() in several dimensions is not a convex problem; use Monotone() to see "
+                "one.",
+                argument="transport",
+            )
         if not self.staying:
             raise ModelError(
                 "steer='all' is not one convex problem; steer all groups but one to see one.",
