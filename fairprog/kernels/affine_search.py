@@ -151,9 +151,13 @@ def descend(
             barrier = np.einsum("cs,er->rcse", inverse, inverse)
             return np.asarray(H + Q * barrier.reshape(d * d, d * d))
 
-        options = {"gtol": 1e-9, "maxiter": 500}
         result = minimize(
-            value, B.ravel(), jac=gradient, hess=hessian, method="trust-exact", options=options
+            value,
+            B.ravel(),
+            jac=gradient,
+            hess=hessian,
+            method="trust-exact",
+            options={"gtol": 1e-9, "maxiter": 500},
         )
         x = result.x
         for _ in range(3):  # the last digits, which differences of costs cannot see
