@@ -57,11 +57,10 @@ class LogNormal(Normal):
             )
         return X
 
-    @classmethod
-    def user_map(cls, affine: AffineMap) -> AffineMap | ConjugatedMap:
+    def user_map(self, affine: AffineMap) -> ConjugatedMap:
         """Return the affine map of log X as a map of X."""
 
         def forward(X: Array) -> Array:
-            return cls._forward(cls.check_domain(X))
+            return self._forward(self.check_domain(X))
 
-        return ConjugatedMap(affine, forward, cls._backward)
+        return ConjugatedMap(affine, forward, self._backward)
