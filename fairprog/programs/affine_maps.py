@@ -56,11 +56,12 @@ def _convex(D: Normal) -> list[Transport]:
 
 
 def nearest_all_affine(
-    D: Normal, prior: Array, mirror: bool
+    D: Normal, prior: Array, mirror: bool, log_rates: Array | None = None
 ) -> tuple[list[AffineMap], tuple[Array, Array]]:
     """Return maps and common cells (support coordinates): the best optimum found.
 
-    The common coordinates are those of the largest group, up to scale and shift.
+    The common coordinates are those of the largest group, up to scale and shift. With `log_rates`
+    (K, G) the common base rates are chosen with the maps.
     """
     from tqdm import tqdm
 
@@ -71,16 +72,16 @@ def nearest_all_affine(
     with one_blas_thread():
         starts = [_as_seen_from(D, prior, frames, r, mirror) for r in range(D.n_groups)]
         for transport in (Monotone(), *(Whitened(c) for c in D.classes)):
-            maps, _, _ = nearest_all(D, prior, transport, False)
+            maps, _, _ = nearest_all(D, prior, transport, False, log_rates)
             starts.append([GroupMaps.from_user(f, T) for f, T in zip(frames, maps, strict=True)])
         ends = [
-            _descend(frames, start, anchor)
+            _descend(frames, start, anchor, log_rates)
             for start in tqdm(starts, desc="starts", disable=None, delay=3.0, leave=False)
         ]
         value, best = min(ends, key=lambda end: end[0])
         for _ in range(ROUNDS):
             again = [_search_again(D, g, best, mirror) for g in best]
-            lower, found = _descend(frames, again, anchor)
+            lower, found = _descend(frames, again, anchor, log_rates)
             gained, value = value - lower, min(value, lower)
             best = found if gained > 0 else best
             if gained <= GAIN * max(1.0, value):
@@ -120,21 +121,27 @@ def _search_again(D: Normal, g: GroupMaps, best: Sequence[GroupMaps], mirror: bo
 
 
 def _coordinates(
-    frames: Sequence[Frame], maps: Sequence[GroupMaps], anchor: int
+    frames: Sequence[Frame],
+    maps: Sequence[GroupMaps],
+    anchor: int,
+    log_rates: Array | None = None,
 ) -> tuple[MapSpace, Array]:
     """Return the space of maps on the same sides of det = 0, and the point in it."""
     own = np.linalg.inv(maps[anchor].S)
     S = np.stack([g.S @ own for g in maps])
-    space = MapSpace(frames, None, anchor, sides=np.linalg.slogdet(S)[0])
+    space = MapSpace(frames, None, anchor, sides=np.linalg.slogdet(S)[0], log_rates=log_rates)
     betas = np.stack([g.beta for g in maps])
     return space, np.concatenate([S.reshape(len(S), -1), betas], axis=1).ravel()
 
 
 def _descend(
-    frames: Sequence[Frame], maps: Sequence[GroupMaps], anchor: int
+    frames: Sequence[Frame],
+    maps: Sequence[GroupMaps],
+    anchor: int,
+    log_rates: Array | None = None,
 ) -> tuple[float, list[GroupMaps]]:
     """Return (cost, maps) of the local optimum below a start."""
-    space, x = _coordinates(frames, maps, anchor)
+    space, x = _coordinates(frames, maps, anchor, log_rates)
     value, x = space.descend(x)
     S, betas = space.maps(x)
     return value, [GroupMaps(f, A, b) for f, A, b in zip(frames, S, betas, strict=True)]

@@ -55,9 +55,16 @@ def _lift(D: Normal, A: Array, b: Array) -> AffineMap:
 
 
 def nearest_all(
-    D: Normal, prior: Array, transport: Transport, mirror: bool
+    D: Normal,
+    prior: Array,
+    transport: Transport,
+    mirror: bool,
+    log_rates: Array | None = None,
 ) -> tuple[list[AffineMap], tuple[Array, Array], int | None]:
-    """Return maps, common cells (support coordinates) and the anchor: the best optimum found."""
+    """Return maps, common cells (support coordinates) and the anchor: the best optimum found.
+
+    With `log_rates` (K, G) the common base rates are chosen with the maps.
+    """
     from tqdm import tqdm
 
     frames, fixed = _frames(D, prior, transport)
@@ -72,6 +79,7 @@ def nearest_all(
             [f if s > 0 else f.mirrored() for f, s in zip(frames, combination, strict=True)],
             fixed,
             anchor,
+            log_rates=log_rates,
         )
         for combination, anchor in itertools.product(signs, anchors)
     ]

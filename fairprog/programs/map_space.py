@@ -13,8 +13,9 @@ from dataclasses import replace
 import numpy as np
 
 from fairprog.kernels.all_groups import pull_back
+from fairprog.kernels.common_rates import best_rates
 from fairprog.kernels.normal import symmetric_root, symmetrize
-from fairprog.kernels.one_group import linear_basis, newton
+from fairprog.kernels.one_group import cell_kl, linear_basis, newton
 from fairprog.labels import Array
 from fairprog.programs.frames import Frame
 
@@ -38,6 +39,9 @@ class MapSpace:
         I.
     sides : Array, shape (G,), optional
         The signs of the determinants, which no step may change (`Affine`).
+    log_rates : Array, shape (K, G), optional
+        log rho_a(i), where the base rates are chosen with the maps: the cost is then the whole
+        divergence and the weights are those of the best rates for the maps.
     """
 
     def __init__(
@@ -46,8 +50,9 @@ class MapSpace:
         fixed: tuple[int, Array] | None,
         anchor: int | None,
         sides: Array | None = None,
+        log_rates: Array | None = None,
     ) -> None:
-        self.sides = sides
+        self.sides, self.log_rates = sides, log_rates
         self.frames, self.fixed, self.anchor = list(frames), fixed, anchor
         self.kind, self.k = frames[0].kind, len(frames[0].root)
         self.basis = linear_basis(self.kind, self.k)
@@ -109,10 +114,23 @@ class MapSpace:
                 if self.sides is not None and (np.linalg.slogdet(S)[0] != self.sides).any():
                     return OUTSIDE, np.zeros_like(x)
                 m, M = self.common_cells(S, betas)
-                value, N, n = 0.0, [], []
-                for f, S_a, beta in zip(self.frames, S, betas, strict=True):
-                    g = replace(f, m=m, Gamma=M)
-                    value += g.cost(S_a, beta)
+                frames = [replace(f, m=m, Gamma=M) for f in self.frames]
+                V = np.stack(
+                    [
+                        cell_kl(S_a @ f.root, beta, *f.args)
+                        for f, S_a, beta in zip(frames, S, betas, strict=True)
+                    ],
+                    axis=1,
+                )
+                value, w = float((self._w * V).sum()), self._w
+                if self.log_rates is not None:
+                    # the best common cells do not depend on the rates, only on p_a
+                    mass = self._w.sum(axis=0)
+                    rho, value = best_rates(V, mass, self.log_rates)
+                    w = rho[:, None] * mass
+                N, n = [], []
+                for a, (f, S_a, beta) in enumerate(zip(frames, S, betas, strict=True)):
+                    g = replace(f, w=w[:, a])
                     both = g.gradients(S_a, beta)
                     N.append(both[0].sum(axis=0))
                     n.append(both[1].sum(axis=0))

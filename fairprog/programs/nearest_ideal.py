@@ -18,6 +18,7 @@ from fairprog.labels import Array, check_number
 from fairprog.populations import Population
 from fairprog.programs.base_rates import steered_prior
 from fairprog.programs.conditions import Condition, checked_conditions
+from fairprog.programs.joint_rates import solve_joint
 from fairprog.programs.options import (
     CONIC,
     Conic,
@@ -51,7 +52,7 @@ class NearestIdeal:
         The group whose coordinates are the common ones; default the first that stays.
     orientation : {"preserve", "any"}
         "any" allows mirror images (d = 1, `Scaling` and `Affine` only).
-    base_rates : {"equalize", "keep"} or array_like (K,)
+    base_rates : {"equalize", "keep", "joint"} or array_like (K,)
         Target P(Y=i | A=a): that of the groups that stay (else the KL-nearest common one),
         unchanged, or the given one.
     map_bound : float, default 0.0
@@ -173,6 +174,11 @@ class NearestIdeal:
         """Return the steered prior q~, shape (K, G)."""
         return steered_prior(self.population, self.staying, base_rates)
 
+    def rate_starts(self) -> list[Array]:
+        """Return base rates (K,) to begin the joint search from, besides those of "equalize"."""
+        rates = self.population.base_rates
+        return [*rates.T, np.full(len(rates), 1.0 / len(rates))]
+
     def check_family(self) -> None:
         """Check what is left once every option is known, such as ideality of groups that stay."""
 
@@ -267,7 +273,10 @@ class NearestIdeal:
         if time_limit is not None:
             time_limit = check_number(time_limit, "time_limit")
         conic = Conic(time_limit, verbose, solver_options)
-        solution = self.find(solver, conic, started)
+        if self.base_rates == "joint":
+            solution = solve_joint(self, solver, conic, started)
+        else:
+            solution = self.find(solver, conic, started)
         if not solution.certificate.ok:
             raise SolverError(
                 f"The answer of {solution.solver} fails its certificate: {solution.certificate}. "

@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fairprog.errors import FairprogWarning, ModelError
-from fairprog.labels import check_finite
+from fairprog.kernels.common_rates import best_rates
+from fairprog.kernels.normal import kl, push
+from fairprog.labels import Array, check_finite
 from fairprog.populations import Normal
+from fairprog.programs.affine_maps import nearest_all_affine
+from fairprog.programs.all_groups import nearest_all
 from fairprog.programs.answer import assemble
 from fairprog.programs.frames import Frame, check_diagonal, make_frame
 from fairprog.programs.nearest_ideal import NearestIdeal
@@ -76,6 +80,20 @@ class NearestNormal(NearestIdeal):
                 "constraints and no `map_bound`; use Monotone() instead.",
                 argument="constraints" if self.constraints else "map_bound",
             )
+
+    def rate_starts(self) -> list[Array]:
+        """Return the base rates of the best joint descent over maps and rates."""
+        D, log_rates = self.population, np.log(self.population.base_rates)
+        mirror = self.orientation == "any"
+        if self._not_convex():
+            maps, cells = nearest_all_affine(D, self.prior, mirror, log_rates)
+        else:
+            maps, cells, _ = nearest_all(D, self.prior, self.transport, mirror, log_rates)
+        U = D.support_basis
+        moved = [push(U.T @ T.matrix @ U, T.offset @ U, *cells) for T in maps]
+        mean, cov = (np.stack(parts, axis=1) for parts in zip(*moved, strict=True))
+        V = kl(mean, cov, D.support_mean, D.support_cov)
+        return [best_rates(V, D.group_mass, log_rates)[0]]
 
     # -- building --
 
