@@ -1,7 +1,5 @@
 """base_rates="joint": never worse than "equalize", a proof for two classes, brute force agrees."""
 
-import warnings
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -83,28 +81,20 @@ def test_two_classes_one_feature_the_answer_is_proven_and_brute_force_agrees(see
         assert joint.kl <= fp.NearestIdeal(D, base_rates=[1 - r, r]).solve().kl + 1e-9
 
 
-def test_the_scan_leaves_the_basin_in_which_alternation_would_stay():
-    """Two optima in r: alternating from "equalize" stops in the worse one."""
-    found = 0
-    for seed in range(60):
-        rng = np.random.default_rng(seed)
-        prior = np.array([[0.3, 0.2], [0.2, 0.3]])
-        mean = np.array([[0.0, 0.0], rng.uniform(-6.0, 6.0, size=2)])
-        D = fp.Normal(prior, mean, std=np.exp(rng.uniform(-1.5, 1.5, size=(2, 2))))
-        log_rates, rho = np.log(D.base_rates), None
-        sol = fp.NearestIdeal(D).solve()
-        for _ in range(100):
-            V = sol.population.cell_divergences(D)
-            rho, _ = best_rates(V, D.group_mass, log_rates)
-            sol = fp.NearestIdeal(D, base_rates=rho).solve()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", fp.FairprogWarning)
-            joint = fp.NearestIdeal(D, **JOINT).solve()
-        assert joint.kl <= sol.kl + 1e-9
-        found += joint.kl < sol.kl - 1e-3
-        if found:
-            break
-    assert found
+def test_the_scan_leaves_the_basin_in_which_alternation_stays():
+    """Two optima in the rates: alternating from "equalize" ends in the worse one."""
+    rng = np.random.default_rng(19)
+    prior = np.array([[0.3, 0.2], [0.2, 0.3]])
+    mean = np.array([[0.0, 0.0], rng.uniform(-6.0, 6.0, size=2)])
+    D = fp.Normal(prior, mean, std=np.exp(rng.uniform(-1.5, 1.5, size=(2, 2))))
+    sol = fp.NearestIdeal(D).solve()
+    for _ in range(40):
+        V = sol.population.cell_divergences(D)
+        rho, _ = best_rates(V, D.group_mass, np.log(D.base_rates))
+        sol = fp.NearestIdeal(D, base_rates=rho).solve()
+    joint = fp.NearestIdeal(D, **JOINT).solve()
+    assert joint.certificate.globally_optimal
+    assert joint.kl < sol.kl - 0.05
 
 
 @pytest.mark.parametrize("transport", [fp.Monotone(), fp.Translation()])
