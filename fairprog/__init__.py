@@ -16,9 +16,9 @@ from fairprog.errors import (
     ModelError,
     SolverError,
 )
-from fairprog.populations import Evaluation, LogNormal, Normal
-from fairprog.programs import NearestIdeal, constraint
-from fairprog.solution import Bounds, Certificate, Solution, load
+from fairprog.populations import Evaluation, LogNormal, Normal, Pushforward
+from fairprog.programs import NearestIdeal, constraint, fit_piecewise_linear
+from fairprog.solution import Bounds, Certificate, QuantileMap, Solution, load
 from fairprog.tables import (
     AccuracyParity,
     CostSensitiveRisk,
@@ -40,6 +40,8 @@ from fairprog.transports import (
     Diagonal,
     Identity,
     Monotone,
+    PiecewiseLinear,
+    PiecewiseLinearMap,
     Scaling,
     Translation,
     Whitened,
@@ -73,7 +75,11 @@ __all__ = [
     "Notion",
     "OutcomeTable",
     "Parity",
+    "PiecewiseLinear",
+    "PiecewiseLinearMap",
     "PredictiveEquality",
+    "Pushforward",
+    "QuantileMap",
     "Risk",
     "Scaling",
     "Solution",
@@ -82,6 +88,7 @@ __all__ = [
     "Whitened",
     "__version__",
     "constraint",
+    "fit_piecewise_linear",
     "load",
     "show_versions",
     "template_from_dict",

@@ -20,6 +20,11 @@ from fairprog.programs.answer import assemble
 from fairprog.programs.frames import Frame, check_diagonal, make_frame
 from fairprog.programs.nearest_ideal import NearestIdeal
 from fairprog.programs.options import Conic, staying_maps
+from fairprog.programs.piecewise_maps import (
+    check_piecewise,
+    formulate_piecewise,
+    solve_piecewise_maps,
+)
 from fairprog.programs.solvers import find_answer, second_opinion
 from fairprog.solution import Solution
 from fairprog.transports import AffineMap, Monotone, Whitened
@@ -58,6 +63,8 @@ class NearestNormal(NearestIdeal):
 
     def check_family(self) -> None:
         """Check that groups that stay are ideal among themselves; say what is set aside."""
+        if self.transport.kind == "piecewise":
+            check_piecewise(self)
         self.staying_maps = staying_maps(self.population, self.reference, self.staying)
         if self.population.null_dimension:
             warnings.warn(
@@ -120,6 +127,8 @@ class NearestNormal(NearestIdeal):
 
     def formulate(self) -> Any:
         """Return the consensus form."""
+        if self.transport.kind == "piecewise":
+            return formulate_piecewise(self)
         if self._not_convex():
             raise ModelError(
                 "Affine() in several dimensions is not a convex problem; use Monotone() to see "
@@ -144,6 +153,8 @@ class NearestNormal(NearestIdeal):
                 "does not use.",
                 argument="solver_options",
             )
+        if self.transport.kind == "piecewise":
+            return solve_piecewise_maps(self, solver, conic, started)
         answer = find_answer(self, solver, conic)
         solution = assemble(self, answer, time.perf_counter() - started)
         if not solution.certificate.ok and self.constraints and not answer.kinked:

@@ -3,6 +3,7 @@
 from fairprog.solution.bounds import Bounds
 from fairprog.solution.certificate import Certificate
 from fairprog.solution.codec import load
+from fairprog.solution.quantile_map import QuantileMap
 from fairprog.solution.solution import Solution
 
-__all__ = ["Bounds", "Certificate", "Solution", "load"]
+__all__ = ["Bounds", "Certificate", "QuantileMap", "Solution", "load"]

@@ -6,6 +6,7 @@ labelled and solvers called.
 
 from fairprog.programs.compile.compiled import CellVariables, Compiled
 from fairprog.programs.compile.nearest import compile_nearest
+from fairprog.programs.compile.piecewise import compile_piecewise, solve_piecewise
 from fairprog.programs.compile.solve import solve
 from fairprog.programs.compile.terms import TableVariables, compile_terms
 
@@ -14,6 +15,8 @@ __all__ = [
     "Compiled",
     "TableVariables",
     "compile_nearest",
+    "compile_piecewise",
     "compile_terms",
     "solve",
+    "solve_piecewise",
 ]
