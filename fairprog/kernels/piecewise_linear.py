@@ -109,13 +109,13 @@ def quadratic_forms(knots: Array, moments: Array) -> tuple[Array, Array]:
         b[slope] += m1
         b[value] += m0
     m0, s1, s2 = moments[0, 1:n], moments[1, 1:n] / h, moments[2, 1:n] / h**2
-    k = np.arange(1, n)
-    M[k, k] += m0 - 2.0 * s1 + s2
-    M[k + 1, k + 1] += s2
-    M[k, k + 1] += s1 - s2
-    M[k + 1, k] += s1 - s2
-    b[k] += m0 - s1
-    b[k + 1] += s1
+    low, high = np.arange(1, n), np.arange(2, n + 1)
+    M[low, low] += m0 - 2.0 * s1 + s2
+    M[high, high] += s2
+    M[low, high] += s1 - s2
+    M[high, low] += s1 - s2
+    b[low] += m0 - s1
+    b[high] += s1
     return M, b
 
 

@@ -6,5 +6,11 @@ from fairprog.populations.lognormal import LogNormal
 from fairprog.populations.normal import Normal
 from fairprog.populations.pushforward import Pushforward
 
-__all__ = ["Evaluation", "LogNormal", "Normal", "Population",
-    "Pushforward", "population_from_dict"]
+__all__ = [
+    "Evaluation",
+    "LogNormal",
+    "Normal",
+    "Population",
+    "Pushforward",
+    "population_from_dict",
+]

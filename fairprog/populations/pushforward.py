@@ -141,9 +141,7 @@ class Pushforward(Population):
         value = float((self.prior * np.log(self.prior / prior)).sum())
         return value + float((self.prior * self.cell_divergences(other)).sum())
 
-    def cell_maps_from(
-        self, original: Any
-    ) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
+    def cell_maps_from(self, original: Any) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
         """Return the increasing map of every cell of a normal population to this one's."""
         inner = original.cell_maps(self.base)
 

@@ -96,7 +96,8 @@ def pieces(program: NearestNormal) -> list[Pieces]:
     D, r = program.population, program.reference
     mean, std = D.location[..., 0], np.sqrt(D.cov[..., 0, 0])
     out = []
-    n = program.transport.n_knots
+    transport: Any = program.transport
+    n = transport.n_knots
     for s in program.steered:
         w = program.prior[:, s]
         p = w / w.sum()

@@ -172,9 +172,7 @@ class QuantileMap:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> QuantileMap:
         """Rebuild the maps from :meth:`to_dict`."""
-        return cls(
-            {g: [PiecewiseLinearMap(**T) for T in Ts] for g, Ts in data["maps"].items()}
-        )
+        return cls({g: [PiecewiseLinearMap(**T) for T in Ts] for g, Ts in data["maps"].items()})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the maps to a .json or .npz file, atomically; read them by ``fp.load``."""
