@@ -1,16 +1,44 @@
 """Populations: joint laws of features, class and group."""
 
 from fairprog.populations.base import Population, population_from_dict
+from fairprog.populations.bijections import (
+    Bijection,
+    Log,
+    Logit,
+    Power,
+    QuantileNormal,
+    YeoJohnson,
+)
 from fairprog.populations.evaluation import Evaluation
+from fairprog.populations.laws import Gumbel, GumbelMin, Laplace, Logistic, ShiftedExponential
+from fairprog.populations.location_scale import LocationScale
 from fairprog.populations.lognormal import LogNormal
 from fairprog.populations.normal import Normal
+from fairprog.populations.positive import Exponential, Gamma, Weibull
 from fairprog.populations.pushforward import Pushforward
+from fairprog.populations.transformed import Transformed
 
 __all__ = [
+    "Bijection",
     "Evaluation",
+    "Exponential",
+    "Gamma",
+    "Gumbel",
+    "GumbelMin",
+    "Laplace",
+    "LocationScale",
+    "Log",
     "LogNormal",
+    "Logistic",
+    "Logit",
     "Normal",
     "Population",
+    "Power",
     "Pushforward",
+    "QuantileNormal",
+    "ShiftedExponential",
+    "Transformed",
+    "Weibull",
+    "YeoJohnson",
     "population_from_dict",
 ]

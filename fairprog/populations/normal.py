@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, ModelError
+from fairprog.kernels.bayes_rates import decision_rates, log_odds_cdf, log_odds_nodes
 from fairprog.kernels.common_map import common_map
 from fairprog.kernels.moments import cell_moments
 from fairprog.kernels.normal import (
@@ -32,7 +33,7 @@ from fairprog.labels import (
 )
 from fairprog.populations.base import Population, check_prior
 from fairprog.populations.cells import check_classes, check_counts, refuse_cells, support_of_cells
-from fairprog.populations.evaluation import Evaluation, evaluate_normal, scan_costs
+from fairprog.populations.evaluation import Evaluation, evaluate_population, scan_costs
 from fairprog.tables import DemographicParity, Notion, Risk
 from fairprog.transports import AffineMap
 
@@ -355,7 +356,41 @@ class Normal(Population):
         Evaluation
             Exact for d = 1 and for K = 2, else quasi-Monte Carlo with its standard error.
         """
-        return evaluate_normal(self, cost, rule_of, n_samples, random_state)
+        return evaluate_population(self, cost, rule_of, n_samples, random_state)
+
+    def decision_rates(
+        self, cost: Array, rule: Self, n_samples: int, random_state: int | np.random.Generator
+    ) -> tuple[Array, float]:
+        """Return P(Yhat=j | i, a) of the Bayes rule of `rule`, and its standard error."""
+        order_i, order_a = self._order_of(rule, "rule_of")
+        cells, U = np.ix_(order_i, order_a), self._basis
+        if not self.same_support(rule):
+            raise ModelError(
+                f"`rule_of` varies in {rule.support_basis.shape[1]} directions of "
+                f"{rule.n_features} features; the population varies in {U.shape[1]} of "
+                f"{self.n_features}, and they must be the same.",
+                argument="rule_of",
+            )
+        return decision_rates(
+            cost,
+            rule.prior[cells],
+            rule.location[cells] @ U,
+            U.T @ rule.cov[cells] @ U,
+            self.support_mean,
+            self.support_cov,
+            n_samples,
+            random_state,
+        )
+
+    def log_odds_cdf(self, thresholds: Array) -> Array:
+        """Return P(log odds <= t | i, a), shape (T, 2, G), of two classes."""
+        cells = self.support_mean, self.support_cov
+        return log_odds_cdf(thresholds, self.prior, *cells, *cells)
+
+    def log_odds_nodes(self) -> Array:
+        """Return thresholds at which to scan differences of `log_odds_cdf`."""
+        cells = self.support_mean, self.support_cov
+        return log_odds_nodes(self.prior, *cells, *cells)
 
     def ideality_gap(self, notion: Notion | None = None) -> float:
         """Return the worst gap of a notion over all cost matrices (0 iff ideal for it).

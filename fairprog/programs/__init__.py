@@ -3,9 +3,17 @@
 `NearestIdeal` is the front door; importing a module with a subclass of it makes the family known.
 """
 
-from fairprog.programs import nearest_normal
+from fairprog.programs import nearest_line, nearest_normal, nearest_transformed
 from fairprog.programs.conditions import Condition, constraint
 from fairprog.programs.monotone_fit import fit_piecewise_linear
 from fairprog.programs.nearest_ideal import NearestIdeal
 
-__all__ = ["Condition", "NearestIdeal", "constraint", "fit_piecewise_linear", "nearest_normal"]
+__all__ = [
+    "Condition",
+    "NearestIdeal",
+    "constraint",
+    "fit_piecewise_linear",
+    "nearest_line",
+    "nearest_normal",
+    "nearest_transformed",
+]

@@ -9,7 +9,6 @@ chords as lower bounds is a proof, wherever the maps for given rates are global 
 
 from __future__ import annotations
 
-import copy
 import heapq
 import warnings
 from dataclasses import replace
@@ -68,10 +67,8 @@ class _Rates:
 
     def at(self, rho: Array) -> Solution:
         """Return the answer for fixed rates."""
-        fixed = copy.copy(self.program)
         rho = np.maximum(rho, LEAST)
-        rho = rho / rho.sum()
-        fixed.prior, fixed.base_rates = rho[:, None] * self.mass, tuple(rho.tolist())
+        fixed = self.program.at_rates(rho / rho.sum())
         return fixed.find(self.solver, self.conic, self.started)
 
     def best(self, solution: Solution) -> Array:

@@ -6,6 +6,7 @@ that solves programs on the population's family (`NearestNormal` for normal popu
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Self
@@ -173,6 +174,13 @@ class NearestIdeal:
     def target_prior(self, base_rates: str | ArrayLike) -> Array:
         """Return the steered prior q~, shape (K, G)."""
         return steered_prior(self.population, self.staying, base_rates)
+
+    def at_rates(self, rho: Array) -> Self:
+        """Return the program with the common base rates (K,) given; no group may stay."""
+        fixed = copy.copy(self)
+        fixed.prior = rho[:, None] * self.population.group_mass
+        fixed.base_rates = tuple(rho.tolist())
+        return fixed
 
     def rate_starts(self) -> list[Array]:
         """Return base rates (K,) to begin the joint search from, besides those of "equalize"."""

@@ -13,7 +13,7 @@ import numpy as np
 from fairprog.errors import ModelError
 from fairprog.kernels.normal import symmetric_root
 from fairprog.labels import Array, index_of
-from fairprog.populations import Normal
+from fairprog.populations import Normal, Population
 from fairprog.transports import AffineMap
 
 __all__ = ["CellView", "Labelled", "original_view", "steered_view"]
@@ -43,7 +43,7 @@ class Labelled:
 class CellView:
     """The parameters of every cell, indexed ``[class, group]`` (expressions or numbers)."""
 
-    def __init__(self, D: Normal, **values: Callable[[int, int], Any]) -> None:
+    def __init__(self, D: Population, **values: Callable[[int, int], Any]) -> None:
         self.classes, self.groups = D.classes, D.groups
         for name, value in values.items():
             setattr(self, name, Labelled(name, value, D.classes, D.groups))

@@ -5,6 +5,7 @@ labelled and solvers called.
 """
 
 from fairprog.programs.compile.compiled import CellVariables, Compiled
+from fairprog.programs.compile.line import compile_line, compile_shifts, line_multipliers
 from fairprog.programs.compile.nearest import compile_nearest
 from fairprog.programs.compile.piecewise import compile_piecewise, solve_piecewise
 from fairprog.programs.compile.solve import solve
@@ -14,9 +15,12 @@ __all__ = [
     "CellVariables",
     "Compiled",
     "TableVariables",
+    "compile_line",
     "compile_nearest",
     "compile_piecewise",
+    "compile_shifts",
     "compile_terms",
+    "line_multipliers",
     "solve",
     "solve_piecewise",
 ]

@@ -52,7 +52,7 @@ class Compiled:
 
     problem: Any
     classes: tuple[Hashable, ...]
-    cells: list[CellVariables]
+    cells: list[Any]  # the variables of every steered group, of the family's own kind
     consensus: dict[str, Any]
     balls: dict[str, Any]
     conditions: dict[str, Any]

@@ -16,10 +16,10 @@ from fairprog.populations import Normal
 from fairprog.programs.compile.compiled import CellVariables, Compiled, label
 from fairprog.programs.conditions import Condition
 from fairprog.programs.frames import Frame
-from fairprog.programs.views import original_view, steered_view
+from fairprog.programs.views import CellView, original_view, steered_view
 from fairprog.transports import AffineMap
 
-__all__ = ["compile_nearest"]
+__all__ = ["compile_nearest", "custom_constraints"]
 
 
 def _cell_cost(cell: CellVariables, i: int, S: Any, beta: Any) -> Any:
@@ -106,7 +106,8 @@ def compile_nearest(
                     constraints.append(balls[where])
                 consensus[where] = label(condition, where)
                 constraints.append(consensus[where])
-    custom = custom_constraints(D, cells, conditions, {*consensus, "consensus"}, staying)
+    views = steered_view(D, cells, staying), original_view(D)
+    custom = custom_constraints(views, conditions, {*consensus, "consensus"})
     constraints.extend(custom.values())
     problem = cp.Problem(cp.Minimize(objective), constraints)
     if not problem.is_dcp():
@@ -115,17 +116,13 @@ def compile_nearest(
 
 
 def custom_constraints(
-    D: Normal,
-    cells: Sequence[CellVariables],
-    conditions: Sequence[Condition],
-    taken: set[str],
-    staying: Mapping[int, AffineMap],
+    views: tuple[CellView, CellView], conditions: Sequence[Condition], taken: set[str]
 ) -> dict[str, Any]:
-    """Call the user's conditions, check what they return, and label it."""
+    """Call the user's conditions on (steered, original), check what they return, label it."""
     out: dict[str, Any] = {}
     for condition in conditions:
         try:
-            returned = condition(steered_view(D, cells, staying), original_view(D))
+            returned = condition(*views)
         except FairprogError:
             raise
         except Exception as error:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fairprog.errors import InfeasibleError, ModelError, SolverError
 from fairprog.programs.compile.compiled import Compiled
+from fairprog.programs.compile.line import Shifts
 
 __all__ = ["solve"]
 
@@ -23,7 +24,7 @@ TIME_LIMIT = {"CLARABEL": "time_limit", "SCS": "time_limit_secs"}
 
 
 def solve(
-    compiled: Compiled,
+    compiled: Compiled | Shifts,
     ladder: Sequence[str],
     time_limit: float | None,
     verbose: bool,
@@ -77,7 +78,7 @@ def solve(
     )
 
 
-def _infeasible(compiled: Compiled, status: str) -> InfeasibleError:
+def _infeasible(compiled: Compiled | Shifts, status: str) -> InfeasibleError:
     weights = {
         where: float(np.max(np.abs(c.dual_value)))
         for where, c in compiled.conditions.items()

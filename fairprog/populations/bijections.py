@@ -1,0 +1,281 @@
+r"""Increasing bijections, feature by feature: from the user's units to the family's coordinates.
+
+KL divergence, posteriors and ideality are invariant under them (theory.md section 2), so that a
+family seen through one is another family: log + normal is log-normal, log + logistic is
+log-logistic, log + exponential is Pareto.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import expit, logit, ndtri
+
+from fairprog.errors import DataError, ModelError
+from fairprog.labels import Array, check_features, check_finite
+
+__all__ = [
+    "Bijection",
+    "Log",
+    "Logit",
+    "Power",
+    "QuantileNormal",
+    "YeoJohnson",
+    "as_bijection",
+    "bijection_from_dict",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Bijection:
+    """An increasing map of every feature; columns of an (n, d) array."""
+
+    _registry: ClassVar[dict[str, type[Bijection]]] = {}
+    domain: ClassVar[tuple[float, float]] = (-np.inf, np.inf)  # open interval
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Bijection._registry[cls.__name__] = cls
+
+    def forward(self, X: Array) -> Array:
+        """Map features in the user's units to the family's coordinates."""
+        raise NotImplementedError
+
+    def backward(self, Y: Array) -> Array:
+        """Map back."""
+        raise NotImplementedError
+
+    def check_domain(self, X: Array) -> Array:
+        """Return X; DataError naming the first entry outside the domain."""
+        low, high = self.domain
+        bad = np.argwhere(~((low < X) & (high > X)))
+        if bad.size:
+            row, column = (int(k) for k in bad[0])
+            raise DataError(
+                f"`X` must lie strictly between {low:g} and {high:g} for {self!r}; row {row}, "
+                f"feature {column} is {X[row, column]:.6g} ({len(bad)} such entries).",
+                argument="X",
+            )
+        return X
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, with the bijection's name."""
+        return {"bijection": type(self).__name__, **vars(self)}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Log(Bijection):
+    """y = log x, for positive features."""
+
+    domain: ClassVar[tuple[float, float]] = (0.0, np.inf)
+
+    def forward(self, X: Array) -> Array:
+        """Return log x."""
+        return np.asarray(np.log(X))
+
+    def backward(self, Y: Array) -> Array:
+        """Return exp y."""
+        return np.asarray(np.exp(Y))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Logit(Bijection):
+    """y = log(x / (1 - x)), for features in (0, 1)."""
+
+    domain: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+    def forward(self, X: Array) -> Array:
+        """Return log(x / (1 - x))."""
+        return np.asarray(logit(X))
+
+    def backward(self, Y: Array) -> Array:
+        """Return 1 / (1 + exp(-y))."""
+        return np.asarray(expit(Y))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Power(Bijection):
+    """y = sign(x) |x|^exponent, for any features.
+
+    Parameters
+    ----------
+    exponent : float
+        Positive.
+    """
+
+    exponent: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.exponent) and self.exponent > 0):
+            raise DataError(
+                f"`exponent` must be positive; found {self.exponent!r}.", argument="exponent"
+            )
+
+    def forward(self, X: Array) -> Array:
+        """Return sign(x) |x|^exponent."""
+        return np.asarray(np.sign(X) * np.abs(X) ** self.exponent)
+
+    def backward(self, Y: Array) -> Array:
+        """Return sign(y) |y|^(1/exponent)."""
+        return np.asarray(np.sign(Y) * np.abs(Y) ** (1.0 / self.exponent))
+
+    def __repr__(self) -> str:
+        return f"Power({self.exponent!r})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class YeoJohnson(Bijection):
+    """Yeo and Johnson's power transform, one exponent per feature.
+
+    Parameters
+    ----------
+    exponents : array_like, shape (d,)
+        In [0, 2]: then every real number is a value, and the inverse exists everywhere.
+
+    Notes
+    -----
+    Source: Yeo and Johnson (2000), Biometrika 87; fitted by scikit-learn's `PowerTransformer`.
+    """
+
+    exponents: Array
+
+    def __post_init__(self) -> None:
+        values = np.atleast_1d(check_finite(self.exponents, "exponents"))
+        if ((values < 0) | (values > 2)).any():
+            raise DataError(
+                f"`exponents` must lie in [0, 2], else the transform is not onto the real line; "
+                f"found {values.tolist()}.",
+                argument="exponents",
+            )
+        object.__setattr__(self, "exponents", values)
+
+    @classmethod
+    def fit(cls, X: ArrayLike) -> Self:
+        """Fit the exponents by maximum likelihood (scikit-learn), clipped to [0, 2]."""
+        from sklearn.preprocessing import PowerTransformer
+
+        fitted = PowerTransformer(standardize=False).fit(check_features(X))
+        return cls(np.clip(fitted.lambdas_, 0.0, 2.0))
+
+    def forward(self, X: Array) -> Array:
+        """Return ((x + 1)^l - 1) / l for x >= 0, -((1 - x)^(2-l) - 1) / (2 - l) below."""
+        a = np.log1p(np.abs(X))
+        power = np.where(X >= 0, self.exponents, 2.0 - self.exponents)
+        return np.asarray(np.sign(X) * _box_cox(a, power))
+
+    def backward(self, Y: Array) -> Array:
+        """Return the inverse."""
+        power = np.where(Y >= 0, self.exponents, 2.0 - self.exponents)
+        safe = np.where(power > 1e-12, power, 1.0)
+        small = np.log1p(safe * np.abs(Y)) / safe
+        return np.asarray(np.sign(Y) * np.expm1(np.where(power > 1e-12, small, np.abs(Y))))
+
+    def __repr__(self) -> str:
+        return f"YeoJohnson({np.round(self.exponents, 4).tolist()})"
+
+
+def _box_cox(log_x: Array, power: Array) -> Array:
+    """Return (x^power - 1) / power from log x; log x where the power is 0."""
+    safe = np.where(power > 1e-12, power, 1.0)
+    return np.asarray(np.where(power > 1e-12, np.expm1(safe * log_x) / safe, log_x))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class QuantileNormal(Bijection):
+    """Map quantiles to those of the standard normal law, piecewise linearly per feature.
+
+    Beyond the knots the outermost pieces go on, so that every real number has an image and the
+    map is a bijection (scikit-learn's `QuantileTransformer`, which fits the knots, clips instead).
+
+    Parameters
+    ----------
+    knots : array_like, shape (m, d)
+        Strictly increasing quantiles of every feature.
+    levels : array_like, shape (m, d)
+        Strictly increasing images.
+    """
+
+    knots: Array
+    levels: Array
+
+    def __post_init__(self) -> None:
+        knots = check_finite(self.knots, "knots")
+        levels = check_finite(self.levels, "levels", knots.shape)
+        for name, values in (("knots", knots), ("levels", levels)):
+            if values.ndim != 2 or len(values) < 2 or not (np.diff(values, axis=0) > 0).all():
+                raise DataError(
+                    f"`{name}` must have shape (m, d), m >= 2, and increase strictly.",
+                    argument=name,
+                )
+        object.__setattr__(self, "knots", knots)
+        object.__setattr__(self, "levels", levels)
+
+    @classmethod
+    def fit(cls, X: ArrayLike, n_quantiles: int = 100) -> Self:
+        """Fit the knots (scikit-learn's quantiles); DataError for features with many ties."""
+        from sklearn.preprocessing import QuantileTransformer
+
+        array = check_features(X)
+        count = int(min(n_quantiles, len(array)))
+        fitted = QuantileTransformer(n_quantiles=count, subsample=10**9).fit(array)
+        level = ndtri((np.arange(count) + 0.5) / count)
+        gaps = np.diff(fitted.quantiles_, axis=0)
+        tied = np.flatnonzero((gaps <= 0).any(axis=0))
+        if tied.size:
+            raise DataError(
+                f"Feature(s) {tied.tolist()} have repeated quantiles, so no bijection goes "
+                "through them; use fewer `n_quantiles` or leave discrete features out.",
+                argument="X",
+            )
+        return cls(fitted.quantiles_, np.repeat(level[:, None], array.shape[1], axis=1))
+
+    def _map(self, X: Array, xs: Array, ys: Array) -> Array:
+        out = np.empty_like(X)
+        for j in range(X.shape[1]):
+            x, y = xs[:, j], ys[:, j]
+            k = np.clip(np.searchsorted(x, X[:, j]) - 1, 0, len(x) - 2)
+            out[:, j] = y[k] + (X[:, j] - x[k]) * (y[k + 1] - y[k]) / (x[k + 1] - x[k])
+        return out
+
+    def forward(self, X: Array) -> Array:
+        """Return normal scores."""
+        return self._map(X, self.knots, self.levels)
+
+    def backward(self, Y: Array) -> Array:
+        """Return quantiles."""
+        return self._map(Y, self.levels, self.knots)
+
+    def __repr__(self) -> str:
+        return f"QuantileNormal({len(self.knots)} knots, d={self.knots.shape[1]})"
+
+
+NAMES = {"log": Log, "logit": Logit}
+
+
+def as_bijection(value: Any) -> Bijection:
+    """Return a bijection: itself, or by its name "log" or "logit"."""
+    if isinstance(value, str) and value in NAMES:
+        return NAMES[value]()
+    if not isinstance(value, Bijection):
+        raise ModelError(
+            f"`bijection` must be {sorted(NAMES)} or a Bijection such as Power(0.5), "
+            f"YeoJohnson.fit(X) or QuantileNormal.fit(X); found {value!r}.",
+            argument="bijection",
+        )
+    return value
+
+
+def bijection_from_dict(data: Mapping[str, Any]) -> Bijection:
+    """Rebuild a bijection from ``to_dict()``; ModelError for an unknown name."""
+    arguments = dict(data)
+    name = arguments.pop("bijection", None)
+    if name not in Bijection._registry:
+        raise ModelError(f"Unknown bijection {name!r}; known are {sorted(Bijection._registry)}.")
+    return Bijection._registry[name](**arguments)

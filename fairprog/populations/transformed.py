@@ -1,0 +1,216 @@
+"""Any family seen through an increasing bijection of its features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fairprog.errors import ModelError
+from fairprog.labels import Array, check_features
+from fairprog.populations.base import Population, population_from_dict
+from fairprog.populations.bijections import Bijection, as_bijection, bijection_from_dict
+from fairprog.populations.evaluation import Evaluation
+from fairprog.tables import Notion, Risk
+from fairprog.transports import AffineMap, ConjugatedMap
+
+__all__ = ["Transformed"]
+
+
+class Transformed(Population):
+    r"""The law of g^{-1}(Z), Z of a given population: g(X) belongs to the family.
+
+    KL divergence, posteriors and ideality do not change under a bijection, so everything is the
+    base population's, except for features: maps act on X in the user's units, and ``.affine`` of
+    a map is the affine map of g(X).
+
+    Parameters
+    ----------
+    base : Population
+        The population of g(X).
+    bijection : {"log", "logit"} or Bijection
+        g, feature by feature: :class:`Power`, :class:`YeoJohnson`, :class:`QuantileNormal`.
+
+    Raises
+    ------
+    ModelError
+        For something that is no population or no bijection, or whose dimensions clash.
+
+    Notes
+    -----
+    Source: theory.md section 2. A bijection fitted to data is part of the model: both
+    populations of a solution share it.
+
+    Examples
+    --------
+    The Pareto law with smallest value m and exponent c is log + exponential:
+
+    >>> import numpy as np
+    >>> import fairprog as fp
+    >>> m, c = np.array([[1., 1.], [1., 1.]]), np.array([[3., 2.], [1., 1.5]])
+    >>> D = fp.Transformed(fp.ShiftedExponential([[.3, .2], [.3, .2]], np.log(m), 1 / c), "log")
+    >>> sol = fp.NearestIdeal(D, steer=[1]).solve()
+    >>> bool(sol.population.is_ideal() and np.isfinite(sol.kl))
+    True
+    """
+
+    family: ClassVar[str] = "transformed"
+
+    def __init__(self, base: Population, bijection: str | Bijection) -> None:
+        if not isinstance(base, Population):
+            raise ModelError(
+                f"`base` must be a population; found {type(base).__name__}.", argument="base"
+            )
+        self.base: Any = base
+        self.bijection = as_bijection(bijection)
+        self.prior, self.classes, self.groups = base.prior, base.classes, base.groups
+        self.feature_names = base.feature_names
+        for name in ("exponents", "knots"):
+            d = np.shape(getattr(self.bijection, name, np.zeros(base.n_features)))[-1]
+            if d != base.n_features:
+                raise ModelError(
+                    f"`bijection` is for {d} features; `base` has {base.n_features}.",
+                    argument="bijection",
+                )
+
+    @property
+    def n_features(self) -> int:
+        """Number of features, d."""
+        return int(self.base.n_features)
+
+    @property
+    def null_dimension(self) -> int:
+        """Number of directions of g(X) in which nothing varies."""
+        return int(self.base.null_dimension)
+
+    # -- features --
+
+    def as_features(self, X: ArrayLike) -> Array:
+        """Return features of shape (n, d), checked against names, shape and domain."""
+        self.check_names(X)
+        return self.bijection.check_domain(check_features(X, dim=self.n_features))
+
+    def user_map(self, affine: AffineMap) -> ConjugatedMap:
+        """Return the affine map of g(X) as a map of X."""
+        return self._conjugate(self.base.user_map(affine))
+
+    def _conjugate(self, inner: AffineMap | ConjugatedMap) -> ConjugatedMap:
+        g = self.bijection
+
+        def forward(X: Array) -> Array:
+            return g.forward(g.check_domain(X))
+
+        if isinstance(inner, ConjugatedMap):  # two bijections in a row
+            first, last = inner.forward, inner.backward
+            return ConjugatedMap(
+                inner.affine, lambda X: first(forward(X)), lambda Y: g.backward(last(Y))
+            )
+        return ConjugatedMap(inner, forward, g.backward)
+
+    def cell_maps(self, target: Self) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
+        """Return the base's maps between cells, through the bijection."""
+        g = self.bijection
+
+        def lifted(T: Callable[[Array], Array]) -> Callable[[Array], Array]:
+            return lambda X: g.backward(T(g.forward(X)))
+
+        inner = target.base.cell_maps_from(self.base)
+        return {cell: lifted(T) for cell, T in inner.items()}
+
+    # -- statistics --
+
+    @classmethod
+    def fit(
+        cls, base: type[Any], bijection: str | Bijection, X: ArrayLike, y: ArrayLike, **kwargs: Any
+    ) -> Self:
+        """Fit a family to g(X) by maximum likelihood.
+
+        Parameters
+        ----------
+        base : type
+            The family, such as ``fp.Logistic``.
+        bijection : {"log", "logit"} or Bijection
+        X, y : array_like
+        **kwargs
+            As for ``base.fit``: sensitive_features, sample_weight, classes, groups.
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> X, y, a = [1., 2., 4., 3., 5., 8.] * 4, [0, 0, 0, 1, 1, 1] * 4, [0] * 12 + [1] * 12
+        >>> fp.Transformed.fit(fp.Logistic, "log", X, y, sensitive_features=a).base.loc.round(4)
+        array([[0.6931, 0.6931],
+               [1.6062, 1.6062]])
+        """
+        g = as_bijection(bijection)
+        features = g.check_domain(check_features(X))
+        return cls(base.fit(g.forward(features), y, **kwargs), g)
+
+    def sample(
+        self, n: int, random_state: int | np.random.Generator | None = None
+    ) -> tuple[Array, NDArray[Any], NDArray[Any]]:
+        """Draw n rows; see the base's `sample`."""
+        Z, y, a = self.base.sample(n, random_state)
+        return self.bijection.backward(Z), y, a
+
+    def cell_divergences(self, other: Self) -> Array:
+        """Return V_ia = KL(P_ia || P'_ia) in nats, shape (K, G): the base's."""
+        self._same_bijection(other, "other")
+        out: Array = self.base.cell_divergences(other.base)
+        return out
+
+    def _same_bijection(self, other: Any, argument: str) -> None:
+        self._order_of(other, argument)
+        here, there = self.bijection.to_dict(), other.bijection.to_dict()
+        same = here.keys() == there.keys() and all(
+            np.array_equal(value, there[key]) for key, value in here.items()
+        )
+        if not same:
+            raise ModelError(
+                f"`{argument}` is seen through {other.bijection!r}; needed is {self.bijection!r}.",
+                argument=argument,
+            )
+
+    # -- fairness --
+
+    def evaluate(
+        self,
+        cost: ArrayLike | Risk | None = None,
+        rule_of: Self | None = None,
+        n_samples: int = 2**16,
+        random_state: int | np.random.Generator = 0,
+    ) -> Evaluation:
+        """Apply a Bayes rule to this population; see the base's `evaluate`."""
+        if rule_of is not None:
+            self._same_bijection(rule_of, "rule_of")
+        rule = None if rule_of is None else rule_of.base
+        out: Evaluation = self.base.evaluate(cost, rule, n_samples, random_state)
+        return out
+
+    def ideality_gap(self, notion: Notion | None = None) -> float:
+        """Return the worst gap of a notion over all cost matrices: the base's."""
+        return float(self.base.ideality_gap(notion))
+
+    def is_ideal(self, atol: float = 1e-8) -> bool:
+        """Return whether the base is ideal."""
+        return bool(self.base.is_ideal(atol))
+
+    # -- saving --
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the base and the bijection as plain data."""
+        return {
+            "population": type(self).__name__,
+            "base": self.base.to_dict(),
+            "bijection": self.bijection.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_dict`."""
+        return cls(population_from_dict(data["base"]), bijection_from_dict(data["bijection"]))
+
+    def __repr__(self) -> str:
+        return f"Transformed({self.base!r}, {self.bijection!r})"
