@@ -122,6 +122,19 @@ def test_affine_maps_and_joint_rates():
         assert joint.certificate.ok
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_the_proof_holds_for_other_families_and_through_bijections(log):
+    rng = np.random.default_rng(0)
+    prior, mean = rng.dirichlet(np.full(4, 4.0)).reshape(2, 2), np.exp(rng.normal(size=(2, 2)))
+    D = fp.Exponential(prior, mean)
+    if log:
+        D = fp.Transformed(fp.Normal(prior, mean, std=mean), fp.Log())
+    joint = fp.NearestIdeal(D, **JOINT).solve()
+    assert joint.certificate.globally_optimal
+    for r in (0.3, 0.45, 0.5, 0.55, 0.7):
+        assert joint.kl <= fp.NearestIdeal(D, base_rates=[1 - r, r]).solve().kl + 1e-9
+
+
 def test_a_class_that_is_given_up_is_named():
     D = fp.Normal(
         [[0.49, 0.49], [0.01, 0.01]],

@@ -101,7 +101,7 @@ def test_bad_maps_are_refused(arguments, message):
 
 
 @given(seed=seeds, K=st.integers(2, 3))
-@settings(max_examples=8)
+@settings(max_examples=5)
 def test_newton_and_exponential_cones_agree_and_beat_the_affine_map(seed, K):
     D = univariate(np.random.default_rng(seed), K=K)
     affine = fp.NearestIdeal(D, steer=["b"]).solve()
@@ -308,6 +308,30 @@ def test_a_solution_moves_data_and_is_saved_and_loaded(tmp_path):
             again.align(X, sensitive_features=a), sol.align(X, sensitive_features=a)
         )
         assert again.population.kl(D) == pytest.approx(sol.population.kl(D), abs=1e-15)
+
+
+def test_a_solution_is_drawn():
+    D = univariate(np.random.default_rng(4))
+    sol = fp.NearestIdeal(D, steer=["b"], transport=fp.PiecewiseLinear(8)).solve()
+    figure, (left, right) = sol.plot()
+    assert "KL" in left.get_title()
+    assert len(right.get_lines()) == 2
+    assert len(left.get_lines()) == 4
+    figure.canvas.draw()
+
+
+def test_through_a_bijection_it_is_the_same_program():
+    D = univariate(np.random.default_rng(4))
+    E = fp.Transformed(D, fp.Log())
+    settings = {"steer": ["b"], "transport": fp.PiecewiseLinear(8)}
+    inner, outer = (fp.NearestIdeal(P, **settings).solve() for P in (D, E))
+    assert outer.kl == pytest.approx(inner.kl, abs=1e-14)
+    X, y, a = E.sample(200, random_state=0)
+    for move in ("align", "steer"):
+        labels = () if move == "align" else (y,)
+        moved = getattr(outer, move)(X, *labels, sensitive_features=a)
+        same = getattr(inner, move)(np.log(X), *labels, sensitive_features=a)
+        assert np.allclose(np.log(moved), same, atol=1e-9)
 
 
 # -------------------------------------------------------------------------------------- samples

@@ -6,6 +6,7 @@ shown and nothing is closed here, except by :func:`save_figure`.
 """
 
 from fairprog.plotting.curves import plot_curves, plot_gaps
+from fairprog.plotting.maps import plot_maps
 from fairprog.plotting.solution import plot_solution
 from fairprog.plotting.style import COLORS, LINES, MARKERS, save_figure, style
 
@@ -15,6 +16,7 @@ __all__ = [
     "MARKERS",
     "plot_curves",
     "plot_gaps",
+    "plot_maps",
     "plot_solution",
     "save_figure",
     "style",

@@ -39,7 +39,7 @@ def check_piecewise(program: NearestNormal) -> None:
     if type(D) is not Normal or D.n_features != 1:
         raise ModelError(
             f"{program.transport!r} moves a single normal feature; found {D!r}. Move features one "
-            "by one, log-normal ones as their logarithms.",
+            "by one; Transformed(Normal(...), Log()) stands for a log-normal one.",
             argument="transport",
         )
     for name, wrong in (

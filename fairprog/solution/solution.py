@@ -191,8 +191,10 @@ class Solution:
         -------
         (figure, axes)
         """
-        from fairprog.plotting import plot_solution
+        from fairprog.plotting import plot_maps, plot_solution
 
+        if isinstance(self.population, Pushforward):
+            return plot_maps(self, ax=ax)
         return plot_solution(self, ax=ax)
 
     def save(self, path: str | os.PathLike[str]) -> None:
