@@ -57,7 +57,7 @@ def minimise_scale_shift(cost: Cost, gradient: Gradient, start: Array) -> tuple[
         if decrement >= 0.5 * last and last < 1e-7:  # quadratic convergence has ended in rounding
             return x, iteration
         t = 1.0
-        while t > 1e-12:
+        while t > 1e-12 and decrement > 1e-6:  # closer, values are rounding and steps are sure
             trial = x + t * step
             inside = x.size == 1 or trial[0] > 0
             found = cost(trial) if inside else np.inf
@@ -68,7 +68,8 @@ def minimise_scale_shift(cost: Cost, gradient: Gradient, start: Array) -> tuple[
             t *= 0.5
         if t <= 1e-12:
             return x, iteration
-        x, value, last = trial, found, decrement
+        x = x + t * step
+        value, last = cost(x), decrement
         if decrement < 1e-15:
             return x, iteration
     return x, 100

@@ -2,7 +2,7 @@ r"""A law on the real line in standard coordinates: what a location-scale family
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,7 +20,7 @@ from fairprog.labels import Array
 __all__ = ["Law"]
 
 PANELS = 48
-SOLVER_PANELS = 10  # enough for 1e-9 where densities are smooth; answers are evaluated anew
+SOLVER_PANELS = 10  # enough for 1e-9; answers are evaluated anew
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +74,12 @@ class Law:
         """Nodes and probability weights."""
         return self._weighted(self.edges)
 
-    @cached_property
-    def solver_rule(self) -> tuple[Array, Array]:
-        """A coarser rule, for conic solvers: nodes of weight below 1e-13 are left out."""
-        z, w = self._weighted(panel_edges(self._bulk(), self.kinks, SOLVER_PANELS))
+    def solver_rule(self, breaks: Sequence[float] = ()) -> tuple[Array, Array]:
+        """Return a coarser rule for conic solvers, broken at given points.
+
+        Nodes of weight below 1e-13 are left out.
+        """
+        z, w = self._weighted(panel_edges(self._bulk(), (*self.kinks, *breaks), SOLVER_PANELS))
         keep = w > 1e-13
         return z[keep], w[keep] / w[keep].sum()
 
@@ -89,6 +91,22 @@ class Law:
             if not np.isfinite(self.support[end // 2]):
                 ends[end] = found
         return ends
+
+    @cached_property
+    def points(self) -> Array:
+        """Points that show the whole density, dense around the mode."""
+        low, mode, high = self.range
+        t = np.linspace(np.arcsinh(low - mode), np.arcsinh(high - mode), 405)
+        return np.asarray(mode + np.sinh(t))[1:-1]
+
+    @cached_property
+    def concave_chord(self) -> tuple[float, float] | None:
+        """Two points between which phi lies above its chord; None for log-concave densities."""
+        x, y = self.points[:-2], self.points[2:]
+        sag = self.phi(0.5 * (x + y)) - 0.5 * (self.phi(x) + self.phi(y))
+        sag = sag / np.maximum(1.0, np.abs(self.phi(x)))
+        k = int(np.argmax(sag))
+        return None if sag[k] <= 1e-9 else (float(x[k]), float(y[k]))
 
     def _weighted(self, edges: Array) -> tuple[Array, Array]:
         z, w = panel_rule(edges)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -114,6 +115,18 @@ class LineFrame:
             lambda x: float(self.costs(*self.split(x)).sum()), self.gradient, self.free(S, beta)
         )
         return self.split(x)
+
+    def pulled_kinks(self, i: int) -> list[float]:
+        """Return where phi_i(alpha z + beta) is not smooth at the optimal map, in z."""
+        if not self.own_laws[i].kinks:
+            return []
+        alpha, beta = self.standard(*self.optimum)
+        return [float((k - beta[i]) / alpha[i]) for k in self.own_laws[i].kinks]
+
+    @cached_property
+    def optimum(self) -> tuple[float, float]:
+        """The optimal (S, beta)."""
+        return self.minimise()
 
     def _start(self) -> tuple[float, float]:
         """Return the optimum for normal laws with the cells' means and variances."""

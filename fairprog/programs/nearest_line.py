@@ -84,6 +84,16 @@ class NearestLine(NearestIdeal):
                 "is of another family.",
                 argument="orientation",
             )
+        for row in D.laws:
+            for law in row:
+                if law.concave_chord is not None:
+                    x, y = law.concave_chord
+                    raise ModelError(
+                        f"The density of the family {name} is not log-concave: -log density lies "
+                        f"above its chord between z = {x:.4g} and {y:.4g}. Programs need a convex "
+                        "one (theory.md, Theorem B).",
+                        argument="population",
+                    )
         if np.isfinite(D.law(0, 0).support[1]):
             raise ModelError(
                 f"The family {name} has an upper end of its support; programs take lower ends "
@@ -192,7 +202,7 @@ class NearestLine(NearestIdeal):
 
     def _exact(self, frame: LineFrame) -> LineMaps:
         """Return the best map of one group; with orientation "any" over both signs."""
-        solve = minimise_bounded if self.bounded else LineFrame.minimise
+        solve = minimise_bounded if self.bounded else (lambda f: f.optimum)
         signs = [frame, frame.mirrored()] if self.orientation == "any" else [frame]
         found = [LineMaps(f, *solve(f)) for f in signs]
         return min(found, key=lambda maps: maps.cost())

@@ -6,6 +6,7 @@ exact: E|c Z + m| = v + c exp(-v/c), v = |m|, in the exponential cone (theory.md
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cvxpy as cp
@@ -13,10 +14,11 @@ import numpy as np
 from scipy.special import digamma, gammaln
 
 from fairprog.errors import ModelError
+from fairprog.labels import Array
 from fairprog.populations import LocationScale
 from fairprog.populations.law import Law
 
-__all__ = ["atom", "expected_atom"]
+__all__ = ["atom", "atom_values", "expected_atom"]
 
 EXPONENTIAL = {"log-gamma": 1.0, "GumbelMin": 1.0, "Gumbel": -1.0}  # phi = exp(+-z) -+ k z
 
@@ -48,20 +50,27 @@ def atom(family: type[LocationScale] | Any, law: Law, z: Any) -> Any:
             argument="population",
         )
     if not isinstance(expression, cp.Expression) or not expression.is_convex():
+        short = family.atom(cp.Variable(name="z"))
         raise ModelError(
             f"The family {family.__name__} is not log-concave by CVXPY's rules: its `atom(z)` is "
-            f"`{expression}`, which is not convex (DCP). Programs need a convex -log density.",
+            f"`{short}`, which is not convex (DCP). Programs need a convex -log density.",
             argument="population",
         )
     return expression
 
 
 def expected_atom(
-    family: type[LocationScale] | Any, reference: Law, target: Law, alpha: Any, beta: Any
+    family: type[LocationScale] | Any,
+    reference: Law,
+    target: Law,
+    alpha: Any,
+    beta: Any,
+    breaks: Sequence[float] = (),
 ) -> tuple[Any, list[Any]]:
     """Return E phi_target(alpha Z + beta), Z of the reference law, and cone constraints.
 
-    `alpha` is a positive scalar expression or number, `beta` a scalar expression.
+    `alpha` is a positive scalar expression or number, `beta` a scalar expression; quadrature
+    rules break at `breaks`: about where phi_target(alpha z + beta) will not be smooth.
     """
     constraints: list[Any] = []
     if np.isfinite(target.support[0]):  # KL is finite only if supports nest
@@ -79,6 +88,14 @@ def expected_atom(
         tail = float(np.exp(gammaln(own + alpha) - gammaln(own)))
         linear = alpha * float(sign * digamma(own)) + beta
         return tail * cp.exp(sign * beta) - sign * k * linear + float(gammaln(k)), constraints
-    nodes, weights = reference.solver_rule
+    nodes, weights = reference.solver_rule(breaks)
     values = atom(family, target, alpha * nodes + beta)
     return cp.sum(cp.multiply(weights, values)), constraints
+
+
+def atom_values(family: type[LocationScale] | Any, law: Law, z: Array) -> Array:
+    """Return the values of a family's atom at points: the numeric face of the symbolic one."""
+    variable = cp.Variable(len(z))
+    expression = atom(family, law, variable)
+    variable.value = z
+    return np.asarray(expression.value, dtype=float)

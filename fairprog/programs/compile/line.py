@@ -76,7 +76,8 @@ def compile_line(
             S = 1.0 if cell.thetas[i] is None else cell.thetas[i]
             alpha = S * (f.scale[i] / f.own_scale[i])
             beta = (S * (f.sign * f.loc[i]) + cell.betas[i] - f.own_loc[i]) / f.own_scale[i]
-            expected, cones = expected_atom(type(D), f.laws[i], f.own_laws[i], alpha, beta)
+            kinks = f.pulled_kinks(i)
+            expected, cones = expected_atom(type(D), f.laws[i], f.own_laws[i], alpha, beta, kinks)
             constant = f.laws[i].entropy + np.log(f.scale[i] / f.own_scale[i])
             log_S = 0.0 if cell.thetas[i] is None else cp.log(S)
             objective = objective + f.w[i] * (expected - constant - log_S)
