@@ -14,7 +14,8 @@ Whitened     positive definite               S_kr^{-1/2}, class k
 Affine       any invertible matrix           I
 ============ =============================== ==========================
 
-so that, for all but the last, -log|det A| = -log det S + const is convex (theory.md, Theorem B).
+and `PiecewiseLinear`, increasing but not affine, of one feature. For all but the last two
+-log|det A| = -log det S + const is convex (theory.md, Theorem B).
 """
 
 from __future__ import annotations

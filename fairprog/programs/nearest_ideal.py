@@ -48,14 +48,16 @@ class NearestIdeal:
     steer : "all" or list of groups
         Which groups may move. Every other group stays exactly as it is.
     transport : Transport, default Monotone()
-        `Translation`, `Scaling`, `Diagonal`, `Monotone` or `Whitened`.
+        `Translation`, `Scaling`, `Diagonal`, `Monotone`, `Whitened`, `Affine` (not convex) or
+        `PiecewiseLinear` (nonlinear, one feature).
     reference : hashable, optional
         The group whose coordinates are the common ones; default the first that stays.
     orientation : {"preserve", "any"}
         "any" allows mirror images (d = 1, `Scaling` and `Affine` only).
     base_rates : {"equalize", "keep", "joint"} or array_like (K,)
         Target P(Y=i | A=a): that of the groups that stay (else the KL-nearest common one),
-        unchanged, or the given one.
+        unchanged, chosen together with the maps (all groups steered; it may give a class up), or
+        the given one.
     map_bound : float, default 0.0
         How far, in the pooled metric, each class's map may be from the group's common one; 0
         asks for exact fairness. Not a gap of rates.
