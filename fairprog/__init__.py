@@ -33,6 +33,7 @@ from fairprog.populations import (
     LogNormal,
     Normal,
     Power,
+    Pushforward,
     QuantileNormal,
     ShiftedExponential,
     Transformed,
@@ -43,6 +44,7 @@ from fairprog.programs import (
     FairClassifier,
     NearestIdeal,
     constraint,
+    fit_piecewise_linear,
 )
 from fairprog.solution import (
     Bounds,
@@ -50,6 +52,7 @@ from fairprog.solution import (
     ClassifierCertificate,
     ClassifierSolution,
     Frontier,
+    QuantileMap,
     RandomizedClassifier,
     Solution,
     load,
@@ -85,11 +88,14 @@ from fairprog.tables import (
     template_from_dict,
 )
 from fairprog.transports import (
+    Affine,
     AffineMap,
     ConjugatedMap,
     Diagonal,
     Identity,
     Monotone,
+    PiecewiseLinear,
+    PiecewiseLinearMap,
     Scaling,
     Translation,
     Whitened,
@@ -98,6 +104,7 @@ from fairprog.versions import __version__, show_versions
 
 __all__ = [
     "AccuracyParity",
+    "Affine",
     "AffineMap",
     "AtomTable",
     "Bijection",
@@ -145,9 +152,13 @@ __all__ = [
     "Notion",
     "OutcomeTable",
     "Parity",
+    "PiecewiseLinear",
+    "PiecewiseLinearMap",
     "Power",
     "PredictiveEquality",
     "PredictiveParity",
+    "Pushforward",
+    "QuantileMap",
     "QuantileNormal",
     "RandomizedClassifier",
     "RenyiInformation",
@@ -169,6 +180,7 @@ __all__ = [
     "YeoJohnson",
     "__version__",
     "constraint",
+    "fit_piecewise_linear",
     "load",
     "show_versions",
     "template_from_dict",

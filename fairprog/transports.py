@@ -1,6 +1,6 @@
 """Affine maps and the classes of maps (transports) a program may choose from.
 
-Every class is written A = S R with S in a convex set of symmetric matrices and R a fixed root:
+Every class is written A = S R with S in a set of matrices and R a fixed root:
 
 ============ =============================== ==========================
 transport    S                               R
@@ -11,9 +11,11 @@ Scaling      g I, g > 0                      I
 Diagonal     positive diagonal               I
 Monotone     positive definite               the metric M
 Whitened     positive definite               S_kr^{-1/2}, class k
+Affine       any invertible matrix           I
 ============ =============================== ==========================
 
-so that -log|det A| = -log det S + const is convex (theory.md, Theorem B).
+and `PiecewiseLinear`, increasing but not affine, of one feature. For all but the last two
+-log|det A| = -log det S + const is convex (theory.md, Theorem B).
 """
 
 from __future__ import annotations
@@ -26,23 +28,26 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError, ModelError
-from fairprog.labels import Array, check_features, check_finite
+from fairprog.labels import Array, check_features, check_finite, check_number
 from fairprog.tables.templates import Template
 
 __all__ = [
+    "Affine",
     "AffineMap",
     "ConjugatedMap",
     "Diagonal",
     "Identity",
     "Kind",
     "Monotone",
+    "PiecewiseLinear",
+    "PiecewiseLinearMap",
     "Scaling",
     "Translation",
     "Transport",
     "Whitened",
 ]
 
-Kind = Literal["identity", "fixed", "scalar", "diagonal", "symmetric"]
+Kind = Literal["identity", "fixed", "scalar", "diagonal", "symmetric", "full", "piecewise"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +131,83 @@ class ConjugatedMap:
     def inverse(self) -> ConjugatedMap:
         """Return the inverse map."""
         return ConjugatedMap(self.affine.inverse(), self.forward, self.backward)
+
+
+@dataclass(frozen=True, eq=False)
+class PiecewiseLinearMap:
+    """An increasing map of the line, linear between knots and beyond them.
+
+    Parameters
+    ----------
+    knots, values : array_like, shape (n,)
+        T(knots[k]) = values[k]; both strictly increasing, n >= 2.
+    left, right : float, optional
+        Slopes below the first and above the last knot, positive; default those of the first and
+        last segment.
+
+    Raises
+    ------
+    DataError
+        If knots or values do not increase strictly or a slope is not positive.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> T = fp.PiecewiseLinearMap([0., 1., 2.], [0., 2., 3.])
+    >>> T([-1.0, 0.5, 1.5, 3.0])
+    array([-2. ,  1. ,  2.5,  4. ])
+    >>> T.inverse()(T([-1.0, 0.5, 1.5, 3.0]))
+    array([-1. ,  0.5,  1.5,  3. ])
+    """
+
+    knots: Array
+    values: Array
+    left: float = 0.0
+    right: float = 0.0
+
+    def __post_init__(self) -> None:
+        knots = np.atleast_1d(check_finite(self.knots, "knots"))
+        values = np.atleast_1d(check_finite(self.values, "values", knots.shape))
+        for name, array in (("knots", knots), ("values", values)):
+            if array.ndim != 1 or len(array) < 2 or not (np.diff(array) > 0).all():
+                raise DataError(
+                    f"`{name}` must be at least two strictly increasing numbers.", argument=name
+                )
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+        slopes = np.diff(values) / np.diff(knots)
+        for name, end in (("left", slopes[0]), ("right", slopes[-1])):
+            slope = check_number(getattr(self, name), name)
+            object.__setattr__(self, name, slope if slope > 0 else float(end))
+
+    def __call__(self, X: ArrayLike) -> Array:
+        """Map points: shape (n, 1) to (n, 1); shape (n,) stays (n,)."""
+        x = check_features(X, dim=1)[:, 0]
+        out = np.interp(x, self.knots, self.values)
+        out = np.where(x < self.knots[0], self.values[0] + self.left * (x - self.knots[0]), out)
+        last = self.values[-1] + self.right * (x - self.knots[-1])
+        out = np.where(x > self.knots[-1], last, out)
+        return out if np.ndim(X) == 1 else out[:, None]
+
+    @property
+    def theta(self) -> Array:
+        """The numbers T is linear in: left slope, values, right slope, shape (n + 2,)."""
+        return np.concatenate([[self.left], self.values, [self.right]])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return dict(vars(self))
+
+    def __matmul__(self, other: PiecewiseLinearMap) -> PiecewiseLinearMap:
+        """Return the composition x -> self(other(x))."""
+        knots = np.unique(np.concatenate([other.knots, other.inverse()(self.knots)]))
+        return PiecewiseLinearMap(
+            knots, self(other(knots)), self.left * other.left, self.right * other.right
+        )
+
+    def inverse(self) -> PiecewiseLinearMap:
+        """Return the inverse map."""
+        return PiecewiseLinearMap(self.values, self.knots, 1.0 / self.left, 1.0 / self.right)
 
 
 @dataclass(frozen=True, repr=False)
@@ -313,3 +395,65 @@ class Whitened(Transport):
         values, vectors = np.linalg.eigh(reference_cov[self.class_index(classes)])
         out: Array = (vectors / np.sqrt(values)) @ vectors.T
         return out
+
+
+@dataclass(frozen=True, repr=False)
+class Affine(Transport):
+    """Maps x -> A x + b with any invertible A: rotations and shears included.
+
+    ``orientation="preserve"`` asks for det A > 0 (between any two groups, where all are steered);
+    ``orientation="any"`` allows mirror images as well. The nearest ideal population of this class
+    is often far nearer than that of any convex class, but the program is not convex: the answer is
+    the best of many local optima, never worse than that of `Monotone` (pooled or identity
+    metric), `Whitened` (any class) or `Diagonal`, and labelled local unless nothing can be nearer.
+    Equivariant under every affine change of coordinates of the features.
+
+    Notes
+    -----
+    Source: theory.md section 4.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> fp.Affine()
+    Affine()
+    """
+
+    kind: ClassVar[Kind] = "full"
+    may_mirror: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, repr=False)
+class PiecewiseLinear(Transport):
+    """Increasing maps of one feature, linear between knots at quantiles of the reference.
+
+    Parameters
+    ----------
+    n_knots : int, default 32
+        The knots are the quantiles (k + 1/2) / n_knots of the reference group, its classes
+        weighted as in the program. Beyond the end knots the map is linear as well, with slopes
+        of its own. The class contains every increasing affine map.
+
+    Notes
+    -----
+    The name is the field's for functions of this form (Boyd & Vandenberghe, section 3.2); a
+    quadratic plus logarithms of slopes makes the program an exponential-cone program. Source:
+    theory.md section 4.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> fp.PiecewiseLinear(n_knots=16)
+    PiecewiseLinear(16)
+    """
+
+    n_knots: int = 32
+    kind: ClassVar[Kind] = "piecewise"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.n_knots, bool) or check_number(self.n_knots, "n_knots", 2) % 1:
+            raise DataError(
+                f"`n_knots` must be a whole number >= 2; found {self.n_knots!r}.",
+                argument="n_knots",
+            )
+        object.__setattr__(self, "n_knots", int(self.n_knots))

@@ -395,7 +395,7 @@ def small_shift(view, population):
     ("orientation", lambda: program(orientation="up"), MODEL,
      r"`orientation` must be 'preserve' or 'any'; found 'up'", "orientation"),
     ("orientation, d = 2", lambda: program(D2, orientation="any"), MODEL,
-     r"orientation='any' needs a single feature or Scaling\(\); Monotone\(\) in 2 dim",
+     r"orientation='any' needs a single feature, Scaling\(\) or Affine\(\); Monotone\(\) in 2 dim",
      "orientation"),
     ("orientation, translation",
      lambda: program(orientation="any", transport=fp.Translation()), MODEL,

@@ -60,6 +60,8 @@ def linear_basis(kind: Kind, d: int) -> Array:
         return np.eye(d)[None] / np.sqrt(d)
     if kind == "diagonal":
         return np.eye(d)[:, :, None] * np.eye(d)[:, None, :]
+    if kind == "full":
+        return np.eye(d * d).reshape(d * d, d, d)
     rows, cols = np.triu_indices(d)
     E = np.zeros((rows.size, d, d))
     k = np.arange(rows.size)
@@ -84,7 +86,7 @@ def project_gradient(kind: Kind, G: Array, root: Array) -> Array:
         return np.asarray(trace * np.eye(d) / d)
     if kind == "diagonal":
         return np.asarray(raw * np.eye(d))
-    return symmetrize(raw)
+    return np.asarray(raw) if kind == "full" else symmetrize(raw)
 
 
 def closed_form(
@@ -262,14 +264,20 @@ def decrement(
     r"""Return the Newton decrement :math:`\sqrt{g' H^{-1} g}` of a gradient (N, n) in (S, beta).
 
     Half its square is how far f is above its minimum, to second order; it does not depend on
-    units or on the choice of coordinates. H is the Hessian of f at S (beta does not enter).
+    units or on the choice of coordinates. H is the Hessian of f at S (beta does not enter), its
+    eigenvalues taken by their size where f is not convex.
     """
     E = linear_basis(kind, root.shape[0])
     J = _jacobian(E, root)
     hessian, _ = _quadratic_part(J, w, m, Gamma, Sigma)
     hessian = _with_barrier(hessian, E, np.linalg.inv(S), float(w.sum()))
     g = np.concatenate([np.einsum("prs,rs->p", E, gradient[0]), gradient[1]])
-    return float(np.sqrt(max(float(g @ np.linalg.solve(hessian, g)), 0.0)))
+    if kind != "full":
+        return float(np.sqrt(max(float(g @ np.linalg.solve(hessian, g)), 0.0)))
+    # not convex: curvature counts by its size, so that no saddle point looks better than it is
+    values, vectors = np.linalg.eigh(hessian)
+    size = np.maximum(np.abs(values), 1e-10 * np.abs(values).max())
+    return float(np.sqrt(((vectors.T @ g) ** 2 / size).sum()))
 
 
 def _jacobian(E: Array, root: Array) -> Array:
@@ -297,9 +305,10 @@ def _quadratic_part(
 
 
 def _with_barrier(hessian: Array, E: Array, inverse: Array, Q: float) -> Array:
-    """Add the Hessian of -Q log det S, given S^{-1}."""
+    """Add the Hessian of -Q log|det S|, given S^{-1}."""
     p, d = len(E), inverse.shape[0]
     out = hessian.copy()
     flat = E.reshape(p, d * d)
-    out[:p, :p] += Q * (flat @ (inverse @ E @ inverse).reshape(p, d * d).T)
+    moved = np.swapaxes(inverse @ E @ inverse, 1, 2)
+    out[:p, :p] += Q * (flat @ moved.reshape(p, d * d).T)
     return out

@@ -12,6 +12,9 @@ from fairprog.plotting.frontier import (
     plot_classifier,
     plot_frontier,
 )
+from fairprog.plotting.maps import (
+    plot_maps,
+)
 from fairprog.plotting.movement import (
     plot_movement,
 )
@@ -34,6 +37,7 @@ __all__ = [
     "plot_curves",
     "plot_frontier",
     "plot_gaps",
+    "plot_maps",
     "plot_movement",
     "plot_population",
     "plot_prices",

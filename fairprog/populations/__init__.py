@@ -19,6 +19,7 @@ from fairprog.populations.location_scale import LocationScale
 from fairprog.populations.lognormal import LogNormal
 from fairprog.populations.normal import Normal
 from fairprog.populations.positive import Exponential, Gamma, Weibull
+from fairprog.populations.pushforward import Pushforward
 from fairprog.populations.transformed import Transformed
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Normal",
     "Population",
     "Power",
+    "Pushforward",
     "QuantileNormal",
     "ShiftedExponential",
     "Support",

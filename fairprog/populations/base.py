@@ -171,6 +171,10 @@ class Population:
         """Return, by (class, group) position, maps of rows (n, d) that carry P_ia to target's."""
         raise ModelError(f"{type(self).__name__} has no transport between cells.")
 
+    def cell_maps_from(self, original: Any) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
+        """Return, by (class, group) position, maps that carry the cells of `original` to mine."""
+        return original.cell_maps(self)
+
     # -- statistics --
 
     def sample(

@@ -116,7 +116,8 @@ class Transformed(Population):
         def lifted(T: Callable[[Array], Array]) -> Callable[[Array], Array]:
             return lambda X: g.backward(T(g.forward(X)))
 
-        return {cell: lifted(T) for cell, T in self.base.cell_maps(target.base).items()}
+        inner = target.base.cell_maps_from(self.base)
+        return {cell: lifted(T) for cell, T in inner.items()}
 
     # -- statistics --
 

@@ -5,7 +5,12 @@
 
 from fairprog.programs import nearest_line, nearest_normal, nearest_transformed
 from fairprog.programs.conditions import Condition, constraint
-from fairprog.programs.fair_classifier import FairClassifier
+from fairprog.programs.fair_classifier import (
+    FairClassifier,
+)
+from fairprog.programs.monotone_fit import (
+    fit_piecewise_linear,
+)
 from fairprog.programs.nearest_ideal import NearestIdeal
 
 __all__ = [
@@ -13,6 +18,7 @@ __all__ = [
     "FairClassifier",
     "NearestIdeal",
     "constraint",
+    "fit_piecewise_linear",
     "nearest_line",
     "nearest_normal",
     "nearest_transformed",

@@ -55,9 +55,16 @@ def _lift(D: Normal, A: Array, b: Array) -> AffineMap:
 
 
 def nearest_all(
-    D: Normal, prior: Array, transport: Transport, mirror: bool
+    D: Normal,
+    prior: Array,
+    transport: Transport,
+    mirror: bool,
+    log_rates: Array | None = None,
 ) -> tuple[list[AffineMap], tuple[Array, Array], int | None]:
-    """Return maps, common cells (support coordinates) and the anchor: the best optimum found."""
+    """Return maps, common cells (support coordinates) and the anchor: the best optimum found.
+
+    With `log_rates` (K, G) the common base rates are chosen with the maps.
+    """
     from tqdm import tqdm
 
     frames, fixed = _frames(D, prior, transport)
@@ -72,6 +79,7 @@ def nearest_all(
             [f if s > 0 else f.mirrored() for f, s in zip(frames, combination, strict=True)],
             fixed,
             anchor,
+            log_rates=log_rates,
         )
         for combination, anchor in itertools.product(signs, anchors)
     ]
@@ -118,9 +126,10 @@ def normalised(
     if scale:
         logs = np.array([np.linalg.slogdet(A)[1] for A in inner])
         factor = float(np.exp(-(p @ logs) / k))
-    average = sum(p_a * A for p_a, A in zip(p, inner, strict=True))
+    average = np.tensordot(p, np.stack(inner), 1)
     offsets = np.stack([U.T @ T.offset for T in maps])
-    shift = -np.linalg.solve(np.asarray(average), p @ offsets)
+    # mirror images and rotations may average to nothing: there no shift of the origin helps
+    shift = -np.linalg.pinv(average, rcond=1e-8) @ (p @ offsets)
     # x_old = factor * x_new + shift
     rest = np.eye(len(U)) - U @ U.T
     out = [

@@ -21,7 +21,7 @@ def steered_prior(D: Population, stay: Sequence[int], base_rates: str | ArrayLik
 
     ``"equalize"`` gives every group the base rates of the groups that stay, or without any the
     KL-nearest common rate rho(i) proportional to exp(sum_a p_a log rho_a(i)); ``"keep"`` changes
-    nothing; a vector is that rate.
+    nothing; a vector is that rate; ``"joint"`` begins as "equalize" (no group may stay).
 
     Raises
     ------
@@ -40,9 +40,20 @@ def steered_prior(D: Population, stay: Sequence[int], base_rates: str | ArrayLik
     if isinstance(base_rates, str):
         if base_rates == "keep":
             return D.prior
+        if base_rates == "joint":
+            if stay:
+                names = [D.groups[a] for a in stay]
+                raise ModelError(
+                    f"base_rates='joint' needs steer='all': groups {names} stay with the base "
+                    "rates they have, which an ideal population has in every group, so there is "
+                    "nothing to choose. Use base_rates='equalize'.",
+                    argument="base_rates",
+                )
+            base_rates = "equalize"  # where the search begins
         if base_rates != "equalize":
             raise ModelError(
-                f"`base_rates` must be 'equalize', 'keep' or a vector; found {base_rates!r}.",
+                f"`base_rates` must be 'equalize', 'keep', 'joint' or a vector; found "
+                f"{base_rates!r}.",
                 argument="base_rates",
             )
         if stay:

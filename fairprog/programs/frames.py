@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairprog.errors import ModelError
-from fairprog.kernels.normal import pooled_covariance, symmetrize
+from fairprog.kernels.normal import pooled_covariance, symmetric_root, symmetrize
 from fairprog.kernels.one_group import cell_gradients, cell_kl, decrement, project_gradient
 from fairprog.labels import Array
 from fairprog.populations import Normal
@@ -117,7 +117,8 @@ class Frame:
         Returns
         -------
         linear : Array or None
-            () for a scale, (d,) for a diagonal, (d, d) for S in A = S R; None for translations.
+            () for a scale, (d,) for a diagonal, (d, d) for S in A = S R (for A itself where
+            any A is allowed); None for translations.
         offset : Array, shape (d,)
         """
         U, inverse_t = self.basis, np.linalg.inv(self.C).T
@@ -131,6 +132,8 @@ class Frame:
         )
         if self.kind == "symmetric":
             return U @ (inverse_t @ N @ inverse_t.T + through_beta) @ U.T, offset
+        if self.kind == "full":
+            return U @ (inverse_t @ N @ self.C.T + through_beta) @ U.T, offset
         total = N + through_beta
         if self.kind == "scalar":
             return np.asarray(self.sign * np.trace(total)), offset
@@ -225,6 +228,9 @@ def dual_norms(frame: Frame, N: Array, n: Array) -> tuple[float, float]:
         g = np.diag(N)
         H = frame.metric * np.linalg.inv(frame.metric)
         return float(np.sqrt(max(float(g @ np.linalg.solve(H, g)), 0.0))), offset
+    if frame.kind == "full":
+        W, inverse = symmetric_root(frame.metric), symmetric_root(frame.metric, -0.5)
+        return float(np.linalg.norm(inverse @ N @ W)), offset
     # maximise <N, X> over symmetric X with |X R~|_F <= 1: X H + H X = 2 N up to scale, H = R~ R~'
     values, V = np.linalg.eigh(frame.root @ frame.root.T)
     rotated = V.T @ N @ V

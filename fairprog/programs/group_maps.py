@@ -44,7 +44,7 @@ class GroupMaps:
             frame = frame.mirrored()
         S = B @ np.linalg.inv(frame.root)
         beta = inverse @ (b - frame.target_center + A @ frame.center)
-        return cls(frame, symmetrize(S), beta)
+        return cls(frame, S if frame.kind == "full" else symmetrize(S), beta)
 
     def cost(self) -> float:
         """Return the group's part of KL at the maps of the cells."""

@@ -1,6 +1,7 @@
 """The space of all groups' maps as free coordinates, for quasi-Newton descent.
 
-Positive definite matrices are written S = F F', positive numbers as exponentials. The common
+Positive definite matrices are written S = F F', positive numbers as exponentials, matrices of
+any kind as they are (on one side of det = 0). The common
 cells are eliminated: for given maps the best ones are known in closed form.
 """
 
@@ -12,8 +13,9 @@ from dataclasses import replace
 import numpy as np
 
 from fairprog.kernels.all_groups import pull_back
+from fairprog.kernels.common_rates import best_rates
 from fairprog.kernels.normal import symmetric_root, symmetrize
-from fairprog.kernels.one_group import linear_basis, newton
+from fairprog.kernels.one_group import cell_kl, linear_basis, newton
 from fairprog.labels import Array
 from fairprog.programs.frames import Frame
 
@@ -33,16 +35,29 @@ class MapSpace:
     fixed : (class index, covariance) or None
         A common covariance fixed by choice of coordinates (`Whitened`).
     anchor : int or None
-        The group whose own coordinates are the common ones (`Monotone`): its matrix is I.
+        The group whose own coordinates are the common ones (`Monotone`, `Affine`): its matrix is
+        I.
+    sides : Array, shape (G,), optional
+        The signs of the determinants, which no step may change (`Affine`).
+    log_rates : Array, shape (K, G), optional
+        log rho_a(i), where the base rates are chosen with the maps: the cost is then the whole
+        divergence and the weights are those of the best rates for the maps.
     """
 
     def __init__(
-        self, frames: Sequence[Frame], fixed: tuple[int, Array] | None, anchor: int | None
+        self,
+        frames: Sequence[Frame],
+        fixed: tuple[int, Array] | None,
+        anchor: int | None,
+        sides: Array | None = None,
+        log_rates: Array | None = None,
     ) -> None:
+        self.sides, self.log_rates = sides, log_rates
         self.frames, self.fixed, self.anchor = list(frames), fixed, anchor
         self.kind, self.k = frames[0].kind, len(frames[0].root)
         self.basis = linear_basis(self.kind, self.k)
-        self.size = self.k**2 if self.kind == "symmetric" else len(self.basis)
+        square = self.kind in ("symmetric", "full")
+        self.size = self.k**2 if square else len(self.basis)
         self._w = np.stack([f.w for f in frames], axis=1)
         self._mu = np.stack([f.mu for f in frames], axis=1)
         self._Sigma = np.stack([f.Sigma for f in frames], axis=1)
@@ -59,11 +74,11 @@ class MapSpace:
         linear, betas = self._split(x)
         if self.kind == "fixed":
             return np.broadcast_to(np.eye(self.k), (len(linear), self.k, self.k)), betas
-        if self.kind != "symmetric":
+        if self.kind not in ("symmetric", "full"):
             logs = np.tensordot(linear, self.basis, 1)
             return np.eye(self.k) * np.exp(logs), betas
         F = linear.reshape(-1, self.k, self.k)
-        S = F @ np.swapaxes(F, 1, 2)
+        S = F.copy() if self.kind == "full" else F @ np.swapaxes(F, 1, 2)
         if self.anchor is not None:
             S[self.anchor] = np.linalg.inv(self.frames[self.anchor].root)
         return S, betas
@@ -73,10 +88,10 @@ class MapSpace:
         linear, _ = self._split(x)
         if self.kind == "fixed":
             return np.zeros((len(N), 0))
-        if self.kind != "symmetric":
+        if self.kind not in ("symmetric", "full"):
             return np.einsum("prs,ars->ap", self.basis, N @ S)
         F = linear.reshape(-1, self.k, self.k)
-        out = (2.0 * N @ F).reshape(len(F), -1)
+        out = (N.copy() if self.kind == "full" else 2.0 * N @ F).reshape(len(F), -1)
         if self.anchor is not None:
             out[self.anchor] = 0.0
         return np.asarray(out)
@@ -96,11 +111,26 @@ class MapSpace:
         try:
             with np.errstate(all="ignore"):
                 S, betas = self.maps(x)
+                if self.sides is not None and (np.linalg.slogdet(S)[0] != self.sides).any():
+                    return OUTSIDE, np.zeros_like(x)
                 m, M = self.common_cells(S, betas)
-                value, N, n = 0.0, [], []
-                for f, S_a, beta in zip(self.frames, S, betas, strict=True):
-                    g = replace(f, m=m, Gamma=M)
-                    value += g.cost(S_a, beta)
+                frames = [replace(f, m=m, Gamma=M) for f in self.frames]
+                V = np.stack(
+                    [
+                        cell_kl(S_a @ f.root, beta, *f.args)
+                        for f, S_a, beta in zip(frames, S, betas, strict=True)
+                    ],
+                    axis=1,
+                )
+                value, w = float((self._w * V).sum()), self._w
+                if self.log_rates is not None:
+                    # the best common cells do not depend on the rates, only on p_a
+                    mass = self._w.sum(axis=0)
+                    rho, value = best_rates(V, mass, self.log_rates)
+                    w = rho[:, None] * mass
+                N, n = [], []
+                for a, (f, S_a, beta) in enumerate(zip(frames, S, betas, strict=True)):
+                    g = replace(f, w=w[:, a])
                     both = g.gradients(S_a, beta)
                     N.append(both[0].sum(axis=0))
                     n.append(both[1].sum(axis=0))

@@ -6,6 +6,7 @@ that solves programs on the population's family (`NearestNormal` for normal popu
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -18,6 +19,7 @@ from fairprog.labels import Array, check_number
 from fairprog.populations import Population
 from fairprog.programs.base_rates import steered_prior
 from fairprog.programs.conditions import Condition, checked_conditions
+from fairprog.programs.joint_rates import solve_joint
 from fairprog.programs.options import (
     CONIC,
     Conic,
@@ -49,14 +51,16 @@ class NearestIdeal:
     steer : "all" or list of groups
         Which groups may move. Every other group stays exactly as it is.
     transport : Transport, default Monotone()
-        `Translation`, `Scaling`, `Diagonal`, `Monotone` or `Whitened`.
+        `Translation`, `Scaling`, `Diagonal`, `Monotone`, `Whitened`, `Affine` (not convex) or
+        `PiecewiseLinear` (nonlinear, one feature).
     reference : hashable, optional
         The group whose coordinates are the common ones; default the first that stays.
     orientation : {"preserve", "any"}
-        "any" allows mirror images (d = 1 and `Scaling` only).
-    base_rates : {"equalize", "keep"} or array_like (K,)
+        "any" allows mirror images (d = 1, `Scaling` and `Affine` only).
+    base_rates : {"equalize", "keep", "joint"} or array_like (K,)
         Target P(Y=i | A=a): that of the groups that stay (else the KL-nearest common one),
-        unchanged, or the given one.
+        unchanged, chosen together with the maps (all groups steered; it may give a class up), or
+        the given one.
     map_bound : float, default 0.0
         How far, in the pooled metric, each class's map may be from the group's common one; 0
         asks for exact fairness. Not a gap of rates.
@@ -176,6 +180,18 @@ class NearestIdeal:
         """Return the steered prior q~, shape (K, G)."""
         return steered_prior(self.population, self.staying, base_rates)
 
+    def at_rates(self, rho: Array) -> Self:
+        """Return the program with the common base rates (K,) given; no group may stay."""
+        fixed = copy.copy(self)
+        fixed.prior = rho[:, None] * self.population.group_mass
+        fixed.base_rates = tuple(rho.tolist())
+        return fixed
+
+    def rate_starts(self) -> list[Array]:
+        """Return base rates (K,) to begin the joint search from, besides those of "equalize"."""
+        rates = self.population.base_rates
+        return [*rates.T, np.full(len(rates), 1.0 / len(rates))]
+
     def check_family(self) -> None:
         """Check what is left once every option is known, such as ideality of groups that stay."""
 
@@ -212,7 +228,7 @@ class NearestIdeal:
         Raises
         ------
         ModelError
-            For steer="all", which is not one convex problem.
+            For steer="all", and for Affine() in several dimensions: not one convex problem.
         """
         return self.formulate()
 
@@ -270,7 +286,10 @@ class NearestIdeal:
         if time_limit is not None:
             time_limit = check_number(time_limit, "time_limit")
         conic = Conic(time_limit, verbose, solver_options)
-        solution = self.find(solver, conic, started)
+        if self.base_rates == "joint":
+            solution = solve_joint(self, solver, conic, started)
+        else:
+            solution = self.find(solver, conic, started)
         if not solution.certificate.ok:
             raise SolverError(
                 f"The answer of {solution.solver} fails its certificate: {solution.certificate}. "

@@ -10,12 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fairprog.errors import FairprogWarning, ModelError
-from fairprog.labels import check_finite
+from fairprog.kernels.common_rates import best_rates
+from fairprog.kernels.normal import kl, push
+from fairprog.labels import Array, check_finite
 from fairprog.populations import Normal
+from fairprog.programs.affine_maps import nearest_all_affine
+from fairprog.programs.all_groups import nearest_all
 from fairprog.programs.answer import assemble
 from fairprog.programs.frames import Frame, check_diagonal, make_frame
 from fairprog.programs.nearest_ideal import NearestIdeal
 from fairprog.programs.options import Conic, staying_maps
+from fairprog.programs.piecewise_maps import (
+    check_piecewise,
+    formulate_piecewise,
+    solve_piecewise_maps,
+)
 from fairprog.programs.solvers import find_answer, second_opinion
 from fairprog.solution import Solution
 from fairprog.transports import AffineMap, Monotone, Whitened
@@ -54,6 +63,8 @@ class NearestNormal(NearestIdeal):
 
     def check_family(self) -> None:
         """Check that groups that stay are ideal among themselves; say what is set aside."""
+        if self.transport.kind == "piecewise":
+            check_piecewise(self)
         self.staying_maps = staying_maps(self.population, self.reference, self.staying)
         if self.population.null_dimension:
             warnings.warn(
@@ -62,6 +73,34 @@ class NearestNormal(NearestIdeal):
                 FairprogWarning,
                 stacklevel=3,
             )
+
+    def _not_convex(self) -> bool:
+        """Return whether the class of maps alone makes the program non-convex."""
+        return self.transport.kind == "full" and self.population.n_features > 1
+
+    def check_conditions(self) -> None:
+        """Refuse custom constraints and bounds where there is no convex program to hold them."""
+        super().check_conditions()
+        if self._not_convex() and (self.constraints or self.map_bound > 0):
+            raise ModelError(
+                "Affine() in several dimensions is not a convex program, so it takes no custom "
+                "constraints and no `map_bound`; use Monotone() instead.",
+                argument="constraints" if self.constraints else "map_bound",
+            )
+
+    def rate_starts(self) -> list[Array]:
+        """Return the base rates of the best joint descent over maps and rates."""
+        D, log_rates = self.population, np.log(self.population.base_rates)
+        mirror = self.orientation == "any"
+        if self._not_convex():
+            maps, cells = nearest_all_affine(D, self.prior, mirror, log_rates)
+        else:
+            maps, cells, _ = nearest_all(D, self.prior, self.transport, mirror, log_rates)
+        U = D.support_basis
+        moved = [push(U.T @ T.matrix @ U, T.offset @ U, *cells) for T in maps]
+        mean, cov = (np.stack(parts, axis=1) for parts in zip(*moved, strict=True))
+        V = kl(mean, cov, D.support_mean, D.support_cov)
+        return [best_rates(V, D.group_mass, log_rates)[0]]
 
     # -- building --
 
@@ -88,6 +127,14 @@ class NearestNormal(NearestIdeal):
 
     def formulate(self) -> Any:
         """Return the consensus form."""
+        if self.transport.kind == "piecewise":
+            return formulate_piecewise(self)
+        if self._not_convex():
+            raise ModelError(
+                "Affine() in several dimensions is not a convex problem; use Monotone() to see "
+                "one.",
+                argument="transport",
+            )
         if not self.staying:
             raise ModelError(
                 "steer='all' is not one convex problem; steer all groups but one to see one.",
@@ -106,6 +153,8 @@ class NearestNormal(NearestIdeal):
                 "does not use.",
                 argument="solver_options",
             )
+        if self.transport.kind == "piecewise":
+            return solve_piecewise_maps(self, solver, conic, started)
         answer = find_answer(self, solver, conic)
         solution = assemble(self, answer, time.perf_counter() - started)
         if not solution.certificate.ok and self.constraints and not answer.kinked:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 from numpy.typing import ArrayLike
 
+from fairprog.labels import Array
 from fairprog.populations import Transformed
 from fairprog.programs.conditions import Condition
 from fairprog.programs.nearest_ideal import NearestIdeal
@@ -51,6 +52,16 @@ class NearestTransformed(NearestIdeal):
         self.population = population
         for name in ("transport", "steered", "staying", "reference", "prior", "base_rates"):
             setattr(self, name, getattr(self.inner, name))
+
+    def at_rates(self, rho: Array) -> Self:
+        """Return the program with the common base rates given, and its base's."""
+        fixed = super().at_rates(rho)
+        fixed.inner = self.inner.at_rates(rho)
+        return fixed
+
+    def rate_starts(self) -> list[Array]:
+        """Return the base's."""
+        return self.inner.rate_starts()
 
     def settings(self) -> dict[str, Any]:
         """Return the options of the base's program."""

@@ -93,7 +93,7 @@ def allowed_orientation(D: Population, transport: Transport, orientation: str) -
     mirrors = transport.kind not in ("identity", "fixed") and D.n_features == 1
     if orientation == "any" and not (mirrors or transport.may_mirror):
         raise ModelError(
-            f"orientation='any' needs a single feature or Scaling(); {transport!r} in "
+            f"orientation='any' needs a single feature, Scaling() or Affine(); {transport!r} in "
             f"{D.n_features} dimension(s) has no mirror images.",
             argument="orientation",
         )

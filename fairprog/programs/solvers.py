@@ -10,6 +10,7 @@ import numpy as np
 
 from fairprog.errors import FairprogWarning, InfeasibleError, ModelError, SolverError
 from fairprog.kernels.one_group import newton
+from fairprog.programs.affine_maps import nearest_all_affine, nearest_one_affine
 from fairprog.programs.all_groups import nearest_all, nearest_two_groups, normalised
 from fairprog.programs.answer import Answer
 from fairprog.programs.frames import make_frame
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["find_answer", "second_opinion"]
 
 CLARABEL_DIMENSION = 12  # beyond, a full covariance takes the interior point method seconds
+NOTHING = 1e-13  # nats, what rounding leaves of a divergence of zero
 COLLAPSED = 1e-6  # of the unconstrained map: narrower is a singular map met to tolerance
 
 
@@ -37,6 +39,12 @@ def find_answer(program: NearestNormal, solver: str, conic: Conic) -> Answer:
             "'CLARABEL' or 'SCS'.",
             argument="solver",
         )
+    if program.frames()[0].kind == "full" and solver in CONIC:
+        raise ModelError(
+            f"solver={solver!r} does not apply to Affine() in several dimensions: it is not a "
+            "convex problem; use 'auto'.",
+            argument="solver",
+        )
     if solver in CONIC or relaxed:
         answer = conic_answer(program, solver, conic)
         refuse_collapse(program, answer)
@@ -49,8 +57,10 @@ def find_answer(program: NearestNormal, solver: str, conic: Conic) -> Answer:
 
 def conic_pays(program: NearestNormal) -> bool:
     """Return whether an interior point solve is cheap enough to check every answer by."""
-    symmetric = program.transport.kind == "symmetric"
-    return not symmetric or program.population.n_features <= CLARABEL_DIMENSION
+    kind = program.frames()[0].kind
+    if kind == "full":  # not convex
+        return False
+    return kind != "symmetric" or program.population.n_features <= CLARABEL_DIMENSION
 
 
 def exact_answer(program: NearestNormal, solver: str) -> Answer:
@@ -64,6 +74,11 @@ def exact_answer(program: NearestNormal, solver: str) -> Answer:
         )
     closed = one_dimensional and solver != "newton"
     chosen: list[GroupMaps] = []
+    if program.frames()[0].kind == "full":
+        mirror = program.orientation == "any"
+        chosen = [nearest_one_affine(program.population, f, mirror) for f in program.frames()]
+        # nothing is nearer than no divergence at all
+        return Answer(chosen, "descent", all(g.cost() <= NOTHING for g in chosen))
     for frame in program.frames():
         signs = [frame, frame.mirrored()] if program.orientation == "any" else [frame]
         candidates = [
@@ -185,6 +200,8 @@ def all_groups_answer(program: NearestNormal, solver: str) -> Answer:
     name = "polynomial" if polynomial and solver != "newton" else "descent"
     if name == "polynomial":
         maps, cells = nearest_two_groups(D, program.prior, mirror)
+    elif program.transport.kind == "full" and D.n_features > 1:
+        maps, cells = nearest_all_affine(D, program.prior, mirror)
     else:
         maps, cells, anchor = nearest_all(D, program.prior, program.transport, mirror)
     maps, cells = normalised(D, maps, cells, program.transport.kind != "fixed")
@@ -194,4 +211,5 @@ def all_groups_answer(program: NearestNormal, solver: str) -> Answer:
         transport = Translation() if a == anchor else program.transport
         frame = make_frame(D, transport, a, program.prior[:, a], cells)
         groups.append(GroupMaps.from_user(frame, T))
-    return Answer(groups, name, globally_optimal=name == "polynomial", reference=cells)
+    is_global = name == "polynomial" or sum(g.cost() for g in groups) <= NOTHING
+    return Answer(groups, name, globally_optimal=is_global, reference=cells)

@@ -6,6 +6,7 @@ from fairprog.solution.classifier import RandomizedClassifier
 from fairprog.solution.classifier_solution import ClassifierCertificate, ClassifierSolution
 from fairprog.solution.codec import load
 from fairprog.solution.frontier import Frontier
+from fairprog.solution.quantile_map import QuantileMap
 from fairprog.solution.solution import Solution
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "ClassifierCertificate",
     "ClassifierSolution",
     "Frontier",
+    "QuantileMap",
     "RandomizedClassifier",
     "Solution",
     "load",

@@ -14,14 +14,14 @@ from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError
 from fairprog.labels import Array, encode
-from fairprog.populations import population_from_dict
+from fairprog.populations import Pushforward, population_from_dict
 from fairprog.solution.bounds import Bounds
 from fairprog.solution.certificate import Certificate
 from fairprog.solution.codec import register, save, write_atomically
 from fairprog.solution.evidence import evidence_of_rows
 from fairprog.solution.summary import summary_text
 from fairprog.tables import template_from_dict
-from fairprog.transports import AffineMap, ConjugatedMap
+from fairprog.transports import AffineMap, ConjugatedMap, PiecewiseLinearMap
 
 __all__ = ["Solution"]
 
@@ -71,7 +71,7 @@ class Solution:
     # the family is that of the program: its own parameters are attributes of these
     original: Any
     population: Any
-    affine: Mapping[Hashable, AffineMap]
+    affine: Mapping[Hashable, AffineMap | PiecewiseLinearMap]
     duals: Mapping[str, Array]
     sensitivity: Mapping[str, Array]
     price: Mapping[str, float]
@@ -82,7 +82,7 @@ class Solution:
     seconds: float = field(default=0.0, compare=False)
 
     @property
-    def maps(self) -> dict[Hashable, AffineMap | ConjugatedMap]:
+    def maps(self) -> dict[Hashable, AffineMap | ConjugatedMap | PiecewiseLinearMap]:
         """Maps from common to steered coordinates by group, acting on X in the user's units."""
         return {g: self.original.user_map(T) for g, T in self.affine.items()}
 
@@ -162,7 +162,7 @@ class Solution:
         label = encode(y, self.original.classes, "y", len(features))
         group = self._by_group(sensitive_features, len(features))
         out = np.empty_like(features)
-        for (i, a), T in self.original.cell_maps(self.population).items():
+        for (i, a), T in self.population.cell_maps_from(self.original).items():
             rows = (label == i) & (group == a)
             out[rows] = T(features[rows])
         return out[:, 0] if np.ndim(X) == 1 else out
@@ -199,8 +199,10 @@ class Solution:
         -------
         (figure, axes)
         """
-        from fairprog.plotting import plot_solution
+        from fairprog.plotting import plot_maps, plot_solution
 
+        if isinstance(self.population, Pushforward):
+            return plot_maps(self, ax=ax)
         return plot_solution(self, ax=ax)
 
     def to_html(
@@ -296,7 +298,7 @@ class Solution:
             "kl": self.kl,
             "original": self.original.to_dict(),
             "population": self.population.to_dict(),
-            "affine": {g: (T.matrix, T.offset) for g, T in self.affine.items()},
+            "affine": {g: _plain_map(T) for g, T in self.affine.items()},
             "duals": dict(self.duals),
             "sensitivity": dict(self.sensitivity),
             "price": dict(self.price),
@@ -311,7 +313,7 @@ class Solution:
     def from_dict(cls, data: dict[str, Any]) -> Solution:
         """Rebuild a solution from :meth:`to_dict`; custom constraints stay names."""
         original, population = (population_from_dict(data[k]) for k in ("original", "population"))
-        if type(original) is not type(population):
+        if type(original) is not type(population) and not isinstance(population, Pushforward):
             raise DataError("The file holds populations of two families.", argument="path")
         settings = dict(data["settings"])
         settings["transport"] = template_from_dict(settings["transport"])
@@ -324,7 +326,7 @@ class Solution:
         return cls(
             original=original,
             population=population,
-            affine={g: AffineMap(A, b) for g, (A, b) in data["affine"].items()},
+            affine={g: _map_from(value) for g, value in data["affine"].items()},
             certificate=Certificate(**data["certificate"]),
             settings=settings,
             **rest,
@@ -348,6 +350,14 @@ class Solution:
 
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
+
+
+def _plain_map(T: AffineMap | PiecewiseLinearMap) -> Any:
+    return T.to_dict() if isinstance(T, PiecewiseLinearMap) else (T.matrix, T.offset)
+
+
+def _map_from(value: Any) -> AffineMap | PiecewiseLinearMap:
+    return PiecewiseLinearMap(**value) if isinstance(value, dict) else AffineMap(*value)
 
 
 register("solution", Solution.from_dict)

@@ -1,0 +1,67 @@
+"""Quantiles of weighted samples, and the knots of the map that matches two of them.
+
+A sample is taken as the law whose distribution function runs through the middle of every jump
+(of all its ties together) and straight between: continuous, so that quantiles of any two samples
+can be matched by a strictly increasing piecewise-linear map.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fairprog.labels import Array
+
+__all__ = ["balanced_weights", "common_levels", "matched_knots", "middle_levels", "quantiles"]
+
+
+def balanced_weights(y: Array, weight: Array, n_classes: int) -> Array:
+    """Return weights with the same total 1 / K in every class, y holding class positions."""
+    totals = np.bincount(y, weights=weight, minlength=n_classes)
+    return np.asarray(weight / (n_classes * totals[y]))
+
+
+def middle_levels(x: Array, weight: Array) -> tuple[Array, Array]:
+    """Return the distinct values and the level in the middle of each one's jump.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> middle_levels(np.array([1., 3., 3., 2.]), np.ones(4))
+    (array([1., 2., 3.]), array([0.125, 0.375, 0.75 ]))
+    """
+    kept = weight > 0
+    values, position = np.unique(x[kept], return_inverse=True)
+    mass = np.bincount(position, weights=weight[kept])
+    mass = mass / mass.sum()
+    return values, np.cumsum(mass) - 0.5 * mass
+
+
+def quantiles(x: Array, weight: Array, levels: Array) -> Array:
+    """Return quantiles at given levels (those of the ends beyond the first and last value)."""
+    return np.asarray(np.interp(levels, *middle_levels(x, weight)[::-1]))
+
+
+def common_levels(samples: list[tuple[Array, Array]], count: int) -> Array:
+    """Return levels (k + 1/2) / count, kept where every sample (x, weight) has quantiles."""
+    ends = [middle_levels(x, weight)[1][[0, -1]] for x, weight in samples]
+    low, high = max(e[0] for e in ends), min(e[1] for e in ends)
+    return np.unique(np.clip((np.arange(count) + 0.5) / count, low, high))
+
+
+def matched_knots(first: Array, second: Array) -> tuple[Array, Array]:
+    """Return knots and values, both strictly increasing, from quantiles at the same levels.
+
+    Where a tie makes quantiles of one sample coincide, one knot is kept, at their mean.
+    """
+    for _ in range(2):  # a tie in one is merged in both
+        first, second = _merge_ties(first, second)
+        second, first = _merge_ties(second, first)
+    return first, second
+
+
+def _merge_ties(first: Array, second: Array) -> tuple[Array, Array]:
+    resolution = 1e-12 * float(np.ptp(first))
+    group = np.concatenate([[0], np.cumsum(np.diff(first) > resolution)])
+    count = np.bincount(group)
+    merged = [np.bincount(group, weights=v) / count for v in (first, second)]
+    return merged[0], merged[1]

@@ -1,0 +1,197 @@
+"""Normal populations seen through an increasing piecewise-linear map per group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fairprog.errors import ModelError
+from fairprog.kernels.piecewise_linear import map_divergence, normal_moments, quadratic_forms
+from fairprog.labels import Array
+from fairprog.populations.base import Population
+from fairprog.populations.evaluation import Evaluation
+from fairprog.populations.normal import Normal
+from fairprog.tables import Notion, Risk
+from fairprog.transports import PiecewiseLinearMap
+
+__all__ = ["Pushforward"]
+
+
+class Pushforward(Population):
+    """Law of maps[a](Z) with Z | Y=i, A=a normal: what a nonlinear map makes of a population.
+
+    A map is a bijection, so Bayes rules, their rates and ideality are those of the normal
+    population `base`, to the bit; only divergences and moments see the map. Divergences from a
+    normal population and from another pushforward are exact: normal moments on segments.
+
+    Parameters
+    ----------
+    base : Normal
+        One feature.
+    maps : mapping of group to PiecewiseLinearMap
+        Groups that are not named are not moved.
+
+    Raises
+    ------
+    ModelError
+        For a base of several features, or an unknown group.
+
+    Notes
+    -----
+    Source: theory.md section 4, nonlinear monotone maps.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 0.], [2., 2.]], std=[[1., 1.], [1., 1.]],
+    ...               groups=["a", "b"])
+    >>> E = fp.Pushforward(D, {"b": fp.PiecewiseLinearMap([0., 1., 2.], [0., 2., 3.])})
+    >>> E.is_ideal(), round(E.kl(D), 6)
+    (True, 0.228044)
+    """
+
+    family: ClassVar[str] = "pushforward"
+
+    def __init__(self, base: Normal, maps: Mapping[Hashable, PiecewiseLinearMap]) -> None:
+        if type(base) is not Normal or base.n_features != 1:
+            raise ModelError("`base` must be a Normal population of one feature.", argument="base")
+        unknown = [g for g in maps if g not in base.groups]
+        if unknown:
+            raise ModelError(
+                f"`maps` names {unknown}, not among the groups {list(base.groups)}.",
+                argument="maps",
+            )
+        self.base, self.maps = base, dict(maps)
+        self.prior, self.classes, self.groups = base.prior, base.classes, base.groups
+        self.feature_names = base.feature_names
+
+    def _cells(self) -> list[tuple[int, int, float, float]]:
+        mean, std = self.base.location[..., 0], np.sqrt(self.base.cov[..., 0, 0])
+        return [
+            (i, a, float(mean[i, a]), float(std[i, a]))
+            for i in range(self.n_classes)
+            for a in range(self.n_groups)
+        ]
+
+    def _moment(self, square: bool) -> Array:
+        out = np.empty(self.prior.shape)
+        for i, a, m, s in self._cells():
+            T = self.maps.get(self.groups[a])
+            if T is None:
+                out[i, a] = m * m + s * s if square else m
+                continue
+            M, b = quadratic_forms(T.knots, normal_moments(T.knots, m, s))
+            out[i, a] = T.theta @ M @ T.theta if square else b @ T.theta
+        return out
+
+    @property
+    def mean(self) -> Array:
+        """Cell means, shape (K, G)."""
+        return self._moment(False)
+
+    @property
+    def std(self) -> Array:
+        """Cell standard deviations, shape (K, G)."""
+        return np.asarray(np.sqrt(self._moment(True) - self._moment(False) ** 2))
+
+    def sample(
+        self, n: int, random_state: int | np.random.Generator | None = None
+    ) -> tuple[Array, NDArray[Any], NDArray[Any]]:
+        """Draw n rows: features (n, 1), classes, groups."""
+        X, y, a = self.base.sample(n, random_state)
+        for g, T in self.maps.items():
+            X[a == g] = T(X[a == g])
+        return X, y, a
+
+    def cell_divergences(self, other: Any) -> Array:
+        """Return V_ia = KL(P_ia || P'_ia) in nats, shape (K, G), P' the cells of `other`."""
+        both = isinstance(other, Pushforward)
+        target, theirs = (other.base, other.maps) if both else (other, {})
+        order_i, order_a = self.base._order_of(target, "other")
+        out = np.empty(self.prior.shape)
+        mean, std = target.location[..., 0], np.sqrt(target.cov[..., 0, 0])
+        for i, a, m, s in self._cells():
+            j, b = order_i[i], order_a[a]
+            T, S = self.maps.get(self.groups[a]), theirs.get(self.groups[a])
+            if S is not None:  # carry both back by the other's map
+                T = S.inverse() if T is None else S.inverse() @ T
+            goal = float(mean[j, b]), float(std[j, b])
+            if T is None:
+                ratio = s / goal[1]
+                shift = 0.5 * ((m - goal[0]) / goal[1]) ** 2
+                out[i, a] = 0.5 * (ratio**2 - 1.0) - np.log(ratio) + shift
+            else:
+                out[i, a] = map_divergence(T.knots, T.theta, (m, s), goal)
+        return out
+
+    def kl(self, other: Any) -> float:
+        """Return KL(self || other) of the joint laws, nats; `other` is normal or a pushforward.
+
+        Raises
+        ------
+        ModelError
+            If `other` is of another family or has other labels.
+        """
+        target = other.base if isinstance(other, Pushforward) else other
+        order_i, order_a = self.base._order_of(target, "other")
+        prior = target.prior[np.ix_(order_i, order_a)]
+        value = float((self.prior * np.log(self.prior / prior)).sum())
+        return value + float((self.prior * self.cell_divergences(other)).sum())
+
+    def cell_maps_from(self, original: Any) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
+        """Return the increasing map of every cell of a normal population to this one's."""
+        inner = original.cell_maps(self.base)
+
+        def then(first: Callable[[Array], Array], T: Any) -> Callable[[Array], Array]:
+            return first if T is None else lambda X: np.asarray(T(first(X)))
+
+        return {
+            (i, a): then(move, self.maps.get(self.groups[a])) for (i, a), move in inner.items()
+        }
+
+    def evaluate(
+        self,
+        cost: ArrayLike | Risk | None = None,
+        rule_of: Any = None,
+        n_samples: int = 2**16,
+        random_state: int | np.random.Generator = 0,
+    ) -> Evaluation:
+        """Apply its own Bayes rule: the rates are those of `base`, exactly.
+
+        Raises
+        ------
+        ModelError
+            For the rule of another population.
+        """
+        if rule_of is not None and rule_of is not self:
+            raise ModelError(
+                "A Pushforward evaluates its own Bayes rule only; for another one, sample it.",
+                argument="rule_of",
+            )
+        return self.base.evaluate(cost, None, n_samples, random_state)
+
+    def ideality_gap(self, notion: Notion | None = None) -> float:
+        """Return the worst gap of a notion over all cost matrices: that of `base`."""
+        return self.base.ideality_gap(notion)
+
+    def is_ideal(self, atol: float = 1e-8) -> bool:
+        """Return whether `base` is ideal, which a bijection per group does not change."""
+        return self.base.is_ideal(atol)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, with the family's name."""
+        maps = {g: T.to_dict() for g, T in self.maps.items()}
+        return {"population": type(self).__name__, "base": self.base.to_dict(), "maps": maps}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild a population from :meth:`to_dict`."""
+        base = {k: v for k, v in data["base"].items() if k != "population"}
+        maps = {g: PiecewiseLinearMap(**T) for g, T in data["maps"].items()}
+        return cls(Normal(**base), maps)
+
+    def __repr__(self) -> str:
+        return f"Pushforward({self.base!r}, maps of {list(self.maps)})"

@@ -1,0 +1,147 @@
+"""The nearest ideal population over all invertible affine maps: starts, search, descent.
+
+One group given the common laws: the search of `kernels.affine_search`, begun from every convex
+answer and from the structure of the covariances. All groups: the same search for every group as
+seen from each other one, and the all-groups answers of the convex classes, are the starts of
+quasi-Newton descent on all maps with the common laws eliminated; then every group's map is
+searched for once more given the common laws, until none gets better. No step raises KL, so the
+answer is never worse than those of the convex classes it starts from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from fairprog.kernels.affine_search import best_offset, search
+from fairprog.kernels.common_map import common_map
+from fairprog.kernels.one_group import newton
+from fairprog.kernels.threads import one_blas_thread
+from fairprog.labels import Array
+from fairprog.populations import Normal
+from fairprog.programs.all_groups import nearest_all
+from fairprog.programs.frames import Frame, make_frame
+from fairprog.programs.group_maps import GroupMaps
+from fairprog.programs.map_space import MapSpace
+from fairprog.transports import Affine, AffineMap, Diagonal, Monotone, Transport, Whitened
+
+__all__ = ["nearest_all_affine", "nearest_one_affine"]
+
+ROUNDS = 5
+GAIN = 1e-10  # a round that gains less, relative to max(1, KL), is the last
+
+
+def nearest_one_affine(D: Normal, frame: Frame, mirror: bool) -> GroupMaps:
+    """Return the best map found for one steered group; `mirror` allows det A < 0."""
+    C = frame.C
+    cells = frame.center + frame.m @ C.T, C @ frame.Gamma @ C.T
+    group = D.groups.index(frame.group)
+    starts = []
+    for transport in _convex(D):
+        f = make_frame(D, transport, group, frame.w, cells)
+        S, beta, _ = newton(f.kind, f.root, f.w, *f.args)
+        starts.append(GroupMaps.from_user(frame, f.user_map(S, beta)).S)
+    exact, _, _ = common_map(*frame.args)  # where one exists this is it
+    if mirror or np.linalg.slogdet(exact)[0] > 0:
+        starts.append(exact)
+    _, B = search(frame.w, *frame.args, starts, mirror)
+    return GroupMaps(frame, B, best_offset(B, frame.w, frame.m, frame.mu, frame.Sigma))
+
+
+def _convex(D: Normal) -> list[Transport]:
+    whitened = [Whitened(c) for c in D.classes]
+    return [Monotone(), Monotone("identity"), Diagonal(), *whitened]
+
+
+def nearest_all_affine(
+    D: Normal, prior: Array, mirror: bool, log_rates: Array | None = None
+) -> tuple[list[AffineMap], tuple[Array, Array]]:
+    """Return maps and common cells (support coordinates): the best optimum found.
+
+    The common coordinates are those of the largest group, up to scale and shift. With `log_rates`
+    (K, G) the common base rates are chosen with the maps.
+    """
+    from tqdm import tqdm
+
+    K, k = D.n_classes, D.support_basis.shape[1]
+    anonymous = np.zeros((K, k)), np.broadcast_to(np.eye(k), (K, k, k))
+    frames = [make_frame(D, Affine(), a, prior[:, a], anonymous) for a in range(D.n_groups)]
+    anchor = int(np.argmax(D.group_mass))
+    with one_blas_thread():
+        starts = [_as_seen_from(D, prior, frames, r, mirror) for r in range(D.n_groups)]
+        for transport in (Monotone(), *(Whitened(c) for c in D.classes)):
+            maps, _, _ = nearest_all(D, prior, transport, False, log_rates)
+            starts.append([GroupMaps.from_user(f, T) for f, T in zip(frames, maps, strict=True)])
+        ends = [
+            _descend(frames, start, anchor, log_rates)
+            for start in tqdm(starts, desc="starts", disable=None, delay=3.0, leave=False)
+        ]
+        value, best = min(ends, key=lambda end: end[0])
+        for _ in range(ROUNDS):
+            again = [_search_again(D, g, best, mirror) for g in best]
+            lower, found = _descend(frames, again, anchor, log_rates)
+            gained, value = value - lower, min(value, lower)
+            best = found if gained > 0 else best
+            if gained <= GAIN * max(1.0, value):
+                break
+    space, x = _coordinates(frames, best, anchor)
+    S, betas = space.maps(x)
+    m, M = space.common_cells(S, betas)
+    own = S[anchor]
+    back, to_own = np.linalg.inv(own), frames[0].C @ own
+    maps = [f.user_map(A @ back, beta) for f, A, beta in zip(frames, S, betas, strict=True)]
+    return maps, (m @ to_own.T, to_own @ M @ to_own.T)
+
+
+def _as_seen_from(
+    D: Normal, prior: Array, frames: Sequence[Frame], r: int, mirror: bool
+) -> list[GroupMaps]:
+    """Return every group's best map from the laws of group r."""
+    cells = D.support_mean[:, r], D.support_cov[:, r]
+    out = []
+    for a, f in enumerate(frames):
+        if a == r:
+            T = AffineMap.identity(D.n_features)
+        else:
+            g = nearest_one_affine(D, make_frame(D, Affine(), a, prior[:, a], cells), mirror)
+            T = g.frame.user_map(g.S, g.beta)
+        out.append(GroupMaps.from_user(f, T))
+    return out
+
+
+def _search_again(D: Normal, g: GroupMaps, best: Sequence[GroupMaps], mirror: bool) -> GroupMaps:
+    """Return the group's map, searched for anew given the common laws of all maps."""
+    space, x = _coordinates([h.frame for h in best], best, 0)
+    m, M = space.common_cells(*space.maps(x))
+    f = replace(g.frame, m=m, Gamma=M)
+    _, B = search(f.w, *f.args, [g.S], mirror)
+    return GroupMaps(g.frame, B, best_offset(B, f.w, f.m, f.mu, f.Sigma))
+
+
+def _coordinates(
+    frames: Sequence[Frame],
+    maps: Sequence[GroupMaps],
+    anchor: int,
+    log_rates: Array | None = None,
+) -> tuple[MapSpace, Array]:
+    """Return the space of maps on the same sides of det = 0, and the point in it."""
+    own = np.linalg.inv(maps[anchor].S)
+    S = np.stack([g.S @ own for g in maps])
+    space = MapSpace(frames, None, anchor, sides=np.linalg.slogdet(S)[0], log_rates=log_rates)
+    betas = np.stack([g.beta for g in maps])
+    return space, np.concatenate([S.reshape(len(S), -1), betas], axis=1).ravel()
+
+
+def _descend(
+    frames: Sequence[Frame],
+    maps: Sequence[GroupMaps],
+    anchor: int,
+    log_rates: Array | None = None,
+) -> tuple[float, list[GroupMaps]]:
+    """Return (cost, maps) of the local optimum below a start."""
+    space, x = _coordinates(frames, maps, anchor, log_rates)
+    value, x = space.descend(x)
+    S, betas = space.maps(x)
+    return value, [GroupMaps(f, A, b) for f, A, b in zip(frames, S, betas, strict=True)]
