@@ -49,6 +49,8 @@ def solve_one_rate(
     groups = list(zip(curves, cost, rate, strict=True))
 
     def slope(t: float) -> float:
+        if half_width == 0.0:
+            return sum(_slope(c, u, g, t, 0.0) for c, u, g in groups)
         return sum(
             min(_slope(c, u, g, t + half_width, 0.0), 0.0)
             + max(_slope(c, u, g, t - half_width, 0.0), 0.0)
@@ -146,11 +148,11 @@ def rule_at_rate(curve: Curve, cost: Array, rate: Array, r: float) -> Array:
     top = from_top(cost, rate)
     value = most - r if top else r
     n = len(curve[0])
-    if value >= most - ROUNDING:  # rows that add no rate beyond are on the other side
-        value, k = most, locate(curve, rate, most, "left") - 1
+    if value >= most - ROUNDING:  # rows beyond, without rate, are on the other side
+        value, k = most, locate(curve, rate, most - ROUNDING, "left") - 1
     else:
         value = value if value > ROUNDING else 0.0
-        k = locate(curve, rate, value, "right") - 1
+        k = locate(curve, rate, max(value, ROUNDING), "right") - 1
     tau, first, last = atom_at(curve, min(max(k, 0), n - 1))
     before = float(prefix(curve, first) @ rate)
     atom = float(prefix(curve, last) @ rate) - before

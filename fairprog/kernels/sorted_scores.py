@@ -21,7 +21,7 @@ from fairprog.labels import Array
 
 __all__ = ["Curve", "atom_at", "best_response", "locate", "prefix", "sort_scores", "total"]
 
-BLOCK = 1024
+BLOCK = 512
 Curve = tuple[Array, Array | None, float, Array]
 
 
