@@ -19,7 +19,7 @@ from fairprog.labels import Array
 
 __all__ = ["extreme_scores", "least_multipliers", "price_range"]
 
-NEGLIGIBLE = 1e-12  # mass at a threshold that counts as rounding
+NEGLIGIBLE = 1e-10  # mass at a threshold that counts as rounding
 SLACK = 1e-11
 SCALE = 1e3
 

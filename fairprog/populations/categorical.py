@@ -41,6 +41,8 @@ from fairprog.tables.risks import cost_matrix
 
 __all__ = ["Categorical", "Support"]
 
+CHUNK = 1 << 16  # rows
+
 
 @dataclass(frozen=True, eq=False)
 class Support:
@@ -577,9 +579,14 @@ def _prior(
     classes: tuple[Hashable, ...],
     groups: tuple[Hashable, ...],
 ) -> Array:
-    return np.stack(
-        [np.bincount(support.group, support.weight * c, minlength=G) for c in _columns(support, K)]
-    )
+    out = np.zeros((K, G))
+    for start in range(0, len(support.group), CHUNK):  # no temporary as large as the scores
+        rows = slice(start, start + CHUNK)
+        score, weight = support.score[rows], support.weight[rows]
+        columns = (1.0 - score, score) if score.ndim == 1 else score.T
+        for i, column in enumerate(columns):
+            out[i] += np.bincount(support.group[rows], weight * column, minlength=G)
+    return out
 
 
 def _checked_values(values: Any, n_atoms: int) -> NDArray[Any]:
