@@ -1,7 +1,7 @@
 r"""Several linear conditions on the ROC regions of the groups: cutting planes, exact at the end.
 
 The variables are the rates :math:`(x_a, y_a)` = (false, true positive rate) of each group and
-levels; conditions and objective are linear in them, and each :math:`(x_a, y_a)` lies in the group's
+levels; conditions and objective are linear in them, each :math:`(x_a, y_a)` lies in the group's
 region. The region is the intersection of one half-plane per threshold :math:`\tau` and side,
 
 .. math:: (1-\tau) q_{1a} y - \tau q_{0a} x \le \sum_{\eta > \tau} w (\eta - \tau),

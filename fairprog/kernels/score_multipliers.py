@@ -1,14 +1,16 @@
 r"""All multipliers that prove given rules optimal, and the least and largest among them.
 
 Reduced costs are linear in the score, so complementary slackness of a whole group is four
-inequalities: at the extreme scores of the rows that are not surely selected they are :math:`\ge 0`, at
-those of the rows that are possibly selected :math:`\le 0`. With the signs of the active conditions the
-optimal multipliers are a polyhedron; a price is a weighted sum of their absolute values.
+inequalities: they are :math:`\ge 0` at the extreme scores of the rows that are not surely
+selected, and :math:`\le 0` at those of the rows that may be selected. With the signs of the active
+conditions the optimal multipliers are a polyhedron; a price is a weighted sum of their absolute
+values.
 Source: theory.md sections 1 (zero prices) and 8.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,7 +22,9 @@ from fairprog.labels import Array
 __all__ = ["extreme_scores", "least_multipliers", "price_range"]
 
 NEGLIGIBLE = 1e-10  # mass at a threshold that counts as rounding
-SLACK = 1e-11
+SLACK = 1e-11  # of a condition that counts as active
+SLACKS = (1e-11, 1e-9, 1e-7)  # of reduced costs: the rows concerned have next to no mass
+INFEASIBLE = 2
 SCALE = 1e3
 
 Polyhedron = tuple[Array, Array, Array, Array]
@@ -35,7 +39,7 @@ def extreme_scores(curve: Curve, rule: Array) -> tuple[list[float], list[float]]
         edges |= {int(np.searchsorted(eta, tau, side=s)) for s in ("left", "right")}  # type: ignore[call-overload]
     below, above = [], []
     ordered = sorted(edges)
-    for first, last in zip(ordered[:-1], ordered[1:], strict=True):
+    for first, last in itertools.pairwise(ordered):
         mass = float((prefix(curve, last) - prefix(curve, first)).sum())
         h = float(apply_rule(rule, eta[first : first + 1])[0])
         ends = [float(eta[first]), float(eta[last - 1])]
@@ -83,21 +87,24 @@ def _extreme(weight: Array, system: Polyhedron, parts: tuple[Array, Array]) -> A
     from scipy.optimize import linprog
 
     U, u, E, e = system
-    result = linprog(
-        SCALE * np.concatenate([weight, weight]),
-        A_ub=SCALE * np.concatenate([U, -U], axis=1) if len(U) else None,
-        b_ub=SCALE * (u + SLACK) if len(U) else None,
-        A_eq=SCALE * np.concatenate([E, -E], axis=1) if len(E) else None,
-        b_eq=SCALE * e if len(E) else None,
-        bounds=[(0.0, float(b)) for b in np.concatenate(parts)],
-        method="highs-ds",
-        options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
-    )
-    if result.status != 0:
-        return None
-    p, n = np.split(np.asarray(result.x), 2)
-    out: Array = p - n
-    return out
+    for slack in SLACKS:
+        result = linprog(
+            SCALE * np.concatenate([weight, weight]),
+            A_ub=SCALE * np.concatenate([U, -U], axis=1) if len(U) else None,
+            b_ub=SCALE * (u + slack) if len(U) else None,
+            A_eq=SCALE * np.concatenate([E, -E], axis=1) if len(E) else None,
+            b_eq=SCALE * e if len(E) else None,
+            bounds=[(0.0, float(b)) for b in np.concatenate(parts)],
+            method="highs-ds",
+            options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
+        )
+        if result.status == 0:
+            p, n = np.split(np.asarray(result.x), 2)
+            out: Array = p - n
+            return out
+        if result.status != INFEASIBLE:
+            return None
+    return None
 
 
 def least_multipliers(

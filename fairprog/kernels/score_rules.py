@@ -85,9 +85,7 @@ def rule_at_point(curve: Curve, point: Array) -> Array:
     return np.array([share, top[0], top[1], bottom[0], bottom[1]])
 
 
-def prove_rules(
-    curves: Sequence[Curve], rules: Array, reduced: Array
-) -> tuple[Array, float]:
+def prove_rules(curves: Sequence[Curve], rules: Array, reduced: Array) -> tuple[Array, float]:
     """Recompute from the rows what is selected, and the slackness of the rules.
 
     Parameters

@@ -1,10 +1,10 @@
 r"""Scores sorted once, with block-wise prefix sums: the ROC region of a group in O(log n).
 
 A group's rows have scores :math:`\eta` = P(Y=1 | x, a) and masses w. A randomised classifier
-h(:math:`\eta`) selects positives :math:`\sum w \eta h` and negatives :math:`\sum w (1-\eta) h`; the
-pairs that can be reached are a convex region (a zonoid) whose boundary points are threshold rules:
-select from the top, or from the bottom. Everything the programs over scores need are sums over the
-rows below a threshold or a rank.
+h(:math:`\eta`) selects positives :math:`\sum w \eta h` and negatives
+:math:`\sum w (1-\eta) h`; the pairs that can be reached are a convex region (a zonoid) whose
+boundary points are threshold rules: select from the top, or from the bottom. All that programs
+over scores need are sums over the rows below a threshold or a rank.
 
 A *curve* is the tuple ``(eta, weight, unit, blocks)``: scores ascending; masses in that order, or
 None where every row weighs ``unit``; ``blocks[b]`` = (negatives, positives) of the rows before row

@@ -96,9 +96,7 @@ def reason_against(population: Any, risk: Any, constraints: Sequence[Any]) -> st
 
 
 def _rows_of(population: Categorical, risk: Any, constraints: Sequence[Any]) -> RateRows:
-    return rate_rows(
-        population.prior.T, population.classes, population.groups, risk, constraints
-    )
+    return rate_rows(population.prior.T, population.classes, population.groups, risk, constraints)
 
 
 def solve_scores(population: Categorical, risk: Any, constraints: Sequence[Any]) -> ScoreAnswer:
@@ -139,10 +137,7 @@ def solve_scores(population: Categorical, risk: Any, constraints: Sequence[Any])
         rates, slopes, level = solve_one_rate(curves, cost, rate, half_width)
         slope = balanced_slopes(slopes)
         rules = np.array(
-            [
-                rule_at_rate(c, cost[a], rate[a], rates[a])
-                for a, c in enumerate(curves)
-            ]
+            [rule_at_rate(c, cost[a], rate[a], rates[a]) for a, c in enumerate(curves)]
         )
         marginals, levels = sign * slope, offset + sign * level
         price, interval = _one_price(slope, slopes, half_width)
@@ -163,9 +158,7 @@ def solve_scores(population: Categorical, risk: Any, constraints: Sequence[Any])
         rules = np.array([rule_at_point(c, z) for c, z in zip(curves, points, strict=True)])
         levels = v[2 * G :]
         marginals, price, interval = _prices(curves, rules, rows, v, marginals, len(constraints))
-    return _proved(
-        curves, mass, rows, rules, levels, marginals, price, interval, method, rounds
-    )
+    return _proved(curves, mass, rows, rules, levels, marginals, price, interval, method, rounds)
 
 
 def _curves(population: Categorical) -> list[Curve]:
@@ -265,7 +258,7 @@ def _proved(
         distance = np.where(marginals > 0, value - rows.low, value - rows.high)
     terms = np.where(marginals == 0.0, 0.0, np.abs(marginals * distance))
     free = reduced[2 * G :]
-    terms = np.append(terms, np.maximum(free, 0.0) * levels + np.maximum(-free, 0.0) * (1 - levels))
+    at_ends = np.maximum(free, 0.0) * levels + np.maximum(-free, 0.0) * (1.0 - levels)
     Z = np.empty((G, 2, 2))
     Z[:, :, 1] = np.clip(points, 0.0, mass)
     Z[:, :, 0] = mass - Z[:, :, 1]
@@ -278,7 +271,7 @@ def _proved(
         marginals=marginals,
         price=price,
         price_interval=interval,
-        duality_gap=math.fsum([slackness, *terms]),
+        duality_gap=math.fsum([slackness, *terms, *at_ends]),
         feasibility_residual=max(0.0, float(violation.max(initial=0.0))),
         method=method,
         rounds=rounds,

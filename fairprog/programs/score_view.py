@@ -76,7 +76,11 @@ class ScoreView:
     """The `TableView` of binary scores; see the module."""
 
     def __init__(
-        self, mass: Array, classes: tuple[Hashable, ...], groups: tuple[Hashable, ...], shift: float
+        self,
+        mass: Array,
+        classes: tuple[Hashable, ...],
+        groups: tuple[Hashable, ...],
+        shift: float,
     ) -> None:
         G = len(groups)
         self.mass, self.classes, self.groups, self._shift = mass, classes, groups, shift
