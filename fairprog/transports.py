@@ -5,6 +5,7 @@ Every class is written A = S R with S in a convex set of symmetric matrices and 
 ============ =============================== ==========================
 transport    S                               R
 ============ =============================== ==========================
+Identity     the identity, and b = 0         I
 Translation  the identity                    I
 Scaling      g I, g > 0                      I
 Diagonal     positive diagonal               I
@@ -32,6 +33,7 @@ __all__ = [
     "AffineMap",
     "ConjugatedMap",
     "Diagonal",
+    "Identity",
     "Kind",
     "Monotone",
     "Scaling",
@@ -40,7 +42,7 @@ __all__ = [
     "Whitened",
 ]
 
-Kind = Literal["fixed", "scalar", "diagonal", "symmetric"]
+Kind = Literal["identity", "fixed", "scalar", "diagonal", "symmetric"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +152,22 @@ class Transport(Template):
             Orthonormal columns: features = basis @ support coordinates (+ a constant).
         """
         return np.eye(pooled.shape[0])
+
+
+@dataclass(frozen=True, repr=False)
+class Identity(Transport):
+    """The map x -> x alone: all cells of a class get one common law, whatever the group.
+
+    For exponential families and finite alphabets (theory.md section 5).
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> fp.Identity()
+    Identity()
+    """
+
+    kind: ClassVar[Kind] = "identity"
 
 
 @dataclass(frozen=True, repr=False)

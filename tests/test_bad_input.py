@@ -368,7 +368,7 @@ def small_shift(view, population):
 
 @cases(
     ("population", lambda: fp.NearestIdeal(PRIOR), MODEL,
-     r"`population` must be a Normal or LogNormal; found list", "population"),
+     r"`population` must be a population of one of the families .*found list", "population"),
     ("one group", lambda: fp.NearestIdeal(fp.Normal([[0.5], [0.5]], [[0.0], [1.0]],
      std=[[1.0], [1.0]])), MODEL, r"at least two groups", "population"),
     ("steer a name", lambda: fp.NearestIdeal(D1, steer="b"), MODEL,

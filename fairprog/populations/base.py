@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, ModelError
-from fairprog.labels import Array, as_labels, check_finite
+from fairprog.labels import Array, as_labels, check_features, check_finite, column_names
+from fairprog.transports import AffineMap, ConjugatedMap
+
+if TYPE_CHECKING:
+    from fairprog.populations.evaluation import Evaluation
+    from fairprog.tables import Notion, Risk
 
 __all__ = ["Population", "check_prior", "population_from_dict"]
 
@@ -53,12 +58,17 @@ def check_prior(
 class Population:
     """Joint law of (X, Y, A): ``prior[i, a]`` = P(Y=i, A=a) and a law of X per cell.
 
+    A family is a subclass. What a `Solution` asks of it: `as_features`, `user_map`, `cell_maps`,
+    `cell_divergences`, `kl`, `evaluate`, `is_ideal`, `to_dict` and `from_dict`.
+
     Attributes
     ----------
     prior : Array, shape (K, G)
         Cell probabilities.
     classes, groups : tuple
         Labels of the two axes.
+    feature_names : tuple of str or None
+        Names of the features where they are known.
     """
 
     family: ClassVar[str] = "population"
@@ -67,6 +77,7 @@ class Population:
     prior: Array
     classes: tuple[Hashable, ...]
     groups: tuple[Hashable, ...]
+    feature_names: tuple[str, ...] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -116,9 +127,109 @@ class Population:
             [other.groups.index(g) for g in self.groups],
         )
 
+    # -- features --
+
+    @property
+    def n_features(self) -> int:
+        """Number of features, d."""
+        return 1
+
+    @property
+    def null_dimension(self) -> int:
+        """Number of directions in which nothing varies."""
+        return 0
+
+    def check_names(self, X: Any) -> None:
+        """Raise a DataError if X is a data frame with other columns than the population's."""
+        names = column_names(X)
+        if names is not None and self.feature_names is not None and names != self.feature_names:
+            raise DataError(
+                f"`X` has the columns {list(names)}; the population was fitted on "
+                f"{list(self.feature_names)}, in this order.",
+                argument="X",
+            )
+
+    @classmethod
+    def check_domain(cls, X: Array) -> Array:
+        """Return features of shape (n, d) unchanged; DataError where the family has no density."""
+        return X
+
+    def as_features(self, X: ArrayLike) -> Array:
+        """Return features of shape (n, d), checked against names, shape and domain."""
+        self.check_names(X)
+        return self.check_domain(check_features(X, dim=self.n_features))
+
+    def user_map(self, affine: AffineMap) -> AffineMap | ConjugatedMap:
+        """Return an affine map of the family's coordinates as a map in the user's units."""
+        return affine
+
+    def cell_maps(self, target: Self) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
+        """Return, by (class, group) position, maps of rows (n, d) that carry P_ia to target's."""
+        raise ModelError(f"{type(self).__name__} has no transport between cells.")
+
+    # -- statistics --
+
+    def sample(
+        self, n: int, random_state: int | np.random.Generator | None = None
+    ) -> tuple[Array, NDArray[Any], NDArray[Any]]:
+        """Draw n rows: features, classes, groups."""
+        raise ModelError(f"{type(self).__name__} cannot be sampled.")
+
+    def cell_divergences(self, other: Self) -> Array:
+        """Return V_ia = KL(P_ia || P'_ia) in nats, shape (K, G), P' the cells of `other`."""
+        raise ModelError(f"{type(self).__name__} has no divergence.")
+
+    def kl(self, other: Self) -> float:
+        """Return KL(self || other) of the joint laws of (X, Y, A), in nats.
+
+        sum_ia q_ia log(q_ia / q'_ia) + sum_ia q_ia KL(P_ia || P'_ia). Infinite where `other` is
+        singular and self is not. Labels are matched by value.
+
+        Raises
+        ------
+        ModelError
+            If `other` is of another family or has other labels or dimension.
+        """
+        order_i, order_a = self._order_of(other, "other")
+        if other.n_features != self.n_features:
+            raise ModelError(
+                f"`other` has {other.n_features} features; needed are {self.n_features}.",
+                argument="other",
+            )
+        prior = other.prior[np.ix_(order_i, order_a)]
+        value = float((self.prior * np.log(self.prior / prior)).sum())
+        return value + float((self.prior * self.cell_divergences(other)).sum())
+
+    # -- fairness --
+
+    def evaluate(
+        self,
+        cost: ArrayLike | Risk | None = None,
+        rule_of: Self | None = None,
+        n_samples: int = 2**16,
+        random_state: int | np.random.Generator = 0,
+    ) -> Evaluation:
+        """Apply a Bayes rule to this population."""
+        raise ModelError(f"{type(self).__name__} has no Bayes rules.")
+
+    def ideality_gap(self, notion: Notion | None = None) -> float:
+        """Return the worst gap of a notion over all cost matrices (0 iff ideal for it)."""
+        raise ModelError(f"{type(self).__name__} has no Bayes rules.")
+
+    def is_ideal(self, atol: float = 1e-8) -> bool:
+        """Return whether the Bayes rule of every cost matrix is exactly fair."""
+        raise ModelError(f"{type(self).__name__} has no test of ideality.")
+
+    # -- saving --
+
     def to_dict(self) -> dict[str, Any]:
         """Return the constructor's arguments (arrays and labels), with the family's name."""
         raise ModelError(f"{type(self).__name__} cannot be saved.")
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild a population from the constructor's arguments that `to_dict` returned."""
+        return cls(**data)
 
 
 def population_from_dict(data: Mapping[str, Any]) -> Population:
@@ -127,4 +238,4 @@ def population_from_dict(data: Mapping[str, Any]) -> Population:
     name = arguments.pop("population", None)
     if name not in Population._registry:
         raise ModelError(f"Unknown population {name!r}; known are {sorted(Population._registry)}.")
-    return Population._registry[name](**arguments)
+    return Population._registry[name].from_dict(arguments)

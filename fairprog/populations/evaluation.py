@@ -1,25 +1,27 @@
-"""Bayes rules applied to normal populations, and the worst gap over all of them."""
+"""Bayes rules applied to populations, and the worst gap over all of them.
+
+A family answers `decision_rates`, `log_odds_cdf` and `log_odds_nodes`; the rest is the same.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import ModelError
-from fairprog.kernels.bayes_rates import decision_rates, log_odds_cdf, log_odds_nodes
 from fairprog.kernels.threads import one_blas_thread
 from fairprog.labels import Array
 from fairprog.tables import CostSensitiveRisk, ErrorRate, Notion, OutcomeTable, Risk
 from fairprog.tables.risks import cost_matrix
 
 if TYPE_CHECKING:
-    from fairprog.populations.normal import Normal
+    from fairprog.populations.base import Population
 
-__all__ = ["Evaluation", "evaluate_normal", "gap_at_thresholds", "scan_costs"]
+__all__ = ["Evaluation", "evaluate_population", "gap_at_thresholds", "scan_costs"]
 
 # Thresholds closer than this are not told apart: without it, two groups whose log odds agree up
 # to rounding would show a spurious gap where the law of the log odds has an atom or an edge.
@@ -54,65 +56,42 @@ class Evaluation:
         return notion.gap(self.table)
 
 
-def evaluate_normal(
-    population: Normal,
+def evaluate_population(
+    population: Any,
     cost: ArrayLike | Risk | None,
-    rule_of: Normal | None,
+    rule_of: Any,
     n_samples: int,
     random_state: int | np.random.Generator,
 ) -> Evaluation:
-    """Apply the Bayes rule of `rule_of` (default: its own) to a normal population."""
+    """Apply the Bayes rule of `rule_of` (default: its own) to a population."""
     rule = population if rule_of is None else rule_of
     C = (
         cost.matrix(population.classes)
         if isinstance(cost, Risk)
         else cost_matrix(cost, population.n_classes)
     )
-    rates, error = decision_rates(
-        C,
-        *_aligned(population, rule),
-        population.support_mean,
-        population.support_cov,
-        n_samples,
-        random_state,
-    )
+    rates, error = population.decision_rates(C, rule, n_samples, random_state)
     table = _table(population, rates)
     return Evaluation(CostSensitiveRisk(C).evaluate(table), table, error)
 
 
-def _aligned(population: Normal, rule: Normal) -> tuple[Array, Array, Array]:
-    """Return the rule's parameters in the population's labels and support coordinates."""
-    order_i, order_a = population._order_of(rule, "rule_of")
-    cells = np.ix_(order_i, order_a)
-    U = population.support_basis
-    if not population.same_support(rule):
-        raise ModelError(
-            f"`rule_of` varies in {rule.support_basis.shape[1]} directions of {rule.n_features} "
-            f"features; the population varies in {U.shape[1]} of {population.n_features}, and "
-            "they must be the same.",
-            argument="rule_of",
-        )
-    return rule.prior[cells], rule.location[cells] @ U, U.T @ rule.cov[cells] @ U
-
-
-def _table(population: Normal, rates: Array) -> OutcomeTable:
+def _table(population: Population, rates: Array) -> OutcomeTable:
     Z = np.moveaxis(population.prior[:, :, None] * rates, 0, 1)
     return OutcomeTable(Z, population.classes, population.groups)
 
 
-def _binary_rates(population: Normal, thresholds: Array) -> Array:
+def _binary_rates(population: Any, thresholds: Array) -> Array:
     """Return P(Yhat=j | i, a), shape (T, 2, G, 2), of 'predict 1 iff the log odds exceed t'."""
-    mean, cov = population.support_mean, population.support_cov
-    below = log_odds_cdf(thresholds, population.prior, mean, cov, mean, cov)
+    below = population.log_odds_cdf(thresholds)
     return np.stack([below, 1.0 - below], axis=-1)
 
 
-def gap_at_thresholds(population: Normal, notion: Notion, thresholds: Array) -> Array:
+def gap_at_thresholds(population: Any, notion: Notion, thresholds: Array) -> Array:
     """Return the gap of 'predict the last class iff its posterior exceeds t', binary labels.
 
     Parameters
     ----------
-    population : Normal
+    population : Population
         With two classes.
     notion : Notion
     thresholds : Array, shape (T,)
@@ -132,7 +111,7 @@ def gap_at_thresholds(population: Normal, notion: Notion, thresholds: Array) -> 
     )
 
 
-def scan_costs(population: Normal, notion: Notion) -> float:
+def scan_costs(population: Any, notion: Notion) -> float:
     """Return the worst gap over cost matrices (exact for binary labels, else a lower bound)."""
     if not isinstance(notion, Notion):
         raise ModelError(
@@ -147,9 +126,8 @@ def scan_costs(population: Normal, notion: Notion) -> float:
         return _search_costs(population, notion)
 
 
-def _scan_thresholds(population: Normal, notion: Notion) -> float:
+def _scan_thresholds(population: Any, notion: Notion) -> float:
     """Return the supremum over thresholds: a scan over nodes, then zooms into the peaks."""
-    mean, cov = population.support_mean, population.support_cov
 
     def gaps(t: Array) -> Array:
         step = RESOLUTION * (1.0 + np.abs(t))
@@ -157,7 +135,7 @@ def _scan_thresholds(population: Normal, notion: Notion) -> float:
         values = np.array([notion.gap(_table(population, r)) for r in both])
         return np.minimum(values[: t.size], values[t.size :])
 
-    nodes = log_odds_nodes(population.prior, mean, cov, mean, cov)
+    nodes = population.log_odds_nodes()
     # between two atoms the gap is constant: look there as well
     nodes = np.sort(np.concatenate([nodes, 0.5 * (nodes[1:] + nodes[:-1])]))
     values = gaps(nodes)
@@ -183,16 +161,15 @@ def _zoom_maximum(f: Callable[[Array], Array], low: float, high: float) -> float
     return best
 
 
-def _search_costs(population: Normal, notion: Notion) -> float:
+def _search_costs(population: Any, notion: Notion) -> float:
     """Return the worst gap over a fixed set of cost matrices; a lower bound on the supremum."""
     rng = np.random.default_rng(0)
-    K = population.n_classes
-    mean, cov, worst = population.support_mean, population.support_cov, 0.0
+    K, worst = population.n_classes, 0.0
     for k in range(max(24, 1600 // K**2)):  # one rule costs of the order of K^3
         C = rng.normal(size=(K, K))
         if k % 2:  # two actions compete, the others are never worth it: half-spaces
             keep = rng.choice(K, 2, replace=False)
             C[:, np.setdiff1d(np.arange(K), keep)] = 100.0
-        rates, _ = decision_rates(C, population.prior, mean, cov, mean, cov, 2**11, 0)
+        rates, _ = population.decision_rates(C, population, 2**11, 0)
         worst = max(worst, notion.gap(_table(population, rates)))
     return worst

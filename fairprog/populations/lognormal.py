@@ -11,7 +11,21 @@ from fairprog.labels import Array
 from fairprog.populations.normal import Normal
 from fairprog.transports import AffineMap, ConjugatedMap
 
-__all__ = ["LogNormal"]
+__all__ = ["LogNormal", "refuse_nonpositive"]
+
+
+def refuse_nonpositive(X: Array, family: str) -> Array:
+    """Return positive features unchanged; DataError naming the first that is not."""
+    bad = np.argwhere(X <= 0)
+    if bad.size:
+        row, column = (int(k) for k in bad[0])
+        article = "an" if family[0] in "aeiou" else "a"
+        raise DataError(
+            f"`X` must be positive for {article} {family} population; row {row}, feature {column} "
+            f"is {X[row, column]:.6g} ({len(bad)} such entries).",
+            argument="X",
+        )
+    return X
 
 
 class LogNormal(Normal):
@@ -47,21 +61,12 @@ class LogNormal(Normal):
     @classmethod
     def check_domain(cls, X: Array) -> Array:
         """Return positive features unchanged; DataError naming the first that is not."""
-        bad = np.argwhere(X <= 0)
-        if bad.size:
-            row, column = (int(k) for k in bad[0])
-            raise DataError(
-                f"`X` must be positive for a log-normal population; row {row}, feature {column} "
-                f"is {X[row, column]:.6g} ({len(bad)} such entries).",
-                argument="X",
-            )
-        return X
+        return refuse_nonpositive(X, "log-normal")
 
-    @classmethod
-    def user_map(cls, affine: AffineMap) -> AffineMap | ConjugatedMap:
+    def user_map(self, affine: AffineMap) -> ConjugatedMap:
         """Return the affine map of log X as a map of X."""
 
         def forward(X: Array) -> Array:
-            return cls._forward(cls.check_domain(X))
+            return self._forward(self.check_domain(X))
 
-        return ConjugatedMap(affine, forward, cls._backward)
+        return ConjugatedMap(affine, forward, self._backward)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, ModelError
+from fairprog.kernels.bayes_rates import decision_rates, log_odds_cdf, log_odds_nodes
 from fairprog.kernels.common_map import common_map
 from fairprog.kernels.moments import cell_moments
-from fairprog.kernels.normal import kl, symmetrize
+from fairprog.kernels.normal import (
+    gaussian_map,
+    kl,
+    pooled_covariance,
+    symmetric_root,
+    symmetrize,
+)
 from fairprog.labels import (
     Array,
     check_features,
@@ -26,9 +33,9 @@ from fairprog.labels import (
 )
 from fairprog.populations.base import Population, check_prior
 from fairprog.populations.cells import check_classes, check_counts, refuse_cells, support_of_cells
-from fairprog.populations.evaluation import Evaluation, evaluate_normal, scan_costs
+from fairprog.populations.evaluation import Evaluation, evaluate_population, scan_costs
 from fairprog.tables import DemographicParity, Notion, Risk
-from fairprog.transports import AffineMap, ConjugatedMap
+from fairprog.transports import AffineMap
 
 __all__ = ["Normal"]
 
@@ -181,15 +188,21 @@ class Normal(Population):
     def _backward(X: Array) -> Array:
         return X
 
-    @classmethod
-    def check_domain(cls, X: Array) -> Array:
-        """Return features of shape (n, d) unchanged; DataError where the family has no density."""
-        return X
-
-    @classmethod
-    def user_map(cls, affine: AffineMap) -> AffineMap | ConjugatedMap:
-        """Return an affine map of the normal coordinates as a map of X in the user's units."""
-        return affine
+    def cell_maps(self, target: Self) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
+        """Return per cell the monotone transport to the cell of `target`, in the pooled metric."""
+        U, cells = self._basis, np.ndindex(*self.prior.shape)
+        W = symmetric_root(pooled_covariance(self.prior, self.support_cov), -0.5)
+        maps = {}
+        for i, a in cells:
+            same = np.array_equal(self._mean[i, a], target.location[i, a])
+            if same and np.array_equal(self._cov[i, a], target.cov[i, a]):  # a group that stays
+                affine = AffineMap.identity(self.n_features)
+            else:
+                inner = gaussian_map(self.support_cov[i, a], U.T @ target.cov[i, a] @ U, W)
+                shift = target.location[i, a] @ U - inner @ self.support_mean[i, a]
+                affine = AffineMap(U @ inner @ U.T + np.eye(len(U)) - U @ U.T, U @ shift)
+            maps[i, a] = self.user_map(affine)
+        return maps
 
     # -- statistics --
 
@@ -294,38 +307,6 @@ class Normal(Population):
         classes, groups = label_array(self.classes), label_array(self.groups)
         return self._backward(X), classes[cell // G], groups[cell % G]
 
-    def kl(self, other: Population) -> float:
-        """Return KL(self || other) of the joint laws of (X, Y, A), in nats.
-
-        sum_ia q_ia log(q_ia / q'_ia) + sum_ia q_ia KL(P_ia || P'_ia). Infinite where `other` is
-        singular and self is not. Labels are matched by value.
-
-        Raises
-        ------
-        ModelError
-            If `other` is of another family or has other labels or dimension.
-        """
-        order_i, order_a = self._order_of(other, "other")
-        assert isinstance(other, Normal)
-        if other.n_features != self.n_features:
-            raise ModelError(
-                f"`other` has {other.n_features} features; needed are {self.n_features}.",
-                argument="other",
-            )
-        prior = other.prior[np.ix_(order_i, order_a)]
-        value = float((self.prior * np.log(self.prior / prior)).sum())
-        return value + float((self.prior * self.cell_divergences(other)).sum())
-
-    def check_names(self, X: Any) -> None:
-        """Raise a DataError if X is a data frame with other columns than the population's."""
-        names = column_names(X)
-        if names is not None and self.feature_names is not None and names != self.feature_names:
-            raise DataError(
-                f"`X` has the columns {list(names)}; the population was fitted on "
-                f"{list(self.feature_names)}, in this order.",
-                argument="X",
-            )
-
     def same_support(self, other: Normal) -> bool:
         """Return whether the same directions are constant, at the same values."""
         if self.n_features != other.n_features or self.null_dimension != other.null_dimension:
@@ -336,7 +317,7 @@ class Normal(Population):
         apart = np.abs(here - there) > 1e-6 * (1.0 + np.abs(here))
         return not apart.any() and bool(np.abs(self._null.T @ other.support_basis).max() <= 1e-6)
 
-    def cell_divergences(self, other: Normal) -> Array:
+    def cell_divergences(self, other: Self) -> Array:
         """Return V_ia = KL(P_ia || P'_ia) in nats, shape (K, G), P' the cells of `other`."""
         order_i, order_a = self._order_of(other, "other")
         cells = np.ix_(order_i, order_a)
@@ -355,7 +336,7 @@ class Normal(Population):
     def evaluate(
         self,
         cost: ArrayLike | Risk | None = None,
-        rule_of: Normal | None = None,
+        rule_of: Self | None = None,
         n_samples: int = 2**16,
         random_state: int | np.random.Generator = 0,
     ) -> Evaluation:
@@ -375,7 +356,41 @@ class Normal(Population):
         Evaluation
             Exact for d = 1 and for K = 2, else quasi-Monte Carlo with its standard error.
         """
-        return evaluate_normal(self, cost, rule_of, n_samples, random_state)
+        return evaluate_population(self, cost, rule_of, n_samples, random_state)
+
+    def decision_rates(
+        self, cost: Array, rule: Self, n_samples: int, random_state: int | np.random.Generator
+    ) -> tuple[Array, float]:
+        """Return P(Yhat=j | i, a) of the Bayes rule of `rule`, and its standard error."""
+        order_i, order_a = self._order_of(rule, "rule_of")
+        cells, U = np.ix_(order_i, order_a), self._basis
+        if not self.same_support(rule):
+            raise ModelError(
+                f"`rule_of` varies in {rule.support_basis.shape[1]} directions of "
+                f"{rule.n_features} features; the population varies in {U.shape[1]} of "
+                f"{self.n_features}, and they must be the same.",
+                argument="rule_of",
+            )
+        return decision_rates(
+            cost,
+            rule.prior[cells],
+            rule.location[cells] @ U,
+            U.T @ rule.cov[cells] @ U,
+            self.support_mean,
+            self.support_cov,
+            n_samples,
+            random_state,
+        )
+
+    def log_odds_cdf(self, thresholds: Array) -> Array:
+        """Return P(log odds <= t | i, a), shape (T, 2, G), of two classes."""
+        cells = self.support_mean, self.support_cov
+        return log_odds_cdf(thresholds, self.prior, *cells, *cells)
+
+    def log_odds_nodes(self) -> Array:
+        """Return thresholds at which to scan differences of `log_odds_cdf`."""
+        cells = self.support_mean, self.support_cov
+        return log_odds_nodes(self.prior, *cells, *cells)
 
     def ideality_gap(self, notion: Notion | None = None) -> float:
         """Return the worst gap of a notion over all cost matrices (0 iff ideal for it).

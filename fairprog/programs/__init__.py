@@ -1,6 +1,10 @@
-"""Programs assemble templates into one optimisation problem and prove its answer."""
+"""Programs assemble templates into one optimisation problem and prove its answer.
 
+`NearestIdeal` is the front door; importing a module with a subclass of it makes the family known.
+"""
+
+from fairprog.programs import nearest_normal
 from fairprog.programs.conditions import Condition, constraint
 from fairprog.programs.nearest_ideal import NearestIdeal
 
-__all__ = ["Condition", "NearestIdeal", "constraint"]
+__all__ = ["Condition", "NearestIdeal", "constraint", "nearest_normal"]

@@ -20,7 +20,7 @@ from fairprog.transports import AffineMap
 
 if TYPE_CHECKING:
     from fairprog.programs.compile import Compiled
-    from fairprog.programs.nearest_ideal import NearestIdeal
+    from fairprog.programs.nearest_normal import NearestNormal
 
 __all__ = ["Answer", "assemble"]
 
@@ -59,7 +59,7 @@ class Answer:
         )
 
 
-def assemble(program: NearestIdeal, answer: Answer, seconds: float) -> Solution:
+def assemble(program: NearestNormal, answer: Answer, seconds: float) -> Solution:
     """Build the steered population and prove it."""
     D = program.population
     relaxed = program.map_bound > 0
@@ -82,21 +82,13 @@ def assemble(program: NearestIdeal, answer: Answer, seconds: float) -> Solution:
         price=price,
         price_interval={} if program.constraints else {k: (v, v) for k, v in price.items()},
         certificate=certificate,
-        settings={
-            "steer": "all" if not program.staying else tuple(D.groups[a] for a in program.steered),
-            "reference": None if program.reference is None else D.groups[program.reference],
-            "transport": program.transport,
-            "orientation": program.orientation,
-            "base_rates": program.base_rates,
-            "map_bound": program.map_bound,
-            "constraints": program.constraints,
-        },
+        settings=program.settings(),
         solver=answer.solver,
         seconds=seconds,
     )
 
 
-def _common_cells(program: NearestIdeal, answer: Answer) -> tuple[Array, Array]:
+def _common_cells(program: NearestNormal, answer: Answer) -> tuple[Array, Array]:
     """Return the common laws R_i in all features: the reference's, or the free ones."""
     D = program.population
     if program.reference is not None:
@@ -109,7 +101,7 @@ def _common_cells(program: NearestIdeal, answer: Answer) -> tuple[Array, Array]:
 
 
 def _population(
-    program: NearestIdeal,
+    program: NearestNormal,
     answer: Answer,
     maps: dict[Hashable, AffineMap],
     cells: tuple[Array, Array],
@@ -139,7 +131,7 @@ def _population(
 
 
 def _prices(
-    program: NearestIdeal, answer: Answer
+    program: NearestNormal, answer: Answer
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, float]]:
     """Return duals (CVXPY's sign), sensitivities and prices of every condition."""
     D = program.population

@@ -9,14 +9,14 @@ from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError, InfeasibleError, ModelError
 from fairprog.labels import Array, check_finite
-from fairprog.populations import Normal
+from fairprog.populations import Population
 
 __all__ = ["steered_prior"]
 
 EQUAL = 1e-6
 
 
-def steered_prior(D: Normal, stay: Sequence[int], base_rates: str | ArrayLike) -> Array:
+def steered_prior(D: Population, stay: Sequence[int], base_rates: str | ArrayLike) -> Array:
     """Return the prior of the steered population, shape (K, G); group masses are kept.
 
     ``"equalize"`` gives every group the base rates of the groups that stay, or without any the
@@ -69,7 +69,7 @@ def steered_prior(D: Normal, stay: Sequence[int], base_rates: str | ArrayLike) -
     return prior
 
 
-def _check_stay(D: Normal, stay: Sequence[int], rho: Array, needed: str) -> None:
+def _check_stay(D: Population, stay: Sequence[int], rho: Array, needed: str) -> None:
     off = np.abs(D.base_rates[:, list(stay)] - rho[:, None]).max(axis=0)
     if off.size and off.max() > EQUAL:
         worst = D.groups[stay[int(np.argmax(off))]]

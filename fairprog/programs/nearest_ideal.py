@@ -1,35 +1,33 @@
-"""The program: the ideal population nearest to yours in KL divergence."""
+"""The program: the ideal population nearest to yours in KL divergence.
+
+This is the front door: it checks what every family has in common and hands over to the subclass
+that solves programs on the population's family (`NearestNormal` for normal populations, ...).
+"""
 
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.errors import FairprogWarning, ModelError, SolverError
-from fairprog.labels import check_finite, check_number
-from fairprog.populations import Normal
-from fairprog.programs.answer import assemble
+from fairprog.errors import ModelError, SolverError
+from fairprog.labels import Array, check_number
+from fairprog.populations import Population
 from fairprog.programs.base_rates import steered_prior
 from fairprog.programs.conditions import Condition, checked_conditions
-from fairprog.programs.frames import Frame, check_diagonal, make_frame
 from fairprog.programs.options import (
+    CONIC,
+    Conic,
     allowed_orientation,
     check_addresses,
     reference_group,
-    staying_maps,
     steered_groups,
 )
-from fairprog.programs.solvers import CONIC, Conic, find_answer, second_opinion
 from fairprog.solution import Solution
-from fairprog.transports import Monotone, Transport, Whitened
-
-if TYPE_CHECKING:
-    from fairprog.programs.compile import Compiled
+from fairprog.transports import Monotone, Transport
 
 __all__ = ["NearestIdeal"]
 
@@ -43,8 +41,8 @@ class NearestIdeal:
 
     Parameters
     ----------
-    population : Normal or LogNormal
-        At least two groups.
+    population : Population
+        At least two groups; of a family that programs know, such as Normal or LogNormal.
     steer : "all" or list of groups
         Which groups may move. Every other group stays exactly as it is.
     transport : Transport, default Monotone()
@@ -89,9 +87,34 @@ class NearestIdeal:
     True
     """
 
+    families: ClassVar[tuple[type[Population], ...]] = ()
+    _by_family: ClassVar[dict[type[Population], type[NearestIdeal]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        NearestIdeal._by_family.update(dict.fromkeys(cls.families, cls))
+
+    def __new__(cls, population: Any = None, *args: Any, **kwargs: Any) -> Self:
+        """Return the program of the population's family; a subclass inherits that of its parent.
+
+        Called on a subclass (as copying does) it is that subclass.
+        """
+        if cls is NearestIdeal:
+            known = [NearestIdeal._by_family.get(c) for c in type(population).__mro__]
+            found = next((c for c in known if c is not None), None)
+            if found is None:
+                names = sorted(family.__name__ for family in NearestIdeal._by_family)
+                raise ModelError(
+                    f"`population` must be a population of one of the families {names}; found "
+                    f"{type(population).__name__}.",
+                    argument="population",
+                )
+            return object.__new__(found)  # type: ignore[return-value]
+        return object.__new__(cls)
+
     def __init__(
         self,
-        population: Normal,
+        population: Population,
         steer: str | Iterable[Any] = "all",
         transport: Transport | None = None,
         reference: Any = None,
@@ -100,78 +123,81 @@ class NearestIdeal:
         map_bound: float = 0.0,
         constraints: Iterable[Condition | Callable[[Any, Any], Any]] = (),
     ) -> None:
-        if not isinstance(population, Normal):
-            raise ModelError(
-                f"`population` must be a Normal or LogNormal; found {type(population).__name__}.",
-                argument="population",
-            )
         if population.n_groups < 2:
             raise ModelError("`population` needs at least two groups.", argument="population")
-        self.population = population
-        self.transport = Monotone() if transport is None else transport
+        self.population: Any = population
+        self.transport = self.default_transport() if transport is None else transport
         if not isinstance(self.transport, Transport):
             raise ModelError(
                 f"`transport` must be a Transport such as Monotone(); found {transport!r}.",
                 argument="transport",
             )
-        check_diagonal(population, self.transport)
-        if isinstance(self.transport, Whitened):
-            self.transport.class_index(population.classes)
-        if isinstance(self.transport, Monotone) and not isinstance(self.transport.metric, str):
-            d = population.n_features
-            check_finite(self.transport.metric, "metric", (d, d))
+        self.check_transport()
         self.steered = steered_groups(population, steer)
         self.staying = [a for a in range(population.n_groups) if a not in self.steered]
         self.reference = reference_group(population, self.staying, reference)
         self.orientation = allowed_orientation(population, self.transport, orientation)
         self.map_bound = check_number(map_bound, "map_bound")
         self.constraints = checked_conditions(constraints)
+        self.check_conditions()
+        self.prior = self.target_prior(base_rates)
+        self.base_rates = (
+            base_rates if isinstance(base_rates, str) else tuple(np.asarray(base_rates).tolist())
+        )
+        check_addresses(population)
+        self.check_family()
+
+    def __repr__(self) -> str:
+        steer = "all" if not self.staying else [self.population.groups[a] for a in self.steered]
+        return f"NearestIdeal({self.population!r}, steer={steer!r}, transport={self.transport!r})"
+
+    # -- what each family decides --
+
+    def default_transport(self) -> Transport:
+        """Return the transport used where none is given."""
+        return Monotone()
+
+    def check_transport(self) -> None:
+        """Refuse transports that do not keep the family."""
+
+    def check_conditions(self) -> None:
+        """Refuse custom constraints and bounds where there is no convex program to hold them."""
         if not self.staying and (self.constraints or self.map_bound > 0):
             raise ModelError(
                 "steer='all' is not one convex program, so it takes no custom constraints and no "
                 "`map_bound`; steer all groups but one instead.",
                 argument="constraints" if self.constraints else "map_bound",
             )
-        self.prior = steered_prior(population, self.staying, base_rates)
-        self.base_rates = (
-            base_rates if isinstance(base_rates, str) else tuple(np.asarray(base_rates).tolist())
-        )
-        check_addresses(population)
-        self.staying_maps = staying_maps(population, self.reference, self.staying)
-        if population.null_dimension:
-            warnings.warn(
-                f"{population.null_dimension} direction(s) of the features are constant in every "
-                "cell; they are set aside and the maps are the identity there.",
-                FairprogWarning,
-                stacklevel=2,
-            )
 
-    def __repr__(self) -> str:
-        steer = "all" if not self.staying else [self.population.groups[a] for a in self.steered]
-        return f"NearestIdeal({self.population!r}, steer={steer!r}, transport={self.transport!r})"
+    def target_prior(self, base_rates: str | ArrayLike) -> Array:
+        """Return the steered prior q~, shape (K, G)."""
+        return steered_prior(self.population, self.staying, base_rates)
 
-    # -- building --
+    def check_family(self) -> None:
+        """Check what is left once every option is known, such as ideality of groups that stay."""
 
-    def frames(self) -> list[Frame]:
-        """Return the whitened coordinates of every steered group (some group stays)."""
-        D = self.population
-        cells = D.support_mean[:, self.reference], D.support_cov[:, self.reference]
-        return [make_frame(D, self.transport, a, self.prior[:, a], cells) for a in self.steered]
+    def formulate(self) -> Any:
+        """Return the CVXPY problem."""
+        raise NotImplementedError
 
-    def compile(self, frames: Sequence[Frame]) -> Compiled:
-        """Return the CVXPY problem on given frames (mirrored or not), with its addresses."""
-        from fairprog.programs.compile import compile_nearest
+    def find(self, solver: str, conic: Conic, started: float) -> Solution:
+        """Return the answer with its certificate, which `solve` checks."""
+        raise NotImplementedError
 
-        q = self.population.prior
-        prior_kl = float((self.prior * np.log(self.prior / q)).sum())
-        return compile_nearest(
-            self.population,
-            frames,
-            prior_kl,
-            self.constraints,
-            self.map_bound,
-            self.staying_maps,
-        )
+    # -- the same for all --
+
+    def settings(self) -> dict[str, Any]:
+        """Return the options, with labels in place of positions."""
+        groups = self.population.groups
+        return {
+            "steer": "all" if not self.staying else tuple(groups[a] for a in self.steered),
+            "reference": None if self.reference is None else groups[self.reference],
+            "transport": self.transport,
+            "orientation": self.orientation,
+            "base_rates": self.base_rates,
+            "map_bound": self.map_bound,
+            "constraints": self.constraints,
+        }
 
     @property
     def problem(self) -> Any:
@@ -185,12 +211,7 @@ class NearestIdeal:
         ModelError
             For steer="all", which is not one convex problem.
         """
-        if not self.staying:
-            raise ModelError(
-                "steer='all' is not one convex problem; steer all groups but one to see one.",
-                argument="steer",
-            )
-        return self.compile(self.frames()).problem
+        return self.formulate()
 
     # -- solving --
 
@@ -245,24 +266,11 @@ class NearestIdeal:
             )
         if time_limit is not None:
             time_limit = check_number(time_limit, "time_limit")
-        exact = not self.staying or solver in ("closed-form", "newton")
-        if solver_options and exact:
-            raise ModelError(
-                f"The options {sorted(solver_options)} are for the conic solvers, which "
-                f"{'steer=' + repr('all') if not self.staying else 'solver=' + repr(solver)} "
-                "does not use.",
-                argument="solver_options",
-            )
         conic = Conic(time_limit, verbose, solver_options)
-        answer = find_answer(self, solver, conic)
-        solution = assemble(self, answer, time.perf_counter() - started)
-        if not solution.certificate.ok and self.constraints and not answer.kinked:
-            # a condition may have a kink at the answer: ask the other conic solver
-            second_opinion(self, answer, conic)
-            solution = assemble(self, answer, time.perf_counter() - started)
+        solution = self.find(solver, conic, started)
         if not solution.certificate.ok:
             raise SolverError(
-                f"The answer of {answer.solver} fails its certificate: {solution.certificate}. "
+                f"The answer of {solution.solver} fails its certificate: {solution.certificate}. "
                 "Try another solver.",
                 status="unverified",
                 details={"certificate": solution.certificate, "solution": solution},

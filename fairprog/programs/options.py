@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ import numpy as np
 from fairprog.errors import DataError, InfeasibleError, ModelError
 from fairprog.kernels.common_map import common_map
 from fairprog.labels import address, index_of
-from fairprog.populations import Normal
+from fairprog.populations import Normal, Population
 from fairprog.programs.base_rates import EQUAL
 from fairprog.transports import AffineMap, Transport
 
 __all__ = [
+    "CONIC",
+    "Conic",
     "allowed_orientation",
     "check_addresses",
     "reference_group",
@@ -23,7 +26,19 @@ __all__ = [
 ]
 
 
-def steered_groups(D: Normal, steer: str | Iterable[Any]) -> list[int]:
+CONIC = ("CLARABEL", "SCS")
+
+
+@dataclass(frozen=True)
+class Conic:
+    """What the user said to the conic solvers."""
+
+    time_limit: float | None
+    verbose: bool
+    options: dict[str, Any]
+
+
+def steered_groups(D: Population, steer: str | Iterable[Any]) -> list[int]:
     """Return the positions of the groups that may move."""
     groups = D.groups
     if isinstance(steer, str):
@@ -47,7 +62,7 @@ def steered_groups(D: Normal, steer: str | Iterable[Any]) -> list[int]:
     return sorted(chosen)
 
 
-def reference_group(D: Normal, staying: Sequence[int], reference: Any) -> int | None:
+def reference_group(D: Population, staying: Sequence[int], reference: Any) -> int | None:
     """Return the position of the group whose coordinates are the common ones."""
     if not staying:
         if reference is not None:
@@ -68,14 +83,14 @@ def reference_group(D: Normal, staying: Sequence[int], reference: Any) -> int | 
     return index
 
 
-def allowed_orientation(D: Normal, transport: Transport, orientation: str) -> str:
+def allowed_orientation(D: Population, transport: Transport, orientation: str) -> str:
     """Return the orientation, if the class of maps has mirror images where they are asked for."""
     if orientation not in ("preserve", "any"):
         raise ModelError(
             f"`orientation` must be 'preserve' or 'any'; found {orientation!r}.",
             argument="orientation",
         )
-    mirrors = transport.kind != "fixed" and D.n_features == 1
+    mirrors = transport.kind not in ("identity", "fixed") and D.n_features == 1
     if orientation == "any" and not (mirrors or transport.may_mirror):
         raise ModelError(
             f"orientation='any' needs a single feature or Scaling(); {transport!r} in "
@@ -85,7 +100,7 @@ def allowed_orientation(D: Normal, transport: Transport, orientation: str) -> st
     return orientation
 
 
-def check_addresses(D: Normal) -> None:
+def check_addresses(D: Population) -> None:
     """Refuse labels with commas that make two cells share an address, such as "b" and "b,1"."""
     cells = [address("", g, c) for g in D.groups for c in D.classes]
     double = sorted({where for where in cells if cells.count(where) > 1})

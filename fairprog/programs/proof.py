@@ -19,13 +19,13 @@ from fairprog.transports import AffineMap, Whitened
 
 if TYPE_CHECKING:
     from fairprog.programs.answer import Answer
-    from fairprog.programs.nearest_ideal import NearestIdeal
+    from fairprog.programs.nearest_normal import NearestNormal
 
 __all__ = ["certify"]
 
 
 def certify(
-    program: NearestIdeal,
+    program: NearestNormal,
     answer: Answer,
     population: Normal,
     maps: Mapping[Hashable, AffineMap],
@@ -54,7 +54,7 @@ def certify(
 
 
 def _ideality(
-    program: NearestIdeal,
+    program: NearestNormal,
     population: Normal,
     maps: Mapping[Hashable, AffineMap],
     cells: tuple[Array, Array],
@@ -91,7 +91,7 @@ def _rounding(population: Normal, groups: Sequence[int]) -> float:
 
 
 def _no_lower_ratio(
-    program: NearestIdeal, answer: Answer, maps: Mapping[Hashable, AffineMap]
+    program: NearestNormal, answer: Answer, maps: Mapping[Hashable, AffineMap]
 ) -> bool:
     """Return whether no scale ratio on a wide grid is better than the polynomial's best root."""
     if answer.solver != "polynomial":
@@ -108,7 +108,7 @@ def _no_lower_ratio(
 
 
 def _stationarity(
-    program: NearestIdeal, answer: Answer, maps: Mapping[Hashable, AffineMap]
+    program: NearestNormal, answer: Answer, maps: Mapping[Hashable, AffineMap]
 ) -> float:
     """Return the Newton decrement in every group's map, and the residual of the common laws."""
     squares = 0.0
@@ -121,7 +121,7 @@ def _stationarity(
 
 
 def _reference_residual(
-    program: NearestIdeal, maps: Mapping[Hashable, AffineMap], cells: tuple[Array, Array]
+    program: NearestNormal, maps: Mapping[Hashable, AffineMap], cells: tuple[Array, Array]
 ) -> float:
     """Return how far free common laws are from the best ones for the maps, whitened, weighted.
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,28 +14,19 @@ from fairprog.programs.all_groups import nearest_all, nearest_two_groups, normal
 from fairprog.programs.answer import Answer
 from fairprog.programs.frames import make_frame
 from fairprog.programs.group_maps import GroupMaps, closed_form_maps, read_maps
+from fairprog.programs.options import CONIC, Conic
 from fairprog.transports import Translation
 
 if TYPE_CHECKING:
-    from fairprog.programs.nearest_ideal import NearestIdeal
+    from fairprog.programs.nearest_normal import NearestNormal
 
-__all__ = ["CONIC", "Conic", "find_answer", "second_opinion"]
+__all__ = ["find_answer", "second_opinion"]
 
-CONIC = ("CLARABEL", "SCS")
 CLARABEL_DIMENSION = 12  # beyond, a full covariance takes the interior point method seconds
 COLLAPSED = 1e-6  # of the unconstrained map: narrower is a singular map met to tolerance
 
 
-@dataclass(frozen=True)
-class Conic:
-    """What the user said to the conic solvers."""
-
-    time_limit: float | None
-    verbose: bool
-    options: dict[str, Any]
-
-
-def find_answer(program: NearestIdeal, solver: str, conic: Conic) -> Answer:
+def find_answer(program: NearestNormal, solver: str, conic: Conic) -> Answer:
     """Return the answer of the named solver; "auto" prefers exact ones and compares."""
     if not program.staying:
         return all_groups_answer(program, solver)
@@ -57,13 +47,13 @@ def find_answer(program: NearestIdeal, solver: str, conic: Conic) -> Answer:
     return answer
 
 
-def conic_pays(program: NearestIdeal) -> bool:
+def conic_pays(program: NearestNormal) -> bool:
     """Return whether an interior point solve is cheap enough to check every answer by."""
     symmetric = program.transport.kind == "symmetric"
     return not symmetric or program.population.n_features <= CLARABEL_DIMENSION
 
 
-def exact_answer(program: NearestIdeal, solver: str) -> Answer:
+def exact_answer(program: NearestNormal, solver: str) -> Answer:
     """Solve every steered group in numpy; with orientation "any" keep the better sign."""
     one_dimensional = program.population.n_features == 1
     if solver == "closed-form" and not one_dimensional:
@@ -87,7 +77,7 @@ def exact_answer(program: NearestIdeal, solver: str) -> Answer:
     return Answer(chosen, "closed-form" if closed else "newton", globally_optimal=True)
 
 
-def compare(program: NearestIdeal, answer: Answer, conic: Conic) -> None:
+def compare(program: NearestNormal, answer: Answer, conic: Conic) -> None:
     """Solve the conic form on the same frames and record how far it is from the exact one."""
     from fairprog.programs.compile import solve
 
@@ -110,7 +100,7 @@ def compare(program: NearestIdeal, answer: Answer, conic: Conic) -> None:
             answer.conic_gap = answer.parameter_gap = None
 
 
-def refuse_collapse(program: NearestIdeal, answer: Answer) -> None:
+def refuse_collapse(program: NearestNormal, answer: Answer) -> None:
     """Raise where conditions leave only singular maps: solvers stop short of infinite KL."""
     if not program.constraints or program.transport.kind == "fixed":
         return
@@ -128,7 +118,7 @@ def refuse_collapse(program: NearestIdeal, answer: Answer) -> None:
             )
 
 
-def second_opinion(program: NearestIdeal, answer: Answer, conic: Conic) -> None:
+def second_opinion(program: NearestNormal, answer: Answer, conic: Conic) -> None:
     """Solve once more by the other conic solver and record the difference."""
     from fairprog.programs.compile import solve
 
@@ -142,7 +132,7 @@ def second_opinion(program: NearestIdeal, answer: Answer, conic: Conic) -> None:
     answer.kinked = True
 
 
-def conic_answer(program: NearestIdeal, solver: str, conic: Conic) -> Answer:
+def conic_answer(program: NearestNormal, solver: str, conic: Conic) -> Answer:
     """Solve the CVXPY program down the ladder; orientation "any" tries every choice of signs."""
     from fairprog.programs.compile import solve
 
@@ -173,7 +163,7 @@ def conic_answer(program: NearestIdeal, solver: str, conic: Conic) -> Answer:
     return best
 
 
-def all_groups_answer(program: NearestIdeal, solver: str) -> Answer:
+def all_groups_answer(program: NearestNormal, solver: str) -> Answer:
     """Steer every group: the polynomial where it applies, else descent; normalised."""
     D = program.population
     polynomial = (

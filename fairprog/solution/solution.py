@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError
-from fairprog.kernels.normal import gaussian_map, pooled_covariance, symmetric_root
-from fairprog.labels import Array, check_features, encode
-from fairprog.populations import Normal, population_from_dict
+from fairprog.labels import Array, encode
+from fairprog.populations import population_from_dict
 from fairprog.solution.bounds import Bounds
 from fairprog.solution.certificate import Certificate
 from fairprog.solution.codec import register, save
@@ -35,11 +34,11 @@ class Solution:
     ----------
     kl : float
         KL(D~ || D) of the joint laws, nats, evaluated from the populations below.
-    original, population : Normal
+    original, population : Population
         D and the steered D~ (same labels, same order).
     affine : dict group -> AffineMap
-        Maps from the common coordinates to each group's steered ones, in the coordinates in
-        which the population is normal: P~_ia = affine[a] # R_i.
+        Maps from the common coordinates to each group's steered ones, in the family's own
+        coordinates (those of log X for log-normal populations): P~_ia = affine[a] # R_i.
     duals : dict address -> Array
         Net multipliers of the conditions, in CVXPY's sign.
     sensitivity : dict address -> Array
@@ -67,8 +66,9 @@ class Solution:
     """
 
     kl: float
-    original: Normal
-    population: Normal
+    # the family is that of the program: its own parameters are attributes of these
+    original: Any
+    population: Any
     affine: Mapping[Hashable, AffineMap]
     duals: Mapping[str, Array]
     sensitivity: Mapping[str, Array]
@@ -123,8 +123,7 @@ class Solution:
         DataError
             For missing values, wrong shapes or unknown groups.
         """
-        self.original.check_names(X)
-        features = self.original.check_domain(check_features(X, dim=self.original.n_features))
+        features = self.original.as_features(X)
         group = self._by_group(sensitive_features, len(features))
         out = np.empty_like(features)
         for a, label in enumerate(self.original.groups):
@@ -134,8 +133,8 @@ class Solution:
     def steer(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: ArrayLike) -> Array:
         """Move every row to the steered population in its own group's coordinates.
 
-        Applies per cell the monotone transport P_ia -> P~_ia (in the pooled metric); needs
-        labels. Changed base rates travel as :meth:`sample_weight`.
+        Applies per cell the monotone transport P_ia -> P~_ia (of normal populations: in the
+        pooled metric); needs labels. Changed base rates travel as :meth:`sample_weight`.
 
         Parameters
         ----------
@@ -151,30 +150,14 @@ class Solution:
         DataError
             For missing values, wrong shapes or unknown labels.
         """
-        self.original.check_names(X)
-        features = self.original.check_domain(check_features(X, dim=self.original.n_features))
+        features = self.original.as_features(X)
         label = encode(y, self.original.classes, "y", len(features))
         group = self._by_group(sensitive_features, len(features))
         out = np.empty_like(features)
-        D = self.original
-        W = symmetric_root(pooled_covariance(D.prior, D.support_cov), -0.5)
-        for i in range(self.original.n_classes):
-            for a in range(self.original.n_groups):
-                rows = (label == i) & (group == a)
-                out[rows] = self.original.user_map(self._cell_map(i, a, W))(features[rows])
+        for (i, a), T in self.original.cell_maps(self.population).items():
+            rows = (label == i) & (group == a)
+            out[rows] = T(features[rows])
         return out[:, 0] if np.ndim(X) == 1 else out
-
-    def _cell_map(self, i: int, a: int, W: Array) -> AffineMap:
-        """Return the monotone transport of one cell, W the root of the metric."""
-        D, E, U = self.original, self.population, self.original.support_basis
-        same = np.array_equal(D.location[i, a], E.location[i, a])
-        if same and np.array_equal(D.cov[i, a], E.cov[i, a]):  # a group that stays
-            return AffineMap.identity(D.n_features)
-        to_cov = U.T @ E.cov[i, a] @ U
-        inner = gaussian_map(D.support_cov[i, a], to_cov, W)
-        shift = E.location[i, a] @ U - inner @ D.support_mean[i, a]
-        full = U @ inner @ U.T + np.eye(len(U)) - U @ U.T
-        return AffineMap(full, U @ shift)
 
     def sample_weight(self, y: ArrayLike, *, sensitive_features: ArrayLike) -> Array:
         """Return q~_ia / q_ia per row: the weights that carry the steered base rates.
@@ -255,8 +238,8 @@ class Solution:
     def from_dict(cls, data: dict[str, Any]) -> Solution:
         """Rebuild a solution from :meth:`to_dict`; custom constraints stay names."""
         original, population = (population_from_dict(data[k]) for k in ("original", "population"))
-        if not (isinstance(original, Normal) and isinstance(population, Normal)):
-            raise DataError("The file holds a population of another family.", argument="path")
+        if type(original) is not type(population):
+            raise DataError("The file holds populations of two families.", argument="path")
         settings = dict(data["settings"])
         settings["transport"] = template_from_dict(settings["transport"])
         # their effect is in the numbers, and loading runs no code of the user's

@@ -1,0 +1,120 @@
+"""Maximum likelihood in every cell of a univariate family."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fairprog.errors import DataError, FairprogWarning
+from fairprog.kernels.scale_shift import minimise_scale_shift
+from fairprog.labels import (
+    Array,
+    check_features,
+    check_weights,
+    column_names,
+    encode,
+    label_order,
+    label_vector,
+)
+from fairprog.populations.cells import check_classes
+from fairprog.populations.law import Law
+
+if TYPE_CHECKING:
+    from fairprog.populations.location_scale import LocationScale
+
+__all__ = ["fit_cells", "maximum_likelihood"]
+
+
+def fit_cells(
+    family: type[LocationScale],
+    X: ArrayLike,
+    y: ArrayLike,
+    sensitive_features: ArrayLike,
+    sample_weight: ArrayLike | None,
+    classes: Sequence[Any] | None,
+    groups: Sequence[Any] | None,
+) -> Any:
+    """Return the population of a family fitted cell by cell; see ``LocationScale.fit``."""
+    features = family.check_domain(check_features(X, dim=1))[:, 0]
+    n = len(features)
+    if n == 0:
+        raise DataError("`X` has no rows.", argument="X")
+    y_vector, a_vector = (
+        label_vector(y, "y", n),
+        label_vector(sensitive_features, "sensitive_features", n),
+    )
+    class_labels = label_order(classes, y_vector, "classes")
+    group_labels = label_order(groups, a_vector, "groups")
+    check_classes(class_labels, n)
+    i = encode(y, class_labels, "y", n)
+    g = encode(sensitive_features, group_labels, "sensitive_features", n)
+    weight = check_weights(sample_weight, n)
+    mass = np.zeros((len(class_labels), len(group_labels)))
+    cells: list[tuple[float, ...]] = []
+    small = []
+    for k, a in np.ndindex(*mass.shape):
+        rows = (i == k) & (g == a) & (weight > 0)
+        mass[k, a] = weight[rows].sum()
+        where = class_labels[k], group_labels[a]
+        if np.unique(features[rows]).size < 2:
+            raise DataError(
+                f"Class {where[0]!r}, group {where[1]!r} has {int(rows.sum())} row(s) and "
+                f"{np.unique(features[rows]).size} distinct value(s); at least 2 are needed in "
+                "every cell. Merge the group or class with another, or leave it out.",
+                argument="X",
+                cell=where,
+            )
+        if rows.sum() < 5:
+            small.append(f"({where[0]!r}, {where[1]!r}): {int(rows.sum())}")
+        cells.append(family.fit_cell(features[rows], weight[rows]))
+    if small:
+        warnings.warn(
+            f"Cells (class, group) with fewer than 5 rows: {', '.join(small)}.",
+            FairprogWarning,
+            stacklevel=3,
+        )
+    columns = [np.array(c).reshape(mass.shape) for c in zip(*cells, strict=True)]
+    return family(
+        mass / mass.sum(),
+        *columns,
+        classes=class_labels,
+        groups=group_labels,
+        feature_names=column_names(X),
+    )
+
+
+def maximum_likelihood(law: Law, x: Array, weight: Array) -> tuple[float, float]:
+    """Return (loc, scale): the likelihood is concave in (1/scale, loc/scale).
+
+    Newton's method; where phi has kinks, Nelder and Mead's simplex on the convex problem.
+    """
+    v = weight / weight.sum()
+    center, unit = float(v @ x), float(np.sqrt(v @ (x - v @ x) ** 2))
+    y = (x - center) / unit
+
+    def cost(s: Array) -> float:
+        if s[0] <= 0:
+            return float("inf")
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(v @ law.phi(s[0] * y + s[1]) - np.log(s[0]))
+
+    def gradient(s: Array) -> Array:
+        slope = law.derivative(s[0] * y + s[1])
+        return np.array([v @ (y * slope) - 1.0 / s[0], v @ slope])
+
+    start = np.array([law.std, law.mean])
+    if law.kinks:
+        from scipy.optimize import minimize
+
+        options: Any = {"xatol": 1e-11, "fatol": 1e-15, "maxiter": 4000, "maxfev": 8000}
+        s = start
+        for _ in range(3):  # a restart frees the simplex from collapsing early
+            s = minimize(cost, np.asarray(s), method="Nelder-Mead", options=options).x
+    else:
+        s, _ = minimise_scale_shift(cost, gradient, start)
+    scale = unit / s[0]
+    return center - scale * float(s[1]), float(scale)

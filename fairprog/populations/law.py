@@ -1,0 +1,158 @@
+r"""A law on the real line in standard coordinates: what a location-scale family is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from fairprog.kernels.line_quadrature import (
+    effective_range,
+    numeric_slope,
+    panel_edges,
+    panel_rule,
+    partial_integrals,
+)
+from fairprog.labels import Array
+
+__all__ = ["Law"]
+
+PANELS = 48
+SOLVER_PANELS = 10  # enough for 1e-9 where densities are smooth; answers are evaluated anew
+
+
+@dataclass(frozen=True, eq=False)
+class Law:
+    r"""The law with density :math:`e^{-\varphi(z)}`.
+
+    Attributes
+    ----------
+    name : str
+    phi : callable
+        -log density, normalised.
+    draw : callable (rng, size) -> Array
+    slope : callable, optional
+        phi'; default by differences.
+    cdf_ : callable, optional
+        Default by quadrature.
+    expectation : callable (target, alpha, beta) -> float or None, optional
+        Closed form of E phi_target(alpha Z + beta), None where there is none.
+    kinks : tuple of float
+        Where phi is not smooth.
+    support : (float, float)
+    symmetric : bool
+        Whether phi(-z) = phi(z).
+    shape : float
+        Shape parameter, for families that have one.
+    """
+
+    name: str
+    phi: Callable[[Array], Array]
+    draw: Callable[[np.random.Generator, int], Array]
+    slope: Callable[[Array], Array] | None = None
+    cdf_: Callable[[Array], Array] | None = None
+    expectation: Callable[[Law, float, float], float | None] | None = None
+    kinks: tuple[float, ...] = ()
+    support: tuple[float, float] = (-np.inf, np.inf)
+    symmetric: bool = False
+    shape: float = np.nan
+
+    @cached_property
+    def range(self) -> Array:
+        """Return (low, mode, high) of the part that has mass."""
+        return effective_range(self.phi, self.support, self.name)
+
+    @cached_property
+    def edges(self) -> Array:
+        """Panels for integrands that are smooth where phi is."""
+        return panel_edges(self.range, self.kinks, PANELS)
+
+    @cached_property
+    def rule(self) -> tuple[Array, Array]:
+        """Nodes and probability weights."""
+        return self._weighted(self.edges)
+
+    @cached_property
+    def solver_rule(self) -> tuple[Array, Array]:
+        """A coarser rule, for conic solvers: nodes of weight below 1e-13 are left out."""
+        z, w = self._weighted(panel_edges(self._bulk(), self.kinks, SOLVER_PANELS))
+        keep = w > 1e-13
+        return z[keep], w[keep] / w[keep].sum()
+
+    def _bulk(self) -> Array:
+        z, _ = self.rule
+        inside = z[self.phi(z) - self.phi(self.range[1:2]) < 40.0]
+        ends = self.range.copy()
+        ends[0], ends[2] = max(ends[0], inside.min()), min(ends[2], inside.max())
+        return ends
+
+    def _weighted(self, edges: Array) -> tuple[Array, Array]:
+        z, w = panel_rule(edges)
+        return z, w * np.exp(-self.phi(z))
+
+    def _rule_for(self, target: Law, alpha: float, beta: float) -> tuple[Array, Array]:
+        """Return a rule that also breaks where phi_target(alpha z + beta) is not smooth."""
+        if not target.kinks:
+            return self.rule
+        breaks = [*self.kinks, *((k - beta) / alpha for k in target.kinks)]
+        return self._weighted(panel_edges(self.range, breaks, PANELS))
+
+    def derivative(self, z: Array) -> Array:
+        """Return phi'(z)."""
+        if self.slope is not None:
+            return self.slope(z)
+        return numeric_slope(self.phi, (*self.kinks, *self.support), z)
+
+    def expected(self, target: Law, alpha: float, beta: float) -> float:
+        r"""Return :math:`E\,\varphi_{target}(\alpha Z + \beta)`; infinite unless supports nest."""
+        if not self.nests(target, alpha, beta):
+            return float("inf")
+        closed = None if self.expectation is None else self.expectation(target, alpha, beta)
+        if closed is not None:
+            return closed
+        z, w = self._rule_for(target, alpha, beta)
+        with np.errstate(over="ignore"):
+            return float(w @ target.phi(alpha * z + beta))
+
+    def gradient(self, target: Law, alpha: float, beta: float) -> Array:
+        """Return the derivatives of `expected` in alpha and beta."""
+        z, w = self._rule_for(target, alpha, beta)
+        with np.errstate(over="ignore", invalid="ignore"):
+            slope = target.derivative(alpha * z + beta)
+        return np.array([w @ (z * slope), w @ slope])
+
+    def nests(self, target: Law, alpha: float, beta: float) -> bool:
+        """Return whether alpha Z + beta stays within the support of the target."""
+        low, high = sorted(alpha * np.array(self.support) + beta)
+        slack = 1e-12 * (1.0 + abs(beta))
+        return bool(low >= target.support[0] - slack and high <= target.support[1] + slack)
+
+    def divergence(self, target: Law, alpha: float, beta: float) -> float:
+        """Return KL of the law of alpha Z + beta from the target, nats."""
+        cross = self.expected(target, alpha, beta)
+        return cross - self.entropy - float(np.log(abs(alpha)))
+
+    @cached_property
+    def entropy(self) -> float:
+        """Differential entropy, nats."""
+        return self.expected(self, 1.0, 0.0)
+
+    @cached_property
+    def mean(self) -> float:
+        """E Z."""
+        z, w = self.rule
+        return float(w @ z)
+
+    @cached_property
+    def std(self) -> float:
+        """Standard deviation of Z."""
+        z, w = self.rule
+        return float(np.sqrt(w @ (z - self.mean) ** 2))
+
+    def cdf(self, z: Array) -> Array:
+        """P(Z <= z)."""
+        if self.cdf_ is not None:
+            return self.cdf_(z)
+        return np.clip(partial_integrals(lambda x: np.exp(-self.phi(x)), self.edges, z), 0.0, 1.0)

@@ -1,0 +1,399 @@
+r"""Location-scale families on the real line, built from one density."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fairprog.errors import DataError
+from fairprog.labels import Array, check_finite, check_number, label_array
+from fairprog.populations import line_evaluation
+from fairprog.populations.base import Population, check_prior
+from fairprog.populations.cell_fit import fit_cells, maximum_likelihood
+from fairprog.populations.cells import refuse_cells
+from fairprog.populations.evaluation import Evaluation, evaluate_population, scan_costs
+from fairprog.populations.law import Law
+from fairprog.tables import DemographicParity, Notion, Risk
+from fairprog.transports import AffineMap, ConjugatedMap
+
+__all__ = ["LocationScale", "standard_law"]
+
+
+@cache
+def standard_law(family: Any) -> Law:
+    """Return the law of a family in standard coordinates."""
+    return Law(
+        family.__name__,
+        family.neg_log_density,
+        family.draw,
+        slope=family.slope,
+        cdf_=family.cdf,
+        expectation=family.expectation,
+        kinks=tuple(family.kinks),
+        support=family.support,
+        symmetric=family.symmetric,
+    )
+
+
+class LocationScale(Population):
+    r"""Law of (X - loc) / scale the same in every cell: the base of univariate families.
+
+    A family of your own is a subclass with the three functions below; populations, divergences,
+    Bayes rules and programs then work by quadrature.
+
+    ``neg_log_density(z)``
+        :math:`\varphi(z) = -\log p(z)` of the standard law, normalised, in numpy.
+    ``atom(z)``
+        The same as a CVXPY expression, convex (only programs need it).
+    ``draw(rng, size)``
+        A sample of the standard law.
+
+    Optional: ``slope`` (the derivative of phi) and ``cdf``, functions of arrays; ``kinks``
+    (where phi is not smooth), ``support``, ``symmetric`` (phi(-z) = phi(z): allows mirror
+    images). Check it by :func:`fairprog.testing.check_family`.
+
+    Parameters
+    ----------
+    prior : array_like, shape (K, G)
+        P(Y=i, A=a).
+    loc, scale : array_like, shape (K, G)
+        In the units of X; scale is positive.
+    classes, groups : sequence of hashables, optional
+    feature_names : sequence of str, optional
+        One name.
+
+    Raises
+    ------
+    DataError
+        For NaN, wrong shapes, priors that are no law, scales that are not positive.
+
+    Notes
+    -----
+    Source: theory.md sections 2 and 4, Theorem B.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Logistic([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], [[1., 1.], [1., 2.]])
+    >>> round(D.ideality_gap(), 4), D.is_ideal()
+    (0.2393, False)
+    """
+
+    family: ClassVar[str] = "location-scale"
+    kinks: ClassVar[Sequence[float]] = ()
+    support: ClassVar[tuple[float, float]] = (-np.inf, np.inf)
+    symmetric: ClassVar[bool] = False
+    slope: ClassVar[Any] = None
+    cdf: ClassVar[Any] = None
+    expectation: ClassVar[Any] = None
+    moves_scale: ClassVar[bool] = True  # whether the family is closed under scaling, too
+
+    @staticmethod
+    def neg_log_density(z: Array) -> Array:
+        """Return phi(z) = -log p(z) of the standard law."""
+        raise NotImplementedError
+
+    @staticmethod
+    def draw(rng: np.random.Generator, size: int) -> Array:
+        """Draw from the standard law."""
+        raise NotImplementedError
+
+    def __init__(
+        self,
+        prior: ArrayLike,
+        loc: ArrayLike,
+        scale: ArrayLike,
+        *,
+        classes: Iterable[Any] | None = None,
+        groups: Iterable[Any] | None = None,
+        feature_names: Iterable[str] | None = None,
+    ) -> None:
+        self.prior, self.classes, self.groups = check_prior(prior, classes, groups)
+        self.feature_names = None if feature_names is None else tuple(feature_names)
+        if self.feature_names is not None and len(self.feature_names) != 1:
+            raise DataError("`feature_names` must hold one name.", argument="feature_names")
+        self._set_cells(check_finite(loc, "loc", self.prior.shape), self._positive(scale, "scale"))
+
+    def _positive(self, values: ArrayLike, argument: str) -> Array:
+        array = check_finite(values, argument, self.prior.shape)
+        refuse_cells(array <= 0, array, argument, "positive", self.classes, self.groups)
+        return array
+
+    def _set_cells(self, loc: Array, scale: Array) -> None:
+        """Store the cells in the family's own coordinates (those of log X for positive laws)."""
+        self.base_loc, self.base_scale = loc, scale
+        for array in (self.prior, loc, scale):
+            array.setflags(write=False)
+
+    @property
+    def loc(self) -> Array:
+        """Locations, shape (K, G)."""
+        return self.base_loc
+
+    @property
+    def scale(self) -> Array:
+        """Scales, shape (K, G)."""
+        return self.base_scale
+
+    def law(self, i: int, a: int) -> Law:
+        """Return the standard law of a cell."""
+        return standard_law(type(self))
+
+    @property
+    def laws(self) -> list[list[Law]]:
+        """Standard laws by class and group."""
+        return [[self.law(i, a) for a in range(self.n_groups)] for i in range(self.n_classes)]
+
+    @property
+    def base_mean(self) -> Array:
+        """Cell means in the family's coordinates, shape (K, G)."""
+        means = np.array([[law.mean for law in row] for row in self.laws])
+        return self.base_loc + self.base_scale * means
+
+    @property
+    def base_std(self) -> Array:
+        """Cell standard deviations in the family's coordinates, shape (K, G)."""
+        return self.base_scale * np.array([[law.std for law in row] for row in self.laws])
+
+    def with_cells(
+        self, prior: Array, loc: Array, scale: Array, shape: Array | None = None
+    ) -> Self:
+        """Return the same family and labels with other cells, in the family's coordinates."""
+        return type(self)(prior, loc, scale, **self._labels())
+
+    def _labels(self) -> dict[str, Any]:
+        return {
+            "classes": self.classes,
+            "groups": self.groups,
+            "feature_names": self.feature_names,
+        }
+
+    # -- the bijection between the user's units and the family's coordinates (identity here) --
+
+    @staticmethod
+    def _forward(X: Array) -> Array:
+        return X
+
+    @staticmethod
+    def _backward(X: Array) -> Array:
+        return X
+
+    def user_map(self, affine: AffineMap) -> AffineMap | ConjugatedMap:
+        """Return an affine map of the family's coordinates as a map in the user's units."""
+        return affine
+
+    def cell_maps(self, target: Self) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
+        """Return the increasing map of every cell to that of `target` (same standard laws)."""
+        gain = target.base_scale / self.base_scale
+        shift = target.base_loc - gain * self.base_loc
+        maps: dict[tuple[int, int], Callable[[Array], Array]] = {}
+        for i, a in np.ndindex(*self.prior.shape):
+            maps[i, a] = self.user_map(AffineMap(gain[[i], [a]][:, None], shift[[i], [a]]))
+        return maps
+
+    # -- statistics --
+
+    @classmethod
+    def fit(
+        cls,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sensitive_features: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        classes: Sequence[Any] | None = None,
+        groups: Sequence[Any] | None = None,
+    ) -> Self:
+        """Estimate a population by (weighted) maximum likelihood in every cell.
+
+        Parameters
+        ----------
+        X : array_like, shape (n,) or (n, 1)
+        y, sensitive_features : array_like, shape (n,)
+            Class and group of each row.
+        sample_weight : array_like, shape (n,), optional
+            Nonnegative; a row of weight 2 counts as two rows.
+        classes, groups : sequence, optional
+            Label order: given, else sorted.
+
+        Raises
+        ------
+        DataError
+            For missing values, more than one feature, values outside the family's domain, cells
+            with fewer than two distinct values.
+
+        Notes
+        -----
+        For log-concave densities the likelihood is concave in (1/scale, loc/scale): theory.md,
+        Theorem B with the sample as reference.
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> X, y, a = [0., 1., 5., 2., 4., 9.] * 4, [0, 0, 0, 1, 1, 1] * 4, [0] * 12 + [1] * 12
+        >>> fp.Laplace.fit(X, y, sensitive_features=a).loc
+        array([[1., 1.],
+               [4., 4.]])
+        """
+        return fit_cells(cls, X, y, sensitive_features, sample_weight, classes, groups)
+
+    @classmethod
+    def fit_cell(cls, x: Array, weight: Array) -> tuple[float, ...]:
+        """Return the maximum-likelihood parameters of one cell: (loc, scale)."""
+        return maximum_likelihood(standard_law(cls), x, weight)
+
+    def sample(
+        self, n: int, random_state: int | np.random.Generator | None = None
+    ) -> tuple[Array, NDArray[Any], NDArray[Any]]:
+        """Draw n rows.
+
+        Parameters
+        ----------
+        n : int
+            Number of rows.
+        random_state : int or numpy Generator, optional
+
+        Returns
+        -------
+        X : Array, shape (n, 1)
+        y, a : arrays of labels, shape (n,)
+        """
+        rng = np.random.default_rng(random_state)
+        if check_number(n, "n") != int(n):
+            raise DataError(f"`n` must be a whole number; found {n!r}.", argument="n")
+        G = self.n_groups
+        cell = rng.choice(self.prior.size, size=int(n), p=self.prior.ravel())
+        X = np.empty((int(n), 1))
+        for c in range(self.prior.size):
+            i, a = divmod(c, G)
+            rows = cell == c
+            z = np.asarray(self.law(i, a).draw(rng, int(rows.sum())), dtype=float)
+            X[rows, 0] = self.base_loc[i, a] + self.base_scale[i, a] * z
+        classes, groups = label_array(self.classes), label_array(self.groups)
+        return self._backward(X), classes[cell // G], groups[cell % G]
+
+    def cell_divergences(self, other: Self) -> Array:
+        """Return V_ia = KL(P_ia || P'_ia) in nats, shape (K, G), P' the cells of `other`.
+
+        In closed form where the family has one, else by quadrature (error about 1e-14).
+        Infinite unless the supports nest.
+        """
+        order_i, order_a = self._order_of(other, "other")
+        out = np.empty(self.prior.shape)
+        for i, a in np.ndindex(*out.shape):
+            j, b = order_i[i], order_a[a]
+            s = other.base_scale[j, b]
+            alpha, beta = (
+                self.base_scale[i, a] / s,
+                (self.base_loc[i, a] - other.base_loc[j, b]) / s,
+            )
+            same = alpha == 1.0 and beta == 0.0 and self.law(i, a) is other.law(j, b)
+            out[i, a] = 0.0 if same else self.law(i, a).divergence(other.law(j, b), alpha, beta)
+        return np.maximum(out, 0.0)
+
+    # -- fairness --
+
+    def evaluate(
+        self,
+        cost: ArrayLike | Risk | None = None,
+        rule_of: Self | None = None,
+        n_samples: int = 2**16,
+        random_state: int | np.random.Generator = 0,
+    ) -> Evaluation:
+        """Apply a Bayes rule to this population; the rates are exact (to about 1e-12).
+
+        Parameters
+        ----------
+        cost : array_like (K, K), mapping with keys 'fp' and 'fn', or Risk, optional
+            C[i, j] = cost of predicting j when the truth is i; default 0-1.
+        rule_of : population, optional
+            Use the Bayes rule of that population of the same family; default self.
+        n_samples, random_state
+            Not used: nothing is sampled.
+
+        Returns
+        -------
+        Evaluation
+        """
+        return evaluate_population(self, cost, rule_of, n_samples, random_state)
+
+    def decision_rates(
+        self, cost: Array, rule: Self, n_samples: int, random_state: int | np.random.Generator
+    ) -> tuple[Array, float]:
+        """Return P(Yhat=j | i, a) of the Bayes rule of `rule`, shape (K, G, K), and 0.0."""
+        return line_evaluation.decision_rates(self, rule, cost), 0.0
+
+    def log_odds_cdf(self, thresholds: Array) -> Array:
+        """Return P(log odds <= t | i, a), shape (T, 2, G), of two classes."""
+        return line_evaluation.log_odds_cdf(self, thresholds)
+
+    def log_odds_nodes(self) -> Array:
+        """Return thresholds at which to scan differences of `log_odds_cdf`."""
+        return line_evaluation.log_odds_nodes(self)
+
+    def ideality_gap(self, notion: Notion | None = None) -> float:
+        """Return the worst gap of a notion over all cost matrices (0 iff ideal for it).
+
+        Binary labels: the supremum over thresholds of the posterior. More classes: the worst
+        over a fixed search of cost matrices, a LOWER bound only.
+
+        Parameters
+        ----------
+        notion : Notion, default DemographicParity()
+        """
+        return scan_costs(self, DemographicParity() if notion is None else notion)
+
+    def is_ideal(self, atol: float = 1e-8) -> bool:
+        """Return whether one affine map per group carries common laws to every cell.
+
+        True is a proof; False says only that no such map was found.
+
+        Parameters
+        ----------
+        atol : float
+            Largest difference of base rates, and largest residual of a cell in its own scale.
+        """
+        if np.ptp(self.base_rates, axis=1).max() > atol:
+            return False
+        others = range(1, self.n_groups)
+        return all(self.common_map(0, a)[2] <= atol for a in others)
+
+    def common_map(self, r: int, a: int, mirror: bool = True) -> tuple[float, float, float]:
+        """Return (A, b, residual) of the best map that carries group r's cells to those of a.
+
+        The residual is the worst difference of a location or scale in units of the cell's scale.
+        """
+        if any(self.law(i, r) is not self.law(i, a) for i in range(self.n_classes)):
+            return 1.0, 0.0, float("inf")
+        here, there = self.base_loc[:, r], self.base_loc[:, a]
+        ratio = self.base_scale[:, a] / self.base_scale[:, r]
+        gain = float(np.exp(np.log(ratio).mean())) if self.moves_scale else 1.0
+        best = (1.0, 0.0, float("inf"))
+        for sign in (1.0, -1.0) if mirror and self.law(0, a).symmetric else (1.0,):
+            A = sign * gain
+            b = float((there - A * here).mean())
+            off = np.abs(A * here + b - there) / self.base_scale[:, a]
+            residual = float(max(off.max(), np.abs(gain / ratio - 1.0).max()))
+            if residual < best[2]:
+                best = (A, b, residual)
+        return best
+
+    # -- saving --
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the constructor's arguments, with the family's name."""
+        name = type(self).__name__
+        return {"population": name, "prior": self.prior, **self._parameters(), **self._labels()}
+
+    def _parameters(self) -> dict[str, Array]:
+        return {"loc": self.loc, "scale": self.scale}
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(K={self.n_classes}, G={self.n_groups}, "
+            f"classes={list(self.classes)}, groups={list(self.groups)})"
+        )
