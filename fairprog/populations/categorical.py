@@ -36,7 +36,14 @@ from fairprog.labels import (
 from fairprog.populations.base import Population, check_prior
 from fairprog.populations.evaluation import Evaluation
 from fairprog.populations.scores import check_posterior, encode_groups, score_bins
-from fairprog.tables import CostSensitiveRisk, DemographicParity, Notion, OutcomeTable, Risk
+from fairprog.tables import (
+    AtomTable,
+    CostSensitiveRisk,
+    DemographicParity,
+    Notion,
+    OutcomeTable,
+    Risk,
+)
 from fairprog.tables.risks import cost_matrix
 
 __all__ = ["Categorical", "Support"]
@@ -434,8 +441,8 @@ class Categorical(Population):
 
     # -- fairness --
 
-    def table(self, h: ArrayLike) -> OutcomeTable:
-        """Return the outcome table of a randomised classifier.
+    def table(self, h: ArrayLike) -> AtomTable:
+        """Return the outcome table of a randomised classifier, which knows its individuals.
 
         Parameters
         ----------
@@ -444,16 +451,13 @@ class Categorical(Population):
 
         Returns
         -------
-        OutcomeTable
+        AtomTable
         """
-        s, K = self.support, self.n_classes
-        rates = check_finite(h, "h", (len(s.atom), K))
-        Z = np.zeros((self.n_groups, K, K))
-        for i, posterior in enumerate(_columns(s, K)):
-            joint = s.weight * posterior
-            for j in range(K):
-                Z[:, i, j] = np.bincount(s.group, joint * rates[:, j], minlength=self.n_groups)
-        return OutcomeTable(Z, self.classes, self.groups)
+        s = self.support
+        rates = check_finite(h, "h", (len(s.atom), self.n_classes))
+        return AtomTable.of(
+            s.weight, s.posterior, s.atom, s.group, rates, self.classes, self.groups
+        )
 
     def evaluate(
         self,

@@ -125,7 +125,7 @@ def encode_groups(
     codes = encode(distinct, labels, "sensitive_features")
     if len(distinct) > 256:
         return codes[np.searchsorted(distinct, vector)], labels
-    out = np.zeros(n, dtype=np.uint8 if len(labels) <= 256 else np.intp)
+    out: NDArray[np.integer[Any]] = np.zeros(n, np.uint8 if len(labels) <= 256 else np.intp)
     for label, k in zip(distinct, codes, strict=True):
         out[vector == label] = k
     return out, labels

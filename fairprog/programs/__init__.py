@@ -5,6 +5,7 @@
 
 from fairprog.programs import nearest_normal
 from fairprog.programs.conditions import Condition, constraint
+from fairprog.programs.fair_classifier import FairClassifier
 from fairprog.programs.nearest_ideal import NearestIdeal
 
-__all__ = ["Condition", "NearestIdeal", "constraint", "nearest_normal"]
+__all__ = ["Condition", "FairClassifier", "NearestIdeal", "constraint", "nearest_normal"]

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from fairprog.labels import Array
-from fairprog.tables.templates import Term
+from fairprog.tables.notions import Notion
+from fairprog.tables.templates import Constraint, Term
 
 __all__ = ["Affine", "NotLinear", "RateRows", "rate_rows"]
 
@@ -84,6 +85,8 @@ class ScoreView:
     ) -> None:
         G = len(groups)
         self.mass, self.classes, self.groups, self._shift = mass, classes, groups, shift
+        self.redundant = False
+        self.levels_are_rates = True
         self._size = 2 * G + LEVELS
         self._levels: dict[str, int] = {}
         self.Z = np.empty((G, 2, 2), dtype=object)
@@ -102,14 +105,14 @@ class ScoreView:
 
     def level(self, name: str, size: int | None = None) -> Affine:
         """Return the free scalar of that name, in [0, 1]."""
-        if size is not None:
-            raise NotLinear("a vector of levels")
+        if size is not None or not self.levels_are_rates:
+            raise NotLinear("a level that is no rate")
         position = self._levels.setdefault(name, len(self._levels))
         return self._unit(2 * len(self.groups) + position)
 
     def parameter(self, name: str, value: float) -> float:
-        """Return the bound, shifted where its derivative is asked for."""
-        return value + self._shift
+        """Return the number; the bound is shifted where its derivative is asked for."""
+        return value + self._shift if name == "bound" else value
 
     def __getattr__(self, name: str) -> Any:
         raise NotLinear(f"it uses `{name}`")
@@ -135,6 +138,9 @@ class RateRows:
         Which constraint each row belongs to.
     per_bound : Array, shape (m, 2 G + L + 2)
         Derivatives of (A, low, high) with respect to the owner's bound.
+    slope : Array, shape (m, 2 G + L + 1)
+        For equations that stand for a bound of zero: relaxed by eps they would read
+        |row| <= (slope . v + constant) eps.
     """
 
     objective: Array
@@ -145,16 +151,15 @@ class RateRows:
     addresses: tuple[str, ...]
     owner: Array
     per_bound: Array
+    slope: Array
 
     def price_weight(self, v: Array) -> Array:
-        """Return |d row / d bound| at v: a price is this weight times the absolute multipliers.
-
-        An equation stands for |expression| <= bound / 2 at bound zero.
-        """
+        """Return |d row / d bound| at v: a price is this weight times the absolute multipliers."""
         n = self.A.shape[1]
         moved = self.per_bound[:, :n] @ v
         edge = np.maximum(np.abs(self.per_bound[:, n]), np.abs(self.per_bound[:, n + 1]))
-        out: Array = np.where(self.low == self.high, 0.5, np.abs(moved) + edge)
+        relaxed = np.maximum(self.slope[:, :n] @ v + self.slope[:, n], 0.0)
+        out: Array = np.where(self.low == self.high, relaxed, np.abs(moved) + edge)
         return out
 
 
@@ -181,11 +186,15 @@ def rate_rows(
         If a template is not linear in the outcome table.
     """
     now, later = (ScoreView(mass, classes, groups, shift) for shift in (0.0, 1.0))
+    now.levels_are_rates = False
     goal = risk.express(now)
     if len(goal) != 1 or goal[0].sense != "minimize":
         raise NotLinear("the risk has conditions of its own")
     terms: list[tuple[Term, Term, int]] = []
     for k, constraint in enumerate(constraints):
+        if not isinstance(constraint, Constraint):
+            raise NotLinear("a condition of the user's")
+        now.levels_are_rates = later.levels_are_rates = isinstance(constraint, Notion)
         here, there = constraint.express(now), constraint.express(later)
         terms += [(s, t, k) for s, t in zip(here, there, strict=True)]
     n = 2 * len(groups) + now.n_levels
@@ -204,6 +213,7 @@ def rate_rows(
         addresses=tuple(term.address for term, _, _ in terms),
         owner=np.array([k for _, _, k in terms], dtype=float),
         per_bound=difference,
+        slope=np.array([_slope(term, n) for term, _, _ in terms]).reshape(len(terms), n + 1),
     )
 
 
@@ -211,6 +221,12 @@ def _affine(expression: Any) -> Affine:
     if not isinstance(expression, Affine):
         raise NotLinear(f"{expression!r} is no linear expression")
     return expression
+
+
+def _slope(term: Term, n: int) -> Array:
+    if isinstance(term.slope, Affine):
+        return np.append(term.slope.vector[:n], term.slope.constant)
+    return np.append(np.zeros(n), 0.0 if term.slope is None else _number(term.slope))
 
 
 def _row(term: Term, n: int) -> Array:

@@ -2,7 +2,17 @@
 
 from fairprog.solution.bounds import Bounds
 from fairprog.solution.certificate import Certificate
+from fairprog.solution.classifier import RandomizedClassifier
+from fairprog.solution.classifier_solution import ClassifierCertificate, ClassifierSolution
 from fairprog.solution.codec import load
 from fairprog.solution.solution import Solution
 
-__all__ = ["Bounds", "Certificate", "Solution", "load"]
+__all__ = [
+    "Bounds",
+    "Certificate",
+    "ClassifierCertificate",
+    "ClassifierSolution",
+    "RandomizedClassifier",
+    "Solution",
+    "load",
+]

@@ -1,5 +1,15 @@
 """Outcome tables and what speaks about them: notions (rates that must agree) and risks."""
 
+from fairprog.tables.atoms import AtomTable
+from fairprog.tables.combined import RiskBound, WeightedRisk
+from fairprog.tables.fractional import (
+    F1Parity,
+    FalseOmissionRateParity,
+    FractionalNotion,
+    PredictiveParity,
+)
+from fairprog.tables.group_risks import GroupRiskVariance, RenyiInformation, WorstGroupRisk
+from fairprog.tables.individual import IndividualFairness
 from fairprog.tables.notions import (
     AccuracyParity,
     DemographicParity,
@@ -11,21 +21,38 @@ from fairprog.tables.notions import (
 from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.parity import Parity
 from fairprog.tables.risks import CostSensitiveRisk, ErrorRate, Risk
-from fairprog.tables.templates import Template, Term, template_from_dict
+from fairprog.tables.robust_notion import Robust
+from fairprog.tables.robust_risks import CVaR, RobustRisk
+from fairprog.tables.templates import Constraint, Template, Term, template_from_dict
 
 __all__ = [
     "AccuracyParity",
+    "AtomTable",
+    "CVaR",
+    "Constraint",
     "CostSensitiveRisk",
     "DemographicParity",
     "EqualOpportunity",
     "EqualizedOdds",
     "ErrorRate",
+    "F1Parity",
+    "FalseOmissionRateParity",
+    "FractionalNotion",
+    "GroupRiskVariance",
+    "IndividualFairness",
     "Notion",
     "OutcomeTable",
     "Parity",
     "PredictiveEquality",
+    "PredictiveParity",
+    "RenyiInformation",
     "Risk",
+    "RiskBound",
+    "Robust",
+    "RobustRisk",
     "Template",
     "Term",
+    "WeightedRisk",
+    "WorstGroupRisk",
     "template_from_dict",
 ]

@@ -20,7 +20,7 @@ import numpy as np
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, address, index_of, plain
 from fairprog.tables.outcome import OutcomeTable
-from fairprog.tables.templates import TableView, Template, Term
+from fairprog.tables.templates import Constraint, TableView, Term
 
 __all__ = [
     "AccuracyParity",
@@ -36,7 +36,7 @@ Event = tuple[tuple[Hashable, ...], Mask, list[int]]  # address labels, outcomes
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Notion(Template):
+class Notion(Constraint):
     """A fairness notion; see the concrete ones.
 
     Parameters
@@ -79,6 +79,19 @@ class Notion(Template):
                 raise DataError(
                     "Give `difference_bound` or `ratio_bound`, not both.", argument="ratio_bound"
                 )
+
+    @property
+    def bound_field(self) -> str:
+        """``difference_bound``, or ``ratio_bound`` where that was given."""
+        return "difference_bound" if self.ratio_bound is None else "ratio_bound"
+
+    def violation(self, table: OutcomeTable) -> float:
+        """Return by how much the worst event misses the bound (0 or less: it does not)."""
+        gap = self.gap(table)
+        if self.ratio_bound is None:
+            return gap - self.difference_bound
+        rates = self.evaluate(table)
+        return float((self.ratio_bound * rates.max(axis=1) - rates.min(axis=1)).max())
 
     def _to_number(self, name: str) -> None:
         value = getattr(self, name)
@@ -142,7 +155,9 @@ class Notion(Template):
         ``ratio_bound * level <= rate_g <= level``.
         """
         terms: list[Term] = []
-        for labels, outcomes, condition in self._irredundant(self.events(view.classes)):
+        bound = view.parameter("bound", getattr(self, self.bound_field))
+        events = self.events(view.classes)
+        for labels, outcomes, condition in events if view.redundant else self._irredundant(events):
             level = view.level(address(self.name, *labels))
             for a, group in enumerate(view.groups):
                 mass = float(sum(view.mass[a, i] for i in condition))
@@ -156,13 +171,11 @@ class Notion(Template):
                 where = address(self.name, group, *labels)
                 if self.ratio_bound is not None:
                     terms.append(Term(rate - level, "<=", 0.0, f"{where}:upper"))
-                    terms.append(
-                        Term(self.ratio_bound * level - rate, "<=", 0.0, f"{where}:lower")
-                    )
+                    terms.append(Term(bound * level - rate, "<=", 0.0, f"{where}:lower"))
                 elif self.difference_bound == 0.0:
-                    terms.append(Term(rate - level, "==", 0.0, where))
+                    terms.append(Term(rate - level, "==", 0.0, where, 0.5))
                 else:
-                    terms.append(Term(rate - level, "abs<=", self.difference_bound / 2, where))
+                    terms.append(Term(rate - level, "abs<=", bound / 2, where))
         return terms
 
     def _irredundant(self, events: list[Event]) -> list[Event]:

@@ -66,6 +66,14 @@ class Risk(Template):
         """Return the risk sum_{a,i,j} C[i,j] Z[a,i,j], in the unit of the cost."""
         return float(np.einsum("aij,ij->", table.Z, self.matrix(table.classes)))
 
+    def __add__(self, other: Risk) -> Risk:
+        """Return the sum of two risks."""
+        return _sum(1.0, self, other) if isinstance(other, Risk) else NotImplemented
+
+    def __rmul__(self, weight: float) -> Risk:
+        """Return the risk times a nonnegative number."""
+        return _sum(weight, self)
+
     def express(self, view: TableView) -> list[Term]:
         """Return the one term to minimise."""
         C = self.matrix(view.classes)
@@ -74,6 +82,17 @@ class Risk(Template):
             C[i, j] * view.Z[a, i, j] for a in range(len(view.groups)) for i in K for j in K
         )
         return [Term(expression, "minimize", 0.0, self.name)]
+
+
+def _sum(weight: float, *risks: Risk) -> Risk:
+    from fairprog.tables.combined import WeightedRisk
+
+    parts: list[tuple[float, Risk]] = []
+    for risk in risks:
+        known = isinstance(risk, WeightedRisk)
+        inner = zip(risk.weights, risk.risks, strict=True) if known else [(1.0, risk)]
+        parts += [(weight * w, r) for w, r in inner]
+    return WeightedRisk(tuple(r for _, r in parts), tuple(w for w, _ in parts))
 
 
 @dataclass(frozen=True, repr=False)

@@ -7,50 +7,74 @@ compares entries of ``view.Z``; which solver variables stand behind them is the 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, Protocol
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 
 from fairprog.errors import ModelError
-from fairprog.labels import Array
+from fairprog.labels import Array, Indices
 
-__all__ = ["Sense", "TableView", "Template", "Term", "template_from_dict"]
+__all__ = ["Constraint", "Sense", "TableView", "Template", "Term", "template_from_dict"]
 
 Sense = Literal["==", "<=", "abs<=", "minimize"]
 
 
 @dataclass(frozen=True)
 class Term:
-    """One scalar piece of a program: ``expression sense bound``, under an address.
+    """One piece of a program: ``expression sense bound``, under an address.
 
     ``sense`` is ``"=="``, ``"<="``, ``"abs<="`` (|expression| <= bound) or ``"minimize"``
-    (bound ignored).
+    (bound ignored). Expression and bound may be vectors of one length; the bound may be what
+    ``view.parameter`` returned. ``slope`` belongs to equalities that stand for a bound of 0:
+    relaxed by eps they would read |expression| <= slope eps.
     """
 
     expression: Any
     sense: Sense
-    bound: float
+    bound: Any
     address: str
+    slope: Any = None
 
 
 class TableView(Protocol):
     """What a template sees of a program over outcome tables.
 
-    ``Z[a, i, j]`` are affine expressions, ``mass[a, i]`` = P(A=a, Y=i) are numbers, and
-    ``level(name)`` is a free scalar, the same one whenever the same name is asked for.
+    ``Z[a, i, j]`` are affine expressions, ``mass[a, i]`` = P(A=a, Y=i) are numbers.
+    ``level(name)`` is a free scalar (or vector), the same one whenever the same name is asked
+    for; ``parameter(name, value)`` is the number `value`, or a parameter that stands for it, so
+    that a program can be solved again with another; ``redundant`` says whether equalities that
+    follow from others are wanted; ``functions`` holds the convex functions of
+    the modelling library under CVXPY's names.
+
+    Templates about single individuals also see the support of the population, pairs
+    m = (x, a): ``h[m, j]`` = P(Yhat=j | x, a) is affine; ``weight[m]`` = P(X=x, A=a),
+    ``posterior[m, i]`` = P(Y=i | x, a) and the positions ``atom[m]``, ``group[m]`` are numbers.
+    An :class:`AtomTable` offers the same names as numbers.
     """
 
     Z: Any
     mass: Array
     classes: tuple[Hashable, ...]
     groups: tuple[Hashable, ...]
+    redundant: bool
+    functions: Any
+    h: Any
+    weight: Array
+    posterior: Array
+    atom: Indices
+    group: Indices
 
-    def level(self, name: str) -> Any:
-        """Return the free scalar of that name."""
+    def level(self, name: str, size: int | None = None) -> Any:
+        """Return the free scalar (or vector) of that name."""
+
+    def parameter(self, name: str, value: float) -> Any:
+        """Return the number, or the parameter that stands for it."""
 
 
 def _to_json(value: Any) -> Any:
+    if isinstance(value, Template):
+        return value.to_dict()
     if isinstance(value, tuple):
         return [_to_json(v) for v in value]
     if isinstance(value, np.generic):
@@ -61,6 +85,8 @@ def _to_json(value: Any) -> Any:
 
 
 def _from_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return template_from_dict(value)
     return tuple(_from_json(v) for v in value) if isinstance(value, list) else value
 
 
@@ -75,17 +101,55 @@ class Template:
         Template._registry[cls.__name__] = cls
 
     def __repr__(self) -> str:
-        parts = []
+        parts, positional = [], True
         for f in sorted(fields(self), key=lambda f: bool(f.kw_only)):
             value = getattr(self, f.name)
-            if value != f.default:
-                parts.append(f"{f.name}={value!r}" if f.kw_only else repr(value))
+            if value == f.default:
+                positional = False  # what follows needs its name
+            else:
+                named = f.kw_only or not positional
+                parts.append(f"{f.name}={value!r}" if named else repr(value))
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data that :func:`template_from_dict` turns back into an equal one."""
         data = {f.name: _to_json(getattr(self, f.name)) for f in fields(self)}
         return {"template": type(self).__name__, **data}
+
+
+@dataclass(frozen=True, repr=False)
+class Constraint(Template):
+    """A template a program must satisfy: ``express(view)`` and ``violation(table)``.
+
+    ``bound_field`` names the number that is relaxed by a frontier and priced by a solution; None
+    where there is none.
+    """
+
+    name: ClassVar[str] = "constraint"
+
+    @property
+    def bound_field(self) -> str | None:
+        """Name of the field that holds the bound."""
+        return None
+
+    @property
+    def bound(self) -> float | None:
+        """The bound itself."""
+        return None if self.bound_field is None else float(getattr(self, self.bound_field))
+
+    def with_bound(self, bound: float) -> Self:
+        """Return the same template with another bound."""
+        if self.bound_field is None:
+            raise ModelError(f"{self!r} has no bound.", argument="bounds")
+        return replace(self, **{self.bound_field: bound})
+
+    def express(self, view: TableView) -> list[Term]:
+        """Return the terms of the program."""
+        raise ModelError(f"{type(self).__name__} defines no terms; subclass it and add them.")
+
+    def violation(self, table: Any) -> float:
+        """Return by how much a table misses the template (0 or less: it does not)."""
+        raise ModelError(f"{type(self).__name__} cannot be evaluated; define `violation`.")
 
 
 def template_from_dict(data: Mapping[str, Any]) -> Template:

@@ -4,15 +4,20 @@ The only package that imports CVXPY. Only here are variables created, DCP checke
 labelled and solvers called.
 """
 
+from fairprog.programs.compile.classifier import CompiledClassifier, compile_classifier
 from fairprog.programs.compile.compiled import CellVariables, Compiled
 from fairprog.programs.compile.nearest import compile_nearest
 from fairprog.programs.compile.solve import solve
+from fairprog.programs.compile.standard_form import StandardForm
 from fairprog.programs.compile.terms import TableVariables, compile_terms
 
 __all__ = [
     "CellVariables",
     "Compiled",
+    "CompiledClassifier",
+    "StandardForm",
     "TableVariables",
+    "compile_classifier",
     "compile_nearest",
     "compile_terms",
     "solve",

@@ -19,7 +19,7 @@ from fairprog.programs.frames import Frame
 from fairprog.programs.views import original_view, steered_view
 from fairprog.transports import AffineMap
 
-__all__ = ["compile_nearest"]
+__all__ = ["check_condition", "compile_nearest"]
 
 
 def _cell_cost(cell: CellVariables, i: int, S: Any, beta: Any) -> Any:
@@ -134,7 +134,7 @@ def custom_constraints(
         several = isinstance(returned, (list, tuple))
         for k, item in enumerate(returned if several else [returned]):
             where = f"{condition.name}[{k}]" if several else condition.name
-            _check_condition(item, condition, where)
+            check_condition(item, condition, where)
             if where in out or where in taken:
                 raise ModelError(
                     f"Two conditions share the address {where!r}; rename one function.",
@@ -144,7 +144,8 @@ def custom_constraints(
     return out
 
 
-def _check_condition(item: Any, condition: Condition, where: str) -> None:
+def check_condition(item: Any, condition: Condition, where: str) -> None:
+    """Raise a ModelError unless a condition returned one convex CVXPY constraint."""
     if not isinstance(item, cp.constraints.constraint.Constraint):
         raise ModelError(
             f"{condition!r} must return CVXPY constraints; at {where!r} it returned "

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import cvxpy as cp
+import numpy as np
 
 from fairprog.errors import ModelError
 from fairprog.labels import Array
@@ -13,6 +14,8 @@ from fairprog.programs.compile.compiled import label
 from fairprog.tables.templates import Term
 
 __all__ = ["TableVariables", "compile_terms"]
+
+INDIVIDUAL = ("h", "weight", "posterior", "atom", "group")
 
 
 class TableVariables:
@@ -24,24 +27,71 @@ class TableVariables:
     mass : Array, shape (G, K)
         P(A=a, Y=i): fixed.
     classes, groups : sequences of labels
+    individuals : mapping, optional
+        ``h``, ``weight``, ``posterior``, ``atom``, ``group`` of the support, where known.
+    parameters : collection of str
+        Names of the numbers that become CVXPY Parameters.
+    redundant : bool
+        Whether equalities that follow from others are wanted (their multipliers are priced).
     """
 
+    functions = cp
+
     def __init__(
-        self, Z: Any, mass: Array, classes: Sequence[Hashable], groups: Sequence[Hashable]
+        self,
+        Z: Any,
+        mass: Array,
+        classes: Sequence[Hashable],
+        groups: Sequence[Hashable],
+        individuals: dict[str, Any] | None = None,
+        parameters: Sequence[str] = (),
+        redundant: bool = False,
     ) -> None:
         self.Z, self.mass = Z, mass
         self.classes, self.groups = tuple(classes), tuple(groups)
         self.levels: dict[str, Any] = {}
+        self.parameters: dict[str, Any] = {}
+        self.redundant = redundant
+        self.looks_at_individuals = False
+        self._individuals = individuals or {}
+        self._names = tuple(parameters)
 
-    def level(self, name: str) -> Any:
-        """Return the free scalar of that name, created on first use."""
+    def level(self, name: str, size: int | None = None) -> Any:
+        """Return the free scalar (or vector) of that name, created on first use."""
         if name not in self.levels:
-            self.levels[name] = cp.Variable(name=f"level:{name}")
+            self.levels[name] = cp.Variable(() if size is None else size, name=f"level:{name}")
         return self.levels[name]
 
+    def parameter(self, name: str, value: float) -> Any:
+        """Return the number, or a Parameter of that name with that value."""
+        if name not in self._names:
+            return value
+        if name not in self.parameters:
+            self.parameters[name] = cp.Parameter(
+                nonneg=bool(value >= 0), value=value, name=f"parameter:{name}"
+            )
+        return self.parameters[name]
 
-def compile_terms(terms: Sequence[Term]) -> tuple[Any, dict[str, Any]]:
+    def __getattr__(self, name: str) -> Any:
+        if name not in INDIVIDUAL:
+            raise AttributeError(f"A view of an outcome table has no {name!r}.")
+        if name not in self._individuals:
+            raise ModelError(
+                f"A template asked for `{name}`: it speaks about single individuals, which this "
+                "program does not know."
+            )
+        self.looks_at_individuals = True
+        return self._individuals[name]
+
+
+def compile_terms(terms: Sequence[Term], shift: Any = None) -> tuple[Any, dict[str, Any]]:
     """Turn terms into (objective expression, constraints by address).
+
+    Parameters
+    ----------
+    terms : sequence of Term
+    shift : callable, optional
+        ``shift(term)`` is a Parameter of value 0 to add to the right side of an equality.
 
     Raises
     ------
@@ -52,15 +102,18 @@ def compile_terms(terms: Sequence[Term]) -> tuple[Any, dict[str, Any]]:
     constraints: dict[str, Any] = {}
     for term in terms:
         if term.sense == "minimize":
+            if isinstance(term.expression, cp.Expression) and not term.expression.is_convex():
+                raise ModelError(f"The term {term.address!r} is not convex: it is minimised.")
             objective = objective + term.expression
             continue
         if term.sense == "==":
-            condition = term.expression == term.bound
+            moved = 0.0 if shift is None else shift(term)
+            condition = term.expression == term.bound + moved
         elif term.sense == "<=":
             condition = term.expression <= term.bound
         else:
             condition = cp.abs(term.expression) <= term.bound
-        if not condition.is_dcp():
+        if isinstance(condition, (bool, np.bool_)) or not condition.is_dcp():
             raise ModelError(f"The term {term.address!r} is not convex: `{condition}`.")
         if term.address in constraints:
             raise ModelError(f"Two terms share the address {term.address!r}.")

@@ -1,0 +1,149 @@
+"""From a solved program over classifiers to a verified `ClassifierSolution`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fairprog.labels import Array
+from fairprog.solution.classifier import RandomizedClassifier
+from fairprog.solution.classifier_solution import ClassifierCertificate, ClassifierSolution
+from fairprog.tables import Constraint
+
+if TYPE_CHECKING:
+    from fairprog.programs.compile import CompiledClassifier, StandardForm
+    from fairprog.programs.fair_classifier import FairClassifier
+
+__all__ = ["assemble_classifier", "price_vectors"]
+
+ZERO = 1e-9  # prices below this are rounding
+
+
+def assemble_classifier(
+    program: FairClassifier,
+    compiled: CompiledClassifier,
+    form: StandardForm,
+    constraints: Mapping[str, Any],
+    price_intervals: bool,
+    seconds: float,
+) -> ClassifierSolution:
+    """Read the classifier, choose the smallest prices, recompute everything in numpy."""
+    D = program.population
+    vectors = price_vectors(compiled, form, constraints)
+    intervals: dict[str, tuple[float, float]] = {}
+    if price_intervals and vectors and form.read().linear:
+        intervals = _smallest_prices(form, vectors)
+    price = {key: _clean(_price(form.y, *v)) for key, v in vectors.items()}
+    intervals = {key: (_clean(low), _clean(high)) for key, (low, high) in intervals.items()}
+    for where, key in compiled.owners.items():
+        if not isinstance(constraints.get(key), Constraint) and compiled.is_inequality(where):
+            price[where] = float(np.sum(compiled.constraints[where].dual_value))
+    h = _classifier(program, compiled)
+    table = D.table(h)
+    risk = program.risk.evaluate(table)
+    missed = [t.violation(table) for t in constraints.values() if isinstance(t, Constraint)]
+    missed += [
+        float(np.max(c.violation()))
+        for where, c in compiled.constraints.items()
+        if not isinstance(constraints.get(compiled.owners.get(where, "")), Constraint)
+    ]
+    residual = form.residuals()
+    scale = max(1.0, abs(risk))
+    certificate = ClassifierCertificate(
+        violation=max([0.0, *missed]) / scale,
+        risk_gap=abs(risk - float(compiled.problem.value)) / scale,
+        primal_residual=residual["primal"],
+        dual_residual=residual["dual"],
+        slackness=residual["slackness"],
+        duality_gap=residual["gap"],
+        globally_optimal=program._free is None,
+    )
+    costs = None
+    if compiled.table_level and program.uses_group:
+        shape = (D.n_groups, D.n_classes, D.n_classes)
+        costs = -np.asarray(compiled.link.dual_value).reshape(shape)
+    return ClassifierSolution(
+        risk=risk,
+        table=table,
+        classifier=RandomizedClassifier(D, h, program.uses_group, costs),
+        price=price,
+        price_interval=intervals,
+        duals={
+            where: np.asarray(c.dual_value, dtype=float)
+            for where, c in compiled.constraints.items()
+        },
+        sensitivity={where: compiled.sensitivity(where) for where in compiled.constraints},
+        certificate=certificate,
+        settings={
+            "risk": program.risk,
+            "constraints": dict(constraints),
+            "uses_group": program.uses_group,
+        },
+        solver=form.solver,
+        seconds=seconds,
+    )
+
+
+def _classifier(program: FairClassifier, compiled: CompiledClassifier) -> Array:
+    """Return h over the support, clipped and normalised."""
+    h = np.clip(np.asarray(compiled.h.value).reshape(compiled.shape), 0.0, None)
+    h /= h.sum(axis=1, keepdims=True)
+    return h if program.uses_group else h[program.population.support.atom]
+
+
+def price_vectors(
+    compiled: CompiledClassifier, form: StandardForm, constraints: Mapping[str, Any]
+) -> dict[str, tuple[Array, Array]]:
+    """Return, by constraint, vectors (l, m) with price = l'y + m'|y|, y the multipliers.
+
+    The optimum V(theta) of a program whose form depends on theta has dV/dtheta =
+    y'(dA x - db); an equality that stands for a bound of 0 costs slope |multiplier|.
+    """
+    out: dict[str, tuple[Array, Array]] = {}
+    size = len(form.y)
+    for key, parameter in compiled.bounds.items():
+        db, dA = form.derivative(parameter, 1.0)
+        upward = getattr(constraints[key], "bound_field", None) == "ratio_bound"
+        out[key] = ((db - dA @ form.x) * (-1.0 if upward else 1.0), np.zeros(size))
+    if compiled.equalities:
+        count = np.arange(1.0, len(compiled.equalities) + 1.0)
+        moved = form.derivative(compiled.shift, count)[0]
+        rows = np.flatnonzero(np.abs(moved) > 0.5)
+        row_of = {round(abs(float(moved[r]))) - 1: int(r) for r in rows}
+        for where, (position, slope) in compiled.equalities.items():
+            empty = np.zeros(size), np.zeros(size)
+            absolute = out.setdefault(compiled.owners[where], empty)[1]
+            value = getattr(slope, "value", slope)
+            absolute[row_of[position]] = max(float(np.asarray(value)), 0.0)
+    return out
+
+
+def _price(y: Array, linear: Array, absolute: Array) -> float:
+    return float(linear @ y + absolute @ np.abs(y))
+
+
+def _clean(price: float) -> float:
+    return 0.0 if abs(price) < ZERO else price
+
+
+def _smallest_prices(
+    form: StandardForm, vectors: Mapping[str, tuple[Array, Array]]
+) -> dict[str, tuple[float, float]]:
+    """Move to the multipliers with the smallest sum of prices; return every price's interval."""
+    face = form.dual_face()
+    total = face.optimise(sum(v[0] for v in vectors.values()), sum(v[1] for v in vectors.values()))
+    if total is None:
+        return {}
+    form.accept(form.x, total[1])
+    out = {}
+    for key, (linear, absolute) in vectors.items():
+        chosen = _price(form.y, linear, absolute)
+        lowest = total if len(vectors) == 1 else face.optimise(linear, absolute)
+        highest = (np.inf, None) if absolute.any() else face.optimise(linear, absolute, -1.0)
+        out[key] = (
+            chosen if lowest is None else min(lowest[0], chosen),
+            np.inf if highest is None else max(highest[0], chosen),
+        )
+    return out

@@ -1,0 +1,242 @@
+"""The program over randomised classifiers, in CVXPY.
+
+    minimise   risk(Z)    over h >= 0, sum_j h(j|.) = 1,  Z = M h,  templates(Z, h)
+
+The rows of h stand for the pairs (x, a) of the support (group-aware) or for the atoms x
+(group-blind). Templates see the few numbers Z, linked to h by one sparse equation whose
+multipliers are the adjusted costs of the optimal rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+import scipy.sparse as sp
+
+from fairprog.errors import FairprogError, ModelError
+from fairprog.labels import Array
+from fairprog.populations import Categorical
+from fairprog.programs.compile.compiled import label
+from fairprog.programs.compile.nearest import check_condition
+from fairprog.programs.compile.terms import TableVariables, compile_terms
+from fairprog.programs.conditions import Condition
+from fairprog.tables import Constraint, Risk
+from fairprog.tables.templates import Term
+
+__all__ = ["CompiledClassifier", "compile_classifier", "link_matrix"]
+
+
+class Entries:
+    """Z[a, i, j] out of one vector variable."""
+
+    def __init__(self, z: Any, shape: tuple[int, int, int]) -> None:
+        self._z, self.shape = z, shape
+
+    def __getitem__(self, cell: tuple[int, int, int]) -> Any:
+        return self._z[int(np.ravel_multi_index(cell, self.shape))]
+
+
+@dataclass(eq=False)
+class CompiledClassifier:
+    """The CVXPY problem and where to find things in it.
+
+    Attributes
+    ----------
+    problem : cvxpy.Problem
+    h : Variable, shape (rows * K,)
+        The classifier, row by row.
+    shape : (rows, K)
+    link : Constraint
+        Z = M h.
+    constraints : dict address -> Constraint
+        Every constraint a template asked for.
+    owners : dict address -> key
+    bounds : dict key -> Parameter
+        The bound of each template that has one and is not an equality.
+    levels : dict key -> Parameter
+        The level of a fractional notion.
+    equalities : dict address -> (position in `shift`, slope)
+    shift : Parameter or None
+        Zero; its entries move the targets of the equalities.
+    table_level : bool
+        Whether every template speaks about the table only.
+    """
+
+    problem: Any
+    h: Any
+    shape: tuple[int, int]
+    link: Any
+    constraints: dict[str, Any]
+    owners: dict[str, str]
+    bounds: dict[str, Any]
+    levels: dict[str, Any]
+    equalities: dict[str, tuple[int, Any]]
+    shift: Any
+    table_level: bool
+
+    def is_inequality(self, where: str) -> bool:
+        """Return whether the constraint at an address is an inequality."""
+        return isinstance(self.constraints[where], cp.constraints.Inequality)
+
+    def sensitivity(self, where: str) -> Array:
+        """Return d optimum / d delta when the target at an address is shifted by delta."""
+        constraint = self.constraints[where]
+        dual = np.asarray(constraint.dual_value, dtype=float)
+        sides = constraint.args
+        if self.is_inequality(where) and isinstance(sides[0], cp.abs):
+            return -dual * np.sign(np.asarray(sides[0].args[0].value, dtype=float))
+        return -dual
+
+
+def link_matrix(D: Categorical, uses_group: bool) -> Any:
+    """Return the sparse M with Z = M h, h row by row."""
+    s, K, G = D.support, D.n_classes, D.n_groups
+    m = len(s.atom)
+    rows = np.arange(m) if uses_group else s.atom
+    n = m if uses_group else D.n_atoms
+    i, j = (index.ravel() for index in np.indices((K, K)))
+    to = (s.group.astype(np.intp)[:, None] * K + i) * K + j
+    frm = rows[:, None] * K + j
+    mass = (s.weight[:, None] * s.posterior)[:, i]
+    return sp.coo_array(
+        (mass.ravel(), (to.ravel(), frm.ravel())), shape=(G * K * K, n * K)
+    ).tocsr()
+
+
+def compile_classifier(
+    D: Categorical,
+    risk: Risk,
+    templates: Mapping[str, Constraint | Condition],
+    uses_group: bool,
+    elastic: bool = False,
+) -> CompiledClassifier:
+    """Build the program.
+
+    With `elastic` the risk is left out and the sum of the templates' violations is minimised: its
+    multipliers prove that the templates clash, and say which.
+
+    Raises
+    ------
+    ModelError
+        If a template is not convex (naming its address) or two share an address.
+    """
+    s, K, G = D.support, D.n_classes, D.n_groups
+    M = link_matrix(D, uses_group)
+    n = M.shape[1] // K
+    h, z = cp.Variable(n * K, name="h"), cp.Variable(G * K * K, name="Z")
+    rows = cp.reshape(h, (n, K), order="C")
+    if not uses_group:
+        spread = sp.coo_array((np.ones(len(s.atom)), (np.arange(len(s.atom)), s.atom)))
+        rows = spread.tocsr().reshape((len(s.atom), n)) @ rows
+    individuals = {
+        "h": rows,
+        "weight": np.asarray(s.weight),
+        "posterior": s.posterior,
+        "atom": s.atom,
+        "group": s.group,
+    }
+    mass = D.prior.T
+
+    def view(*parameters: str) -> TableVariables:
+        entries = Entries(z, (G, K, K))
+        return TableVariables(entries, mass, D.classes, D.groups, individuals, parameters, True)
+
+    sums = sp.kron(sp.eye_array(n), np.ones((1, K))).tocsr()
+    link = label(z == M @ h, "table")
+    base = [label(h >= 0, "nonnegative"), label(sums @ h == 1, "probabilities"), link]
+    views: dict[str, TableVariables] = {"risk": view()}
+    owners: dict[str, str] = {}
+    terms = [] if elastic else risk.express(views["risk"])
+    conditions: dict[str, Any] = {}
+    for key, template in templates.items():
+        views[key] = view("bound", "level")
+        if isinstance(template, Condition):
+            conditions |= _conditions(template, views[key], D)
+            continue
+        own = template.express(views[key])
+        owners |= {term.address: key for term in own}
+        terms = [*terms, *own]
+    slack: Any = 0.0
+    if elastic:
+        terms, slack = _with_slack(terms)
+    equal = [t for t in terms if t.sense == "==" and t.slope is not None]
+    shift = cp.Parameter(len(equal), value=np.zeros(len(equal)), name="shift") if equal else None
+    position = {t.address: k for k, t in enumerate(equal)}
+
+    def moved(term: Term) -> Any:
+        return shift[position[term.address]] if term.address in position else 0.0
+
+    objective, constraints = compile_terms(terms, moved)
+    if set(conditions) & set(constraints):
+        raise ModelError(
+            f"Two constraints share the address {set(conditions) & set(constraints)}.",
+            argument="constraints",
+        )
+    owners |= {where: where.split("[")[0] for where in conditions}
+    constraints |= conditions
+    problem = cp.Problem(cp.Minimize(objective + slack), [*base, *constraints.values()])
+    if not problem.is_dcp(dpp=True):
+        raise ModelError(
+            "The program is convex but its bounds do not enter it as parameters (DPP); multiply "
+            "`view.parameter` only with expressions that hold no other parameter."
+        )
+    used = {key: v.parameters for key, v in views.items()}
+    return CompiledClassifier(
+        problem,
+        h,
+        (n, K),
+        link,
+        constraints,
+        owners,
+        {key: p["bound"] for key, p in used.items() if _appears(p.get("bound"), problem)},
+        {key: p["level"] for key, p in used.items() if _appears(p.get("level"), problem)},
+        {t.address: (position[t.address], t.slope) for t in equal},
+        shift,
+        not any(v.looks_at_individuals for v in views.values()) and not conditions,
+    )
+
+
+def _with_slack(terms: list[Term]) -> tuple[list[Term], Any]:
+    """Let every term be missed; return the terms and the sum of the misses."""
+    out: list[Term] = []
+    total: Any = 0.0
+    for term in terms:
+        shape = (
+            np.shape(term.expression)
+            if not hasattr(term.expression, "shape")
+            else (term.expression.shape)
+        )
+        miss = cp.Variable(shape, nonneg=True, name=f"miss:{term.address}")
+        total = total + cp.sum(miss)
+        expression = term.expression - miss
+        if term.sense != "<=":
+            back = cp.Variable(shape, nonneg=True, name=f"back:{term.address}")
+            expression, total = expression + back, total + cp.sum(back)
+        out.append(Term(expression, term.sense, term.bound, term.address))
+    return out, total
+
+
+def _appears(parameter: Any, problem: Any) -> bool:
+    return parameter is not None and any(p is parameter for p in problem.parameters())
+
+
+def _conditions(condition: Condition, view: TableVariables, D: Categorical) -> dict[str, Any]:
+    """Call a user's condition on the view of the table; label what it returns."""
+    try:
+        returned = condition(view, D)
+    except FairprogError:
+        raise
+    except Exception as error:
+        error.add_note(f"This happened in the condition {condition!r}.")
+        raise
+    several = isinstance(returned, (list, tuple))
+    out = {}
+    for k, item in enumerate(returned if several else [returned]):
+        where = f"{condition.name}[{k}]" if several else condition.name
+        check_condition(item, condition, where)
+        out[where] = label(item, where)
+    return out

@@ -1,0 +1,369 @@
+"""A compiled problem in standard form, solved, and proven in numpy.
+
+    minimise  1/2 x'Px + c'x   subject to   A x + s = b,  s in K = {0} x R_+ x ...
+    dual      P x + c + A'y = 0,  y in K*,  s'y = 0
+
+CVXPY writes the form once (bounds are Parameters); HiGHS solves the linear ones through its own
+interface, started from the last basis, Clarabel and SCS the others.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+import scipy.sparse as sp
+
+from fairprog.errors import ModelError, SolverError
+from fairprog.labels import Array
+
+__all__ = ["Form", "StandardForm"]
+
+CLARABEL = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11, "max_iter": 200}
+SCS = {"eps_abs": 1e-9, "eps_rel": 1e-9, "max_iters": 200_000}
+TIME_LIMIT = {"HIGHS": "time_limit", "CLARABEL": "time_limit", "SCS": "time_limit_secs"}
+HIGHS = {"primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9}
+ACTIVE = 1e-8  # slack below which a constraint counts as active
+
+
+@dataclass(eq=False)
+class Form:
+    """The numbers of one standard form."""
+
+    A: Any
+    b: Array
+    c: Array
+    P: Any
+    n_zero: int
+    linear: bool
+
+
+@dataclass(eq=False)
+class StandardForm:
+    """Reads, solves and differentiates the standard form of one CVXPY problem.
+
+    Attributes
+    ----------
+    compilations, solves : int
+        How often the problem was canonicalised, and how often a solver ran.
+    """
+
+    problem: Any
+    compilations: int = 0
+    solves: int = 0
+    seconds: float = 0.0
+    log: list[str] = field(default_factory=list)
+    x: Array = field(default_factory=lambda: np.zeros(0))
+    y: Array = field(default_factory=lambda: np.zeros(0))
+    solver: str = ""
+    _chain: Any = None
+    _inverse: Any = None
+    _data: Any = None
+    _highs: Any = None
+    _last: Form | None = None
+
+    # -- the form --
+
+    def read(self) -> Form:
+        """Return the form at the parameters' present values (no new canonicalisation)."""
+        if self._chain is None:
+            self.compilations += 1
+        self._data, self._chain, self._inverse = self.problem.get_problem_data(
+            cp.CLARABEL, solver_opts={}
+        )
+        data = self._data
+        dims = data["dims"]
+        P = data.get("P")
+        linear = (P is None or not P.nnz) and dims.zero + dims.nonneg == len(data["b"])
+        return Form(data["A"].tocsc(), data["b"], data["c"], P, dims.zero, linear)
+
+    def derivative(self, parameter: Any, step: Any) -> tuple[Array, Any]:
+        """Return (db, dA) when a parameter moves by `step` (the form is affine in it)."""
+        here = self.read()
+        value = parameter.value
+        parameter.value = value + step
+        there = self.read()
+        parameter.value = value
+        dA = there.A - here.A
+        dA.eliminate_zeros()
+        return there.b - here.b, dA
+
+    # -- solving --
+
+    def solve(
+        self, solver: str, time_limit: float | None, verbose: bool, options: dict[str, Any]
+    ) -> str:
+        """Solve; returns "optimal" or "infeasible", else raises a SolverError."""
+        form = self.read()
+        ladder = [solver] if solver != "auto" else ["CLARABEL", "SCS"]
+        if solver == "auto" and form.linear:
+            ladder = ["HIGHS", "CLARABEL"]
+        if solver == "HIGHS" and not form.linear:
+            raise ModelError(
+                "HiGHS solves linear programs only; this one is not linear. Use 'auto' or "
+                "'CLARABEL'.",
+                argument="solver",
+            )
+        for name in ladder:
+            settings = dict({"HIGHS": HIGHS, "CLARABEL": CLARABEL, "SCS": SCS}[name])
+            if time_limit is not None:
+                settings[TIME_LIMIT[name]] = float(time_limit)
+            if name == ladder[0]:
+                settings.update(options)
+            started = time.perf_counter()
+            try:
+                with warnings.catch_warnings(), np.errstate(all="ignore"):
+                    warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+                    if name == "HIGHS":
+                        status = self._solve_highs(form, settings, verbose)
+                    else:
+                        status = self._solve_conic(name, settings, verbose)
+            except cp.error.SolverError as error:
+                status = f"error: {error}"
+            except (TypeError, ValueError) as error:
+                if not options or name != ladder[0]:
+                    raise
+                raise ModelError(
+                    f"{name} does not accept the solver options {options}: {error}",
+                    argument="solver_options",
+                ) from error
+            self.seconds += time.perf_counter() - started
+            self.solves += 1
+            self.log.append(f"{name}: {status}")
+            if status in ("optimal", "optimal_inaccurate"):
+                self.solver = name
+                return "optimal"
+            if status in ("infeasible", "infeasible_inaccurate", "infeasible_or_unbounded"):
+                return "infeasible"
+        raise SolverError(
+            f"No solver found an answer: {'; '.join(self.log)}.",
+            status=self.log[-1],
+            details={"log": list(self.log)},
+        )
+
+    def _solve_highs(self, form: Form, settings: dict[str, Any], verbose: bool) -> str:
+        last = self._last
+        warm = (
+            last is not None
+            and self._highs is not None
+            and last.A.shape == form.A.shape
+            and np.array_equal(last.A.indices, form.A.indices)
+            and np.array_equal(last.A.data, form.A.data)
+            and np.array_equal(last.c, form.c)
+        )
+        lower = np.where(np.arange(len(form.b)) < form.n_zero, form.b, -np.inf)
+        if warm:
+            rows = np.arange(len(form.b), dtype=np.int32)
+            self._highs.changeRowsBounds(len(rows), rows, lower, form.b)
+        else:
+            self._highs = linear_model(form.A, lower, form.b, form.c, settings, verbose)
+        self._last = form
+        status, self.x, row_dual = run_linear(self._highs)
+        if status == "optimal":
+            self.accept(self.x, -row_dual)
+        return status
+
+    def _solve_conic(self, name: str, settings: dict[str, Any], verbose: bool) -> str:
+        if name == "SCS":
+            return self._solve_scs(settings, verbose)
+        raw = self._chain.solver.solve_via_data(self._data, False, verbose, settings)
+        self.problem.unpack_results(raw, self._chain, self._inverse)
+        if str(self.problem.status) in ("optimal", "optimal_inaccurate"):
+            self.x, self.y = np.asarray(raw.x), np.asarray(raw.z)
+        return str(self.problem.status)
+
+    def _solve_scs(self, settings: dict[str, Any], verbose: bool) -> str:
+        import scs
+
+        data, dims = self._data, self._data["dims"]
+        if dims.psd:
+            raise ModelError("SCS is not offered for programs with matrix inequalities here.")
+        problem = {"A": data["A"].tocsc(), "b": data["b"], "c": data["c"]}
+        if data.get("P") is not None and data["P"].nnz:
+            problem["P"] = sp.triu(data["P"]).tocsc()
+        cones = {"z": dims.zero, "l": dims.nonneg, "q": list(dims.soc), "ep": dims.exp}
+        result = scs.SCS(problem, cones, verbose=verbose, **settings).solve()
+        status = str(result["info"]["status"])
+        self._last = self.read()
+        if status in ("solved", "solved (inaccurate - reached max_iters)"):
+            self.accept(np.asarray(result["x"]), np.asarray(result["y"]))
+            return "optimal" if status == "solved" else "optimal_inaccurate"
+        return "infeasible" if status.startswith("infeasible") else status
+
+    def accept(self, x: Array, y: Array) -> None:
+        """Make (x, y) the primal and dual values of the CVXPY problem."""
+        self.x, self.y = x, y
+        form = self._last
+        assert form is not None
+        value = float(form.c @ x)
+        if form.P is not None:
+            value += 0.5 * float(x @ (_full(form.P) @ x))
+        raw = SimpleNamespace(
+            x=x, z=y, status="Solved", obj_val=value, solve_time=0.0, iterations=0
+        )
+        self.problem.unpack_results(raw, self._chain, self._inverse)
+
+    # -- proof --
+
+    def residuals(self) -> dict[str, float]:
+        """Return feasibility, dual feasibility, complementary slackness and duality gap.
+
+        All relative to max(1, |objective|), recomputed from A, b, c, x and y.
+        """
+        form = self.read()
+        x, y = self.x, self.y
+        s = form.b - form.A @ x
+        quadratic = np.zeros_like(x) if form.P is None else _full(form.P) @ x
+        value, dual_value = (
+            0.5 * float(x @ quadratic) + float(form.c @ x),
+            -0.5 * float(x @ quadratic) - float(form.b @ y),
+        )
+        scale = max(1.0, abs(value))
+        start = form.n_zero
+        primal, dual, slackness = float(np.abs(s[:start]).max(initial=0.0)), 0.0, 0.0
+        for kind, size in _cones(self._data["dims"]):
+            s_k, y_k = s[start : start + size], y[start : start + size]
+            primal, dual = max(primal, _outside(kind, s_k)), max(dual, _outside_dual(kind, y_k))
+            slackness = max(slackness, abs(float(s_k @ y_k)))
+            if kind == "nonneg":
+                slackness = float(np.abs(s_k * y_k).max(initial=0.0))
+            start += size
+        stationarity = float(np.abs(quadratic + form.c + form.A.T @ y).max(initial=0.0))
+        return {
+            "primal": primal / scale,
+            "dual": max(dual, stationarity) / scale,
+            "slackness": slackness / scale,
+            "gap": abs(value - dual_value) / scale,
+        }
+
+    # -- the optimal dual face of a linear program --
+
+    def dual_face(self) -> Any:
+        """Return a model of the optimal dual face of the last linear solve."""
+        return DualFace(self.read(), self.x)
+
+
+def _full(P: Any) -> Any:
+    upper = sp.triu(P, 1)
+    return sp.triu(P) + upper.T
+
+
+def _cones(dims: Any) -> list[tuple[str, int]]:
+    return [
+        ("nonneg", dims.nonneg),
+        *(("soc", k) for k in dims.soc),
+        *(("psd", k) for k in dims.psd),
+        *(("exp", 3) for _ in range(dims.exp)),
+    ]
+
+
+def _outside(kind: str, s: Array) -> float:
+    """Return how far s is outside its cone."""
+    if kind == "nonneg":
+        return max(0.0, -float(s.min(initial=0.0)))
+    if kind == "soc":
+        return max(0.0, float(np.linalg.norm(s[1:]) - s[0]))
+    if kind == "exp":  # closure of {y > 0, y exp(x/y) <= z}
+        x, y, z = (float(v) for v in s)
+        if y <= 1e-12:
+            return max(0.0, x, -y, -z)
+        return max(0.0, min(y * float(np.exp(min(x / y, 700.0))) - z, 1.0 + abs(x)))
+    raise ModelError(f"No certificate is defined for the cone {kind!r}.")
+
+
+def _outside_dual(kind: str, y: Array) -> float:
+    """Return how far y is outside the dual cone."""
+    if kind != "exp":
+        return _outside(kind, y)
+    u, v, w = (float(t) for t in y)  # u < 0: -u exp(v/u) <= e w
+    if u >= -1e-12:
+        return max(0.0, u, -v, -w)
+    return max(0.0, min(-u * float(np.exp(min(v / u - 1.0, 700.0))) - w, 1.0 + abs(u)))
+
+
+class DualFace:
+    """All optimal multipliers of a linear program: those complementary to one primal optimum."""
+
+    def __init__(self, form: Form, x: Array) -> None:
+        slack = form.b - form.A @ x
+        self.rows = np.flatnonzero((np.arange(len(form.b)) < form.n_zero) | (slack <= ACTIVE))
+        self.form = form
+
+    def optimise(
+        self, linear: Array, absolute: Array, sense: float = 1.0
+    ) -> tuple[float, Array] | None:
+        """Return min (sense=1) or max (-1) of linear'y + absolute'|y| over the face, and y.
+
+        `absolute` (nonnegative, on equalities) can only be minimised. None: unbounded.
+        """
+        form, k = self.form, len(self.rows)
+        split = np.flatnonzero(absolute[self.rows])
+        columns = form.A[self.rows].T.tocsc()
+        extra = len(split)
+        # y and t >= |y| on the split rows: y - t <= 0, -y - t <= 0
+        pick = sp.coo_array((np.ones(extra), (np.arange(extra), split)), shape=(extra, k))
+        eye = sp.eye_array(extra)
+        A = sp.block_array(
+            [[columns, None], [pick, -eye], [-pick, -eye]] if extra else [[columns]]
+        ).tocsc()
+        lower = np.concatenate([-form.c, np.full(2 * extra, -np.inf)])
+        upper = np.concatenate([-form.c, np.zeros(2 * extra)])
+        cost = sense * np.concatenate([linear[self.rows], absolute[self.rows][split]])
+        free = np.concatenate([self.rows < form.n_zero, np.zeros(extra, dtype=bool)])
+        model = linear_model(A, lower, upper, cost, HIGHS, False, np.where(free, -np.inf, 0.0))
+        status, values, _ = run_linear(model)
+        if status != "optimal":
+            return None
+        y = np.zeros(len(form.b))
+        y[self.rows] = values[:k]
+        return float(linear @ y + absolute @ np.abs(y)), y
+
+
+def linear_model(
+    A: Any,
+    lower: Array,
+    upper: Array,
+    c: Array,
+    settings: dict[str, Any],
+    verbose: bool,
+    col_lower: Array | None = None,
+) -> Any:
+    """Return a HiGHS model: minimise c'x, lower <= A x <= upper, x >= col_lower."""
+    import highspy
+
+    solver = highspy.Highs()
+    solver.setOptionValue("log_to_console", verbose)
+    solver.setOptionValue("output_flag", verbose)
+    for name, value in settings.items():
+        if solver.setOptionValue(name, value) == highspy.HighsStatus.kError:
+            raise ValueError(f"{name} = {value!r}")
+    lp = highspy.HighsLp()
+    lp.num_row_, lp.num_col_ = A.shape
+    lp.col_cost_ = c
+    lp.col_lower_ = np.full(A.shape[1], -np.inf) if col_lower is None else col_lower
+    lp.col_upper_ = np.full(A.shape[1], np.inf)
+    lp.row_lower_, lp.row_upper_ = lower, upper
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    lp.a_matrix_.start_ = A.indptr
+    lp.a_matrix_.index_ = A.indices
+    lp.a_matrix_.value_ = A.data
+    solver.passModel(lp)
+    return solver
+
+
+def run_linear(solver: Any) -> tuple[str, Array, Array]:
+    """Run HiGHS; return the status in CVXPY's words, x and the row multipliers."""
+    solver.run()
+    status = {
+        "kOptimal": "optimal",
+        "kInfeasible": "infeasible",
+        "kUnbounded": "unbounded",
+        "kUnboundedOrInfeasible": "infeasible_or_unbounded",
+    }.get(solver.getModelStatus().name, solver.getModelStatus().name)
+    solution = solver.getSolution()
+    return status, np.array(solution.col_value), np.array(solution.row_dual)

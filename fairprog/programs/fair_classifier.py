@@ -1,0 +1,309 @@
+"""The fair-classifier program: the population fixed, the classifier decided."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fairprog.errors import InfeasibleError, ModelError, SolverError
+from fairprog.labels import check_number
+from fairprog.populations import Categorical
+from fairprog.programs.classifier_answer import assemble_classifier
+from fairprog.programs.conditions import Condition
+from fairprog.solution.classifier_solution import ClassifierSolution
+from fairprog.tables import Constraint, ErrorRate, FractionalNotion, Risk
+
+if TYPE_CHECKING:
+    from fairprog.programs.compile import CompiledClassifier, StandardForm
+    from fairprog.solution.frontier import Frontier
+
+__all__ = ["FairClassifier"]
+
+SOLVERS = ("auto", "HIGHS", "CLARABEL", "SCS")
+LEVELS = 41  # levels of a fractional notion that are tried before the best is refined
+
+
+class FairClassifier:
+    """Find the randomised classifier of least risk that satisfies any number of notions.
+
+    Parameters
+    ----------
+    population : Categorical
+        Others: ``D.discretize()``.
+    risk : Risk, default ErrorRate()
+        What is minimised, for example ``fp.CostSensitiveRisk(cost)``; risks can be added and
+        scaled.
+    constraints : iterable
+        Notions (each with its own bound), other constraints such as
+        :class:`IndividualFairness`, :class:`Robust`, :class:`RiskBound`, and functions
+        ``(view, population) -> CVXPY constraint`` (see :func:`constraint`), where ``view.Z[a, i,
+        j]`` and ``view.h[m, j]`` are affine expressions indexed by position.
+    uses_group : bool, default True
+        Whether the classifier may look at the group: h(j | x, a), or h(j | x).
+
+    Raises
+    ------
+    ModelError
+        For another population, risks or constraints that are none, or a group-blind classifier
+        where every atom belongs to one group.
+
+    Notes
+    -----
+    Source: theory.md section 8.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Categorical.from_scores([.2, .8, .4, .9], sensitive_features=list("aabb"))
+    >>> free = fp.FairClassifier(D, fp.ErrorRate()).solve()
+    >>> fair = fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualOpportunity()]).solve()
+    >>> print(f"{free.risk:.3f} {fair.risk:.3f}, price {fair.price['equal_opportunity']:.3f}")
+    0.225 0.238, price 0.115
+    """
+
+    def __init__(
+        self,
+        population: Categorical,
+        risk: Risk | None = None,
+        constraints: Iterable[Any] = (),
+        uses_group: bool = True,
+    ) -> None:
+        if not isinstance(population, Categorical):
+            raise ModelError(
+                f"`population` must be Categorical; found {type(population).__name__}. Use its "
+                "`discretize()`.",
+                argument="population",
+            )
+        self.population = population
+        self.risk = ErrorRate() if risk is None else risk
+        if not isinstance(self.risk, Risk):
+            raise ModelError(
+                f"`risk` must be a risk such as ErrorRate(); found {risk!r}.", argument="risk"
+            )
+        self.constraints = _keyed(constraints)
+        self.uses_group = bool(uses_group)
+        if not self.uses_group and population.n_groups > 1 and population.reveals_group:
+            raise ModelError(
+                "A group-blind classifier is no restriction here: every atom belongs to one "
+                "group. Give the groups common atoms, for instance by `bins`.",
+                argument="uses_group",
+            )
+        free = [k for k, c in self.constraints.items() if _is_free(c)]
+        if len(free) > 1:
+            raise ModelError(
+                f"Only one notion may leave its level free; {free} do. Fix the `level` of the "
+                "others.",
+                argument="constraints",
+            )
+        self._free = free[0] if free else None
+
+    def __repr__(self) -> str:
+        return (
+            f"FairClassifier({self.population!r}, {self.risk!r}, "
+            f"{list(self.constraints.values())!r}, uses_group={self.uses_group})"
+        )
+
+    # -- building --
+
+    def compile(self, constraints: Mapping[str, Any] | None = None) -> CompiledClassifier:
+        """Return the CVXPY problem with its addresses (of other constraints, where given)."""
+        from fairprog.programs.compile import compile_classifier
+
+        chosen = self.constraints if constraints is None else constraints
+        return compile_classifier(self.population, self.risk, chosen, self.uses_group)
+
+    @property
+    def problem(self) -> Any:
+        """The CVXPY problem, every constraint labelled by its address.
+
+        Raises
+        ------
+        ModelError
+            If a template is not convex, naming its address.
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> D = fp.Categorical.from_scores([.2, .8, .4, .9], sensitive_features=list("aabb"))
+        >>> fc = fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualOpportunity()])
+        >>> [c.label for c in fc.problem.constraints][3:]
+        ['equal_opportunity[a,1,1]', 'equal_opportunity[b,1,1]']
+        """
+        return self.compile().problem
+
+    # -- solving --
+
+    def solve(
+        self,
+        solver: str = "auto",
+        time_limit: float | None = None,
+        verbose: bool = False,
+        price_intervals: bool = True,
+        **solver_options: Any,
+    ) -> ClassifierSolution:
+        """Solve, verify and return the answer.
+
+        Parameters
+        ----------
+        solver : {"auto", "HIGHS", "CLARABEL", "SCS"}
+            "auto": HiGHS for linear programs, then Clarabel; Clarabel for the others, then SCS.
+        time_limit : float, optional
+            Seconds per solve.
+        verbose : bool
+            Let the solver print.
+        price_intervals : bool
+            For linear programs: find the smallest prices and their intervals, by two further
+            linear programs per constraint. Without, prices are the solver's.
+        **solver_options
+            Passed on to the solver.
+
+        Returns
+        -------
+        ClassifierSolution
+
+        Raises
+        ------
+        InfeasibleError
+            If the constraints clash, naming those in the infeasibility certificate.
+        SolverError
+            If no solver found an answer, or the answer fails its own certificate.
+        """
+        started = time.perf_counter()
+        if solver not in SOLVERS:
+            raise ModelError(
+                f"`solver` must be one of {list(SOLVERS)}; found {solver!r}.", argument="solver"
+            )
+        if time_limit is not None:
+            time_limit = check_number(time_limit, "time_limit")
+        how = (solver, time_limit, verbose, solver_options)
+        constraints = self.constraints
+        if self._free is not None:
+            level = self._search_level(self._free, how)
+            chosen = replace(self.constraints[self._free], level=level)
+            constraints = {**self.constraints, self._free: chosen}
+        compiled = self.compile(constraints)
+        form = self._run(compiled, constraints, how)
+        solution = assemble_classifier(
+            self, compiled, form, constraints, price_intervals, time.perf_counter() - started
+        )
+        if not solution.certificate.ok:
+            raise SolverError(
+                f"The answer of {form.solver} fails its certificate: {solution.certificate}. Try "
+                "another solver.",
+                status="unverified",
+                details={"certificate": solution.certificate, "solution": solution},
+            )
+        return solution
+
+    def _run(
+        self, compiled: CompiledClassifier, constraints: Mapping[str, Any], how: tuple[Any, ...]
+    ) -> StandardForm:
+        from fairprog.programs.compile import StandardForm
+
+        form = StandardForm(compiled.problem)
+        if form.solve(*how) == "infeasible":
+            raise self._infeasible(constraints)
+        return form
+
+    def _infeasible(self, constraints: Mapping[str, Any]) -> InfeasibleError:
+        """Minimise the sum of violations; its multipliers prove the clash and name it."""
+        from fairprog.programs.compile import StandardForm, compile_classifier
+
+        compiled = compile_classifier(
+            self.population, self.risk, constraints, self.uses_group, elastic=True
+        )
+        form = StandardForm(compiled.problem)
+        names, weights, missed = list(constraints), {}, float("nan")
+        if form.solve("auto", None, False, {}) == "optimal":
+            missed = float(compiled.problem.value)
+            weights = {
+                where: float(np.max(np.abs(c.dual_value), initial=0.0))
+                for where, c in compiled.constraints.items()
+            }
+            heavy = {compiled.owners[w] for w, v in weights.items() if v > 1e-6}
+            names = [key for key in constraints if key in heavy] or names
+        return InfeasibleError(
+            f"No classifier satisfies the constraints: {names} clash (together they are missed "
+            f"by at least {missed:.3g}). Relax one of them.",
+            argument="constraints",
+            status="infeasible",
+            details={"conditions": names, "multipliers": weights, "missed": missed},
+        )
+
+    def _search_level(self, key: str, how: tuple[Any, ...]) -> float:
+        """Return the best level of a fractional notion: a scan, then golden sections."""
+        from fairprog.programs.compile import StandardForm
+
+        template = replace(self.constraints[key], level=0.5)
+        if len(template.fractions(self.population.classes)) > 1:
+            raise ModelError(
+                f"{self.constraints[key]!r} has several events, and only one level can be "
+                "searched; give `level`, one per event.",
+                argument="constraints",
+            )
+        compiled = self.compile({**self.constraints, key: template})
+        form = StandardForm(compiled.problem)
+
+        def value(level: float) -> float:
+            compiled.levels[key].value = level
+            status = form.solve(*how)
+            return np.inf if status == "infeasible" else float(compiled.problem.value)
+
+        levels = np.linspace(0.0, 1.0, LEVELS)
+        values = [value(float(t)) for t in levels]
+        best = int(np.argmin(values))
+        if not np.isfinite(values[best]):
+            raise self._infeasible({**self.constraints, key: template})
+        low, high = float(levels[max(best - 1, 0)]), float(levels[min(best + 1, LEVELS - 1)])
+        ratio = 0.5 * (np.sqrt(5.0) - 1.0)
+        tried = {float(levels[best]): values[best]}
+        while high - low > 1e-7:
+            left, right = high - ratio * (high - low), low + ratio * (high - low)
+            for t in (left, right):
+                if t not in tried:
+                    tried[t] = value(t)
+            low, high = (low, right) if tried[left] <= tried[right] else (left, high)
+        return min(tried, key=lambda t: tried[t])
+
+    def frontier(
+        self,
+        bounds: ArrayLike,
+        constraint: str | None = None,
+        **options: Any,
+    ) -> Frontier:
+        """Return the risk and the price at every bound; see :func:`classifier_frontier`."""
+        from fairprog.programs.frontier import classifier_frontier
+
+        return classifier_frontier(self, bounds, constraint, **options)
+
+
+def _is_free(template: Any) -> bool:
+    return isinstance(template, FractionalNotion) and template.level is None
+
+
+def _keyed(constraints: Any) -> dict[str, Any]:
+    """Return the constraints by name (``name:2`` for the second of a name)."""
+    if not isinstance(constraints, Iterable) or isinstance(constraints, str):
+        raise ModelError(
+            f"`constraints` must be a list; found {constraints!r}.", argument="constraints"
+        )
+    out: dict[str, Any] = {}
+    for item in constraints:
+        if not isinstance(item, Constraint):
+            if not callable(item) or isinstance(item, (type, Risk)):
+                raise ModelError(
+                    f"`constraints` holds {item!r}, which is neither a notion or other constraint "
+                    "nor a function (view, population) -> CVXPY constraints.",
+                    argument="constraints",
+                )
+            item = item if isinstance(item, Condition) else Condition(item)
+        key, k = str(item.name), 2
+        while key in out:
+            key, k = f"{item.name}:{k}", k + 1
+        out[key] = item
+    return out

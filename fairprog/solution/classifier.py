@@ -1,0 +1,215 @@
+"""A randomised classifier on a finite population, and its rule for scores never seen."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fairprog.errors import DataError, ModelError
+from fairprog.labels import Array, Indices, encode, label_array, plain
+from fairprog.populations import Categorical
+from fairprog.populations.scores import check_posterior
+
+__all__ = ["RandomizedClassifier"]
+
+TIE = 1e-9  # adjusted costs closer than this (times the largest) are a tie
+
+
+@dataclass(frozen=True, eq=False)
+class RandomizedClassifier:
+    """P(Yhat=j | x, a), as decided by :class:`FairClassifier`.
+
+    Attributes
+    ----------
+    population : Categorical
+        What it was decided on.
+    h : Array, shape (m, K)
+        P(Yhat=j | x, a) for every pair of ``population.support``.
+    uses_group : bool
+        Whether it looks at the group.
+    costs : Array, shape (G, K, K), or None
+        Adjusted costs: the classifier predicts argmin_j sum_i eta_i costs[a, i, j], ties
+        randomised. They are the cost matrix plus the prices of the notions. None where a
+        template speaks about single individuals, so that no such rule exists.
+    """
+
+    population: Categorical
+    h: Array
+    uses_group: bool
+    costs: Array | None = None
+
+    # -- on the atoms --
+
+    @cached_property
+    def _position(self) -> dict[Any, int]:
+        values = self.population.values
+        if values.ndim == 2:
+            return {tuple(row.tolist()): k for k, row in enumerate(values)}
+        return {plain(v): k for k, v in enumerate(values)}
+
+    def _atoms(self, X: ArrayLike) -> Indices:
+        rows = np.asarray(X)
+        if self.population.values.ndim == 2:
+            keys: list[Any] = [tuple(row.tolist()) for row in np.atleast_2d(rows)]
+        else:
+            keys = [plain(v) for v in rows.reshape(len(rows), -1)[:, 0]]
+        atoms = np.array([self._position.get(key, -1) for key in keys], dtype=np.intp)
+        unknown = np.flatnonzero(atoms < 0)
+        if unknown.size:
+            raise DataError(
+                f"`X` holds {keys[unknown[0]]!r} in row {unknown[0]}, which is no atom of the "
+                f"population ({unknown.size} such rows). For scores of new rows use "
+                "`predict_proba_from_scores`.",
+                argument="X",
+            )
+        return atoms
+
+    def predict_proba(self, X: ArrayLike, *, sensitive_features: ArrayLike | None = None) -> Array:
+        """Return P(Yhat=j | x, a) of rows whose features are atoms of the population.
+
+        Parameters
+        ----------
+        X : array_like, shape (n,) or (n, d)
+            Values of the population (``population.values``).
+        sensitive_features : array_like, shape (n,), optional
+            Groups; required where the classifier uses them.
+
+        Returns
+        -------
+        Array, shape (n, K)
+
+        Raises
+        ------
+        DataError
+            For values or groups without mass, or missing groups.
+        """
+        D, s = self.population, self.population.support
+        atom = self._atoms(X)
+        if not self.uses_group:
+            first = np.full(D.n_atoms, -1)
+            first[s.atom[::-1]] = np.arange(len(s.atom))[::-1]
+            row = first[atom]
+        else:
+            group = encode(sensitive_features, D.groups, "sensitive_features", len(atom))
+            table = np.full((D.n_atoms, D.n_groups), -1)
+            table[s.atom, s.group] = np.arange(len(s.atom))
+            row = table[atom, group]
+        empty = np.flatnonzero(row < 0)
+        if empty.size:
+            raise DataError(
+                f"Row {empty[0]} of `X` has no mass in its group, so nothing was decided for it.",
+                argument="X",
+            )
+        return self.h[row]
+
+    def predict(
+        self,
+        X: ArrayLike,
+        *,
+        sensitive_features: ArrayLike | None = None,
+        random_state: int | np.random.Generator | None = None,
+    ) -> NDArray[Any]:
+        """Draw predictions from :meth:`predict_proba`; same `random_state`, same draw."""
+        return self._draw(
+            self.predict_proba(X, sensitive_features=sensitive_features), random_state
+        )
+
+    def _draw(self, proba: Array, random_state: int | np.random.Generator | None) -> NDArray[Any]:
+        rng = np.random.default_rng(random_state)
+        levels = np.cumsum(proba, axis=1)
+        drawn = (rng.random(len(proba))[:, None] * levels[:, -1:] >= levels[:, :-1]).sum(axis=1)
+        return label_array(self.population.classes)[drawn]
+
+    # -- on any scores --
+
+    def predict_proba_from_scores(
+        self, proba: ArrayLike, *, sensitive_features: ArrayLike
+    ) -> Array:
+        """Apply the rule of adjusted costs to posteriors that need not be atoms.
+
+        Parameters
+        ----------
+        proba : array_like, shape (n,) or (n, K)
+            P(Y = last class), or of every class.
+        sensitive_features : array_like, shape (n,)
+
+        Returns
+        -------
+        Array, shape (n, K)
+            One-hot, except on ties, which are randomised as they were on the population.
+
+        Raises
+        ------
+        ModelError
+            For a group-blind classifier, or one without adjusted costs.
+        """
+        score, K = check_posterior(proba)
+        posterior = np.stack([1.0 - score, score], axis=1) if score.ndim == 1 else score
+        if self.population.n_classes != K:
+            raise DataError(
+                f"`proba` has {K} classes; needed are {self.population.n_classes}.",
+                argument="proba",
+            )
+        group = encode(
+            sensitive_features, self.population.groups, "sensitive_features", len(score)
+        )
+        tied = self._tied(posterior, group)
+        out = tied / tied.sum(axis=1, keepdims=True)
+        s = self.population.support
+        known = self._tied(s.posterior, s.group)
+        code, known_code = (t @ (1 << np.arange(K)) for t in (tied, known))
+        for a in range(self.population.n_groups):
+            for c in np.unique(code[(group == a) & (tied.sum(axis=1) > 1)]):
+                rows = (s.group == a) & (known_code == c)
+                if rows.any():
+                    weight = s.weight[rows] / s.weight[rows].sum()
+                    out[(group == a) & (code == c)] = weight @ self.h[rows]
+        return out
+
+    def _tied(self, posterior: Array, group: Any) -> NDArray[np.int_]:
+        """Return which predictions have the smallest adjusted cost, shape (n, K)."""
+        if self.costs is None or not self.uses_group:
+            raise ModelError(
+                "This classifier is a table over its population, not a rule on posteriors: it is "
+                "group-blind, or a template speaks about single individuals."
+            )
+        cost = np.einsum("mi,mij->mj", posterior, self.costs[group])
+        scale = TIE * max(1.0, float(np.abs(self.costs).max()))
+        return (cost <= cost.min(axis=1, keepdims=True) + scale).astype(int)
+
+    @property
+    def thresholds(self) -> Mapping[Hashable, float] | None:
+        """Group thresholds t: predict the last class iff its posterior exceeds t (binary labels).
+
+        At the threshold itself the prediction is randomised. Below 0: always, above 1: never.
+        None where the optimum is no such rule.
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> D = fp.Categorical.from_scores([.2, .8, .4, .9], sensitive_features=list("aabb"))
+        >>> fp.FairClassifier(D, fp.ErrorRate()).solve().classifier.thresholds
+        {'a': 0.5, 'b': 0.5}
+        """
+        if self.costs is None or not self.uses_group or self.population.n_classes != 2:
+            return None
+        extra = self.costs[:, :, 1] - self.costs[:, :, 0]  # of predicting 1, by true class
+        slope = extra[:, 1] - extra[:, 0]
+        if np.any(slope >= 0):
+            return None
+        t = -extra[:, 0] / slope
+        s = self.population.support
+        far = np.abs(s.score - t[s.group]) > 1e-7
+        if np.any(far & (np.abs(self.h[:, 1] - (s.score > t[s.group])) > 1e-6)):
+            return None
+        return {g: float(v) for g, v in zip(self.population.groups, t, strict=True)}
+
+    def __repr__(self) -> str:
+        kind = "group-aware" if self.uses_group else "group-blind"
+        mixed = int((self.h.max(axis=1) < 1 - 1e-9).sum())
+        return f"RandomizedClassifier({kind}, {len(self.h)} rows, {mixed} randomised)"

@@ -1,0 +1,260 @@
+"""The answer of `FairClassifier`: the classifier, what fairness costs, and the proof."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from fairprog.errors import DataError
+from fairprog.labels import Array
+from fairprog.populations import Categorical, population_from_dict
+from fairprog.solution.classifier import RandomizedClassifier
+from fairprog.solution.codec import register, save
+from fairprog.tables import AtomTable, Constraint, Notion, template_from_dict
+
+__all__ = ["ClassifierCertificate", "ClassifierSolution"]
+
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class ClassifierCertificate:
+    """Residuals recomputed in numpy from the answer, relative to max(1, |risk|).
+
+    Attributes
+    ----------
+    violation : float
+        Worst violation of a template by the outcome table of the returned classifier.
+    risk_gap : float
+        |risk of the returned classifier - optimum of the program|.
+    primal_residual, dual_residual : float
+        Infeasibility of the primal and dual points of the program in standard form.
+    slackness : float
+        Largest |multiplier times slack|.
+    duality_gap : float
+        |primal value - dual value|.
+    globally_optimal : bool
+        False where a level was searched: the answer is the best of the levels tried.
+    """
+
+    violation: float
+    risk_gap: float
+    primal_residual: float
+    dual_residual: float
+    slackness: float
+    duality_gap: float
+    globally_optimal: bool = True
+
+    @property
+    def ok(self) -> bool:
+        """Whether every residual is at most 1e-6."""
+        return all(
+            v <= TOLERANCE
+            for v in (
+                self.violation,
+                self.risk_gap,
+                self.primal_residual,
+                self.dual_residual,
+                self.slackness,
+                self.duality_gap,
+            )
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ClassifierSolution:
+    """The optimal fair classifier, proven; returned by ``FairClassifier.solve()``.
+
+    Attributes
+    ----------
+    risk : float
+        Of the returned classifier, evaluated by the risk's own numpy face.
+    table : AtomTable
+        Z[a, i, j] = P(A=a, Y=i, Yhat=j).
+    classifier : RandomizedClassifier
+    price : dict name -> float
+        What tightening the bound by one unit costs: minus d risk / d bound (plus, for a ratio
+        bound). The smallest valid price, all at once: 0 where fairness is free.
+    price_interval : dict name -> (float, float)
+        Lowest and highest valid price, minus the one-sided derivatives of the risk; for linear
+        programs. At bound 0 every larger price is valid too: the upper end is infinite.
+    duals : dict address -> Array
+        Multipliers in CVXPY's sign.
+    sensitivity : dict address -> Array
+        Signed: d risk / d delta when that constraint's target is shifted by delta.
+    certificate : ClassifierCertificate
+    settings : dict
+        ``risk``, ``constraints`` by name, ``uses_group``.
+    solver : str
+    seconds : float
+
+    Notes
+    -----
+    Source: theory.md section 8.
+    """
+
+    risk: float
+    table: AtomTable
+    classifier: RandomizedClassifier
+    price: Mapping[str, float]
+    price_interval: Mapping[str, tuple[float, float]]
+    duals: Mapping[str, Array]
+    sensitivity: Mapping[str, Array]
+    certificate: ClassifierCertificate
+    settings: Mapping[str, Any]
+    solver: str
+    seconds: float = field(default=0.0, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("price", "price_interval", "duals", "sensitivity", "settings"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle by the fields."""
+        values = (getattr(self, f.name) for f in fields(self))
+        return type(self), tuple(dict(v) if isinstance(v, Mapping) else v for v in values)
+
+    def summary(self) -> str:
+        """Return a report in plain text: risk, gaps, prices, thresholds, certificate.
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> D = fp.Categorical.from_scores([.2, .8, .4, .9], sensitive_features=list("aabb"))
+        >>> sol = fp.FairClassifier(D, fp.ErrorRate(), [fp.DemographicParity()]).solve()
+        >>> print(sol.summary().splitlines()[0])
+        Fair classifier (group-aware) on 4 atoms, 2 groups: error_rate = 0.225
+        """
+        rule = self.classifier
+        kind = "group-aware" if rule.uses_group else "group-blind"
+        D, cert = rule.population, self.certificate
+        lines = [
+            f"Fair classifier ({kind}) on {D.n_atoms} atoms, {D.n_groups} groups: "
+            f"{self.settings['risk'].name} = {self.risk:.6g}",
+            f"  accuracy {self.table.accuracy:.4f}   ({self.solver}, {self.seconds:.2g} s)",
+        ]
+        for key, template in self.settings["constraints"].items():
+            line = f"  {key:28}"
+            if isinstance(template, Notion) and not np.isnan(template.evaluate(self.table)).any():
+                line += f" gap {template.gap(self.table):.4f}"
+            if isinstance(template, Constraint) and template.bound is not None:
+                line += f"   bound {template.bound:g}"
+            if key in self.price:
+                line += f"   price {self.price[key]:.4g}"
+            if key in self.price_interval:
+                low, high = self.price_interval[key]
+                line += f" in [{low:.4g}, {high:.4g}]"
+            lines.append(line)
+        top = sorted(self.sensitivity.items(), key=lambda item: -float(np.abs(item[1]).max()))
+        if top and float(np.abs(top[0][1]).max()) > 1e-9:
+            lines.append("  most costly constraints (d risk / d target)")
+            for where, value in top[:4]:
+                flat = np.ravel(value)
+                lines.append(f"    {where:30} {flat[np.argmax(np.abs(flat))]:10.4f}")
+        if rule.thresholds is not None:
+            parts = ", ".join(f"{g}: {t:.4f}" for g, t in rule.thresholds.items())
+            lines.append(f"  thresholds on P(Y={D.classes[-1]} | x, a): {parts}")
+        lines.append(
+            f"  certificate: {'ok' if cert.ok else 'NOT ok'}, "
+            f"{'global' if cert.globally_optimal else 'best of the levels searched'}; "
+            f"duality gap {cert.duality_gap:.1e}, violation {max(cert.violation, 0.0):.1e}"
+        )
+        return "\n".join(lines)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw P(Yhat = last class) against its posterior, by group.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+
+        Returns
+        -------
+        (figure, axes)
+        """
+        from fairprog.plotting import plot_classifier
+
+        return plot_classifier(self, ax=ax)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to a .json or .npz file, atomically; read it by ``fp.load``.
+
+        Raises
+        ------
+        ModelError
+            For another suffix, labels JSON cannot hold, or a custom constraint that cannot be
+            imported by its qualified name.
+        """
+        save(path, "classifier_solution", self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data (arrays, labels, text) that :meth:`from_dict` reads back."""
+        constraints = {
+            key: c.to_dict() if isinstance(c, Constraint) else _name(c)
+            for key, c in self.settings["constraints"].items()
+        }
+        rule = self.classifier
+        return {
+            "risk": self.risk,
+            "population": rule.population.to_dict(),
+            "h": rule.h,
+            "costs": rule.costs,
+            "uses_group": rule.uses_group,
+            "price": dict(self.price),
+            "price_interval": dict(self.price_interval),
+            "duals": dict(self.duals),
+            "sensitivity": dict(self.sensitivity),
+            "certificate": vars(self.certificate),
+            "settings": {
+                **self.settings,
+                "risk": self.settings["risk"].to_dict(),
+                "constraints": constraints,
+            },
+            "solver": self.solver,
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ClassifierSolution:
+        """Rebuild a solution from :meth:`to_dict`; custom constraints stay names."""
+        population = population_from_dict(data["population"])
+        if not isinstance(population, Categorical):
+            raise DataError("The file holds a population of another family.", argument="path")
+        settings = dict(data["settings"])
+        settings["risk"] = template_from_dict(settings["risk"])
+        settings["constraints"] = {
+            key: c if isinstance(c, str) else template_from_dict(c)
+            for key, c in settings["constraints"].items()
+        }
+        rest = {
+            k: data[k]
+            for k in ("risk", "price", "price_interval", "duals", "sensitivity", "solver")
+        }
+        return cls(
+            table=population.table(data["h"]),
+            classifier=RandomizedClassifier(
+                population, data["h"], bool(data["uses_group"]), data["costs"]
+            ),
+            certificate=ClassifierCertificate(**data["certificate"]),
+            settings=settings,
+            seconds=data["seconds"],
+            **rest,
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"ClassifierSolution({self.settings['risk'].name}={self.risk:.6g}, "
+            f"solver={self.solver!r})"
+        )
+
+
+def _name(condition: Any) -> str:
+    return condition if isinstance(condition, str) else str(condition.qualified_name())
+
+
+register("classifier_solution", ClassifierSolution.from_dict)
