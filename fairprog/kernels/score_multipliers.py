@@ -36,7 +36,7 @@ def extreme_scores(curve: Curve, rule: Array) -> tuple[list[float], list[float]]
     # h is constant between the scores at which a rule changes: look at these and their neighbours
     edges = {0, len(eta)}
     for tau in (rule[1], rule[3]):
-        edges |= {int(np.searchsorted(eta, tau, side=s)) for s in ("left", "right")}  # type: ignore[call-overload]
+        edges |= {int(np.searchsorted(eta, tau, side=s)) for s in ("left", "right")}
     below, above = [], []
     ordered = sorted(edges)
     for first, last in itertools.pairwise(ordered):

@@ -37,10 +37,10 @@ def sort_scores(score: Array, weight: Array | None, unit: float, rows: NDArray[n
     unit : float
     rows : boolean array, shape (n,)
     """
-    eta = score[rows]
+    eta: Array = score[rows]
+    mass: Array | None = None
     if weight is None:
         eta.sort()
-        mass = None
     else:
         order = np.argsort(eta)
         eta, mass = eta[order], weight[rows][order]
@@ -129,6 +129,7 @@ def best_response(curve: Curve, cost: Array) -> tuple[float, Array]:
     eta = curve[0]
     c0, c1 = float(cost[0]), float(cost[1])
     everything = total(curve)
+    point: Array
     if c1 < c0:  # selected from the top: c0 (1 - eta) + c1 eta < 0
         k = int(np.searchsorted(eta, c0 / (c0 - c1), side="right"))
         point = everything - prefix(curve, k)

@@ -19,13 +19,13 @@ from fairprog.errors import InfeasibleError, SolverError
 from fairprog.kernels.one_rate import balanced_slopes, rule_at_rate, solve_one_rate
 from fairprog.kernels.score_cuts import solve_with_cuts
 from fairprog.kernels.score_multipliers import least_multipliers, price_range
-from fairprog.kernels.score_rules import apply_rule, prove_rules, rule_at_point
+from fairprog.kernels.score_rules import prove_rules, rule_at_point
 from fairprog.kernels.sorted_scores import Curve, best_response, sort_scores, total
 from fairprog.labels import Array
 from fairprog.populations import Categorical
-from fairprog.programs.score_view import NotLinear, RateRows, rate_rows
+from fairprog.programs.score_view import RateRows, rate_rows
 
-__all__ = ["ScoreAnswer", "reason_against", "solve_scores"]
+__all__ = ["ScoreAnswer", "solve_scores"]
 
 TINY = 1e-300
 
@@ -47,12 +47,19 @@ class ScoreAnswer:
         The program.
     marginals : Array, shape (m,)
         d risk / d target of every row.
+    reduced : Array, shape (G, 2)
+        Reduced cost of a unit of mass of each class predicted positive; a group's rule minimises
+        (1 - eta) reduced[a, 0] + eta reduced[a, 1].
     price : tuple of floats, one per constraint
         Least valid -d risk / d bound.
     price_interval : tuple of (float, float)
-        Lowest and highest valid price; infinite where a bound is zero.
+        Lowest and highest valid price: infinite where a bound is zero, NaN where not looked for.
     duality_gap : float
         Risk minus the lower bound of the multipliers: a sum of nonnegative terms.
+    slackness : float
+        The largest of those terms.
+    dual_residual : float
+        How far the multipliers of a level are from their sum.
     feasibility_residual : float
         Worst violation of a row.
     method : str
@@ -67,39 +74,24 @@ class ScoreAnswer:
     levels: Array
     rows: RateRows
     marginals: Array
+    reduced: Array
     price: tuple[float, ...]
     price_interval: tuple[tuple[float, float], ...]
     duality_gap: float
+    slackness: float
+    dual_residual: float
     feasibility_residual: float
     method: str
     rounds: int
-
-    def select(self, population: Categorical) -> Array:
-        """Return P(Yhat = last class | x, a) on the support of a population, shape (m,)."""
-        s = population.support
-        out = np.zeros(len(s.score))
-        for a, rule in enumerate(self.rules):
-            rows = s.group == a
-            out[rows] = apply_rule(rule, s.score[rows])
-        return out
-
-
-def reason_against(population: Any, risk: Any, constraints: Sequence[Any]) -> str | None:
-    """Return why the fast path does not apply, or None where it does."""
-    if not isinstance(population, Categorical) or population.n_classes != 2:
-        return "it is for binary labels and finite populations"
-    try:
-        _rows_of(population, risk, constraints)
-    except NotLinear as reason:
-        return f"a template is not linear in the outcome table: {reason}"
-    return None
 
 
 def _rows_of(population: Categorical, risk: Any, constraints: Sequence[Any]) -> RateRows:
     return rate_rows(population.prior.T, population.classes, population.groups, risk, constraints)
 
 
-def solve_scores(population: Categorical, risk: Any, constraints: Sequence[Any]) -> ScoreAnswer:
+def solve_scores(
+    population: Categorical, risk: Any, constraints: Sequence[Any], price_intervals: bool = True
+) -> ScoreAnswer:
     """Minimise a risk over group-aware randomised classifiers, subject to linear templates.
 
     Parameters
@@ -109,11 +101,13 @@ def solve_scores(population: Categorical, risk: Any, constraints: Sequence[Any])
     risk : Risk
     constraints : sequence of constraints
         Linear in the outcome table.
+    price_intervals : bool
+        Whether to look for the ends of the price intervals as well.
 
     Raises
     ------
     NotLinear
-        If a template is not linear: ask :func:`reason_against` first.
+        If a template is not linear in the outcome table.
     InfeasibleError
         If no classifier satisfies the constraints.
     SolverError
@@ -125,6 +119,8 @@ def solve_scores(population: Categorical, risk: Any, constraints: Sequence[Any])
     G = len(curves)
     cost = _per_mass(rows.objective[: 2 * G].reshape(G, 2), mass)
     one = _one_rate(rows, mass)
+    marginals: Array
+    levels: Array
     if not len(rows.A):
         marginals, levels, method, rounds = np.zeros(0), np.zeros(0), "closed-form", 0
         points = [best_response(c, u)[1] for c, u in zip(curves, cost, strict=True)]
@@ -157,7 +153,9 @@ def solve_scores(population: Categorical, risk: Any, constraints: Sequence[Any])
         points = [v[2 * a : 2 * a + 2] * mass[a] for a in range(G)]
         rules = np.array([rule_at_point(c, z) for c, z in zip(curves, points, strict=True)])
         levels = v[2 * G :]
-        marginals, price, interval = _prices(curves, rules, rows, v, marginals, len(constraints))
+        marginals, price, interval = _prices(
+            curves, rules, rows, v, marginals, len(constraints), price_intervals
+        )
     return _proved(curves, mass, rows, rules, levels, marginals, price, interval, method, rounds)
 
 
@@ -194,6 +192,7 @@ def _one_rate(rows: RateRows, mass: Array) -> tuple[Array, float, float, float] 
     half_width = float(rows.high[0] - rows.low[0]) / 2.0
     offset = -float(rows.high[0] + rows.low[0]) / 2.0
     same = np.ptp(rows.high) <= 1e-15 and np.ptp(rows.low) <= 1e-15
+    same &= bool(np.all(rows.price_weight(np.zeros(A.shape[1])) == 0.5))
     if rest.any() or np.any(sign * own < 0) or not (np.isfinite(half_width) and same):
         return None
     return _per_mass(sign * own, mass), half_width, sign, offset
@@ -218,6 +217,7 @@ def _prices(
     v: Array,
     marginals: Array,
     n: int,
+    price_intervals: bool,
 ) -> tuple[Array, tuple[float, ...], tuple[tuple[float, float], ...]]:
     """Return least multipliers where they exist to rounding, else the master's, and prices."""
     program = curves, rules, rows.objective, rows.A, rows.low, rows.high, v
@@ -228,8 +228,8 @@ def _prices(
     for k in range(n):
         own = np.where(rows.owner == k, weight, 0.0)
         price.append(float(own @ np.abs(marginals)))
-        found = None if least is None else price_range(*program, own)
-        interval.append((price[-1], price[-1]) if found is None else found)
+        found = price_range(*program, own) if price_intervals and least is not None else None
+        interval.append((np.nan, np.nan) if found is None else found)
     return marginals, tuple(price), tuple(interval)
 
 
@@ -269,9 +269,12 @@ def _proved(
         levels=levels,
         rows=rows,
         marginals=marginals,
+        reduced=per_mass,
         price=price,
         price_interval=interval,
         duality_gap=math.fsum([slackness, *terms, *at_ends]),
+        slackness=float(max([slackness, *terms])),
+        dual_residual=float(np.abs(free).max(initial=0.0)),
         feasibility_residual=max(0.0, float(violation.max(initial=0.0))),
         method=method,
         rounds=rounds,
