@@ -46,6 +46,7 @@ def sort_scores(score: Array, weight: Array | None, unit: float, rows: NDArray[n
         eta, mass = eta[order], weight[rows][order]
     n = len(eta)
     starts = np.arange(0, n, BLOCK)
+    everything: Array
     if mass is None:
         positives = unit * _block_sums(eta)
         everything = unit * np.minimum(BLOCK, n - starts)

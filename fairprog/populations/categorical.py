@@ -431,6 +431,17 @@ class Categorical(Population):
         with np.errstate(divide="ignore", invalid="ignore"):
             return float(np.where(p > 0, p * np.log(p / q), 0.0).sum())
 
+    def cell_divergences(self, other: Self) -> Array:
+        """Return V_ia = KL(P_ia || P'_ia) in nats, shape (K, G), P' the cells of `other`."""
+        order_i, order_a = self._order_of(other, "other")
+        self._same_atoms(other, "other")
+        p = self.joint / self.prior
+        q = other.joint[:, order_i][:, :, order_a] / other.prior[np.ix_(order_i, order_a)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            terms = np.where(p > 0, p * np.log(p / q), 0.0)
+        out: Array = terms.sum(axis=0)
+        return out
+
     def _same_atoms(self, other: Categorical, argument: str) -> None:
         if self.n_atoms != other.n_atoms or not np.array_equal(self.values, other.values):
             raise ModelError(

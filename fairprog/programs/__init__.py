@@ -3,9 +3,16 @@
 `NearestIdeal` is the front door; importing a module with a subclass of it makes the family known.
 """
 
-from fairprog.programs import nearest_normal
+from fairprog.programs import nearest_categorical, nearest_normal
 from fairprog.programs.conditions import Condition, constraint
 from fairprog.programs.fair_classifier import FairClassifier
 from fairprog.programs.nearest_ideal import NearestIdeal
 
-__all__ = ["Condition", "FairClassifier", "NearestIdeal", "constraint", "nearest_normal"]
+__all__ = [
+    "Condition",
+    "FairClassifier",
+    "NearestIdeal",
+    "constraint",
+    "nearest_categorical",
+    "nearest_normal",
+]
