@@ -96,17 +96,21 @@ def locate(curve: Curve, rate: Array, value: float, side: str) -> int:
 
     ``rate`` = (per negative, per positive), nonnegative; k = n + 1 where there is none.
     """
-    n, blocks = len(curve[0]), curve[3]
-    b = int(np.searchsorted(blocks @ rate, value, side=side))  # type: ignore[call-overload]
+    eta, weight, unit, blocks = curve
+    n, levels = len(eta), blocks @ rate
+    b = int(levels.searchsorted(value, side))  # type: ignore[call-overload]
     if b == 0:
         return 0
     if b == len(blocks):
         return n + 1
     start = (b - 1) * BLOCK
-    negatives, positives = _masses(curve, start, min(start + BLOCK, n))
-    inside = np.cumsum(rate[0] * negatives + rate[1] * positives)
-    inside += float(blocks[b - 1] @ rate)
-    k = start + 1 + int(np.searchsorted(inside, value, side=side))  # type: ignore[call-overload]
+    per_negative, per_positive = float(rate[0]), float(rate[1])
+    inside = (per_positive - per_negative) * eta[start : start + BLOCK]
+    inside += per_negative
+    inside *= unit if weight is None else weight[start : start + BLOCK]
+    inside = inside.cumsum()
+    inside += levels[b - 1]
+    k = start + 1 + int(inside.searchsorted(value, side))  # type: ignore[call-overload]
     return min(k, start + len(inside))  # rounding: the block's end is where it must be
 
 
