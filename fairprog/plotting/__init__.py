@@ -6,6 +6,7 @@ shown and nothing is closed here, except by :func:`save_figure`.
 """
 
 from fairprog.plotting.curves import plot_curves, plot_gaps
+from fairprog.plotting.frontier import plot_classifier, plot_frontier
 from fairprog.plotting.solution import plot_solution
 from fairprog.plotting.style import COLORS, LINES, MARKERS, save_figure, style
 
@@ -13,7 +14,9 @@ __all__ = [
     "COLORS",
     "LINES",
     "MARKERS",
+    "plot_classifier",
     "plot_curves",
+    "plot_frontier",
     "plot_gaps",
     "plot_solution",
     "save_figure",

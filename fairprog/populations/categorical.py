@@ -168,6 +168,8 @@ class Categorical(Population):
         self._values = None if values is None else _checked_values(values, n_atoms)
         #: largest change of a table's entry that a discretisation may cause; 0.0 where exact
         self.discretization_error = 0.0
+        #: number of rows it was counted from (the effective one of weighted rows), where known
+        self.n_rows: int | None = None
         for array in (self.prior, support.weight, support.score, support.group, support.atom):
             array.setflags(write=False)
 
@@ -320,7 +322,9 @@ class Categorical(Population):
         if bins is None:
             keep = slice(None) if sample_weight is None else weight > 0
             support = Support(np.arange(n)[keep], group[keep], weight[keep], score[keep])
-            return cls._from_support(support, n, None, class_labels, group_labels)
+            out = cls._from_support(support, n, None, class_labels, group_labels)
+            out.n_rows = _effective(weight)
+            return out
         atom, values = score_bins(score, bins, weight)
         joint = np.zeros((len(values), K, len(group_labels)))
         if y is None:
@@ -329,7 +333,9 @@ class Categorical(Population):
                 np.add.at(joint[:, i], (atom, group), weight * column)
         else:
             np.add.at(joint, (atom, encode(y, class_labels, "y", n), group), weight)
-        return cls(joint, values=values, classes=class_labels, groups=group_labels)
+        out = cls(joint, values=values, classes=class_labels, groups=group_labels)
+        out.n_rows = _effective(weight)
+        return out
 
     @classmethod
     def fit(
@@ -382,7 +388,10 @@ class Categorical(Population):
         weight = check_weights(sample_weight, len(features))
         joint = np.zeros((len(values), len(class_labels), len(group_labels)))
         np.add.at(joint, (atom.ravel(), i, g), weight)
-        return cls(joint / weight.sum(), values=values, classes=class_labels, groups=group_labels)
+        joint /= weight.sum()
+        out = cls(joint, values=values, classes=class_labels, groups=group_labels)
+        out.n_rows = _effective(weight)
+        return out
 
     # -- statistics --
 
@@ -575,6 +584,11 @@ class Categorical(Population):
             f"{type(self).__name__}(X={self.n_atoms}, K={self.n_classes}, G={self.n_groups}, "
             f"classes={list(self.classes)}, groups={list(self.groups)})"
         )
+
+
+def _effective(weight: Array) -> int:
+    """Return Kish's effective number of rows, (sum w)^2 / sum w^2."""
+    return max(1, int(float(weight.sum()) ** 2 / float(np.vdot(weight, weight)) + 1e-6))
 
 
 def _columns(support: Support, K: int) -> Iterable[Array]:

@@ -49,6 +49,9 @@ def assemble_classifier(
         for where, c in compiled.constraints.items()
         if not isinstance(constraints.get(compiled.owners.get(where, "")), Constraint)
     ]
+    costs = None
+    if compiled.table_level:
+        costs = compiled.adjusted_costs().reshape(D.n_groups, D.n_classes, D.n_classes)
     residual = form.residuals()
     scale = max(1.0, abs(risk))
     certificate = ClassifierCertificate(
@@ -56,18 +59,16 @@ def assemble_classifier(
         risk_gap=abs(risk - float(compiled.problem.value)) / scale,
         primal_residual=residual["primal"],
         dual_residual=residual["dual"],
-        slackness=residual["slackness"],
+        slackness=max(residual["slackness"], _excess(program, h, costs) / scale),
         duality_gap=residual["gap"],
         globally_optimal=program._free is None,
     )
-    costs = None
-    if compiled.table_level and program.uses_group:
-        shape = (D.n_groups, D.n_classes, D.n_classes)
-        costs = -np.asarray(compiled.link.dual_value).reshape(shape)
     return ClassifierSolution(
         risk=risk,
         table=table,
-        classifier=RandomizedClassifier(D, h, program.uses_group, costs),
+        classifier=RandomizedClassifier(
+            D, h, program.uses_group, costs if program.uses_group else None
+        ),
         price=price,
         price_interval=intervals,
         duals={
@@ -84,6 +85,20 @@ def assemble_classifier(
         solver=form.solver,
         seconds=seconds,
     )
+
+
+def _excess(program: FairClassifier, h: Array, costs: Array | None) -> float:
+    """Return by how much the classifier misses the smallest adjusted cost, in units of risk."""
+    if costs is None:
+        return 0.0
+    s = program.population.support
+    cost = np.einsum("mi,mij->mj", s.posterior, costs[s.group]) * np.asarray(s.weight)[:, None]
+    paid = float((h * cost).sum())
+    if not program.uses_group:
+        both = np.zeros((program.population.n_atoms, cost.shape[1]))
+        np.add.at(both, s.atom, cost)
+        cost = both
+    return abs(paid - float(cost.min(axis=1).sum()))
 
 
 def _classifier(program: FairClassifier, compiled: CompiledClassifier) -> Array:

@@ -301,12 +301,57 @@ class FairClassifier:
         self,
         bounds: ArrayLike,
         constraint: str | None = None,
-        **options: Any,
+        *,
+        bootstrap: int = 0,
+        sample_size: int | None = None,
+        confidence: float = 0.9,
+        random_state: int | np.random.Generator = 0,
+        solver: str = "auto",
+        progress: bool = True,
     ) -> Frontier:
-        """Return the risk and the price at every bound; see :func:`classifier_frontier`."""
+        """Return the risk and the price at every bound, by one compilation.
+
+        Parameters
+        ----------
+        bounds : array_like, shape (n,)
+            Values of the constraint's bound. Bound 0 of a notion is the program with equalities,
+            compiled for itself.
+        constraint : str, optional
+            Name of the constraint whose bound is swept; default the only one that has a bound.
+        bootstrap : int, default 0
+            Number of resampled populations for bands: each the in-sample frontier of a
+            multinomial sample of `sample_size` rows.
+        sample_size : int, optional
+            Rows the population was counted from; default ``population.n_rows``.
+        confidence : float, default 0.9
+            Share of the bootstrap frontiers the bands hold, at each bound.
+        random_state, solver
+            As elsewhere.
+        progress : bool
+            Show a progress bar over the bootstrap.
+
+        Returns
+        -------
+        Frontier
+
+        Raises
+        ------
+        ModelError
+            If no constraint of that name has a bound, or a level is left free.
+        """
         from fairprog.programs.frontier import classifier_frontier
 
-        return classifier_frontier(self, bounds, constraint, **options)
+        return classifier_frontier(
+            self,
+            bounds,
+            constraint,
+            bootstrap=bootstrap,
+            sample_size=sample_size,
+            confidence=confidence,
+            random_state=random_state,
+            solver=solver,
+            progress=progress,
+        )
 
 
 def _is_free(template: Any) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,6 +28,9 @@ from fairprog.programs.options import (
 )
 from fairprog.solution import Solution
 from fairprog.transports import Monotone, Transport
+
+if TYPE_CHECKING:
+    from fairprog.solution.frontier import Frontier
 
 __all__ = ["NearestIdeal"]
 
@@ -276,3 +279,34 @@ class NearestIdeal:
                 details={"certificate": solution.certificate, "solution": solution},
             )
         return solution
+
+    def frontier(self, map_bounds: ArrayLike, time_limit: float | None = None) -> Frontier:
+        """Return KL and the price of consensus at every `map_bound`.
+
+        Parameters
+        ----------
+        map_bounds : array_like, shape (n,)
+            Distances between maps, at least 0; the program's own `map_bound` is ignored. 0 is
+            solved exactly, the others share one compilation.
+        time_limit : float, optional
+            Seconds per solve.
+
+        Returns
+        -------
+        Frontier
+
+        Raises
+        ------
+        ModelError
+            For steer="all".
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+        >>> fp.NearestIdeal(D, steer=[1]).frontier([0, .1, .5]).risks.round(3)
+        array([0.052, 0.028, 0.   ])
+        """
+        from fairprog.programs.frontier import nearest_frontier
+
+        return nearest_frontier(self, map_bounds, time_limit=time_limit)

@@ -5,6 +5,7 @@ from fairprog.solution.certificate import Certificate
 from fairprog.solution.classifier import RandomizedClassifier
 from fairprog.solution.classifier_solution import ClassifierCertificate, ClassifierSolution
 from fairprog.solution.codec import load
+from fairprog.solution.frontier import Frontier
 from fairprog.solution.solution import Solution
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Certificate",
     "ClassifierCertificate",
     "ClassifierSolution",
+    "Frontier",
     "RandomizedClassifier",
     "Solution",
     "load",

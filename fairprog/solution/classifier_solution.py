@@ -35,7 +35,8 @@ class ClassifierCertificate:
     primal_residual, dual_residual : float
         Infeasibility of the primal and dual points of the program in standard form.
     slackness : float
-        Largest |multiplier times slack|.
+        Largest |multiplier times slack|, and by how much the classifier misses the smallest
+        adjusted cost over all classifiers.
     duality_gap : float
         |primal value - dual value|.
     globally_optimal : bool

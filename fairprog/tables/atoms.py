@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fairprog.errors import DataError
-from fairprog.labels import Array, Indices
+from fairprog.labels import Array
 from fairprog.tables.outcome import OutcomeTable
 
 __all__ = ["AtomTable", "atoms_of"]
@@ -51,8 +52,8 @@ class AtomTable(OutcomeTable):
         cls,
         weight: Array,
         posterior: Array,
-        atom: Indices,
-        group: Indices,
+        atom: NDArray[np.integer[Any]],
+        group: NDArray[np.integer[Any]],
         h: Array,
         classes: tuple[Hashable, ...],
         groups: tuple[Hashable, ...],

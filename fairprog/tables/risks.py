@@ -68,7 +68,7 @@ class Risk(Template):
 
     def __add__(self, other: Risk) -> Risk:
         """Return the sum of two risks."""
-        return _sum(1.0, self, other) if isinstance(other, Risk) else NotImplemented
+        return _sum(1.0, self, other)
 
     def __rmul__(self, weight: float) -> Risk:
         """Return the risk times a nonnegative number."""
@@ -84,14 +84,18 @@ class Risk(Template):
         return [Term(expression, "minimize", 0.0, self.name)]
 
 
-def _sum(weight: float, *risks: Risk) -> Risk:
+def _sum(weight: float, *risks: Any) -> Risk:
     from fairprog.tables.combined import WeightedRisk
 
     parts: list[tuple[float, Risk]] = []
     for risk in risks:
-        known = isinstance(risk, WeightedRisk)
-        inner = zip(risk.weights, risk.risks, strict=True) if known else [(1.0, risk)]
-        parts += [(weight * w, r) for w, r in inner]
+        if not isinstance(risk, Risk):
+            raise DataError(f"Only risks can be added; found {risk!r}.", argument="risks")
+        if isinstance(risk, WeightedRisk):
+            pairs = zip(risk.weights, risk.risks, strict=True)
+            parts += [(weight * w, r) for w, r in pairs]
+        else:
+            parts.append((weight, risk))
     return WeightedRisk(tuple(r for _, r in parts), tuple(w for w, _ in parts))
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 import numpy as np
 
 from fairprog.errors import ModelError
-from fairprog.labels import Array, Indices
+from fairprog.labels import Array
 
 __all__ = ["Constraint", "Sense", "TableView", "Template", "Term", "template_from_dict"]
 
@@ -62,8 +62,8 @@ class TableView(Protocol):
     h: Any
     weight: Array
     posterior: Array
-    atom: Indices
-    group: Indices
+    atom: Any
+    group: Any
 
     def level(self, name: str, size: int | None = None) -> Any:
         """Return the free scalar (or vector) of that name."""

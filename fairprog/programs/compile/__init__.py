@@ -4,7 +4,11 @@ The only package that imports CVXPY. Only here are variables created, DCP checke
 labelled and solvers called.
 """
 
-from fairprog.programs.compile.classifier import CompiledClassifier, compile_classifier
+from fairprog.programs.compile.classifier import (
+    CompiledClassifier,
+    compile_classifier,
+    value_at,
+)
 from fairprog.programs.compile.compiled import CellVariables, Compiled
 from fairprog.programs.compile.nearest import compile_nearest
 from fairprog.programs.compile.solve import solve
@@ -21,4 +25,5 @@ __all__ = [
     "compile_nearest",
     "compile_terms",
     "solve",
+    "value_at",
 ]

@@ -22,12 +22,13 @@ from fairprog.labels import Array
 from fairprog.populations import Categorical
 from fairprog.programs.compile.compiled import label
 from fairprog.programs.compile.nearest import check_condition
+from fairprog.programs.compile.standard_form import StandardForm
 from fairprog.programs.compile.terms import TableVariables, compile_terms
 from fairprog.programs.conditions import Condition
 from fairprog.tables import Constraint, Risk
 from fairprog.tables.templates import Term
 
-__all__ = ["CompiledClassifier", "compile_classifier", "link_matrix"]
+__all__ = ["CompiledClassifier", "compile_classifier", "link_matrix", "value_at"]
 
 
 class Entries:
@@ -81,6 +82,10 @@ class CompiledClassifier:
     def is_inequality(self, where: str) -> bool:
         """Return whether the constraint at an address is an inequality."""
         return isinstance(self.constraints[where], cp.constraints.Inequality)
+
+    def adjusted_costs(self) -> Array:
+        """Return d Lagrangian / d Z, shape (G * K * K,): what the optimal rule minimises."""
+        return -self.shape[0] * np.asarray(self.link.dual_value, dtype=float)
 
     def sensitivity(self, where: str) -> Array:
         """Return d optimum / d delta when the target at an address is shifted by delta."""
@@ -146,7 +151,8 @@ def compile_classifier(
         return TableVariables(entries, mass, D.classes, D.groups, individuals, parameters, True)
 
     sums = sp.kron(sp.eye_array(n), np.ones((1, K))).tocsr()
-    link = label(z == M @ h, "table")
+    # scaled to coefficients of order one, since solvers' tolerances are absolute
+    link = label(n * z == (n * M) @ h, "table")
     base = [label(h >= 0, "nonnegative"), label(sums @ h == 1, "probabilities"), link]
     views: dict[str, TableVariables] = {"risk": view()}
     owners: dict[str, str] = {}
@@ -168,7 +174,9 @@ def compile_classifier(
     position = {t.address: k for k, t in enumerate(equal)}
 
     def moved(term: Term) -> Any:
-        return shift[position[term.address]] if term.address in position else 0.0
+        if shift is None or term.address not in position:
+            return 0.0
+        return shift[position[term.address]]
 
     objective, constraints = compile_terms(terms, moved)
     if set(conditions) & set(constraints):
@@ -240,3 +248,25 @@ def _conditions(condition: Condition, view: TableVariables, D: Categorical) -> d
         check_condition(item, condition, where)
         out[where] = label(item, where)
     return out
+
+
+def value_at(
+    D: Categorical,
+    risk: Risk,
+    templates: Mapping[str, Constraint | Condition],
+    h: Array,
+    elastic: bool = False,
+) -> float:
+    """Return the optimum with the classifier fixed at h, shape (m, K).
+
+    Only the free scalars of the templates are optimised: their symbolic faces as numbers. With
+    `elastic` the sum of the templates' violations is minimised, as in `compile_classifier`.
+    """
+    compiled = compile_classifier(D, risk, templates, True, elastic)
+    fixed = compiled.h == np.ravel(h)
+    form = StandardForm(
+        cp.Problem(compiled.problem.objective, [*compiled.problem.constraints, fixed])
+    )
+    if form.solve("auto", None, False, {}) == "infeasible":
+        return float("inf")
+    return float(form.problem.value)

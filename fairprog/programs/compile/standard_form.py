@@ -27,7 +27,12 @@ __all__ = ["Form", "StandardForm"]
 CLARABEL = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11, "max_iter": 200}
 SCS = {"eps_abs": 1e-9, "eps_rel": 1e-9, "max_iters": 200_000}
 TIME_LIMIT = {"HIGHS": "time_limit", "CLARABEL": "time_limit", "SCS": "time_limit_secs"}
-HIGHS = {"primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9}
+HIGHS = {
+    "primal_feasibility_tolerance": 1e-9,
+    "dual_feasibility_tolerance": 1e-9,
+    "small_matrix_value": 1e-12,
+}
+TOLERANCE = 1e-6  # residuals above which an answer is not one
 ACTIVE = 1e-8  # slack below which a constraint counts as active
 
 
@@ -65,7 +70,9 @@ class StandardForm:
     _inverse: Any = None
     _data: Any = None
     _highs: Any = None
+    _scale: float = 1.0
     _last: Form | None = None
+    _highs_form: Form | None = None
 
     # -- the form --
 
@@ -99,7 +106,7 @@ class StandardForm:
         self, solver: str, time_limit: float | None, verbose: bool, options: dict[str, Any]
     ) -> str:
         """Solve; returns "optimal" or "infeasible", else raises a SolverError."""
-        form = self.read()
+        self._last = form = self.read()
         ladder = [solver] if solver != "auto" else ["CLARABEL", "SCS"]
         if solver == "auto" and form.linear:
             ladder = ["HIGHS", "CLARABEL"]
@@ -136,8 +143,12 @@ class StandardForm:
             self.solves += 1
             self.log.append(f"{name}: {status}")
             if status in ("optimal", "optimal_inaccurate"):
-                self.solver = name
-                return "optimal"
+                worst = max(self.residuals().values())
+                if worst <= TOLERANCE:
+                    self.solver = name
+                    return "optimal"
+                self.log[-1] += f" with residual {worst:.1e}"
+                continue
             if status in ("infeasible", "infeasible_inaccurate", "infeasible_or_unbounded"):
                 return "infeasible"
         raise SolverError(
@@ -147,7 +158,7 @@ class StandardForm:
         )
 
     def _solve_highs(self, form: Form, settings: dict[str, Any], verbose: bool) -> str:
-        last = self._last
+        last = self._highs_form
         warm = (
             last is not None
             and self._highs is not None
@@ -161,11 +172,13 @@ class StandardForm:
             rows = np.arange(len(form.b), dtype=np.int32)
             self._highs.changeRowsBounds(len(rows), rows, lower, form.b)
         else:
-            self._highs = linear_model(form.A, lower, form.b, form.c, settings, verbose)
-        self._last = form
+            self._scale = float(max(1, form.n_zero))  # reduced costs are of the order of 1/rows
+            cost = self._scale * form.c
+            self._highs = linear_model(form.A, lower, form.b, cost, settings, verbose)
+        self._highs_form = form
         status, self.x, row_dual = run_linear(self._highs)
         if status == "optimal":
-            self.accept(self.x, -row_dual)
+            self.accept(self.x, -row_dual / self._scale)
         return status
 
     def _solve_conic(self, name: str, settings: dict[str, Any], verbose: bool) -> str:
@@ -189,7 +202,6 @@ class StandardForm:
         cones = {"z": dims.zero, "l": dims.nonneg, "q": list(dims.soc), "ep": dims.exp}
         result = scs.SCS(problem, cones, verbose=verbose, **settings).solve()
         status = str(result["info"]["status"])
-        self._last = self.read()
         if status in ("solved", "solved (inaccurate - reached max_iters)"):
             self.accept(np.asarray(result["x"]), np.asarray(result["y"]))
             return "optimal" if status == "solved" else "optimal_inaccurate"
@@ -215,7 +227,8 @@ class StandardForm:
 
         All relative to max(1, |objective|), recomputed from A, b, c, x and y.
         """
-        form = self.read()
+        form = self._last
+        assert form is not None
         x, y = self.x, self.y
         s = form.b - form.A @ x
         quadratic = np.zeros_like(x) if form.P is None else _full(form.P) @ x
@@ -245,7 +258,8 @@ class StandardForm:
 
     def dual_face(self) -> Any:
         """Return a model of the optimal dual face of the last linear solve."""
-        return DualFace(self.read(), self.x)
+        assert self._last is not None
+        return DualFace(self._last, self.x)
 
 
 def _full(P: Any) -> Any:
@@ -311,8 +325,9 @@ class DualFace:
         A = sp.block_array(
             [[columns, None], [pick, -eye], [-pick, -eye]] if extra else [[columns]]
         ).tocsc()
-        lower = np.concatenate([-form.c, np.full(2 * extra, -np.inf)])
-        upper = np.concatenate([-form.c, np.zeros(2 * extra)])
+        scale = float(max(1, form.n_zero))  # multipliers are of the order of 1/rows
+        lower = np.concatenate([-scale * form.c, np.full(2 * extra, -np.inf)])
+        upper = np.concatenate([-scale * form.c, np.zeros(2 * extra)])
         cost = sense * np.concatenate([linear[self.rows], absolute[self.rows][split]])
         free = np.concatenate([self.rows < form.n_zero, np.zeros(extra, dtype=bool)])
         model = linear_model(A, lower, upper, cost, HIGHS, False, np.where(free, -np.inf, 0.0))
@@ -320,7 +335,7 @@ class DualFace:
         if status != "optimal":
             return None
         y = np.zeros(len(form.b))
-        y[self.rows] = values[:k]
+        y[self.rows] = values[:k] / scale
         return float(linear @ y + absolute @ np.abs(y)), y
 
 
@@ -336,13 +351,13 @@ def linear_model(
     """Return a HiGHS model: minimise c'x, lower <= A x <= upper, x >= col_lower."""
     import highspy
 
-    solver = highspy.Highs()
-    solver.setOptionValue("log_to_console", verbose)
+    # the bound class itself: the Python layer above it prints a banner when it is made
+    solver: Any = highspy.Highs.__mro__[1]()
     solver.setOptionValue("output_flag", verbose)
     for name, value in settings.items():
         if solver.setOptionValue(name, value) == highspy.HighsStatus.kError:
             raise ValueError(f"{name} = {value!r}")
-    lp = highspy.HighsLp()
+    lp: Any = highspy.HighsLp()
     lp.num_row_, lp.num_col_ = A.shape
     lp.col_cost_ = c
     lp.col_lower_ = np.full(A.shape[1], -np.inf) if col_lower is None else col_lower

@@ -1,0 +1,83 @@
+"""What a program's optimum costs at every bound: a curve, its slope, bands over samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fairprog.labels import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Frontier"]
+
+
+@dataclass(frozen=True, eq=False)
+class Frontier:
+    """The optimum as a function of one bound; convex and falling where the program is convex.
+
+    Attributes
+    ----------
+    bounds : Array, shape (n,)
+        In the order asked for.
+    risks : Array, shape (n,)
+        The optimum: the risk of a fair classifier, or KL in nats.
+    prices : Array, shape (n,)
+        Minus its slope (plus, for a ratio bound): a valid multiplier at every bound, where the
+        curve has a kink one of many.
+    bound_name, risk_name : str
+    bands : (Array, Array) or None
+        Lower and upper percentiles of the frontier over bootstrap samples.
+    samples : Array, shape (B, n), or None
+        The bootstrap frontiers themselves.
+    confidence : float or None
+        Of the bands.
+    compilations, solves : int
+        How often a program was canonicalised and a solver ran, without the bootstrap.
+    seconds : float
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Categorical.from_scores([.2, .8, .4, .9], sensitive_features=list("aabb"))
+    >>> fc = fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualOpportunity()])
+    >>> fc.frontier([0, .05, .2]).risks.round(4)
+    array([0.2375, 0.2317, 0.225 ])
+    """
+
+    bounds: Array
+    risks: Array
+    prices: Array
+    bound_name: str
+    risk_name: str
+    bands: tuple[Array, Array] | None = None
+    samples: Array | None = None
+    confidence: float | None = None
+    compilations: int = 0
+    solves: int = 0
+    seconds: float = field(default=0.0, compare=False)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a pandas DataFrame: bound, risk, price, and the band where there is one."""
+        import pandas as pd
+
+        columns = {"bound": self.bounds, "risk": self.risks, "price": self.prices}
+        if self.bands is not None:
+            columns |= {"risk_low": self.bands[0], "risk_high": self.bands[1]}
+        return pd.DataFrame(columns)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the optimum against the bound, with bands; see `fairprog.plotting.plot_frontier`.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+
+        Returns
+        -------
+        (figure, axes)
+        """
+        from fairprog.plotting import plot_frontier
+
+        return plot_frontier(self, ax=ax)

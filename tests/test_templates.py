@@ -1,0 +1,234 @@
+"""Every template satisfies `check_template`; broken ones do not."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linprog, minimize_scalar
+from test_categorical import random_categorical
+
+import fairprog as fp
+from fairprog.tables.worst_case import worst_case
+from fairprog.testing import check_template
+
+seeds = st.integers(0, 2**32 - 1)
+
+TEMPLATES = [
+    fp.DemographicParity(),
+    fp.DemographicParity(ratio_bound=0.8),
+    fp.EqualOpportunity(difference_bound=0.1, positive=0),
+    fp.EqualOpportunity(positive="hired"),
+    fp.PredictiveEquality(),
+    fp.EqualizedOdds(),
+    fp.AccuracyParity(),
+    fp.Parity("P(yhat=1 | y!=0)"),
+    fp.PredictiveParity(),
+    fp.PredictiveParity(level=(0.5, 0.4, 0.5), difference_bound=0.1),
+    fp.FalseOmissionRateParity(level=0.4),
+    fp.F1Parity(level=0.6),
+    fp.IndividualFairness([[0, 1], [2, 2]], [0.2, 0.1]),
+    fp.RiskBound(fp.WorstGroupRisk(), 0.3),
+    fp.Robust(fp.EqualOpportunity(difference_bound=0.2), 0.05),
+    fp.ErrorRate(),
+    fp.CostSensitiveRisk([[0, 1], [2, 0]]),
+    fp.WorstGroupRisk({"fp": 1, "fn": 3}),
+    fp.ErrorRate() + 0.5 * fp.GroupRiskVariance(),
+    fp.ErrorRate() + 0.1 * fp.RenyiInformation(),
+    fp.CVaR(level=0.8),
+    fp.CVaR(level=0.6, over="groups"),
+    fp.RobustRisk(ball="tv"),
+    fp.RobustRisk(ball="kl", over="groups"),
+    fp.RobustRisk(ball="kl"),
+    fp.RobustRisk(ball="chi2"),
+]
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=repr)
+def test_our_templates(template):
+    check_template(template)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ball", ["kl", "chi2"])
+@pytest.mark.parametrize("notion", [fp.EqualOpportunity, fp.DemographicParity])
+def test_our_robust_templates(ball, notion):
+    check_template(fp.Robust(notion(difference_bound=0.2), 0.05, ball))
+
+
+def test_the_small_class_is_a_users_own():
+    check_template(PositiveRateBound(0.4))
+    D = random_categorical(np.random.default_rng(0))
+    sol = fp.FairClassifier(D, fp.ErrorRate(), [PositiveRateBound(0.2)]).solve()
+    assert sol.table.Z[:, :, 1].sum(axis=1) / D.group_mass == pytest.approx([0.2, 0.2], abs=1e-9)
+    assert sol.price["positive_rate_bound"] > 0
+
+
+@dataclass(frozen=True, repr=False)
+class PositiveRateBound(fp.Constraint):
+    """P(Yhat = last class | A=a) <= upper in every group."""
+
+    upper: float = 0.5
+    name: ClassVar[str] = "positive_rate_bound"
+
+    @property
+    def bound_field(self):
+        return "upper"
+
+    def violation(self, table):
+        return float((table.Z[:, :, -1].sum(axis=1) / table.group_mass).max()) - self.upper
+
+    def express(self, view):
+        bound, j = view.parameter("bound", self.upper), len(view.classes) - 1
+        return [
+            fp.Term(
+                sum(view.Z[a, i, j] for i in range(j + 1)) / view.mass[a].sum() - bound,
+                "<=",
+                0.0,
+                f"{self.name}[{group}]",
+            )
+            for a, group in enumerate(view.groups)
+        ]
+
+
+@dataclass(frozen=True, repr=False)
+class OtherFace(PositiveRateBound):
+    def violation(self, table):
+        return float((table.Z[:, :, -1].sum(axis=1) / table.group_mass).max()) - 0.9 * self.upper
+
+
+@dataclass(frozen=True, repr=False)
+class BiasedNotion(fp.DemographicParity):
+    def evaluate(self, table):
+        return super().evaluate(table) + 0.01 * np.arange(len(table.groups))
+
+
+@dataclass(frozen=True, repr=False)
+class NotConvex(PositiveRateBound):
+    def express(self, view):
+        return [replace(t, expression=-(t.expression**2)) for t in super().express(view)]
+
+
+@dataclass(frozen=True, repr=False)
+class HalfRisk(fp.ErrorRate):
+    def evaluate(self, table):
+        return 0.5 * super().evaluate(table)
+
+
+@dataclass(frozen=True)
+class OwnRepr(fp.ErrorRate):
+    def __repr__(self):
+        return "OwnRepr(cost=3)"
+
+
+@pytest.mark.parametrize(
+    ("template", "match"),
+    [
+        (OtherFace(0.4), "faces of OtherFace.* differ"),
+        (BiasedNotion(), "faces of BiasedNotion|on an ideal population"),
+        (NotConvex(0.4), "suits no population.*not convex"),
+        (HalfRisk(), "faces of HalfRisk.*differ"),
+    ],
+    ids=lambda v: type(v).__name__,
+)
+def test_controls_broken_templates_are_found(template, match):
+    with pytest.raises(AssertionError, match=match):
+        check_template(template)
+
+
+def test_controls_data():
+    with pytest.raises((AssertionError, TypeError)):
+        check_template(OwnRepr())
+    with pytest.raises(fp.ModelError, match="neither a constraint"):
+        check_template("P(yhat=1)")
+
+
+# -- the worst case over a ball, by programs of their own --
+
+
+@given(seed=seeds, ball=st.sampled_from(["tv", "kl", "chi2"]))
+@settings(max_examples=60)
+def test_worst_cases(seed, ball):
+    rng = np.random.default_rng(seed)
+    m = int(rng.integers(1, 9))
+    p, f = rng.dirichlet(np.full(m, 0.7)), np.round(rng.normal(size=m), int(rng.integers(0, 4)))
+    radius = float(rng.choice([0.0, 0.01, 0.2, 0.7, 3.0]))
+    value, q = worst_case(f, p, radius, ball)
+    assert value == pytest.approx(q @ f, abs=1e-12)
+    assert q.min() >= 0
+    assert q.sum() == pytest.approx(1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distance = {
+            "tv": 0.5 * np.abs(q - p).sum(),
+            "kl": np.where(q > 0, q * np.log(q / p), 0.0).sum(),
+            "chi2": (q**2 / p).sum() - 1,
+        }[ball]
+    assert distance <= radius + 1e-9  # a law in the ball
+    if ball == "tv":
+        eye = np.eye(m)
+        A = [*np.c_[eye, -eye], *np.c_[-eye, -eye], [*np.zeros(m), *np.full(m, 0.5)]]
+        total = [[*np.ones(m), *np.zeros(m)]]
+        bound = linprog([*-f, *np.zeros(m)], A, [*p, *-p, radius], total, [1])
+        assert -bound.fun == pytest.approx(value, abs=1e-9)
+        return
+
+    if radius == 0:
+        assert value == pytest.approx(p @ f, abs=1e-9)
+        return
+
+    def dual(t):
+        if ball == "chi2":
+            return t + np.sqrt(1 + radius) * np.sqrt(p @ np.maximum(f - t, 0) ** 2)
+        scale = np.exp(t)
+        top = f.max()
+        return radius * scale + top + scale * np.log(p @ np.exp((f - top) / scale))
+
+    ends = (-30, 12) if ball == "kl" else (f.min() - 50, f.max())
+    grid = np.linspace(*ends, 400)
+    k = int(np.argmin([dual(t) for t in grid]))
+    near = (grid[max(k - 1, 0)], grid[min(k + 1, 399)])
+    bound = minimize_scalar(dual, bounds=near, method="bounded", options={"xatol": 1e-12}).fun
+    assert value <= min(bound, dual(grid[k])) + 1e-9  # weak duality
+    assert value == pytest.approx(min(bound, dual(grid[k])), abs=2e-6)
+
+
+def test_ideal_populations_have_no_renyi_information_but_biased_tables_do():
+    even = fp.OutcomeTable(np.full((2, 2, 2), 1 / 8))
+    assert fp.RenyiInformation().evaluate(even) == pytest.approx(0.0, abs=1e-15)
+    Z = np.array([[[0.3, 0.1], [0.05, 0.05]], [[0.1, 0.2], [0.1, 0.1]]])
+    joint, total = Z.sum(axis=1), 0.0
+    for a in range(2):
+        for j in range(2):
+            total += joint[a, j] ** 2 / (joint[:, j].sum() * joint[a].sum())
+    assert fp.RenyiInformation().evaluate(fp.OutcomeTable(Z)) == pytest.approx(total - 1)
+
+
+def test_templates_about_individuals_refuse_plain_tables():
+    table = fp.OutcomeTable(np.full((2, 2, 2), 1 / 8))
+    for template in (fp.IndividualFairness([[0, 1]], 0.1), fp.CVaR(), fp.RobustRisk()):
+        with pytest.raises(fp.DataError, match="single individuals"):
+            template.evaluate(table)
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: fp.IndividualFairness([[0, 1, 2]], 0.1), "shape"),
+        (lambda: fp.IndividualFairness([[0, 1]], -0.1), "nonnegative"),
+        (lambda: fp.CVaR(level=1.0), r"in \[0, 1\)"),
+        (lambda: fp.CVaR(over="people"), "individuals"),
+        (lambda: fp.RobustRisk(ball="l2"), "one of"),
+        (lambda: fp.Robust(fp.PredictiveParity(), 0.1), "linear rates"),
+        (lambda: fp.Robust(fp.EqualOpportunity(ratio_bound=0.8), 0.1), "difference bound"),
+        (lambda: fp.PredictiveParity(level=1.5), r"in \[0, 1\]"),
+        (lambda: fp.PredictiveParity(ratio_bound=0.5), "difference_bound"),
+        (lambda: fp.RiskBound(fp.EqualOpportunity(), 0.1), "must be a risk"),
+        (lambda: fp.ErrorRate() + 1, "Only risks can be added"),
+        (lambda: -1.0 * fp.ErrorRate(), "weights"),
+    ],
+)
+def test_templates_that_are_none(make, match):
+    with pytest.raises((fp.DataError, fp.ModelError), match=match):
+        make()
