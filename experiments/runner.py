@@ -36,6 +36,9 @@ EXPERIMENTS = (
     "sweeps",
     "three_stationary_points",
     "real_tables",
+    "zero_prices",
+    "notions_compared",
+    "peers",
 )
 
 
