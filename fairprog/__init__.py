@@ -39,7 +39,9 @@ from fairprog.solution import (
     ClassifierSolution,
     Frontier,
     RandomizedClassifier,
+    ReweightedSolution,
     Solution,
+    ThresholdClassifier,
     load,
 )
 from fairprog.tables import (
@@ -134,6 +136,7 @@ __all__ = [
     "PredictiveParity",
     "RandomizedClassifier",
     "RenyiInformation",
+    "ReweightedSolution",
     "Risk",
     "RiskBound",
     "Robust",
@@ -143,6 +146,7 @@ __all__ = [
     "Solution",
     "SolverError",
     "Term",
+    "ThresholdClassifier",
     "Translation",
     "Weibull",
     "WeightedRisk",

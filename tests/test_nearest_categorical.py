@@ -210,3 +210,12 @@ def test_solutions_survive_saving(tmp_path):
     assert np.array_equal(again.weights(), sol.weights())
     assert "Identity()" in sol.summary()
     assert sol.bounds.total_variation <= 1.0
+
+
+def test_the_picture_shows_every_cell_before_and_after():
+    D = population(np.random.default_rng(10), values=["u", "v", "w", "x"])
+    _, (before, after) = fp.NearestIdeal(D).solve().plot()
+    assert len(before.lines) == len(after.lines) == 4
+    first, second = (line.get_ydata() for line in (after.lines[0], after.lines[2]))
+    assert np.allclose(first, second)  # the two groups agree after steering
+    assert [t.get_text() for t in after.get_xticklabels()] == ["u", "v", "w", "x"]

@@ -9,6 +9,7 @@ from fairprog.plotting.curves import plot_curves, plot_gaps
 from fairprog.plotting.frontier import plot_classifier, plot_frontier
 from fairprog.plotting.solution import plot_solution
 from fairprog.plotting.style import COLORS, LINES, MARKERS, save_figure, style
+from fairprog.plotting.weights import plot_weights
 
 __all__ = [
     "COLORS",
@@ -19,6 +20,7 @@ __all__ = [
     "plot_frontier",
     "plot_gaps",
     "plot_solution",
+    "plot_weights",
     "save_figure",
     "style",
 ]

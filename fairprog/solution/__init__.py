@@ -6,7 +6,9 @@ from fairprog.solution.classifier import RandomizedClassifier
 from fairprog.solution.classifier_solution import ClassifierCertificate, ClassifierSolution
 from fairprog.solution.codec import load
 from fairprog.solution.frontier import Frontier
+from fairprog.solution.reweighted import ReweightedSolution
 from fairprog.solution.solution import Solution
+from fairprog.solution.threshold_classifier import ThresholdClassifier
 
 __all__ = [
     "Bounds",
@@ -15,6 +17,8 @@ __all__ = [
     "ClassifierSolution",
     "Frontier",
     "RandomizedClassifier",
+    "ReweightedSolution",
     "Solution",
+    "ThresholdClassifier",
     "load",
 ]

@@ -29,7 +29,7 @@ class ReweightedSolution(Solution):
     >>> D = fp.Categorical([[[.3, .1], [.1, .1]], [[.1, .1], [.1, .1]]], groups=["a", "b"])
     >>> sol = fp.NearestIdeal(D).solve()
     >>> sol.sample_weight([0, 1], X=[0, 0], sensitive_features=["a", "b"]).round(3)
-    array([0.942, 0.924])
+    array([0.794, 0.795])
     """
 
     def weights(self) -> Array:
@@ -93,6 +93,12 @@ class ReweightedSolution(Solution):
             "Categorical populations are steered by weights, not by moving rows; use "
             "sample_weight(y, X=X, sensitive_features=...)."
         )
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the cells before and after; see :func:`fairprog.plotting.plot_weights`."""
+        from fairprog.plotting import plot_weights
+
+        return plot_weights(self, ax=ax)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a .json or .npz file, atomically; read it by ``fp.load``."""

@@ -38,7 +38,7 @@ class ThresholdClassifier(RandomizedClassifier):
     >>> D = fp.Categorical.from_scores([.2, .8, .4, .9], sensitive_features=list("aabb"))
     >>> rule = fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualOpportunity()]).solve().classifier
     >>> rule.predict_proba_from_scores([.7, .95], sensitive_features=["a", "b"])[:, 1]
-    array([0., 1.])
+    array([1., 1.])
     """
 
     rules: Array
