@@ -41,8 +41,12 @@ def test_recalibration_repairs_scores_that_are_off_and_leaves_good_ones(base):
     split = splits(base)[0]
     assert np.abs(peers.calibrate(base, split) - base.score).mean() < 0.03
     odds = 3.0 * base.score / (1.0 - base.score)
-    wrong = Base(odds / (1 + odds), *list(vars(base).values())[1:3], odds[:900] / (1 + odds[:900]),
-                 *list(vars(base).values())[4:])
+    wrong = Base(
+        odds / (1 + odds),
+        *list(vars(base).values())[1:3],
+        odds[:900] / (1 + odds[:900]),
+        *list(vars(base).values())[4:],
+    )
     assert np.abs(wrong.score - base.score).mean() > 0.1
     assert np.abs(peers.calibrate(wrong, split) - base.score).mean() < 0.03
 

@@ -157,6 +157,8 @@ def rule_at_rate(curve: Curve, cost: Array, rate: Array, r: float) -> Array:
     before = float(prefix(curve, first) @ rate)
     atom = float(prefix(curve, last) @ rate) - before
     share = min(max((value - before) / atom, 0.0), 1.0) if atom > 0 else 0.0
+    if min(share, 1.0 - share) * atom <= ROUNDING:  # a vertex: no randomisation
+        share = float(round(share))
     if top:
         return np.array([1.0, tau, 1.0 - share, 0.0, 0.0])
     return np.array([0.0, 1.0, 0.0, tau, share])

@@ -42,9 +42,7 @@ def plot_weights(
     """
     with style():
         if ax is None:
-            fig, panels = plt.subplots(
-                1, 2, figsize=(7.2, 3.0), sharey=True, layout="constrained"
-            )
+            fig, panels = plt.subplots(1, 2, figsize=(7.2, 3.0), sharey=True, layout="constrained")
         else:
             fig, panels = figure_of(ax[0]), ax
         before, after = panels
