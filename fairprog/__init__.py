@@ -8,6 +8,7 @@ Importing this package loads numpy and scipy's linear algebra only; solvers, plo
 are imported where they are first used.
 """
 
+from fairprog import testing
 from fairprog.errors import (
     DataError,
     FairprogError,
@@ -157,4 +158,5 @@ __all__ = [
     "load",
     "show_versions",
     "template_from_dict",
+    "testing",
 ]

@@ -232,3 +232,32 @@ def test_templates_about_individuals_refuse_plain_tables():
 def test_templates_that_are_none(make, match):
     with pytest.raises((fp.DataError, fp.ModelError), match=match):
         make()
+
+
+def test_pairs_join_all_groups_in_which_they_have_mass():
+    joint = random_categorical(np.random.default_rng(1), X=4, G=3).joint.copy()
+    joint[1, :, 0] = 0.0  # atom 1 has no mass in group a
+    D = fp.Categorical(joint / joint.sum())
+    h = np.random.default_rng(2).dirichlet([1.0, 1.0], size=len(D.support.atom))
+    template = fp.IndividualFairness([[0, 1], [2, 2], [1, 3]], [0.1, 0.0, 0.3], constant=2.0)
+    expected, worst, s = [], -np.inf, D.support
+    for (x, y), d in zip(template.pairs, template.distance, strict=True):
+        for p in np.flatnonzero(s.atom == x):
+            for q in np.flatnonzero(s.atom == y):
+                if p != q:
+                    expected.append(abs(h[p, 1] - h[q, 1]))
+                    worst = max(worst, expected[-1] - 2.0 * d)
+    table = D.table(h)
+    assert len(expected) == 6 + 6 + 6
+    assert sorted(template.evaluate(table)) == pytest.approx(sorted(expected))
+    assert template.violation(table) == pytest.approx(worst)
+
+
+def test_every_event_has_its_own_level():
+    D = random_categorical(np.random.default_rng(3), X=15, K=3)
+    levels = (0.7, 0.5, 0.6)
+    sol = fp.FairClassifier(D, fp.ErrorRate(), [fp.PredictiveParity(level=levels)]).solve()
+    rates = fp.PredictiveParity().evaluate(sol.table)
+    happens = ~np.isnan(rates)  # a class that is never predicted has any precision
+    assert happens.sum() >= 4
+    assert rates[happens] == pytest.approx((0 * rates + np.c_[levels])[happens], abs=1e-8)

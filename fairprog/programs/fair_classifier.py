@@ -63,7 +63,7 @@ class FairClassifier:
     >>> free = fp.FairClassifier(D, fp.ErrorRate()).solve()
     >>> fair = fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualOpportunity()]).solve()
     >>> print(f"{free.risk:.3f} {fair.risk:.3f}, price {fair.price['equal_opportunity']:.3f}")
-    0.225 0.238, price 0.115
+    0.225 0.242, price 0.163
     """
 
     def __init__(

@@ -24,21 +24,21 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class ClassifierCertificate:
-    """Residuals recomputed in numpy from the answer, relative to max(1, |risk|).
+    """Residuals recomputed in numpy from the answer, relative to ``max(1, abs(risk))``.
 
     Attributes
     ----------
     violation : float
         Worst violation of a template by the outcome table of the returned classifier.
     risk_gap : float
-        |risk of the returned classifier - optimum of the program|.
+        Between the risk of the returned classifier and the optimum of the program.
     primal_residual, dual_residual : float
         Infeasibility of the primal and dual points of the program in standard form.
     slackness : float
-        Largest |multiplier times slack|, and by how much the classifier misses the smallest
+        Largest product of multiplier and slack, and by how much the classifier misses the smallest
         adjusted cost over all classifiers.
     duality_gap : float
-        |primal value - dual value|.
+        Between the primal and the dual value.
     globally_optimal : bool
         False where a level was searched: the answer is the best of the levels tried.
     """

@@ -30,7 +30,7 @@ class FractionalNotion(Notion):
     Parameters
     ----------
     level : float or tuple of float, optional
-        The common level t of each event: |rate_a - t| <= difference_bound / 2 for every group.
+        The common level t of each event, ``|rate_a - t| <= difference_bound / 2`` in every group.
         None: the program searches t (one event only) and says that its answer is the best of the
         levels searched; for every fixed t the program is linear, jointly it is not convex.
     difference_bound, positive
@@ -91,7 +91,7 @@ class FractionalNotion(Notion):
         return float(np.nanmax(distance)) - self.difference_bound / 2
 
     def express(self, view: TableView) -> list[Term]:
-        """Return |num - t den| <= (bound / 2) den per (event, group); equalities at bound 0."""
+        """Return ``|num - t den| <= (bound / 2) den`` per (event, group); bound 0: equalities."""
         fractions = self.fractions(view.classes)
         if self.level is None:
             raise ModelError(
@@ -107,7 +107,9 @@ class FractionalNotion(Notion):
         bound = view.parameter("bound", self.difference_bound)
         terms = []
         for (labels, top, bottom), value in zip(fractions, levels, strict=True):
-            level = view.parameter("level", float(value))
+            level = float(value)
+            if len(levels) == 1:  # what a program may search
+                level = view.parameter("level", level)
             for a, group in enumerate(view.groups):
                 where = address(self.name, group, *labels)
                 num, den = _weighted(view, a, top), _weighted(view, a, bottom)

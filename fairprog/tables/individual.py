@@ -37,7 +37,7 @@ class IndividualFairness(Constraint):
 
     Notes
     -----
-    TV is half the absolute difference: |h(1) - h'(1)| for two classes. Source: theory.md
+    TV is half the absolute difference: ``|h(1) - h'(1)|`` for two classes. Source: theory.md
     section 8; Dwork, Hardt, Pitassi, Reingold, Zemel, *Fairness through awareness*, 2012.
 
     Examples
@@ -81,19 +81,20 @@ class IndividualFairness(Constraint):
         """Return the pairs of support rows and their distances (all groups of each atom)."""
         order = np.argsort(atom, kind="stable")
         known = atom[order]
-        left, right, far = [], [], []
-        for (x, y), d in zip(self.pairs, self.distance, strict=True):
-            for a in order[slice(*np.searchsorted(known, [x, x + 1]))]:
-                for b in order[slice(*np.searchsorted(known, [y, y + 1]))]:
-                    if a != b:
-                        left.append(a)
-                        right.append(b)
-                        far.append(d)
-        if not left:
+        pairs = np.array(self.pairs)
+        first = np.searchsorted(known, pairs, side="left")
+        count = np.searchsorted(known, pairs, side="right") - first
+        both = count.prod(axis=1)  # every group of x with every group of y
+        which = np.repeat(np.arange(len(pairs)), both)
+        k = np.arange(len(which)) - np.repeat(np.cumsum(both) - both, both)
+        left = order[first[which, 0] + k // np.maximum(count[which, 1], 1)]
+        right = order[first[which, 1] + k % np.maximum(count[which, 1], 1)]
+        apart = left != right
+        if not apart.any():
             raise DataError(
                 "`pairs` joins no two individuals with positive mass.", argument="pairs"
             )
-        return np.array(left), np.array(right), np.array(far)
+        return left[apart], right[apart], np.array(self.distance)[which][apart]
 
     def evaluate(self, table: OutcomeTable) -> Array:
         """Return TV(h, h') of every pair of individuals, in the order of `pairs`."""

@@ -24,10 +24,10 @@ Sense = Literal["==", "<=", "abs<=", "minimize"]
 class Term:
     """One piece of a program: ``expression sense bound``, under an address.
 
-    ``sense`` is ``"=="``, ``"<="``, ``"abs<="`` (|expression| <= bound) or ``"minimize"``
+    ``sense`` is ``"=="``, ``"<="``, ``"abs<="`` (``|expression| <= bound``) or ``"minimize"``
     (bound ignored). Expression and bound may be vectors of one length; the bound may be what
     ``view.parameter`` returned. ``slope`` belongs to equalities that stand for a bound of 0:
-    relaxed by eps they would read |expression| <= slope eps.
+    relaxed by eps they would read ``|expression| <= slope eps``.
     """
 
     expression: Any

@@ -161,7 +161,13 @@ def compile_classifier(
     for key, template in templates.items():
         views[key] = view("bound", "level")
         if isinstance(template, Condition):
-            conditions |= _conditions(template, views[key], D)
+            own_conditions = _conditions(template, views[key], D)
+            if set(own_conditions) & set(conditions):
+                raise ModelError(
+                    f"Two conditions share the address {template.name!r}; rename one function.",
+                    argument="constraints",
+                )
+            conditions |= own_conditions
             continue
         own = template.express(views[key])
         owners |= {term.address: key for term in own}
