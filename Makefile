@@ -12,7 +12,7 @@ PYTEST     := $(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m pytest -n $(JOBS) --
 SPHINX     := MPLBACKEND=Agg $(BIN)/python -m sphinx -W --keep-going -q
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test test-all lint docs clean
+.PHONY: help reproduce benchmark test test-all lint docs clean
 
 help:  ## show this text
 	@echo "make TARGET, where TARGET is one of"
@@ -20,6 +20,9 @@ help:  ## show this text
 
 reproduce: .venv/installed  ## the tables and figures of the paper, into results/
 	$(BIN)/fairprog reproduce --out results
+
+benchmark: .venv/installed  ## times and ratios, into results/benchmark.csv
+	$(BIN)/python -m experiments.benchmark --out results
 
 test: .venv/installed-dev  ## doctests and tests, without the slow ones
 	$(PYTEST)

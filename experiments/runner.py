@@ -43,6 +43,9 @@ EXPERIMENTS = (
     "frontier",
     "transfer_bounds",
     "real_tables",
+    "zero_prices",
+    "notions_compared",
+    "peers",
 )
 
 

@@ -54,7 +54,9 @@ from fairprog.solution import (
     Frontier,
     QuantileMap,
     RandomizedClassifier,
+    ReweightedSolution,
     Solution,
+    ThresholdClassifier,
     load,
 )
 from fairprog.tables import (
@@ -162,6 +164,7 @@ __all__ = [
     "QuantileNormal",
     "RandomizedClassifier",
     "RenyiInformation",
+    "ReweightedSolution",
     "Risk",
     "RiskBound",
     "Robust",
@@ -171,6 +174,7 @@ __all__ = [
     "Solution",
     "SolverError",
     "Term",
+    "ThresholdClassifier",
     "Transformed",
     "Translation",
     "Weibull",

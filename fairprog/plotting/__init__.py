@@ -26,6 +26,7 @@ from fairprog.plotting.rates import (
 )
 from fairprog.plotting.solution import plot_solution
 from fairprog.plotting.style import COLORS, LINES, MARKERS, save_figure, style
+from fairprog.plotting.weights import plot_weights
 
 __all__ = [
     "COLORS",
@@ -43,6 +44,7 @@ __all__ = [
     "plot_prices",
     "plot_rates",
     "plot_solution",
+    "plot_weights",
     "save_figure",
     "style",
 ]

@@ -48,6 +48,8 @@ from fairprog.tables.risks import cost_matrix
 
 __all__ = ["Categorical", "Support"]
 
+CHUNK = 1 << 16  # rows
+
 
 @dataclass(frozen=True, eq=False)
 class Support:
@@ -438,6 +440,17 @@ class Categorical(Population):
         with np.errstate(divide="ignore", invalid="ignore"):
             return float(np.where(p > 0, p * np.log(p / q), 0.0).sum())
 
+    def cell_divergences(self, other: Self) -> Array:
+        """Return V_ia = KL(P_ia || P'_ia) in nats, shape (K, G), P' the cells of `other`."""
+        order_i, order_a = self._order_of(other, "other")
+        self._same_atoms(other, "other")
+        p = self.joint / self.prior
+        q = other.joint[:, order_i][:, :, order_a] / other.prior[np.ix_(order_i, order_a)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            terms = np.where(p > 0, p * np.log(p / q), 0.0)
+        out: Array = terms.sum(axis=0)
+        return out
+
     def _same_atoms(self, other: Categorical, argument: str) -> None:
         if self.n_atoms != other.n_atoms or not np.array_equal(self.values, other.values):
             raise ModelError(
@@ -595,9 +608,14 @@ def _prior(
     classes: tuple[Hashable, ...],
     groups: tuple[Hashable, ...],
 ) -> Array:
-    return np.stack(
-        [np.bincount(support.group, support.weight * c, minlength=G) for c in _columns(support, K)]
-    )
+    out = np.zeros((K, G))
+    for start in range(0, len(support.group), CHUNK):  # no temporary as large as the scores
+        rows = slice(start, start + CHUNK)
+        score, weight = support.score[rows], support.weight[rows]
+        columns = (1.0 - score, score) if score.ndim == 1 else score.T
+        for i, column in enumerate(columns):
+            out[i] += np.bincount(support.group[rows], weight * column, minlength=G)
+    return out
 
 
 def _checked_values(values: Any, n_atoms: int) -> NDArray[Any]:

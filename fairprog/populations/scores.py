@@ -127,5 +127,6 @@ def encode_groups(
         return codes[np.searchsorted(distinct, vector)], labels
     out: NDArray[np.integer[Any]] = np.zeros(n, np.uint8 if len(labels) <= 256 else np.intp)
     for label, k in zip(distinct, codes, strict=True):
-        out[vector == label] = k
+        if k:
+            out += np.multiply(vector == label, int(k), dtype=out.dtype)
     return out, labels

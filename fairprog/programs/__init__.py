@@ -3,7 +3,12 @@
 `NearestIdeal` is the front door; importing a module with a subclass of it makes the family known.
 """
 
-from fairprog.programs import nearest_line, nearest_normal, nearest_transformed
+from fairprog.programs import (
+    nearest_categorical,
+    nearest_line,
+    nearest_normal,
+    nearest_transformed,
+)
 from fairprog.programs.conditions import Condition, constraint
 from fairprog.programs.fair_classifier import (
     FairClassifier,
@@ -19,6 +24,7 @@ __all__ = [
     "NearestIdeal",
     "constraint",
     "fit_piecewise_linear",
+    "nearest_categorical",
     "nearest_line",
     "nearest_normal",
     "nearest_transformed",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FairClassifier"]
 
-SOLVERS = ("auto", "HIGHS", "CLARABEL", "SCS")
+SOLVERS = ("auto", "SORT", "HIGHS", "CLARABEL", "SCS")
 LEVELS = 41  # levels of a fractional notion that are tried before the best is refined
 
 
@@ -150,8 +150,10 @@ class FairClassifier:
 
         Parameters
         ----------
-        solver : {"auto", "HIGHS", "CLARABEL", "SCS"}
-            "auto": HiGHS for linear programs, then Clarabel; Clarabel for the others, then SCS.
+        solver : {"auto", "SORT", "HIGHS", "CLARABEL", "SCS"}
+            "auto": sorting the scores of every group where that solves the program exactly
+            (binary labels, group-aware, templates linear in the table); else HiGHS for linear
+            programs, then Clarabel; Clarabel for the others, then SCS.
         time_limit : float, optional
             Seconds per solve.
         verbose : bool
@@ -180,6 +182,10 @@ class FairClassifier:
             )
         if time_limit is not None:
             time_limit = check_number(time_limit, "time_limit")
+        if solver == "SORT" or (solver == "auto" and not solver_options):
+            sorted_solution = self._sort(solver == "SORT", price_intervals, started)
+            if sorted_solution is not None:
+                return sorted_solution
         how = (solver, time_limit, verbose, solver_options)
         constraints = self.constraints
         if self._free is not None:
@@ -199,6 +205,27 @@ class FairClassifier:
                 details={"certificate": solution.certificate, "solution": solution},
             )
         return solution
+
+    def _sort(
+        self, required: bool, price_intervals: bool, started: float
+    ) -> ClassifierSolution | None:
+        """Return the answer of the fast path for scores, None where it does not apply."""
+        from fairprog.programs.score_solution import solve_by_sorting
+
+        try:
+            solution = solve_by_sorting(self, required, price_intervals, started)
+        except InfeasibleError:
+            raise self._infeasible(self.constraints) from None
+        if solution is None or solution.certificate.ok:
+            return solution
+        if required:
+            raise SolverError(
+                f"The answer of sorting fails its certificate: {solution.certificate}. Try "
+                "solver='HIGHS'.",
+                status="unverified",
+                details={"certificate": solution.certificate, "solution": solution},
+            )
+        return None
 
     def _run(
         self, compiled: CompiledClassifier, constraints: Mapping[str, Any], how: tuple[Any, ...]

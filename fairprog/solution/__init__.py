@@ -6,8 +6,14 @@ from fairprog.solution.classifier import RandomizedClassifier
 from fairprog.solution.classifier_solution import ClassifierCertificate, ClassifierSolution
 from fairprog.solution.codec import load
 from fairprog.solution.frontier import Frontier
-from fairprog.solution.quantile_map import QuantileMap
+from fairprog.solution.quantile_map import (
+    QuantileMap,
+)
+from fairprog.solution.reweighted import (
+    ReweightedSolution,
+)
 from fairprog.solution.solution import Solution
+from fairprog.solution.threshold_classifier import ThresholdClassifier
 
 __all__ = [
     "Bounds",
@@ -17,6 +23,8 @@ __all__ = [
     "Frontier",
     "QuantileMap",
     "RandomizedClassifier",
+    "ReweightedSolution",
     "Solution",
+    "ThresholdClassifier",
     "load",
 ]

@@ -15,7 +15,7 @@ from fairprog.labels import Array
 from fairprog.populations import Categorical, population_from_dict
 from fairprog.solution.classifier import RandomizedClassifier
 from fairprog.solution.codec import register, save
-from fairprog.tables import AtomTable, Constraint, Notion, template_from_dict
+from fairprog.tables import Constraint, Notion, OutcomeTable, template_from_dict
 
 __all__ = ["ClassifierCertificate", "ClassifierSolution"]
 
@@ -75,7 +75,7 @@ class ClassifierSolution:
     ----------
     risk : float
         Of the returned classifier, evaluated by the risk's own numpy face.
-    table : AtomTable
+    table : OutcomeTable
         Z[a, i, j] = P(A=a, Y=i, Yhat=j).
     classifier : RandomizedClassifier
     price : dict name -> float
@@ -100,7 +100,7 @@ class ClassifierSolution:
     """
 
     risk: float
-    table: AtomTable
+    table: OutcomeTable
     classifier: RandomizedClassifier
     price: Mapping[str, float]
     price_interval: Mapping[str, tuple[float, float]]

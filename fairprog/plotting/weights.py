@@ -1,0 +1,72 @@
+"""A finite population before and after reweighting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fairprog.plotting.style import MARKERS, class_line, figure_of, group_color, style
+from fairprog.solution import Solution
+
+__all__ = ["plot_weights"]
+
+FEW = 25  # atoms that are marked and named
+
+
+def plot_weights(
+    sol: Solution, ax: Sequence[Axes] | None = None
+) -> tuple[Figure, tuple[Axes, Axes]]:
+    """Draw P(X=x, Y=i | A=a) of every cell over the atoms, before and after steering.
+
+    Parameters
+    ----------
+    sol : Solution
+        Of a `Categorical` population.
+    ax : two Axes, optional
+        Default: a new figure.
+
+    Returns
+    -------
+    (Figure, (Axes, Axes))
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Categorical([[[.3, .1], [.1, .1]], [[.1, .1], [.1, .1]]], groups=["a", "b"])
+    >>> fig, (before, after) = fp.NearestIdeal(D).solve().plot()
+    >>> len(after.lines)
+    4
+    """
+    with style():
+        if ax is None:
+            fig, panels = plt.subplots(1, 2, figsize=(7.2, 3.0), sharey=True, layout="constrained")
+        else:
+            fig, panels = figure_of(ax[0]), ax
+        before, after = panels
+        for panel, D, title in (
+            (before, sol.original, "original"),
+            (after, sol.population, f"steered, KL {sol.kl:.3g} nats"),
+        ):
+            few = D.n_atoms <= FEW
+            for a, group in enumerate(D.groups):
+                for i, label in enumerate(D.classes):
+                    panel.plot(
+                        range(D.n_atoms),
+                        D.joint[:, i, a] / D.group_mass[a],
+                        color=group_color(a),
+                        linestyle=class_line(i),
+                        marker=MARKERS[i % len(MARKERS)] if few else None,
+                        # equal laws cover each other after steering: sizes keep them visible
+                        markersize=7.0 - 2.0 * (a % 3),
+                        label=f"group {group}, class {label}",
+                    )
+            panel.set_title(title)
+            panel.set_xlabel("atom x")
+            if few:
+                panel.set_xticks(range(D.n_atoms), [str(v) for v in D.values])
+        before.set_ylabel("P(X=x, Y=y | group)")
+        before.legend()
+    return fig, (before, after)

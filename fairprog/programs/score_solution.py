@@ -1,0 +1,114 @@
+"""`FairClassifier` over binary scores: when sorting solves it, and its answer as a solution."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fairprog.errors import ModelError
+from fairprog.programs.score_path import ScoreAnswer, solve_scores
+from fairprog.programs.score_view import NotLinear
+from fairprog.solution.classifier_solution import ClassifierCertificate, ClassifierSolution
+from fairprog.solution.threshold_classifier import ThresholdClassifier
+from fairprog.tables import OutcomeTable
+
+if TYPE_CHECKING:
+    from fairprog.programs.fair_classifier import FairClassifier
+
+__all__ = ["solve_by_sorting"]
+
+ZERO = 1e-9  # prices below this are rounding
+
+
+def solve_by_sorting(
+    program: FairClassifier, required: bool, price_intervals: bool, started: float
+) -> ClassifierSolution | None:
+    """Return the proven solution, or None where the fast path does not apply.
+
+    Parameters
+    ----------
+    program : FairClassifier
+    required : bool
+        Raise a ModelError with the reason instead of returning None.
+    price_intervals : bool
+    started : float
+        ``time.perf_counter()`` at the start.
+
+    Raises
+    ------
+    ModelError
+        If it does not apply though it is required.
+    InfeasibleError
+        If no classifier satisfies the constraints.
+    """
+    reason = None
+    if program.population.n_classes != 2:
+        reason = "the label is not binary"
+    elif not program.uses_group:
+        reason = "the classifier is group-blind"
+    elif program._free is not None:
+        reason = "a notion leaves its level free"
+    constraints = program.constraints
+    try:
+        if reason is None:
+            answer = solve_scores(
+                program.population, program.risk, list(constraints.values()), price_intervals
+            )
+            return _solution(program, constraints, answer, started)
+    except NotLinear as found:
+        reason = f"a template is not linear in the outcome table: {found}"
+    if required:
+        raise ModelError(f"solver='SORT' does not apply: {reason}.", argument="solver")
+    return None
+
+
+def _solution(
+    program: FairClassifier, constraints: Mapping[str, Any], answer: ScoreAnswer, started: float
+) -> ClassifierSolution:
+    D = program.population
+    table = OutcomeTable(answer.Z, D.classes, D.groups)
+    risk = program.risk.evaluate(table)
+    scale = max(1.0, abs(risk))
+    missed = [template.violation(table) for template in constraints.values()]
+    certificate = ClassifierCertificate(
+        violation=max([0.0, *missed]) / scale,
+        risk_gap=abs(risk - answer.risk) / scale,
+        primal_residual=answer.feasibility_residual,
+        dual_residual=answer.dual_residual,
+        slackness=answer.slackness,
+        duality_gap=answer.duality_gap / scale,
+    )
+    rows = answer.rows
+    priced = [key for key, c in constraints.items() if c.bound is not None]
+    price = {k: _clean(p) for k, p in zip(constraints, answer.price, strict=True) if k in priced}
+    intervals = {
+        key: (_clean(low), _clean(high))
+        for key, (low, high) in zip(constraints, answer.price_interval, strict=True)
+        if key in priced and not np.isnan(low)
+    }
+    two_sided = np.isfinite(rows.low) & (rows.low < rows.high)
+    duals = np.where(two_sided, np.abs(answer.marginals), -answer.marginals)
+    return ClassifierSolution(
+        risk=risk,
+        table=table,
+        classifier=ThresholdClassifier(D, answer.rules, answer.reduced),
+        price=price,
+        price_interval=intervals,
+        duals={w: np.array(v) for w, v in zip(rows.addresses, duals, strict=True)},
+        sensitivity=dict(zip(rows.addresses, map(np.array, answer.marginals), strict=True)),
+        certificate=certificate,
+        settings={
+            "risk": program.risk,
+            "constraints": dict(constraints),
+            "uses_group": program.uses_group,
+        },
+        solver=answer.method,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _clean(price: float) -> float:
+    return 0.0 if abs(price) < ZERO else float(price)

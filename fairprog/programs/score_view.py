@@ -1,0 +1,238 @@
+"""What templates say about binary scores, as rows of numbers.
+
+Templates only add, scale and compare entries of ``view.Z``. Here these entries are affine
+functions of the rates (x_a, y_a) = P(Yhat=1 | Y=0, a), P(Yhat=1 | Y=1, a) and of levels, so that
+what a template expresses can be read off as a row of coefficients. A template that asks for more
+(convex functions, single individuals) is not linear in the table and is refused with `NotLinear`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fairprog.labels import Array
+from fairprog.tables.notions import Notion
+from fairprog.tables.templates import Constraint, Term
+
+__all__ = ["Affine", "NotLinear", "RateRows", "rate_rows"]
+
+LEVELS = 64  # room for free levels; a program that needs more goes to the LP
+
+
+class NotLinear(Exception):  # noqa: N818 - not an error: another solver takes over
+    """Raised by templates that are not linear in the outcome table, with the reason."""
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """Coefficients of the variables and a constant."""
+
+    vector: Array
+    constant: float = 0.0
+
+    __array_ufunc__ = None  # numpy scalars must ask __rmul__, not spread over the vector
+
+    def __add__(self, other: Any) -> Affine:
+        """Add an affine function or a number."""
+        if isinstance(other, Affine):
+            return Affine(self.vector + other.vector, self.constant + other.constant)
+        return Affine(self.vector, self.constant + _number(other))
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Affine:
+        """Change the sign."""
+        return Affine(-self.vector, -self.constant)
+
+    def __sub__(self, other: Any) -> Affine:
+        """Subtract an affine function or a number."""
+        return self + (-other)
+
+    def __rsub__(self, other: Any) -> Affine:
+        """Subtract from a number."""
+        return -self + other
+
+    def __mul__(self, factor: Any) -> Affine:
+        """Scale by a number."""
+        return Affine(_number(factor) * self.vector, _number(factor) * self.constant)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: Any) -> Affine:
+        """Divide by a number."""
+        return self * (1.0 / _number(divisor))
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, Affine) or np.ndim(value):
+        raise NotLinear("a product of decisions, or a vector")
+    return float(value)
+
+
+class ScoreView:
+    """The `TableView` of binary scores; see the module."""
+
+    def __init__(
+        self,
+        mass: Array,
+        classes: tuple[Hashable, ...],
+        groups: tuple[Hashable, ...],
+        shift: float,
+    ) -> None:
+        G = len(groups)
+        self.mass, self.classes, self.groups, self._shift = mass, classes, groups, shift
+        self.redundant = False
+        self.levels_are_rates = True
+        self._size = 2 * G + LEVELS
+        self._levels: dict[str, int] = {}
+        self.Z = np.empty((G, 2, 2), dtype=object)
+        for a in range(G):
+            for i in range(2):
+                rate = self._unit(2 * a + i)
+                self.Z[a, i, 1] = float(mass[a, i]) * rate
+                self.Z[a, i, 0] = float(mass[a, i]) * (1.0 - rate)
+
+    def _unit(self, k: int) -> Affine:
+        if k >= self._size:
+            raise NotLinear("very many levels")
+        vector = np.zeros(self._size)
+        vector[k] = 1.0
+        return Affine(vector)
+
+    def level(self, name: str, size: int | None = None) -> Affine:
+        """Return the free scalar of that name, in [0, 1]."""
+        if size is not None or not self.levels_are_rates:
+            raise NotLinear("a level that is no rate")
+        position = self._levels.setdefault(name, len(self._levels))
+        return self._unit(2 * len(self.groups) + position)
+
+    def parameter(self, name: str, value: float) -> float:
+        """Return the number; the bound is shifted where its derivative is asked for."""
+        return value + self._shift if name == "bound" else value
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotLinear(f"it uses `{name}`")
+
+    @property
+    def n_levels(self) -> int:
+        """How many levels were asked for."""
+        return len(self._levels)
+
+
+@dataclass(frozen=True, eq=False)
+class RateRows:
+    """A program over rates: minimise objective . v + constant, low <= A v <= high.
+
+    Attributes
+    ----------
+    objective : Array, shape (2 G + L,)
+    constant : float
+    A : Array, shape (m, 2 G + L)
+    low, high : Array, shape (m,)
+    addresses : tuple of m strings
+    owner : integer array, shape (m,)
+        Which constraint each row belongs to.
+    per_bound : Array, shape (m, 2 G + L + 2)
+        Derivatives of (A, low, high) with respect to the owner's bound.
+    slope : Array, shape (m, 2 G + L + 1)
+        For equations that stand for a bound of zero: relaxed by eps they would read
+        |row| <= (slope . v + constant) eps.
+    """
+
+    objective: Array
+    constant: float
+    A: Array
+    low: Array
+    high: Array
+    addresses: tuple[str, ...]
+    owner: Array
+    per_bound: Array
+    slope: Array
+
+    def price_weight(self, v: Array) -> Array:
+        """Return |d row / d bound| at v: a price is this weight times the absolute multipliers."""
+        n = self.A.shape[1]
+        moved = self.per_bound[:, :n] @ v
+        edge = np.maximum(np.abs(self.per_bound[:, n]), np.abs(self.per_bound[:, n + 1]))
+        relaxed = np.maximum(self.slope[:, :n] @ v + self.slope[:, n], 0.0)
+        out: Array = np.where(self.low == self.high, relaxed, np.abs(moved) + edge)
+        return out
+
+
+def rate_rows(
+    mass: Array,
+    classes: tuple[Hashable, ...],
+    groups: tuple[Hashable, ...],
+    risk: Any,
+    constraints: Sequence[Any],
+) -> RateRows:
+    """Return the program that templates state over the rates of binary scores.
+
+    Parameters
+    ----------
+    mass : Array, shape (G, 2)
+        P(A=a, Y=i).
+    classes, groups : tuple
+    risk : Risk
+    constraints : sequence of constraints
+
+    Raises
+    ------
+    NotLinear
+        If a template is not linear in the outcome table.
+    """
+    now, later = (ScoreView(mass, classes, groups, shift) for shift in (0.0, 1.0))
+    now.levels_are_rates = False
+    goal = risk.express(now)
+    if len(goal) != 1 or goal[0].sense != "minimize":
+        raise NotLinear("the risk has conditions of its own")
+    terms: list[tuple[Term, Term, int]] = []
+    for k, constraint in enumerate(constraints):
+        if not isinstance(constraint, Constraint):
+            raise NotLinear("a condition of the user's")
+        now.levels_are_rates = later.levels_are_rates = isinstance(constraint, Notion)
+        here, there = constraint.express(now), constraint.express(later)
+        terms += [(s, t, k) for s, t in zip(here, there, strict=True)]
+    n = 2 * len(groups) + now.n_levels
+    parts = [(_row(s, n), _row(t, n)) for s, t, _ in terms]
+    rows = np.array([here for here, _ in parts]).reshape(len(parts), n + 2)
+    shifted = np.array([there for _, there in parts]).reshape(len(parts), n + 2)
+    with np.errstate(invalid="ignore"):
+        difference = np.where(np.isfinite(rows), shifted - rows, 0.0)
+    objective = _affine(goal[0].expression)
+    return RateRows(
+        objective=objective.vector[:n],
+        constant=objective.constant,
+        A=rows[:, :n],
+        low=rows[:, n],
+        high=rows[:, n + 1],
+        addresses=tuple(term.address for term, _, _ in terms),
+        owner=np.array([k for _, _, k in terms], dtype=float),
+        per_bound=difference,
+        slope=np.array([_slope(term, n) for term, _, _ in terms]).reshape(len(terms), n + 1),
+    )
+
+
+def _affine(expression: Any) -> Affine:
+    if not isinstance(expression, Affine):
+        raise NotLinear(f"{expression!r} is no linear expression")
+    return expression
+
+
+def _slope(term: Term, n: int) -> Array:
+    if isinstance(term.slope, Affine):
+        return np.append(term.slope.vector[:n], term.slope.constant)
+    return np.append(np.zeros(n), 0.0 if term.slope is None else _number(term.slope))
+
+
+def _row(term: Term, n: int) -> Array:
+    """Return coefficients, lowest and highest value of a term."""
+    f, bound = _affine(term.expression), _number(term.bound)
+    lowest = {"==": bound, "<=": -np.inf, "abs<=": -bound}.get(term.sense)
+    if lowest is None:
+        raise NotLinear("a constraint that is to be minimised")
+    return np.concatenate([f.vector[:n], [lowest - f.constant, bound - f.constant]])

@@ -1,0 +1,114 @@
+"""The answer of `NearestIdeal` on a finite alphabet: weights per (x, y, a)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fairprog.errors import DataError, ModelError
+from fairprog.labels import Array, Indices, encode, plain
+from fairprog.solution.codec import register, save
+from fairprog.solution.solution import Solution
+
+__all__ = ["ReweightedSolution"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ReweightedSolution(Solution):
+    """The nearest ideal finite population; rows are reweighted, never moved.
+
+    Attributes and methods: see :class:`Solution`.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Categorical([[[.3, .1], [.1, .1]], [[.1, .1], [.1, .1]]], groups=["a", "b"])
+    >>> sol = fp.NearestIdeal(D).solve()
+    >>> sol.sample_weight([0, 1], X=[0, 0], sensitive_features=["a", "b"]).round(3)
+    array([0.794, 0.795])
+    """
+
+    def weights(self) -> Array:
+        """Return D~(x, y, a) / D(x, y, a), shape (X, K, G); 0 where both are."""
+        old, new = self.original.joint, self.population.joint
+        out: Array = np.divide(new, old, out=np.zeros_like(new), where=old > 0)
+        return out
+
+    def sample_weight(
+        self, y: ArrayLike, *, sensitive_features: ArrayLike, X: ArrayLike | None = None
+    ) -> Array:
+        """Return the weight of each row: D~(x, y, a) / D(x, y, a).
+
+        Parameters
+        ----------
+        y, sensitive_features : array_like, shape (n,)
+        X : array_like, shape (n,) or (n, d), optional
+            Values of the population. Without it the weights are q~_ia / q_ia, those that ignore
+            X: with ``base_rates`` = P(Y) these are Kamiran and Calders' (2012).
+
+        Returns
+        -------
+        Array, shape (n,)
+
+        Raises
+        ------
+        DataError
+            For unknown labels or values.
+        """
+        if X is None:
+            return super().sample_weight(y, sensitive_features=sensitive_features)
+        label = encode(y, self.original.classes, "y")
+        group = self._by_group(sensitive_features, len(label))
+        out: Array = self.weights()[self._atoms(X, len(label)), label, group]
+        return out
+
+    def _atoms(self, X: ArrayLike, n: int) -> Indices:
+        values = np.asarray(self.original.values)
+        rows = np.asarray(X)
+        keys = _keys(rows, values.ndim)
+        if len(keys) != n:
+            raise DataError(f"`X` has {len(keys)} rows; `y` has {n}.", argument="X")
+        position = {key: k for k, key in enumerate(_keys(values, values.ndim))}
+        unknown = [key for key in keys if key not in position]
+        if unknown:
+            raise DataError(
+                f"`X` holds {unknown[0]!r}, which is no atom of the population ({len(unknown)} "
+                "such rows).",
+                argument="X",
+            )
+        return np.array([position[key] for key in keys], dtype=np.intp)
+
+    def align(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Any:
+        """Return X: the common coordinates are the user's own."""
+        self._by_group(sensitive_features, len(np.asarray(X)))
+        return np.asarray(X).copy()
+
+    def steer(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: ArrayLike) -> Array:
+        """Refuse: atoms are reweighted, not moved (ModelError)."""
+        raise ModelError(
+            "Categorical populations are steered by weights, not by moving rows; use "
+            "sample_weight(y, X=X, sensitive_features=...)."
+        )
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the cells before and after; see :func:`fairprog.plotting.plot_weights`."""
+        from fairprog.plotting import plot_weights
+
+        return plot_weights(self, ax=ax)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to a .json or .npz file, atomically; read it by ``fp.load``."""
+        save(path, "reweighted_solution", self.to_dict())
+
+
+def _keys(rows: Any, ndim: int) -> list[Any]:
+    if ndim == 2:
+        return [tuple(row.tolist()) for row in np.atleast_2d(rows)]
+    return [plain(v) for v in rows.reshape(len(rows), -1)[:, 0]]
+
+
+register("reweighted_solution", ReweightedSolution.from_dict)

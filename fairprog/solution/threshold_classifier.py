@@ -1,0 +1,97 @@
+"""A randomised classifier on binary scores, kept as one rule per group."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fairprog.errors import DataError
+from fairprog.kernels.score_rules import apply_rule
+from fairprog.labels import Array, encode
+from fairprog.populations import Categorical
+from fairprog.populations.scores import check_posterior
+from fairprog.solution.classifier import RandomizedClassifier
+
+__all__ = ["ThresholdClassifier"]
+
+
+class ThresholdClassifier(RandomizedClassifier):
+    """A group-aware classifier whose decision depends on the score alone.
+
+    Parameters
+    ----------
+    population : Categorical
+        Binary labels; the scores it was decided on.
+    rules : Array, shape (G, 5)
+        With probability ``rules[a, 0]`` predict the last class above the score ``rules[a, 1]``
+        (and at it with probability ``rules[a, 2]``), otherwise below ``rules[a, 3]`` (and at it
+        with probability ``rules[a, 4]``).
+    reduced : Array, shape (G, 2)
+        Adjusted cost of predicting the last class rather than the first, by true class.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Categorical.from_scores([.2, .8, .4, .9], sensitive_features=list("aabb"))
+    >>> rule = fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualOpportunity()]).solve().classifier
+    >>> rule.predict_proba_from_scores([.7, .95], sensitive_features=["a", "b"])[:, 1]
+    array([1., 1.])
+    """
+
+    rules: Array
+
+    def __init__(self, population: Categorical, rules: Array, reduced: Array) -> None:
+        costs = np.zeros((len(rules), 2, 2))
+        costs[:, :, 1] = reduced
+        for name, value in (
+            ("population", population),
+            ("uses_group", True),
+            ("costs", costs),
+            ("rules", rules),
+        ):
+            object.__setattr__(self, name, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle by the arguments of the constructor."""
+        assert self.costs is not None
+        return type(self), (self.population, self.rules, self.costs[:, :, 1])
+
+    @cached_property
+    def h(self) -> Array:
+        """P(Yhat=j | x, a) for every pair of ``population.support``, shape (m, 2)."""
+        s = self.population.support
+        return self._apply(s.score, s.group)
+
+    def _apply(self, score: Array, group: Any) -> Array:
+        out = np.zeros((len(score), 2))
+        for a, rule in enumerate(self.rules):
+            rows = group == a
+            out[rows, 1] = apply_rule(rule, score[rows])
+        out[:, 0] = 1.0 - out[:, 1]
+        return out
+
+    def predict_proba_from_scores(
+        self, proba: ArrayLike, *, sensitive_features: ArrayLike
+    ) -> Array:
+        """Apply the rules to scores that need not be atoms.
+
+        Parameters
+        ----------
+        proba : array_like, shape (n,) or (n, 2)
+            P(Y = last class), or of both classes.
+        sensitive_features : array_like, shape (n,)
+
+        Returns
+        -------
+        Array, shape (n, 2)
+        """
+        score, K = check_posterior(proba)
+        if K != 2:
+            raise DataError(f"`proba` has {K} classes; needed are 2.", argument="proba")
+        groups = self.population.groups
+        return self._apply(
+            score, encode(sensitive_features, groups, "sensitive_features", len(score))
+        )
