@@ -71,7 +71,7 @@ class Solution:
     # the family is that of the program: its own parameters are attributes of these
     original: Any
     population: Any
-    affine: Mapping[Hashable, AffineMap | PiecewiseLinearMap]
+    affine: Mapping[Hashable, Any]
     duals: Mapping[str, Array]
     sensitivity: Mapping[str, Array]
     price: Mapping[str, float]

@@ -23,7 +23,7 @@ __all__ = ["atom", "atom_values", "expected_atom"]
 EXPONENTIAL = {"log-gamma": 1.0, "GumbelMin": 1.0, "Gumbel": -1.0}  # phi = exp(+-z) -+ k z
 
 
-def atom(family: type[LocationScale] | Any, law: Law, z: Any) -> Any:
+def atom(family: Any, law: Law, z: Any) -> Any:
     """Return phi(z) of a family's standard law as a convex CVXPY expression.
 
     Raises

@@ -234,12 +234,12 @@ def _conditions(
 ) -> dict[str, Any]:
     """Call the user's conditions with the labelled views ``law`` and ``joint``."""
     view = CellView(
-        D,  # type: ignore[arg-type]
+        D,
         law=lambda i, a: expressions.get((i, a), laws[:, i, a]),
         joint=lambda i, a: prior[i, a] * expressions.get((i, a), laws[:, i, a]),
     )
     original = CellView(
-        D,  # type: ignore[arg-type]
+        D,
         law=lambda i, a: laws[:, i, a],
         joint=lambda i, a: D.prior[i, a] * laws[:, i, a],
     )
