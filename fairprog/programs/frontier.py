@@ -16,7 +16,9 @@ from fairprog.populations import Categorical
 from fairprog.programs.answer import Answer, assemble
 from fairprog.programs.classifier_answer import assemble_classifier
 from fairprog.programs.group_maps import read_maps
-from fairprog.programs.solvers import CONIC, refuse_collapse
+from fairprog.programs.nearest_normal import NearestNormal
+from fairprog.programs.options import CONIC
+from fairprog.programs.solvers import refuse_collapse
 from fairprog.solution.classifier_solution import TOLERANCE
 from fairprog.solution.frontier import Frontier
 from fairprog.tables import Constraint
@@ -208,6 +210,27 @@ def _resample(D: Categorical, size: int, rng: np.random.Generator) -> Categorica
     )
 
 
+def _one_by_one(
+    program: NearestIdeal, bounds: Array, time_limit: float | None, started: float
+) -> Frontier:
+    """Solve a program of another family at every bound (NaN where no price is known)."""
+    found = []
+    for bound in bounds:
+        at_bound = copy.copy(program)
+        at_bound.map_bound = float(bound)
+        found.append(at_bound.solve(time_limit=time_limit))
+    return Frontier(
+        bounds,
+        np.array([solution.kl for solution in found]),
+        np.array([solution.price.get("consensus", np.nan) for solution in found]),
+        "map_bound",
+        "KL divergence (nats)",
+        compilations=len(found),
+        solves=len(found),
+        seconds=time.perf_counter() - started,
+    )
+
+
 def nearest_frontier(
     program: NearestIdeal, map_bounds: ArrayLike, *, time_limit: float | None = None
 ) -> Frontier:
@@ -232,6 +255,8 @@ def nearest_frontier(
     bounds = np.atleast_1d(check_finite(map_bounds, "map_bounds"))
     if np.any(bounds < 0):
         raise DataError("`map_bounds` must be at least 0.", argument="map_bounds")
+    if not isinstance(program, NearestNormal):
+        return _one_by_one(program, bounds, time_limit, started)
     if not program.staying:
         raise ModelError(
             "steer='all' is not one convex program and takes no `map_bound`; steer all groups "
