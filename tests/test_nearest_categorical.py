@@ -219,3 +219,14 @@ def test_the_picture_shows_every_cell_before_and_after():
     first, second = (line.get_ydata() for line in (after.lines[0], after.lines[2]))
     assert np.allclose(first, second)  # the two groups agree after steering
     assert [t.get_text() for t in after.get_xticklabels()] == ["u", "v", "w", "x"]
+
+
+def test_the_frontier_over_the_bound_is_convex_and_falling():
+    D = population(np.random.default_rng(11))
+    bounds = np.linspace(0.0, 0.2, 5)
+    found = fp.NearestIdeal(D).frontier(bounds)
+    assert np.all(np.diff(found.risks) < 0)
+    assert np.all(np.diff(found.risks, 2) > -1e-7)
+    chords = -np.diff(found.risks) / 0.05
+    assert np.all(found.prices[1:-1] <= chords[:-1] + 1e-6)
+    assert np.all(found.prices[1:-1] >= chords[1:] - 1e-6)

@@ -62,8 +62,8 @@ class FairClassifier:
     >>> D = fp.Categorical.from_scores([.2, .8, .4, .9], sensitive_features=list("aabb"))
     >>> free = fp.FairClassifier(D, fp.ErrorRate()).solve()
     >>> fair = fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualOpportunity()]).solve()
-    >>> print(f"{free.risk:.3f} {fair.risk:.3f}, price {fair.price['equal_opportunity']:.3f}")
-    0.225 0.242, price 0.163
+    >>> print(f"{free.risk:.4f} {fair.risk:.4f}, price {fair.price['equal_opportunity']:.4f}")
+    0.2250 0.2425, price 0.1625
     """
 
     def __init__(

@@ -210,6 +210,27 @@ def _resample(D: Categorical, size: int, rng: np.random.Generator) -> Categorica
     )
 
 
+def _one_by_one(
+    program: NearestIdeal, bounds: Array, time_limit: float | None, started: float
+) -> Frontier:
+    """Solve a program of another family at every bound (NaN where no price is known)."""
+    found = []
+    for bound in bounds:
+        at_bound = copy.copy(program)
+        at_bound.map_bound = float(bound)
+        found.append(at_bound.solve(time_limit=time_limit))
+    return Frontier(
+        bounds,
+        np.array([solution.kl for solution in found]),
+        np.array([solution.price.get("consensus", np.nan) for solution in found]),
+        "map_bound",
+        "KL divergence (nats)",
+        compilations=len(found),
+        solves=len(found),
+        seconds=time.perf_counter() - started,
+    )
+
+
 def nearest_frontier(
     program: NearestIdeal, map_bounds: ArrayLike, *, time_limit: float | None = None
 ) -> Frontier:
@@ -240,6 +261,8 @@ def nearest_frontier(
     bounds = np.atleast_1d(check_finite(map_bounds, "map_bounds"))
     if np.any(bounds < 0):
         raise DataError("`map_bounds` must be at least 0.", argument="map_bounds")
+    if not isinstance(program, NearestNormal):
+        return _one_by_one(program, bounds, time_limit, started)
     if not program.staying:
         raise ModelError(
             "steer='all' is not one convex program and takes no `map_bound`; steer all groups "
