@@ -22,7 +22,7 @@ from fairprog.kernels.empirical import (
     spearman,
     worst_gap,
 )
-from fairprog.solution.evidence import score_ranks
+from fairprog.solution.evidence import _posteriors, evidence_of_rows, score_ranks
 from fairprog.solution.held_out import gap_curves, log_posterior, posterior
 from fairprog.solution.movement import LEVELS, movement_of_rows, population_movement
 
@@ -167,15 +167,31 @@ def test_the_posterior_is_bayes(family):
     np.testing.assert_allclose(np.exp(log_posterior(D, Z @ D.support_basis, g)), want, atol=1e-12)
 
 
-def test_the_steered_posterior_is_blind_to_the_group_once_aligned():
-    """The report scores aligned rows by the steered population: no group is needed for that."""
-    D = multivariate(np.random.default_rng(6), 2, 2, 2, prior=np.full((2, 2), 0.25))
-    sol = fp.NearestIdeal(D, steer=["b"]).solve()
-    X, _, a = D.sample(80, random_state=0)
-    common = sol.align(X, sensitive_features=a)
-    blind = posterior(sol.aligned, common, sensitive_features=["a"] * 80)
-    aware = posterior(sol.population, X, sensitive_features=a)
-    np.testing.assert_allclose(aware, blind, atol=1e-8)
+@pytest.mark.parametrize("base_rates", ["equalize", "keep"])
+def test_the_score_of_aligned_rows_is_blind_to_the_group(base_rates):
+    """Rows that agree once aligned have the same score, whatever their groups."""
+    D = multivariate(np.random.default_rng(6), 2, 2, 2)
+    sol = fp.NearestIdeal(D, steer=["b"], base_rates=base_rates).solve()
+    assert np.ptp(D.base_rates, axis=1).max() > 0.01
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    twins = np.vstack([X, sol.maps["b"](X)])  # group a stays: its coordinates are the common ones
+    a, y = np.repeat(["a", "b"], 60), np.tile([0, 1], 60)
+    np.testing.assert_allclose(sol.align(twins, sensitive_features=a)[60:], X, atol=1e-9)
+    score = _posteriors(sol, twins, y, a)["aligned"]
+    np.testing.assert_allclose(score[:60], score[60:], atol=1e-8)
+    aware = posterior(sol.population, twins, sensitive_features=a)
+    assert (np.abs(aware[:60] - aware[60:]).max() > 0.01) == (base_rates == "keep")  # the control
+
+
+@pytest.mark.parametrize("base_rates", ["equalize", "keep"])
+def test_steered_rows_are_fair_at_every_threshold(base_rates):
+    D = multivariate(np.random.default_rng(6), 2, 2, 2)
+    sol = fp.NearestIdeal(D, steer=["b"], base_rates=base_rates).solve()
+    X, y, a = D.sample(20_000, random_state=1)
+    curves = evidence_of_rows(sol, X, y, a, None, 0.95).curves
+    for curve in curves[:2]:  # rates given the class
+        assert curve.worst["steered"] <= curve.half_width
+        assert curve.worst["as they are"] > curve.half_width  # the control
 
 
 # ----------------------------------------------------------------------------------------- ranks

@@ -98,8 +98,9 @@ def test_the_screenshot_is_a_picture_and_the_print_is_light(chromium, pages, tmp
     assert (tmp_path / "page.png").stat().st_size > 100_000
     chromium.pdf(tmp_path / "page.pdf")
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
-    chromium.open(pages / "two.html", scheme="dark", media="print")
+    chromium.open(pages / "two.html", width=720, scheme="dark", media="print")
     assert chromium.run(BACKGROUND) == LIGHT
+    assert chromium.run("document.scrollingElement.scrollWidth") == 720  # wide tables as well
 
 
 STYLES = """['h2', 'table', 'th'].map(name => {

@@ -97,7 +97,8 @@ def evidence_of_rows(
         scores = _posteriors(sol, X, y, sensitive_features)
         source = (
             "The scores are Bayes posteriors: of the original population on rows as they are, and "
-            "of the steered one on rows aligned without labels and on rows steered with labels."
+            "of the steered one (with the same base rates in every group) on rows aligned without "
+            "labels and on rows steered with labels."
         )
     if not scores:
         raise DataError("`scores` names no score.", argument="scores")
@@ -139,13 +140,17 @@ def _posteriors(
 ) -> dict[str, Array]:
     """Return posteriors of rows as they are, aligned, and steered.
 
-    The group-aware posterior of the steered population at x is the group-blind one of the common
-    coordinates at the aligned x.
+    The posterior of the steered population at x, group a, is a function of the aligned x alone
+    where base rates agree: a group-blind score of the common coordinates. Where they were kept
+    the score takes those of all groups together, which keeps it blind.
     """
-    steered = sol.steer(X, y, sensitive_features=sensitive_features)
-    a = sensitive_features
+    E, a = sol.population, sensitive_features
+    data = E.to_dict()
+    data.pop("population")
+    blind = type(E)(**{**data, "prior": np.outer(E.prior.sum(axis=1), E.group_mass)})
+    steered = sol.steer(X, y, sensitive_features=a)
     return {
         "as they are": posterior(sol.original, X, sensitive_features=a),
-        "aligned": posterior(sol.population, X, sensitive_features=a),
-        "steered": posterior(sol.population, steered, sensitive_features=a),
+        "aligned": posterior(blind, X, sensitive_features=a),
+        "steered": posterior(blind, steered, sensitive_features=a),
     }
