@@ -38,7 +38,7 @@ from fairprog.populations import (
     Weibull,
     YeoJohnson,
 )
-from fairprog.programs import NearestIdeal, constraint
+from fairprog.programs import Empirical, EmpiricalFit, NearestIdeal, constraint
 from fairprog.solution import Bounds, Certificate, Solution, load
 from fairprog.tables import (
     AccuracyParity,
@@ -77,6 +77,8 @@ __all__ = [
     "DataError",
     "DemographicParity",
     "Diagonal",
+    "Empirical",
+    "EmpiricalFit",
     "EqualOpportunity",
     "EqualizedOdds",
     "ErrorRate",

@@ -161,7 +161,7 @@ class LineFrame:
         return (self.sign * N + offset * self.center if self.scales else None), offset
 
     def price(self, N: Array, n: Array) -> float:
-        """Return minus d KL / d bound of the consensus balls |A_i - A| and |T_i(c) - T(c)|/C."""
+        """Return minus d KL / d bound of the consensus balls ``|A_i - A|`` and ``|T_i(c) - T(c)|/C``."""
         return float(np.abs(N).sum() + np.abs(n).sum())
 
 
