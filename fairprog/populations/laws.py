@@ -65,7 +65,7 @@ class Laplace(LocationScale):
 
     @staticmethod
     def expectation(target: Law, alpha: float, beta: float) -> float | None:
-        """Return ``E |alpha Z + beta| + log 2 = v + alpha exp(-v/alpha) + log 2``, ``v = |beta|``."""
+        """Return v + alpha exp(-v / alpha) + log 2, v the absolute value of beta."""
         if not _same_family(target, "Laplace"):
             return None
         a, v = abs(alpha), abs(beta)
