@@ -41,6 +41,8 @@ from fairprog.populations import (
     YeoJohnson,
 )
 from fairprog.programs import (
+    Empirical,
+    EmpiricalFit,
     FairClassifier,
     NearestIdeal,
     constraint,
@@ -122,6 +124,8 @@ __all__ = [
     "DataError",
     "DemographicParity",
     "Diagonal",
+    "Empirical",
+    "EmpiricalFit",
     "EqualOpportunity",
     "EqualizedOdds",
     "ErrorRate",

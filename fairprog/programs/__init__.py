@@ -10,6 +10,10 @@ from fairprog.programs import (
     nearest_transformed,
 )
 from fairprog.programs.conditions import Condition, constraint
+from fairprog.programs.empirical import (
+    Empirical,
+    EmpiricalFit,
+)
 from fairprog.programs.fair_classifier import (
     FairClassifier,
 )
@@ -20,6 +24,8 @@ from fairprog.programs.nearest_ideal import NearestIdeal
 
 __all__ = [
     "Condition",
+    "Empirical",
+    "EmpiricalFit",
     "FairClassifier",
     "NearestIdeal",
     "constraint",
