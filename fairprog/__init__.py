@@ -39,7 +39,13 @@ from fairprog.populations import (
     Weibull,
     YeoJohnson,
 )
-from fairprog.programs import NearestIdeal, constraint, fit_piecewise_linear
+from fairprog.programs import (
+    Empirical,
+    EmpiricalFit,
+    NearestIdeal,
+    constraint,
+    fit_piecewise_linear,
+)
 from fairprog.solution import Bounds, Certificate, QuantileMap, Solution, load
 from fairprog.tables import (
     AccuracyParity,
@@ -82,6 +88,8 @@ __all__ = [
     "DataError",
     "DemographicParity",
     "Diagonal",
+    "Empirical",
+    "EmpiricalFit",
     "EqualOpportunity",
     "EqualizedOdds",
     "ErrorRate",

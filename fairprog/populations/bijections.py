@@ -102,7 +102,7 @@ class Logit(Bijection):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Power(Bijection):
-    """y = sign(x) |x|^exponent, for any features.
+    """``y = sign(x) |x|^exponent``, for any features.
 
     Parameters
     ----------
@@ -119,11 +119,11 @@ class Power(Bijection):
             )
 
     def forward(self, X: Array) -> Array:
-        """Return sign(x) |x|^exponent."""
+        """Return ``sign(x) |x|^exponent``."""
         return np.asarray(np.sign(X) * np.abs(X) ** self.exponent)
 
     def backward(self, Y: Array) -> Array:
-        """Return sign(y) |y|^(1/exponent)."""
+        """Return ``sign(y) |y|^(1/exponent)``."""
         return np.asarray(np.sign(Y) * np.abs(Y) ** (1.0 / self.exponent))
 
     def __repr__(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from fairprog.populations.law import Law
 if TYPE_CHECKING:
     from fairprog.populations.location_scale import LocationScale
 
-__all__ = ["fit_cells", "maximum_likelihood"]
+__all__ = ["Term", "best_scale_shift", "fit_cells", "maximum_likelihood"]
 
 
 def fit_cells(
@@ -87,34 +88,61 @@ def fit_cells(
     )
 
 
-def maximum_likelihood(law: Law, x: Array, weight: Array) -> tuple[float, float]:
-    """Return (loc, scale): the likelihood is concave in (1/scale, loc/scale).
+@dataclass(frozen=True, eq=False)
+class Term:
+    """One class of a fit: weight w, rows y with weights v (sum one), target law and cell."""
 
-    Newton's method; where phi has kinks, Nelder and Mead's simplex on the convex problem.
+    w: float
+    y: Array
+    v: Array
+    law: Law
+    loc: float = 0.0
+    scale: float = 1.0
+
+
+def best_scale_shift(terms: Sequence[Term], start: Array, scales: bool = True) -> Array:
+    r"""Minimise sum_i w_i (mean phi_i((S y + beta - l_i) / s_i) - log S) over (S, beta).
+
+    Convex (theory.md, Theorem B with samples as reference). Newton's method; where phi has
+    kinks, Nelder and Mead's simplex. S = 1 unless `scales`.
     """
-    v = weight / weight.sum()
-    center, unit = float(v @ x), float(np.sqrt(v @ (x - v @ x) ** 2))
-    y = (x - center) / unit
+    total = sum(t.w for t in terms)
 
-    def cost(s: Array) -> float:
-        if s[0] <= 0:
+    def split(x: Array) -> tuple[float, float]:
+        return (float(x[0]), float(x[1])) if scales else (1.0, float(x[0]))
+
+    def cost(x: Array) -> float:
+        S, beta = split(x)
+        if S <= 0:
             return float("inf")
         with np.errstate(over="ignore", invalid="ignore"):
-            return float(v @ law.phi(s[0] * y + s[1]) - np.log(s[0]))
+            parts = [t.w * (t.v @ t.law.phi((S * t.y + beta - t.loc) / t.scale)) for t in terms]
+        return float(sum(parts) - total * np.log(S))
 
-    def gradient(s: Array) -> Array:
-        slope = law.derivative(s[0] * y + s[1])
-        return np.array([v @ (y * slope) - 1.0 / s[0], v @ slope])
+    def gradient(x: Array) -> Array:
+        S, beta = split(x)
+        g = np.array([-total / S, 0.0])
+        for t in terms:
+            slope = t.v * t.law.derivative((S * t.y + beta - t.loc) / t.scale) * (t.w / t.scale)
+            g += [slope @ t.y, slope.sum()]
+        return g if scales else g[1:]
 
-    start = np.array([law.std, law.mean])
-    if law.kinks:
+    x = start if scales else start[1:]
+    if any(t.law.kinks for t in terms):
         from scipy.optimize import minimize
 
         options: Any = {"xatol": 1e-11, "fatol": 1e-15, "maxiter": 4000, "maxfev": 8000}
-        s = start
         for _ in range(3):  # a restart frees the simplex from collapsing early
-            s = minimize(cost, np.asarray(s), method="Nelder-Mead", options=options).x
+            x = minimize(cost, np.asarray(x), method="Nelder-Mead", options=options).x
     else:
-        s, _ = minimise_scale_shift(cost, gradient, start)
-    scale = unit / s[0]
-    return center - scale * float(s[1]), float(scale)
+        x, _ = minimise_scale_shift(cost, gradient, x)
+    return np.array([*split(x), cost(x)])
+
+
+def maximum_likelihood(law: Law, x: Array, weight: Array) -> tuple[float, float]:
+    """Return (loc, scale): the likelihood is concave in (1/scale, loc/scale)."""
+    v = weight / weight.sum()
+    center, unit = float(v @ x), float(np.sqrt(v @ (x - v @ x) ** 2))
+    term = Term(1.0, (x - center) / unit, v, law)
+    S, beta, _ = best_scale_shift([term], np.array([law.std, law.mean]))
+    return float(center - unit / S * beta), float(unit / S)

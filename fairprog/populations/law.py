@@ -21,6 +21,7 @@ __all__ = ["Law"]
 
 PANELS = 48
 SOLVER_PANELS = 10  # enough for 1e-9; answers are evaluated anew
+KINKED_PANELS = 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,8 @@ class Law:
 
         Nodes of weight below 1e-13 are left out.
         """
-        z, w = self._weighted(panel_edges(self._bulk(), (*self.kinks, *breaks), SOLVER_PANELS))
+        panels = KINKED_PANELS if self.kinks or breaks else SOLVER_PANELS
+        z, w = self._weighted(panel_edges(self._bulk(), (*self.kinks, *breaks), panels))
         keep = w > 1e-13
         return z[keep], w[keep] / w[keep].sum()
 

@@ -23,10 +23,10 @@ def _same_family(target: Law, name: str) -> bool:
 
 
 class Laplace(LocationScale):
-    r"""Laplace law in every cell: density exp(-|x - loc| / scale) / (2 scale).
+    r"""Laplace law in every cell: density ``exp(-|x - loc| / scale) / (2 scale)``.
 
     Parameters are those of :class:`LocationScale`. With alpha = s/s' and beta = (loc - loc')/s',
-    KL = |beta| + alpha exp(-|beta|/alpha) - 1 - log alpha.
+    ``KL = |beta| + alpha exp(-|beta|/alpha) - 1 - log alpha``.
 
     Examples
     --------
@@ -44,7 +44,7 @@ class Laplace(LocationScale):
 
     @staticmethod
     def neg_log_density(z: Array) -> Array:
-        """Return |z| + log 2."""
+        """Return ``|z| + log 2``."""
         return np.asarray(np.abs(z) + np.log(2.0))
 
     @staticmethod
@@ -65,7 +65,7 @@ class Laplace(LocationScale):
 
     @staticmethod
     def expectation(target: Law, alpha: float, beta: float) -> float | None:
-        """Return E |alpha Z + beta| + log 2 = v + alpha exp(-v / alpha) + log 2, v = |beta|."""
+        """Return v + alpha exp(-v / alpha) + log 2, v the absolute value of beta."""
         if not _same_family(target, "Laplace"):
             return None
         a, v = abs(alpha), abs(beta)
@@ -93,7 +93,7 @@ class Logistic(LocationScale):
     >>> import fairprog as fp
     >>> D = fp.Logistic([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], [[1., 1.], [1., 2.]])
     >>> round(D.evaluate().error, 4)
-    0.3004
+    0.2949
     """
 
     family: ClassVar[str] = "logistic"
@@ -131,7 +131,7 @@ class Gumbel(LocationScale):
     >>> import fairprog as fp
     >>> D = fp.Gumbel([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], [[1., 1.], [1., 2.]])
     >>> round(D.evaluate().error, 4)
-    0.2733
+    0.2383
     """
 
     family: ClassVar[str] = "gumbel"
@@ -229,7 +229,7 @@ class ShiftedExponential(LocationScale):
     >>> D = fp.ShiftedExponential([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], [[1., 1.], [1., 2.]])
     >>> E = fp.ShiftedExponential(D.prior, D.loc + 1.0, D.scale)
     >>> float(E.kl(D)), D.kl(E)
-    (0.8, inf)
+    (0.9, inf)
     """
 
     family: ClassVar[str] = "shifted-exponential"

@@ -80,7 +80,7 @@ class LocationScale(Population):
     >>> import fairprog as fp
     >>> D = fp.Logistic([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], [[1., 1.], [1., 2.]])
     >>> round(D.ideality_gap(), 4), D.is_ideal()
-    (0.2393, False)
+    (0.3311, False)
     """
 
     family: ClassVar[str] = "location-scale"

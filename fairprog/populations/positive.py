@@ -264,7 +264,7 @@ class Exponential(Gamma):
     >>> D = fp.Exponential([[.3, .2], [.3, .2]], [[1., 2.], [3., 4.]])
     >>> sol = fp.NearestIdeal(D, steer=[1]).solve()
     >>> round(sol.kl, 6)
-    0.012162
+    0.008164
     """
 
     family: ClassVar[str] = "exponential"

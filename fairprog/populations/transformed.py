@@ -142,7 +142,7 @@ class Transformed(Population):
         >>> X, y, a = [1., 2., 4., 3., 5., 8.] * 4, [0, 0, 0, 1, 1, 1] * 4, [0] * 12 + [1] * 12
         >>> fp.Transformed.fit(fp.Logistic, "log", X, y, sensitive_features=a).base.loc.round(4)
         array([[0.6931, 0.6931],
-               [1.6062, 1.6062]])
+               [1.6   , 1.6   ]])
         """
         g = as_bijection(bijection)
         features = g.check_domain(check_features(X))

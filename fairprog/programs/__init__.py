@@ -5,11 +5,14 @@
 
 from fairprog.programs import nearest_line, nearest_normal, nearest_transformed
 from fairprog.programs.conditions import Condition, constraint
+from fairprog.programs.empirical import Empirical, EmpiricalFit
 from fairprog.programs.monotone_fit import fit_piecewise_linear
 from fairprog.programs.nearest_ideal import NearestIdeal
 
 __all__ = [
     "Condition",
+    "Empirical",
+    "EmpiricalFit",
     "NearestIdeal",
     "constraint",
     "fit_piecewise_linear",

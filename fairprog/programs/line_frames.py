@@ -43,6 +43,8 @@ class LineFrame:
         Standard laws of the reference's and of the group's cells.
     loc, scale, own_loc, own_scale : Array, shape (K,)
     C, center, target_center : float
+    near : (float, float) or None
+        About where the conic answer is expected, (S, beta); default the unconstrained optimum.
     sign : float
         -1 for a mirror image.
     """
@@ -60,6 +62,7 @@ class LineFrame:
     center: float
     target_center: float
     sign: float = 1.0
+    near: tuple[float, float] | None = None
 
     def mirrored(self) -> LineFrame:
         """Return the frame of the maps with A < 0."""
@@ -117,10 +120,10 @@ class LineFrame:
         return self.split(x)
 
     def pulled_kinks(self, i: int) -> list[float]:
-        """Return where phi_i(alpha z + beta) is not smooth at the optimal map, in z."""
+        """Return where phi_i(alpha z + beta) is not smooth at the expected map, in z."""
         if not self.own_laws[i].kinks:
             return []
-        alpha, beta = self.standard(*self.optimum)
+        alpha, beta = self.standard(*(self.near or self.optimum))
         return [float((k - beta[i]) / alpha[i]) for k in self.own_laws[i].kinks]
 
     @cached_property
@@ -161,7 +164,7 @@ class LineFrame:
         return (self.sign * N + offset * self.center if self.scales else None), offset
 
     def price(self, N: Array, n: Array) -> float:
-        """Return minus d KL / d bound of the consensus balls |A_i - A| and |T_i(c) - T(c)|/C."""
+        """Return minus d KL / d bound of consensus balls: |A_i - A| and |T_i(c) - T(c)| over C."""
         return float(np.abs(N).sum() + np.abs(n).sum())
 
 

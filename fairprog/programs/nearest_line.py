@@ -6,6 +6,8 @@ import itertools
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -242,6 +244,13 @@ class NearestLine(NearestIdeal):
             compiled = self.compile(combination)
             try:
                 solve(compiled, ladder, conic.time_limit, conic.verbose, conic.options)
+                if any(law.kinks for f in combination for law in f.own_laws) and self.constraints:
+                    # once more, with quadrature panels that break where the kinks now are
+                    moved = [replace(c.frame, near=c.value()) for c in compiled.cells]
+                    finer = self.compile(moved)
+                    with suppress(SolverError):  # the first answer stands: it is certified, too
+                        solve(finer, ladder, conic.time_limit, conic.verbose, conic.options)
+                        compiled = finer
             except InfeasibleError as error:
                 failure = error
                 continue

@@ -46,15 +46,16 @@ def check_family(family: type[LocationScale] | LocationScale, random_state: int 
     >>> import fairprog as fp
     >>> fp.testing.check_family(fp.Gumbel)
     """
+    candidate: Any = family
     if isinstance(family, LocationScale):
         D = family
-    elif isinstance(family, type) and issubclass(family, LocationScale):
+    elif isinstance(candidate, type) and issubclass(candidate, LocationScale):
         try:
-            D = family(PRIOR, FIRST, SECOND)
+            D = candidate(PRIOR, FIRST, SECOND)
         except TypeError as error:
             raise ModelError(
-                f"{family.__name__} cannot be built from two arrays ({error}); pass a population "
-                "instead of the class.",
+                f"{candidate.__name__} cannot be built from two arrays ({error}); pass a "
+                "population instead of the class.",
                 argument="family",
             ) from error
     else:
@@ -124,7 +125,8 @@ def _check_sampler(law: Law, name: str, rng: np.random.Generator) -> None:
     sample = np.asarray(law.draw(rng, SAMPLE), dtype=float)
     if sample.shape != (SAMPLE,):
         raise _fail(name, f"draw(rng, {SAMPLE}) returned an array of shape {sample.shape}.")
-    test = kstest(sample, law.cdf)
+    cdf: Any = law.cdf
+    test: Any = kstest(sample, cdf)
     if not test.pvalue >= KS_LEVEL:
         raise _fail(
             name,

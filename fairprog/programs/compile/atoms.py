@@ -39,8 +39,9 @@ def atom(family: type[LocationScale] | Any, law: Law, z: Any) -> Any:
         "ShiftedExponential": lambda: z,
         "log-gamma": lambda: cp.exp(z) - law.shape * z + float(gammaln(law.shape)),
     }
-    if hasattr(family, "atom"):
-        expression = family.atom(z)
+    own = getattr(family, "atom", None)
+    if own is not None:
+        expression = own(z)
     elif law.name in known:
         expression = known[law.name]()
     else:
@@ -50,7 +51,7 @@ def atom(family: type[LocationScale] | Any, law: Law, z: Any) -> Any:
             argument="population",
         )
     if not isinstance(expression, cp.Expression) or not expression.is_convex():
-        short = family.atom(cp.Variable(name="z"))
+        short = expression if own is None else own(cp.Variable(name="z"))
         raise ModelError(
             f"The family {family.__name__} is not log-concave by CVXPY's rules: its `atom(z)` is "
             f"`{short}`, which is not convex (DCP). Programs need a convex -log density.",
