@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["solve_by_sorting"]
 
+FEW = 20_000  # pairs up to which the table knows its individuals (it holds them in arrays)
 ZERO = 1e-9  # prices below this are rounding
 
 
@@ -69,7 +70,7 @@ def _solution(
     program: FairClassifier, constraints: Mapping[str, Any], answer: ScoreAnswer, started: float
 ) -> ClassifierSolution:
     D = program.population
-    table = OutcomeTable(answer.Z, D.classes, D.groups)
+    table: OutcomeTable = OutcomeTable(answer.Z, D.classes, D.groups)
     risk = program.risk.evaluate(table)
     scale = max(1.0, abs(risk))
     missed = [template.violation(table) for template in constraints.values()]
@@ -81,6 +82,11 @@ def _solution(
         slackness=answer.slackness,
         duality_gap=answer.duality_gap / scale,
     )
+    rule = ThresholdClassifier(
+        D, answer.rules, answer.reduced, program.risk.matrix(D.classes)[:, 0]
+    )
+    if len(D.support.score) <= FEW:
+        table = D.table(rule.h)
     rows = answer.rows
     priced = [key for key, c in constraints.items() if c.bound is not None]
     price = {k: _clean(p) for k, p in zip(constraints, answer.price, strict=True) if k in priced}
@@ -94,7 +100,7 @@ def _solution(
     return ClassifierSolution(
         risk=risk,
         table=table,
-        classifier=ThresholdClassifier(D, answer.rules, answer.reduced),
+        classifier=rule,
         price=price,
         price_interval=intervals,
         duals={w: np.array(v) for w, v in zip(rows.addresses, duals, strict=True)},

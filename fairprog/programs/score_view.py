@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fairprog.errors import ModelError
 from fairprog.labels import Array
 from fairprog.tables.notions import Notion
 from fairprog.tables.templates import Constraint, Term
@@ -184,6 +185,8 @@ def rate_rows(
     ------
     NotLinear
         If a template is not linear in the outcome table.
+    ModelError
+        If two terms share an address.
     """
     now, later = (ScoreView(mass, classes, groups, shift) for shift in (0.0, 1.0))
     now.levels_are_rates = False
@@ -197,6 +200,10 @@ def rate_rows(
         now.levels_are_rates = later.levels_are_rates = isinstance(constraint, Notion)
         here, there = constraint.express(now), constraint.express(later)
         terms += [(s, t, k) for s, t in zip(here, there, strict=True)]
+    addresses = [term.address for term, _, _ in terms]
+    double = sorted({where for where in addresses if addresses.count(where) > 1})
+    if double:
+        raise ModelError(f"Two terms share the address {double[0]!r}.", argument="constraints")
     n = 2 * len(groups) + now.n_levels
     parts = [(_row(s, n), _row(t, n)) for s, t, _ in terms]
     rows = np.array([here for here, _ in parts]).reshape(len(parts), n + 2)

@@ -76,7 +76,8 @@ class ClassifierSolution:
     risk : float
         Of the returned classifier, evaluated by the risk's own numpy face.
     table : OutcomeTable
-        Z[a, i, j] = P(A=a, Y=i, Yhat=j).
+        Z[a, i, j] = P(A=a, Y=i, Yhat=j). An AtomTable, which knows the individuals, unless more
+        than 20,000 scores were sorted; then ``population.table(classifier.h)`` is one.
     classifier : RandomizedClassifier
     price : dict name -> float
         What tightening the bound by one unit costs: minus d risk / d bound (plus, for a ratio

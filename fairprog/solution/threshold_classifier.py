@@ -31,6 +31,8 @@ class ThresholdClassifier(RandomizedClassifier):
         with probability ``rules[a, 4]``).
     reduced : Array, shape (G, 2)
         Adjusted cost of predicting the last class rather than the first, by true class.
+    first : Array, shape (2,), optional
+        Cost of predicting the first class, by true class.
 
     Examples
     --------
@@ -43,9 +45,11 @@ class ThresholdClassifier(RandomizedClassifier):
 
     rules: Array
 
-    def __init__(self, population: Categorical, rules: Array, reduced: Array) -> None:
-        costs = np.zeros((len(rules), 2, 2))
-        costs[:, :, 1] = reduced
+    def __init__(
+        self, population: Categorical, rules: Array, reduced: Array, first: Array | None = None
+    ) -> None:
+        base = np.zeros(2) if first is None else first
+        costs = np.stack(np.broadcast_arrays(base, base + reduced), axis=2)
         for name, value in (
             ("population", population),
             ("uses_group", True),
@@ -57,7 +61,8 @@ class ThresholdClassifier(RandomizedClassifier):
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle by the arguments of the constructor."""
         assert self.costs is not None
-        return type(self), (self.population, self.rules, self.costs[:, :, 1])
+        first = self.costs[0, :, 0]
+        return type(self), (self.population, self.rules, self.costs[:, :, 1] - first, first)
 
     @cached_property
     def h(self) -> Array:
