@@ -30,7 +30,7 @@ class Power15(fp.LocationScale):
 
     @staticmethod
     def atom(z):
-        return cp.power(cp.abs(z), 1.5, approx=False) / 1.5 + Power15.constant
+        return cp.power(cp.abs(z), 1.5) / 1.5 + Power15.constant
 
     @staticmethod
     def draw(rng, size):

@@ -215,7 +215,7 @@ class NearestLine(NearestIdeal):
 
         compiled = self.compile([g.frame for g in answer.groups])
         try:
-            solve(compiled, CONIC, conic.time_limit, conic.verbose, conic.options)
+            solve(compiled, CONIC[:1], conic.time_limit, conic.verbose, conic.options)
         except SolverError:
             return  # the exact answer is proven by its own residuals
         if compiled.problem.status != "optimal" and compiled.solver != "CLARABEL":
