@@ -218,6 +218,7 @@ def _one_by_one(
     for bound in bounds:
         at_bound = copy.copy(program)
         at_bound.map_bound = float(bound)
+        at_bound.check_conditions()
         found.append(at_bound.solve(time_limit=time_limit))
     return Frontier(
         bounds,
@@ -252,12 +253,6 @@ def nearest_frontier(
     from fairprog.programs.compile import solve
 
     started = time.perf_counter()
-    if not isinstance(program, NearestNormal):
-        raise ModelError(
-            f"Frontiers over `map_bound` exist for normal and log-normal populations; found "
-            f"{type(program.population).__name__}.",
-            argument="population",
-        )
     bounds = np.atleast_1d(check_finite(map_bounds, "map_bounds"))
     if np.any(bounds < 0):
         raise DataError("`map_bounds` must be at least 0.", argument="map_bounds")

@@ -95,6 +95,7 @@ class NearestIdeal:
     """
 
     families: ClassVar[tuple[type[Population], ...]] = ()
+    joint_by_search: ClassVar[bool] = True  # base_rates="joint" has no closed form
     _by_family: ClassVar[dict[type[Population], type[NearestIdeal]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -286,7 +287,7 @@ class NearestIdeal:
         if time_limit is not None:
             time_limit = check_number(time_limit, "time_limit")
         conic = Conic(time_limit, verbose, solver_options)
-        if self.base_rates == "joint":
+        if self.base_rates == "joint" and self.joint_by_search:
             solution = solve_joint(self, solver, conic, started)
         else:
             solution = self.find(solver, conic, started)
