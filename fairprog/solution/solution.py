@@ -203,7 +203,7 @@ class Solution:
         """
         from fairprog.plotting import plot_maps, plot_solution
 
-        if isinstance(self.population, Pushforward):
+        if isinstance(self.population.core, Pushforward):
             return plot_maps(self, ax=ax)
         return plot_solution(self, ax=ax)
 
