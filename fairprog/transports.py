@@ -201,7 +201,8 @@ class PiecewiseLinearMap:
         rise = float((self.values[-1] - self.values[0]) / (self.knots[-1] - self.knots[0]))
         if np.abs(slopes - rise).max() > rtol * rise:
             return None
-        return AffineMap([[rise]], [float(self.values[0] - rise * self.knots[0])])
+        shift = float(self.values[0] - rise * self.knots[0])
+        return AffineMap(np.array([[rise]]), np.array([shift]))
 
     @property
     def theta(self) -> Array:

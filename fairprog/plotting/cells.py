@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from scipy.linalg import eigh
 
 from fairprog.kernels.normal import pooled_covariance
@@ -133,7 +133,7 @@ def _by_column(f: Function) -> Function:
     """Return a map of one feature for arrays of any shape; what has no image becomes NaN."""
 
     def mapped(x: Array) -> Array:
-        values = np.ma.filled(np.ma.asarray(x, dtype=float), np.nan)
+        values: Array = np.ma.filled(np.ma.asarray(x, dtype=float), np.nan)
         with np.errstate(all="ignore"):
             out: Array = np.asarray(f(values.reshape(-1, 1))).reshape(np.shape(values))
         return out
@@ -202,6 +202,10 @@ def _draw_densities(
     _draw_regions(ax, D, (low, high), top, frame.show)
     frame.space(ax.set_xscale)
     ax.set_xlim(*frame.show(np.array([low, high])))
+    if not isinstance(frame.scale, str):
+        ticks = _spaced_ticks(*frame.scale, low, high)
+        ax.xaxis.set_major_locator(FixedLocator(ticks))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.6g}"))
 
 
 def _curves(D: Any, ends: tuple[float, float]) -> list[tuple[int, int, Array, Array]]:
@@ -218,6 +222,19 @@ def _curves(D: Any, ends: tuple[float, float]) -> list[tuple[int, int, Array, Ar
             z = np.unique(np.clip(z, low, high))
             out.append((i, a, z, D.base_rates[i, a] * D.cell_density(z)[:, i, a]))
     return out
+
+
+def _spaced_ticks(forward: Function, backward: Function, low: float, high: float) -> list[float]:
+    """Return short numbers that are about evenly spaced in the family's own coordinates."""
+    z = np.linspace(low, high, 7)[1:-1]
+    ticks = set()
+    for goal, x in zip(z, backward(z), strict=True):
+        for digits in range(1, 7):
+            tick = float(f"{x:.{digits}g}")
+            if abs(float(forward(np.array(tick))) - goal) <= 0.2 * (z[1] - z[0]):
+                ticks.add(tick)
+                break
+    return sorted(ticks)
 
 
 def _draw_regions(
@@ -296,9 +313,7 @@ def _plane(D: Any, given: Sequence[str] | None) -> tuple[Array, tuple[str, str]]
     return V, (names[0], names[1])
 
 
-def _draw_ellipses(
-    ax: Axes, D: Any, frame: Frame, widths: Sequence[float], overlay: bool
-) -> None:
+def _draw_ellipses(ax: Axes, D: Any, frame: Frame, widths: Sequence[float], overlay: bool) -> None:
     V, D = frame.plane, D.core
     assert V is not None
     angle = np.linspace(0.0, 2.0 * np.pi, 121)

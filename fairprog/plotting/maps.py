@@ -74,9 +74,9 @@ def plot_maps(sol: Solution, ax: Sequence[Axes] | None = None) -> tuple[Figure, 
         left.set_ylabel(f"base rate × density (per unit of {where})")
         left.set_title(f"steered; grey: before. KL = {sol.kl:.3g} nats")
         left.legend()
-        reference = sol.settings["reference"]
-        right.set_xlabel(f"common coordinates (group {reference}, units of {where})")
-        right.set_ylabel(f"steered feature (units of {where})")
+        reference, unit = sol.settings["reference"], "units of x" if where == "x" else where
+        right.set_xlabel(f"common coordinates (group {reference}, {unit})")
+        right.set_ylabel(f"steered feature ({unit})")
         right.set_title("maps and their knots")
         right.legend()
     return fig, (left, right)

@@ -27,7 +27,7 @@ def normalized_log(joint: Array, otherwise: Array) -> Array:
     top = joint.max(axis=1, keepdims=True)
     dead = ~np.isfinite(top[:, 0])
     top[dead] = 0.0
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         out: Array = joint - top - np.log(np.exp(joint - top).sum(axis=1, keepdims=True))
         out[dead] = np.log(otherwise)
     return out

@@ -240,9 +240,7 @@ class Normal(Population):
                 L = np.linalg.cholesky(self.support_cov[i, a])
                 white = np.linalg.solve(L, (rows_of[rows] - self.support_mean[i, a]).T)
                 log_det = np.log(np.diag(L)).sum()
-                joint[rows, i] = (
-                    np.log(self.prior[i, a]) - log_det - 0.5 * (white**2).sum(axis=0)
-                )
+                joint[rows, i] = np.log(self.prior[i, a]) - log_det - 0.5 * (white**2).sum(axis=0)
         return normalized_log(joint, self.base_rates.mean(axis=1))  # a density is never zero
 
     def _line(self) -> tuple[Array, Array]:

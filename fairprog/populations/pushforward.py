@@ -27,7 +27,7 @@ def _as_piecewise(T: AffineMap | PiecewiseLinearMap) -> PiecewiseLinearMap:
     gain, shift = float(T.matrix[0, 0]), float(T.offset[0])
     if gain < 0:
         raise ModelError("A Pushforward has increasing maps; this one mirrors.", argument="maps")
-    return PiecewiseLinearMap([0.0, 1.0], [shift, shift + gain])
+    return PiecewiseLinearMap(np.array([0.0, 1.0]), np.array([shift, shift + gain]))
 
 
 class Pushforward(Population):

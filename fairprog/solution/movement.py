@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from fairprog.kernels.binormal import mixture_spearman
 from fairprog.kernels.empirical import spearman
@@ -106,12 +106,12 @@ def _on_a_line(sol: Solution) -> tuple[Array, Array, Array]:
     Averages over a cell by the trapezoidal rule in its normal scores.
     """
     D, scale = sol.original, _pooled_scale(sol)[0]
-    scores = np.union1d(np.linspace(-8.0, 8.0, 1601), ndtri(LEVELS))
-    weight = np.gradient(scores) * np.exp(-0.5 * scores**2)
+    scores = np.linspace(-8.0, 8.0, 1601)
+    weight = np.exp(-0.5 * scores**2)
     weight /= weight.sum()
     quantiles = np.empty((len(LEVELS), *D.prior.shape, 1))
     square, rank = np.empty((*D.prior.shape, 1)), np.empty((D.n_groups, 1))
-    points = D.cell_quantiles(scores)
+    points, at_levels = D.cell_quantiles(scores), D.cell_quantiles(ndtri(np.array(LEVELS)))
     for a, group in enumerate(D.groups):
         back = sol.affine[group].inverse()
         start, end = back(np.array([0.0, 1.0]))
@@ -119,20 +119,15 @@ def _on_a_line(sol: Solution) -> tuple[Array, Array, Array]:
         for i in range(D.n_classes):
             step = (back(points[:, i, a]) - points[:, i, a]) / scale
             square[i, a] = weight @ step**2
-            quantiles[:, i, a, 0] = _weighted_quantiles(step, ndtr(scores), weight)
+            turn = np.diff(step)
+            if (turn >= 0).all() or (turn <= 0).all():  # then quantiles are carried along
+                quantiles[:, i, a, 0] = np.sort(back(at_levels[:, i, a]) - at_levels[:, i, a])
+                quantiles[:, i, a, 0] /= scale
+            else:
+                order = np.argsort(step, kind="stable")
+                below = np.cumsum(weight[order]) - 0.5 * weight[order]
+                quantiles[:, i, a, 0] = np.interp(LEVELS, below, step[order])
     return quantiles, square, rank
-
-
-def _weighted_quantiles(step: Array, level: Array, weight: Array) -> Array:
-    """Return quantiles of values given at increasing levels of a law."""
-    turn = np.diff(step)
-    if (turn >= 0).all():  # then quantiles are carried along
-        return np.interp(LEVELS, level, step)
-    if (turn <= 0).all():
-        return np.interp(1.0 - np.array(LEVELS), level, step)
-    order = np.argsort(step, kind="stable")
-    below = np.cumsum(weight[order]) - 0.5 * weight[order]
-    return np.interp(LEVELS, below, step[order])
 
 
 def _of_normal_cells(sol: Solution) -> tuple[Array, Array, Array]:
