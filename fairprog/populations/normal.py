@@ -9,11 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, ModelError
-from fairprog.kernels.bayes_rates import decision_rates, log_odds_cdf, log_odds_nodes
+from fairprog.kernels.bayes_rates import (
+    decision_rates,
+    decision_regions,
+    log_odds_cdf,
+    log_odds_nodes,
+)
 from fairprog.kernels.common_map import common_map
 from fairprog.kernels.moments import cell_moments
 from fairprog.kernels.normal import (
     gaussian_map,
+    interval_mass,
     kl,
     pooled_covariance,
     push,
@@ -22,6 +28,7 @@ from fairprog.kernels.normal import (
 )
 from fairprog.labels import (
     Array,
+    Indices,
     check_features,
     check_finite,
     check_number,
@@ -35,6 +42,7 @@ from fairprog.labels import (
 from fairprog.populations.base import Population, check_prior
 from fairprog.populations.categorical import Categorical
 from fairprog.populations.cells import check_classes, check_counts, refuse_cells, support_of_cells
+from fairprog.populations.coordinates import normalized_log
 from fairprog.populations.evaluation import Evaluation, evaluate_population, scan_costs
 from fairprog.tables import DemographicParity, Notion, Risk
 from fairprog.transports import AffineMap
@@ -180,16 +188,6 @@ class Normal(Population):
         """Cell covariances, shape (K, G, d, d)."""
         return self._cov
 
-    # -- the bijection between the user's units and the normal coordinates (identity here) --
-
-    @staticmethod
-    def _forward(X: Array) -> Array:
-        return X
-
-    @staticmethod
-    def _backward(X: Array) -> Array:
-        return X
-
     def mapped(self, maps: Mapping[Hashable, AffineMap]) -> Self:
         """Return the population whose group g is moved by maps[g], in normal coordinates."""
         moved = [
@@ -220,9 +218,60 @@ class Normal(Population):
             maps[i, a] = self.user_map(affine)
         return maps
 
+    # -- its cells, in normal coordinates --
+
+    @property
+    def coordinate_std(self) -> Array:
+        """Standard deviations of the cells in normal coordinates, shape (K, G, d)."""
+        out: Array = np.sqrt(np.diagonal(self._cov, axis1=-2, axis2=-1))
+        return out
+
     def to_normal(self, X: ArrayLike) -> Array:
         """Return features in the coordinates in which the population is normal, shape (n, d)."""
-        return self._forward(self.as_features(X))
+        return self.to_coordinates(X)
+
+    def log_posterior(self, Z: Array, group: Indices) -> Array:
+        """Return log P(Y=i | z, a), shape (n, K), of rows (n, d) in normal coordinates."""
+        joint = np.empty((len(Z), self.n_classes))
+        rows_of = Z @ self._basis
+        for a in range(self.n_groups):
+            rows = group == a
+            for i in range(self.n_classes):
+                L = np.linalg.cholesky(self.support_cov[i, a])
+                white = np.linalg.solve(L, (rows_of[rows] - self.support_mean[i, a]).T)
+                log_det = np.log(np.diag(L)).sum()
+                joint[rows, i] = np.log(self.prior[i, a]) - log_det - 0.5 * (white**2).sum(axis=0)
+        return normalized_log(joint, self.base_rates.mean(axis=1))  # a density is never zero
+
+    def _line(self) -> tuple[Array, Array]:
+        """Return means and standard deviations (K, G) of the only feature."""
+        if self.n_features > 1:
+            raise self._missing("densities of one feature")
+        return self._mean[..., 0], np.sqrt(self._cov[..., 0, 0])
+
+    def cell_quantiles(self, scores: Array) -> Array:
+        """Return mean + score std, shape (n, K, G)."""
+        mean, std = self._line()
+        out: Array = mean + std * np.asarray(scores, dtype=float)[:, None, None]
+        return out
+
+    def cell_density(self, z: Array) -> Array:
+        """Return the normal densities at z (n,), shape (n, K, G)."""
+        mean, std = self._line()
+        u = (np.asarray(z, dtype=float)[:, None, None] - mean) / std
+        out: Array = np.exp(-0.5 * u**2) / (np.sqrt(2.0 * np.pi) * std)
+        return out
+
+    def cell_masses(self, edges: Array) -> Array:
+        """Return P(edges[k-1] < Z <= edges[k] | i, a), accurate in both tails."""
+        mean, std = self._line()
+        ends = np.concatenate([[-np.inf], edges, [np.inf]])[:, None, None]
+        return interval_mass((ends[:-1] - mean) / std, (ends[1:] - mean) / std)
+
+    def decision_regions(self, cost: Array, a: int) -> tuple[Array, Indices]:
+        """Return points and the Bayes actions between them, of the group at `a`."""
+        mean, std = self._line()
+        return decision_regions(cost, self.prior[:, a], mean[:, a], std[:, a])
 
     # -- statistics --
 
@@ -352,22 +401,6 @@ class Normal(Population):
         )
 
     # -- fairness --
-
-    def plot(self, ax: Any = None) -> Any:
-        """Draw the cells; see :func:`fairprog.plotting.plot_population`.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Default: a new figure.
-
-        Returns
-        -------
-        (figure, axes)
-        """
-        from fairprog.plotting import plot_population
-
-        return plot_population(self, ax=ax)
 
     def evaluate(
         self,
@@ -504,9 +537,9 @@ class Normal(Population):
         >>> E.discretization_error < 2e-3
         True
         """
-        from fairprog.populations.discretize import discretize_normal
+        from fairprog.populations.discretize import discretize
 
-        return discretize_normal(self, n, random_state)
+        return discretize(self, n, random_state)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the constructor's arguments, with the family's name."""

@@ -188,6 +188,14 @@ class NearestIdeal:
         fixed.base_rates = tuple(rho.tolist())
         return fixed
 
+    def at_map_bound(self, map_bound: float) -> Self:
+        """Return the program with another `map_bound`; ModelError if it takes none."""
+        other = copy.copy(self)
+        other.map_bound = map_bound
+        other.check_conditions()
+        other.check_family()
+        return other
+
     def rate_starts(self) -> list[Array]:
         """Return base rates (K,) to begin the joint search from, besides those of "equalize"."""
         rates = self.population.base_rates
@@ -318,7 +326,7 @@ class NearestIdeal:
         Raises
         ------
         ModelError
-            For steer="all".
+            For steer="all", and for families and transports that take no `map_bound`.
 
         Examples
         --------

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -66,6 +66,8 @@ class Solution:
     -----
     Source: theory.md sections 3 to 6.
     """
+
+    moves_rows: ClassVar[bool] = True  # whether data go to the answer by maps, or by weights
 
     kl: float
     # the family is that of the program: its own parameters are attributes of these
@@ -201,7 +203,7 @@ class Solution:
         """
         from fairprog.plotting import plot_maps, plot_solution
 
-        if isinstance(self.population, Pushforward):
+        if isinstance(self.population.core, Pushforward):
             return plot_maps(self, ax=ax)
         return plot_solution(self, ax=ax)
 
