@@ -8,10 +8,11 @@ weighted second moment of R x over the reference, C is taken such that
 
 If all classes had the same covariances the Hessian would be
 :math:`V \mapsto \tfrac12 (V\Lambda + \Lambda V) + Q B^{-1} V B^{-1}`, so
-:math:`B = \sqrt{Q} \Lambda^{-1/2}` is where the search starts and the diagonal of the Hessian in this basis
-is a preconditioner that leaves little to do. A product with the Hessian is two matrix products per
-class; no matrix beyond d x d is ever formed. The products of conjugate gradients are taken in
-float32 from a copy of the cells in this basis; gradients in float64 from the cells themselves.
+:math:`B = \sqrt{Q} \Lambda^{-1/2}` is where the search starts, and the diagonal of the Hessian in
+this basis is a preconditioner that leaves little to do. A product with the Hessian is two matrix
+products per class; no matrix beyond d x d is ever formed. The products of conjugate gradients are
+taken in float32 from a copy of the cells in this basis; gradients in float64 from the cells
+themselves.
 
 Classes that share their arrays (stride 0 along the first axis) cost as much as one.
 """
@@ -24,27 +25,17 @@ import numpy as np
 from scipy.linalg import eigh, eigvalsh
 
 from fairprog.kernels.blas import cholesky, gram, inverse, log_det, product, solve, solve_lower
+from fairprog.kernels.cells import distinct_cells
 from fairprog.kernels.normal import symmetrize
 from fairprog.kernels.one_group import exact_step
 from fairprog.labels import Array, Indices
 
-__all__ = ["distinct_cells", "newton_cg"]
+__all__ = ["cell_tables", "conjugate_gradients", "decrement_cg", "hessian_product", "newton_cg"]
 
 SMALL = 64  # below, float64 costs as little
 DRIFT = 1e-3  # of a float64 gradient: below, its updates by float32 products have lost digits
 Cells = tuple[Array, Array, Array, Array, Array, list[Indices]]  # w, m, Gamma, mu, Sigma, parts
 Tables = tuple[list[Array], list[Array], list[Array], list[Array], Array]
-
-
-def distinct_cells(Gamma: Array, Sigma: Array) -> list[Indices]:
-    """Return the classes of each distinct pair of covariances: one for all where all are shared.
-
-    Arrays broadcast along the class axis (stride 0) are shared by all classes.
-    """
-    K = len(Sigma)
-    if Gamma.strides[0] == 0 and Sigma.strides[0] == 0:
-        return [np.arange(K)]
-    return [np.array([i]) for i in range(K)]
 
 
 def newton_cg(
@@ -316,3 +307,36 @@ def _line_search(U: Array, D: Array, slope: float, HD: Array, Q: float) -> float
     half = solve_lower(U, np.ascontiguousarray(solve_lower(U, D).T))
     ratios = eigvalsh(half, driver="evd", overwrite_a=True, check_finite=False)
     return exact_step(max(float(np.vdot(D, HD)), 0.0), slope, Q, ratios)
+
+
+def decrement_cg(
+    root: Array, S: Array, w: Array, m: Array, Gamma: Array, Sigma: Array, N: Array, n: Array
+) -> float:
+    r"""Return the Newton decrement of a gradient (N, n) in (S, beta), at most 1% too large.
+
+    With the offset eliminated and x the answer of conjugate gradients for the gradient g,
+    :math:`\|g\|_{H^{-1}} \le \sqrt{x'Hx} + \|g - Hx\|_{H^{-1}}`; of what is left the norm is at
+    most :math:`\sqrt{\mathrm{tr}(SrSr)/Q}`.
+    """
+    data = (w, m, Gamma, np.zeros_like(m), Sigma, distinct_cells(Gamma, Sigma))
+    Q = float(w.sum())
+    C, _, _, _ = _basis(root, data)
+    RC = product(root.T, C)
+    tables = cell_tables(C, RC, data, np.float64)
+    inner = np.linalg.inv(C)
+    B = symmetrize(inner @ S @ inner.T)
+    Binv = inverse(cholesky(B))
+    M = tables[-1] + _barrier_diagonal(Binv, Q)
+    shift = C.T @ n
+    right = symmetrize(C.T @ N @ C) - _offset_gradient(tables, shift)
+    total = float(shift @ shift)
+    if not np.any(right):
+        return float(np.sqrt(total))
+    for tol in (1e-2, 1e-4, 1e-6):
+        x, Hx, _ = conjugate_gradients(tables, Binv, Q, right, M, tol)
+        left = product(B, right - Hx)
+        rest = np.sqrt(max(float(np.vdot(left, left.T)), 0.0) / Q)
+        found = np.sqrt(max(float(np.vdot(x, Hx)), 0.0))
+        if rest <= 1e-2 * found:
+            break
+    return float(np.sqrt(total + (found + rest) ** 2))

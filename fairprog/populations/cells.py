@@ -8,12 +8,23 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fairprog.errors import DataError, FairprogWarning
+from fairprog.errors import DataError, FairprogWarning, ModelError
+from fairprog.kernels.blas import cholesky
+from fairprog.kernels.normal import pooled_covariance
 from fairprog.kernels.support import mean_spread, split_support
 from fairprog.labels import Array, Indices
 
-__all__ = ["check_classes", "check_counts", "refuse_cells", "support_of_cells"]
+__all__ = [
+    "check_classes",
+    "check_counts",
+    "check_structure",
+    "refuse_asymmetric",
+    "refuse_cells",
+    "restrict",
+    "support_of_cells",
+]
 
+STRUCTURES = ("full", "tied")
 MEASURED = {
     "positive": "found",
     "symmetric": "its largest asymmetry is",
@@ -45,10 +56,14 @@ def support_of_cells(
     prior: Array,
     mean: Array,
     cov: Array,
+    within: Array,
     classes: Sequence[Hashable],
     groups: Sequence[Hashable],
 ) -> tuple[Array, Array]:
     """Return bases of the support and of the null directions, (d, k) and (d, d - k).
+
+    `cov` has one matrix per cell, or (1, G, d, d) where classes share them; `within` is the pooled
+    covariance.
 
     Raises
     ------
@@ -56,11 +71,12 @@ def support_of_cells(
         If nothing varies, if a direction is constant within cells but differs between them, or
         if a cell's covariance is not positive definite on the support.
     """
-    _refuse_indefinite(cov, classes, groups)
-    basis, null = split_support(prior, mean, cov)
+    refuse_asymmetric(cov, classes, groups)
+    _refuse_below(cov, -1e-8, classes, groups)
+    basis, null = split_support(prior, mean, within)
     if basis.shape[1] == 0 or not np.diagonal(cov, axis1=-2, axis2=-1).max() > 0:
         raise DataError("`cov` has no direction with positive variance.", argument="cov")
-    spread = mean_spread(prior, mean, cov, null)
+    spread = mean_spread(prior, mean, within, null)
     if spread.size and spread.max() > 1e-5:
         direction = null[:, int(np.argmax(spread))]
         columns = [int(j) for j in np.flatnonzero(np.abs(direction) > 1e-8)]
@@ -70,25 +86,68 @@ def support_of_cells(
             "cells is infinite. Drop one of these features.",
             argument="mean",
         )
-    smallest = _smallest_eigenvalue(basis.T @ cov @ basis)
-    refuse_cells(smallest <= 1e-13, smallest, "cov", "positive definite", classes, groups)
+    _refuse_below(cov, 1e-13, classes, groups, basis)
     return basis, null
 
 
-def _refuse_indefinite(
-    cov: Array, classes: Sequence[Hashable], groups: Sequence[Hashable]
+def refuse_asymmetric(cov: Array, classes: Sequence[Hashable], groups: Sequence[Hashable]) -> None:
+    """Refuse matrices that are not symmetric to 1e-8 of their largest entry."""
+    asymmetry, size = np.zeros(cov.shape[:2]), np.zeros(cov.shape[:2])
+    for cell in np.ndindex(asymmetry.shape):
+        asymmetry[cell] = np.abs(cov[cell] - cov[cell].T).max()
+        size[cell] = np.abs(cov[cell]).max()
+    refuse_cells(asymmetry > 1e-8 * size, asymmetry, "cov", "symmetric", classes, groups)
+
+
+def _refuse_below(
+    cov: Array,
+    bound: float,
+    classes: Sequence[Hashable],
+    groups: Sequence[Hashable],
+    basis: Array | None = None,
 ) -> None:
-    """Refuse what is no covariance at all, before anything is set aside as constant."""
-    smallest = _smallest_eigenvalue(cov)
-    refuse_cells(smallest < -1e-8, smallest, "cov", "positive definite", classes, groups)
+    """Refuse cells with an eigenvalue, at unit variances, below a bound; on a basis if given.
+
+    Each cell is settled by a Cholesky factor, and by its eigenvalues only where that fails.
+    """
+    smallest = np.full(cov.shape[:2], np.inf)
+    for cell in np.ndindex(smallest.shape):
+        S = cov[cell] if basis is None else restrict(cov[cell], basis)
+        variances = np.abs(np.diagonal(S))
+        positive = variances > 0
+        scale = np.where(positive, 1.0 / np.sqrt(np.where(positive, variances, 1.0)), 1.0)
+        unit = S * np.outer(scale, scale)
+        shifted = unit.copy()
+        shifted[np.diag_indices(len(S))] -= bound
+        try:
+            cholesky(shifted)
+        except np.linalg.LinAlgError:
+            smallest[cell] = np.linalg.eigvalsh(unit)[0]
+    refuse_cells(smallest <= bound, smallest, "cov", "positive definite", classes, groups)
 
 
-def _smallest_eigenvalue(cov: Array) -> Array:
-    """Return the smallest eigenvalue of every cell at unit variances (so size does not matter)."""
-    variances = np.abs(np.diagonal(cov, axis1=-2, axis2=-1))
-    scale = np.where(variances > 0, 1.0 / np.sqrt(np.where(variances > 0, variances, 1.0)), 1.0)
-    out: Array = np.linalg.eigvalsh(cov * scale[..., :, None] * scale[..., None, :])[..., 0]
-    return out
+def restrict(cov: Array, basis: Array) -> Array:
+    """Return U' cov U over the last two axes: a view where U is the identity.
+
+    Where U selects columns, entries are copied and nothing is multiplied.
+    """
+    d, k = basis.shape
+    if d == k and np.array_equal(basis, np.eye(d)):
+        return cov
+    columns = basis.argmax(axis=0)
+    if np.array_equal(basis, np.eye(d)[:, columns]):
+        return np.asarray(cov[..., columns[:, None], columns])
+    return np.asarray(basis.T @ cov @ basis)
+
+
+def check_structure(covariance: str) -> str:
+    """Return the structure of the covariances, if it is one."""
+    if covariance not in STRUCTURES:
+        raise ModelError(
+            f"`covariance` must be one of {list(STRUCTURES)}; found {covariance!r}.",
+            argument="covariance",
+        )
+    return covariance
 
 
 def check_classes(classes: Sequence[Hashable], n: int) -> None:
@@ -120,7 +179,7 @@ def check_counts(
                     cell=(c, g),
                 )
     mass = count / count.sum()
-    varying = split_support(mass, mean, cov)[0].shape[1]
+    varying = split_support(mass, mean, pooled_covariance(mass, cov))[0].shape[1]
     for i, c in enumerate(classes):
         for a, g in enumerate(groups):
             if count[i, a] <= varying:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, ModelError
+from fairprog.kernels.cells import LARGE, stacked_kl
 from fairprog.kernels.common_map import common_map
 from fairprog.kernels.moments import cell_moments
-from fairprog.kernels.normal import kl, symmetrize
+from fairprog.kernels.normal import kl, pooled_covariance, symmetrize
 from fairprog.labels import (
     Array,
     check_features,
@@ -25,7 +27,15 @@ from fairprog.labels import (
     label_vector,
 )
 from fairprog.populations.base import Population, check_prior
-from fairprog.populations.cells import check_classes, check_counts, refuse_cells, support_of_cells
+from fairprog.populations.cells import (
+    check_classes,
+    check_counts,
+    check_structure,
+    refuse_asymmetric,
+    refuse_cells,
+    restrict,
+    support_of_cells,
+)
 from fairprog.populations.evaluation import Evaluation, evaluate_normal, scan_costs
 from fairprog.tables import DemographicParity, Notion, Risk
 from fairprog.transports import AffineMap, ConjugatedMap
@@ -44,8 +54,11 @@ class Normal(Population):
         Cell means, in the units of the features; (K, G) is the univariate case.
     std : array_like, shape (K, G)
         Cell standard deviations (univariate case only).
-    cov : array_like, shape (K, G, d, d)
+    cov : array_like, shape (K, G, d, d), or (G, d, d) where tied
         Cell covariances; singular only in directions that are constant in every cell.
+    covariance : {"full", "tied"}
+        "tied": one covariance per group, shared by its classes; nothing of size K G d^2 is
+        formed and solving costs as much as for one class.
     classes, groups : sequence of hashables, optional
         Labels; default 0, 1, ....
     feature_names : sequence of str, optional
@@ -88,10 +101,12 @@ class Normal(Population):
         *,
         std: ArrayLike | None = None,
         cov: ArrayLike | None = None,
+        covariance: str = "full",
         classes: Iterable[Any] | None = None,
         groups: Iterable[Any] | None = None,
         feature_names: Iterable[str] | None = None,
     ) -> None:
+        self.covariance = check_structure(covariance)
         self.prior, self.classes, self.groups = check_prior(prior, classes, groups)
         if (std is None) == (cov is None):
             raise ModelError("Give exactly one of `std` (univariate) and `cov`.", argument="std")
@@ -106,7 +121,8 @@ class Normal(Population):
                     argument="mean",
                 )
             refuse_cells(spread <= 0, spread, "std", "positive", self.classes, self.groups)
-            self._mean, self._cov = center[..., None], (spread**2)[..., None, None]
+            self._mean = center[..., None]
+            self._cells: tuple[Array, ...] = tuple(np.moveaxis((spread**2)[..., None, None], 1, 0))
         else:
             if center.ndim != 3 or center.shape[:2] != (K, G) or not center.shape[2]:
                 raise DataError(
@@ -115,11 +131,12 @@ class Normal(Population):
                     argument="mean",
                 )
             d = center.shape[2]
-            S = check_finite(cov, "cov", (K, G, d, d))
-            asymmetry = np.abs(S - np.swapaxes(S, -1, -2)).max(axis=(-1, -2))
-            skewed = asymmetry > 1e-8 * np.abs(S).max(axis=(-1, -2))
-            refuse_cells(skewed, asymmetry, "cov", "symmetric", self.classes, self.groups)
-            self._mean, self._cov = center, symmetrize(S)
+            self._mean = center
+            if self.covariance == "tied":
+                shared = symmetrize(self._checked(cov, (G, d, d)))
+                self._cells = tuple(np.broadcast_to(S, (K, d, d)) for S in shared)
+            else:
+                self._cells = tuple(np.moveaxis(self._checked(cov, (K, G, d, d)), 1, 0))
         self.feature_names = None if feature_names is None else tuple(feature_names)
         if self.feature_names is not None and len(self.feature_names) != self.n_features:
             raise DataError(
@@ -128,12 +145,64 @@ class Normal(Population):
                 argument="feature_names",
             )
         self._basis, self._null = support_of_cells(
-            self.prior, self._mean, self._cov, self.classes, self.groups
+            self.prior,
+            self._mean,
+            self.cov[:1] if self.covariance == "tied" else self.cov,
+            self._pooled(self._cells),
+            self.classes,
+            self.groups,
         )
+        self._finish()
+
+    def _finish(self) -> None:
+        """Derive what follows from cells and support, and freeze it."""
         self.support_mean = self._mean @ self._basis
-        self.support_cov = self._basis.T @ self._cov @ self._basis
-        for array in (self.prior, self._mean, self._cov, self.support_mean, self.support_cov):
+        self._support_cells = tuple(self._restrict(S) for S in self._cells)
+        for array in (self.prior, self._mean, self.support_mean, *self._cells):
             array.setflags(write=False)
+        for array in self._support_cells:
+            array.setflags(write=False)
+
+    def _checked(self, cov: ArrayLike | None, shape: tuple[int, ...]) -> Array:
+        """Return finite, symmetric covariances of a shape."""
+        S = check_finite(cov, "cov", shape)
+        cells = S if S.ndim == 4 else S[None]
+        refuse_asymmetric(cells, self.classes, self.groups)
+        for cell in np.ndindex(cells.shape[:2]):
+            cells[cell] = symmetrize(cells[cell])
+        return S
+
+    def _restrict(self, cells: Array) -> Array:
+        """Return the covariances of one group in support coordinates (its own array if alike)."""
+        if self.covariance == "tied":
+            return np.broadcast_to(
+                restrict(cells[0], self._basis), (len(cells), *2 * self._basis.shape[1:])
+            )
+        return restrict(cells, self._basis)
+
+    def _pooled(self, cells: Sequence[Array]) -> Array:
+        """Return sum_ia q_ia S_ia."""
+        if self.covariance == "tied":
+            groups = np.stack([S[0] for S in cells])[None]
+            return pooled_covariance(self.group_mass[None], groups)
+        return sum(
+            (np.einsum("i,ijk->jk", self.prior[:, a], S) for a, S in enumerate(cells)),
+            np.zeros(cells[0].shape[1:]),
+        )
+
+    def moved(self, prior: Array, mean: Array, cells: Sequence[Array]) -> Self:
+        """Return a population with the same labels and support, its arrays taken as they are.
+
+        For covariances (K, d, d) per group that are positive definite on the support by
+        construction; arrays broadcast along the classes are kept so.
+        """
+        out = type(self).__new__(type(self))
+        vars(out).update(vars(self))
+        for name in ("cov", "support_cov", "pooled_cov"):
+            vars(out).pop(name, None)
+        out.prior, out._mean, out._cells = prior, mean, tuple(cells)
+        out._finish()
+        return out
 
     @property
     def n_features(self) -> int:
@@ -163,13 +232,52 @@ class Normal(Population):
     @property
     def std(self) -> Array:
         """Standard deviations of the features: (K, G) when univariate, else (K, G, d)."""
-        out: Array = np.sqrt(np.diagonal(self._cov, axis1=-2, axis2=-1))
+        out: Array = np.sqrt(
+            np.stack([np.diagonal(S, axis1=-2, axis2=-1) for S in self._cells], axis=1)
+        )
         return out[..., 0] if self.is_univariate else out
 
-    @property
+    @cached_property
     def cov(self) -> Array:
         """Cell covariances, shape (K, G, d, d)."""
-        return self._cov
+        return self._stacked(self._cells)
+
+    @cached_property
+    def support_cov(self) -> Array:
+        """Cell covariances in support coordinates, shape (K, G, k, k)."""
+        return self._stacked(self._support_cells)
+
+    @cached_property
+    def pooled_cov(self) -> Array:
+        """Pooled within-cell covariance sum_ia q_ia S_ia in support coordinates, (k, k)."""
+        out = self._pooled(self._support_cells)
+        out.setflags(write=False)
+        return out
+
+    def cov_of(self, group: int) -> Array:
+        """Covariances of the group in that position, shape (K, d, d); never a copy."""
+        return self._cells[group]
+
+    def support_cov_of(self, group: int) -> Array:
+        """Covariances of one group in support coordinates, shape (K, k, k); never a copy."""
+        return self._support_cells[group]
+
+    def _stacked(self, cells: Sequence[Array]) -> Array:
+        """Return (K, G, d, d), without copying where it is one array or tied."""
+        base = cells[0].base
+        shape = (cells[0].shape[0], len(cells), *cells[0].shape[1:])
+        if self.covariance == "tied":
+            out = np.broadcast_to(np.stack([S[0] for S in cells]), shape)
+        elif (
+            isinstance(base, np.ndarray)
+            and base.shape == shape
+            and all(S.base is base for S in cells)
+        ):
+            out = base
+        else:
+            out = np.stack(cells, axis=1)
+        out.setflags(write=False)
+        return out
 
     # -- the bijection between the user's units and the normal coordinates (identity here) --
 
@@ -288,7 +396,7 @@ class Normal(Population):
         X = np.empty((n, self.n_features))
         for c in range(K * G):
             i, a = divmod(c, G)
-            values, vectors = np.linalg.eigh(self._cov[i, a])
+            values, vectors = np.linalg.eigh(self._cells[a][i])
             root = vectors * np.sqrt(np.maximum(values, 0.0))
             X[cell == c] = self._mean[i, a] + z[cell == c] @ root.T
         classes, groups = label_array(self.classes), label_array(self.groups)
@@ -336,6 +444,13 @@ class Normal(Population):
         apart = np.abs(here - there) > 1e-6 * (1.0 + np.abs(here))
         return not apart.any() and bool(np.abs(self._null.T @ other.support_basis).max() <= 1e-6)
 
+    def _ordered_cov(self, order: Sequence[int], group: int) -> Array:
+        """Return support covariances of one group in an order of classes, a view if it can be."""
+        cells = self._support_cells[group]
+        if self.covariance == "tied" or list(order) == list(range(len(cells))):
+            return cells
+        return cells[list(order)]
+
     def cell_divergences(self, other: Normal) -> Array:
         """Return V_ia = KL(P_ia || P'_ia) in nats, shape (K, G), P' the cells of `other`."""
         order_i, order_a = self._order_of(other, "other")
@@ -343,9 +458,23 @@ class Normal(Population):
         U = other.support_basis
         if not self.same_support(other):
             return np.full(self.prior.shape, np.inf)
+        if U.shape[1] > LARGE:
+            alike = np.array_equal(U, self._basis)
+            return np.stack(
+                [
+                    stacked_kl(
+                        (self._mean @ U)[:, a],
+                        self._support_cells[a] if alike else restrict(self._cells[a], U),
+                        other.support_mean[order_i, b],
+                        other._ordered_cov(order_i, b),
+                    )
+                    for a, b in enumerate(order_a)
+                ],
+                axis=1,
+            )
         return kl(
             self._mean @ U,
-            U.T @ self._cov @ U,
+            U.T @ self.cov @ U,
             other.support_mean[cells],
             other.support_cov[cells],
         )
@@ -419,7 +548,11 @@ class Normal(Population):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the constructor's arguments, with the family's name."""
-        spread = {"std": self.std} if self.is_univariate else {"cov": self.cov}
+        spread: dict[str, Any] = {"cov": self.cov}
+        if self.is_univariate:
+            spread = {"std": self.std}
+        elif self.covariance == "tied":
+            spread = {"cov": self.cov[0], "covariance": "tied"}
         return {
             "population": type(self).__name__,
             "prior": self.prior,

@@ -7,19 +7,37 @@ S~ = C^{-1} S C^{-T}, R~ = C' R C: everything the solvers see is of order one.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from fairprog.errors import ModelError
-from fairprog.kernels.normal import pooled_covariance, symmetrize
-from fairprog.kernels.one_group import cell_gradients, cell_kl, decrement, project_gradient
+from fairprog.kernels.best_map import DENSE, best_map
+from fairprog.kernels.blas import product
+from fairprog.kernels.cells import (
+    LARGE,
+    decrement_bound,
+    distinct_cells,
+    raw_gradients,
+    stacked_kl,
+)
+from fairprog.kernels.newton_cg import decrement_cg
+from fairprog.kernels.normal import symmetrize
+from fairprog.kernels.one_group import (
+    cell_gradients,
+    cell_kl,
+    decrement,
+    project_gradient,
+)
 from fairprog.labels import Array
 from fairprog.populations import Normal
 from fairprog.transports import AffineMap, Kind, Transport
 
-__all__ = ["Frame", "dual_norms", "make_frame", "pooled_root"]
+__all__ = ["Frame", "dual_norms", "make_frame", "pooled_root", "solve_frame"]
+
+PROVEN = 1e-6  # a bound on the decrement below this needs no sharpening
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +60,20 @@ class Frame:
         Support basis.
     metric : Array, shape (k, k)
         C' P^{-1} C: the pooled metric in whitened coordinates.
-    w, m, Gamma, mu, Sigma : Array
-        Weights q~_is, reference cells, the group's own cells.
+    w : Array, shape (K,)
+        Weights q~_is.
+    mean, own_mean : Array, shape (K, k)
+        Reference means less ``center``, the group's own less ``target_center``; support
+        coordinates.
+    cov, own_cov : Array, shape (K, k, k)
+        Covariances in support coordinates: the population's own arrays, not copies.
     sign : float
         -1 for a mirror image.
+
+    Notes
+    -----
+    The whitened cells m, Gamma, mu, Sigma are formed when asked for. Above 64 dimensions nothing
+    asks: gradients are taken from the population's own arrays, class by class.
     """
 
     group: Hashable
@@ -58,24 +86,95 @@ class Frame:
     basis: Array
     metric: Array
     w: Array
-    m: Array
-    Gamma: Array
-    mu: Array
-    Sigma: Array
+    mean: Array
+    cov: Array
+    own_mean: Array
+    own_cov: Array
     sign: float = 1.0
 
     def mirrored(self) -> Frame:
         """Return the frame of the maps with A = -S R."""
-        fields = vars(self) | {"root": -self.root, "sign": -self.sign}
-        return Frame(**fields)
+        return replace(self, root=-self.root, sign=-self.sign)
+
+    def only(self, i: int) -> Frame:
+        """Return the frame of one class alone."""
+        k = slice(i, i + 1)
+        return replace(
+            self,
+            w=self.w[k],
+            mean=self.mean[k],
+            cov=self.cov[k],
+            own_mean=self.own_mean[k],
+            own_cov=self.own_cov[k],
+        )
+
+    @property
+    def is_large(self) -> bool:
+        """Whether cells are taken one by one."""
+        return len(self.root) > LARGE
+
+    @cached_property
+    def inverse(self) -> Array:
+        """C^{-1}."""
+        return np.linalg.inv(self.C)
+
+    @cached_property
+    def m(self) -> Array:
+        """Whitened reference means, shape (K, k)."""
+        return self.mean @ self.inverse.T
+
+    @cached_property
+    def mu(self) -> Array:
+        """Whitened means of the group's own cells, shape (K, k)."""
+        return self.own_mean @ self.inverse.T
+
+    @cached_property
+    def Gamma(self) -> Array:  # noqa: N802 - as in the formula
+        """Whitened reference covariances, shape (K, k, k)."""
+        return symmetrize(self.inverse @ self.cov @ self.inverse.T)
+
+    @cached_property
+    def Sigma(self) -> Array:  # noqa: N802 - as in the formula
+        """Whitened covariances of the group's own cells, shape (K, k, k)."""
+        return symmetrize(self.inverse @ self.own_cov @ self.inverse.T)
+
+    @cached_property
+    def metric_inverse(self) -> Array:
+        """Inverse of the pooled metric in whitened coordinates."""
+        return np.linalg.inv(self.metric)
+
+    @cached_property
+    def root_spectrum(self) -> tuple[Array, Array]:
+        """Eigenvalues and eigenvectors of R~ R~'."""
+        values, vectors = np.linalg.eigh(self.root @ self.root.T)
+        return values, vectors
 
     @property
     def args(self) -> tuple[Array, Array, Array, Array]:
         """Reference and target cells, in the order the kernels take them."""
         return self.m, self.Gamma, self.mu, self.Sigma
 
+    @property
+    def raw(self) -> tuple[Array, Array, Array, Array]:
+        """The same in support coordinates."""
+        return self.mean, self.cov, self.own_mean, self.own_cov
+
+    def raw_map(self, S: Array) -> Array:
+        """Return A = C S~ R~ C^{-1} in support coordinates."""
+        return np.asarray(self.C @ (S @ self.root) @ self.inverse)
+
     def cost(self, S: Array, beta: Array) -> float:
         """Return sum_i w_i V_i, nats; S may be one matrix or one per class."""
+        if self.is_large and S.ndim == 2:
+            A, values = self.raw_map(S), np.zeros(len(self.w))
+            for members in distinct_cells(self.cov, self.own_cov):
+                spread = symmetrize(A @ self.cov[members[0]] @ A.T)
+                shared = np.broadcast_to(spread, (len(members), *spread.shape))
+                mean = self.mean[members] @ A.T + self.C @ beta
+                values[members] = stacked_kl(
+                    mean, shared, self.own_mean[members], self.own_cov[members[:1]]
+                )
+            return float(self.w @ values)
         return float(self.w @ cell_kl(S @ self.root, beta, *self.args))
 
     def gradients(self, S: Array, beta: Array) -> tuple[Array, Array]:
@@ -95,21 +194,62 @@ class Frame:
         G = project_gradient(self.kind, G, self.root)
         return self.w[:, None, None] * G, self.w[:, None] * g
 
+    def class_gradients(self, S: Array, beta: Array) -> Iterator[tuple[Array, Array]]:
+        """Yield what :meth:`gradients` stacks, one class at a time, for a shared map."""
+        if not self.is_large:
+            yield from zip(*self.gradients(S, beta), strict=True)
+            return
+        right = self.inverse.T @ self.root.T
+        A, b = self.raw_map(S), self.C @ beta
+        for i, (G, g) in enumerate(raw_gradients(A, b, *self.raw)):
+            if self.kind == "symmetric":
+                N = symmetrize(product(product(self.C.T, G), right))
+            else:  # C is diagonal for diagonal maps
+                N = np.diag(np.einsum("ji,jk,ki->i", self.C, G, right))
+                if self.kind != "diagonal":
+                    N = project_gradient(self.kind, N, np.eye(len(N)))
+            yield self.w[i] * N, self.w[i] * (self.C.T @ g)
+
     def decrement(
         self, S: Array, N: Array, n: Array, classes: Sequence[int] | None = None
     ) -> float:
-        """Return the Newton decrement of a gradient (N, n) in (S~, beta), over some classes."""
+        """Return the Newton decrement of a gradient (N, n) in (S~, beta), over some classes.
+
+        Exact up to 12 dimensions; beyond, an upper bound, sharpened by conjugate gradients with
+        the bound of what they leave where it is not small itself.
+        """
         k = slice(None) if classes is None else list(classes)
-        return decrement(
-            self.kind, self.root, S, self.w[k], self.m[k], self.Gamma[k], self.Sigma[k], (N, n)
-        )
+        args = self.w[k], self.mean[k], self.cov[k], self.own_cov[k]
+        if len(self.root) <= DENSE or (self.kind != "symmetric" and not self.is_large):
+            white = self.w[k], self.m[k], self.Gamma[k], self.Sigma[k]
+            return decrement(self.kind, self.root, S, *white, (N, n))
+        raw_n = self.inverse.T @ n
+        bound = decrement_bound(S, N, raw_n, *args)
+        if bound < PROVEN or self.kind != "symmetric":
+            return bound
+        w, m, Gamma, Sigma = args
+        return decrement_cg(self.user_root, self._raw(S), w, m, Gamma, Sigma, self._pull(N), raw_n)
+
+    def _raw(self, S: Array) -> Array:
+        """Return S in support coordinates, A = S R."""
+        return np.asarray(self.C @ S @ self.C.T)
+
+    def _pull(self, N: Array) -> Array:
+        """Return a gradient in S~ as one in S."""
+        return np.asarray(self.inverse.T @ N @ self.inverse)
 
     def user_map(self, S: Array, beta: Array) -> AffineMap:
         """Return the map of (S~, beta) in the user's (normal) coordinates."""
-        A = self.C @ (S @ self.root) @ np.linalg.inv(self.C)
+        A = self.raw_map(S)
         b = self.target_center + self.C @ beta - A @ self.center
         U = self.basis
+        if U.shape[0] == U.shape[1] and self.is_large:  # nothing was set aside
+            return AffineMap(A, b)
         return AffineMap(U @ A @ U.T + np.eye(len(U)) - U @ U.T, U @ b)
+
+    def user_offset(self, n: Array) -> Array:
+        """Turn the gradient in beta of one class into that in the user's b, shape (d,)."""
+        return np.asarray(self.basis @ (self.inverse.T @ n))
 
     def user_multipliers(self, N: Array, n: Array) -> tuple[Array | None, Array]:
         """Turn gradients in (S~, beta) of one class into gradients in the user's (S, b).
@@ -120,9 +260,9 @@ class Frame:
             () for a scale, (d,) for a diagonal, (d, d) for S in A = S R; None for translations.
         offset : Array, shape (d,)
         """
-        U, inverse_t = self.basis, np.linalg.inv(self.C).T
+        U, inverse_t = self.basis, self.inverse.T
         pulled = inverse_t @ n
-        offset = U @ pulled
+        offset = self.user_offset(n)
         if self.kind == "fixed":
             return None, offset
         # b = c_s + C beta - A c_r: moving S at fixed b moves beta as well
@@ -139,7 +279,7 @@ class Frame:
 
 def pooled_root(D: Normal, kind: Kind) -> Array:
     """Return C with C C' the pooled covariance (its diagonal only, for diagonal maps)."""
-    pooled = pooled_covariance(D.prior, D.support_cov)
+    pooled = D.pooled_cov
     if kind == "diagonal":
         return np.diag(np.sqrt(np.diag(pooled)))
     return np.linalg.cholesky(pooled)
@@ -181,8 +321,7 @@ def make_frame(
     if D.n_features == 1 and kind != "fixed":
         kind = "scalar"
     C = pooled_root(D, kind)
-    inverse = np.linalg.inv(C)
-    pooled = pooled_covariance(D.prior, D.support_cov)
+    pooled = D.pooled_cov
     mean, cov = reference
     R = (
         np.eye(k)
@@ -203,11 +342,23 @@ def make_frame(
         basis=D.support_basis,
         metric=symmetrize(C.T @ np.linalg.solve(pooled, C)),
         w=w,
-        m=(mean - center) @ inverse.T,
-        Gamma=symmetrize(inverse @ cov @ inverse.T),
-        mu=(own - target_center) @ inverse.T,
-        Sigma=symmetrize(inverse @ D.support_cov[:, group] @ inverse.T),
+        mean=mean - center,
+        cov=cov,
+        own_mean=own - target_center,
+        own_cov=D.support_cov_of(group),
     )
+
+
+def solve_frame(frame: Frame) -> tuple[Array, Array]:
+    """Return the exact (S~, beta) by Newton's method, dense or by conjugate gradients."""
+    if not frame.is_large:
+        return best_map(frame.kind, frame.root, frame.w, *frame.args)
+    inverse = frame.inverse
+    root = frame.user_root if frame.kind == "symmetric" else frame.root
+    S, beta = best_map(frame.kind, root, frame.w, *frame.raw)
+    if frame.kind == "symmetric":  # S~ = C^{-1} S C^{-T}; the others' C is diagonal or cancels
+        S = symmetrize(inverse @ S @ inverse.T)
+    return S, inverse @ beta
 
 
 def dual_norms(frame: Frame, N: Array, n: Array) -> tuple[float, float]:
@@ -216,17 +367,19 @@ def dual_norms(frame: Frame, N: Array, n: Array) -> tuple[float, float]:
     The norms dual to the consensus form :math:`\|W(A_i - A)W^{-1}\|_F` and
     :math:`\|W(T_i(c) - T(c))\|`, W'W the pooled metric, of gradients N in S~ and n in beta.
     """
-    offset = float(np.sqrt(max(float(n @ np.linalg.solve(frame.metric, n)), 0.0)))
+    offset = float(np.sqrt(max(float(n @ frame.metric_inverse @ n), 0.0)))
     if frame.kind == "fixed":
         return 0.0, offset
     if frame.kind == "scalar":
         return abs(float(np.trace(N))) / np.sqrt(len(N)), offset
     if frame.kind == "diagonal":
         g = np.diag(N)
-        H = frame.metric * np.linalg.inv(frame.metric)
+        H = frame.metric * frame.metric_inverse
         return float(np.sqrt(max(float(g @ np.linalg.solve(H, g)), 0.0))), offset
     # maximise <N, X> over symmetric X with |X R~|_F <= 1: X H + H X = 2 N up to scale, H = R~ R~'
-    values, V = np.linalg.eigh(frame.root @ frame.root.T)
+    values, V = frame.root_spectrum
+    if np.ptp(values) < 1e-12 * values[-1]:  # a multiple of the identity: the pooled metric
+        return float(np.linalg.norm(N)) / np.sqrt(values[-1]), offset
     rotated = V.T @ N @ V
     squared = float((rotated**2 * 2.0 / (values[:, None] + values[None, :])).sum())
     return float(np.sqrt(squared)), offset

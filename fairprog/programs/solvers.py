@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fairprog.errors import FairprogWarning, InfeasibleError, ModelError, SolverError
-from fairprog.kernels.one_group import newton
 from fairprog.programs.all_groups import nearest_all, nearest_two_groups, normalised
 from fairprog.programs.answer import Answer
-from fairprog.programs.frames import make_frame
+from fairprog.programs.frames import make_frame, solve_frame
 from fairprog.programs.group_maps import GroupMaps, closed_form_maps, read_maps
 from fairprog.transports import Translation
 
@@ -24,6 +23,7 @@ __all__ = ["CONIC", "Conic", "find_answer", "second_opinion"]
 
 CONIC = ("CLARABEL", "SCS")
 CLARABEL_DIMENSION = 12  # beyond, a full covariance takes the interior point method seconds
+DIAGONAL_DIMENSION = 64  # the same for maps with at most one number per feature
 COLLAPSED = 1e-6  # of the unconstrained map: narrower is a singular map met to tolerance
 
 
@@ -60,7 +60,8 @@ def find_answer(program: NearestIdeal, solver: str, conic: Conic) -> Answer:
 def conic_pays(program: NearestIdeal) -> bool:
     """Return whether an interior point solve is cheap enough to check every answer by."""
     symmetric = program.transport.kind == "symmetric"
-    return not symmetric or program.population.n_features <= CLARABEL_DIMENSION
+    limit = CLARABEL_DIMENSION if symmetric else DIAGONAL_DIMENSION
+    return program.population.n_features <= limit
 
 
 def exact_answer(program: NearestIdeal, solver: str) -> Answer:
@@ -76,14 +77,11 @@ def exact_answer(program: NearestIdeal, solver: str) -> Answer:
     chosen: list[GroupMaps] = []
     for frame in program.frames():
         signs = [frame, frame.mirrored()] if program.orientation == "any" else [frame]
-        candidates = [
-            GroupMaps(
-                f,
-                *(closed_form_maps(f) if closed else newton(f.kind, f.root, f.w, *f.args)[:2]),
-            )
-            for f in signs
-        ]
-        chosen.append(min(candidates, key=lambda c: c.cost()))
+        find = closed_form_maps if closed else solve_frame
+        candidates = [GroupMaps(f, *find(f)) for f in signs]
+        chosen.append(
+            candidates[0] if len(signs) == 1 else min(candidates, key=lambda c: c.cost())
+        )
     return Answer(chosen, "closed-form" if closed else "newton", globally_optimal=True)
 
 
@@ -115,7 +113,7 @@ def refuse_collapse(program: NearestIdeal, answer: Answer) -> None:
     if not program.constraints or program.transport.kind == "fixed":
         return
     for g in answer.groups:
-        free, _, _ = newton(g.frame.kind, g.frame.root, g.frame.w, *g.frame.args)
+        free, _ = solve_frame(g.frame)
         ratio = np.linalg.eigvals(np.linalg.solve(free, g.S)).real.min()
         if ratio < COLLAPSED:
             names = [c.name for c in program.constraints]
