@@ -70,7 +70,7 @@ def embedding_population(
         cov[cell] = _wishart(rng, root, int(rng.uniform(2.0, 20.0) * d))
     prior = rng.dirichlet(np.full(K * G, 5.0)).reshape(K, G)
     spread = cov[0] if tied else cov
-    return fp.Normal(prior, white @ root.T, cov=spread, groups=["a", "b"])
+    return fp.Normal(prior, white @ root.T, cov=spread, covariance=covariance, groups=["a", "b"])
 
 
 def _wishart(rng: np.random.Generator, root: Array, rows: int) -> Array:

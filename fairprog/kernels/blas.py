@@ -12,7 +12,19 @@ from scipy.linalg import blas, lapack
 
 from fairprog.labels import Array
 
-__all__ = ["cholesky", "gram", "inverse", "log_det", "product", "solve", "solve_lower"]
+__all__ = [
+    "add_outer",
+    "average",
+    "cholesky",
+    "gram",
+    "inverse",
+    "log_det",
+    "product",
+    "solve",
+    "solve_lower",
+    "times_lower",
+    "upper_times",
+]
 
 
 def product(X: Array, Y: Array, out: Array | None = None, *, add: bool = False) -> Array:
@@ -23,6 +35,24 @@ def product(X: Array, Y: Array, out: Array | None = None, *, add: bool = False) 
     if out is None:
         return gemm(1.0, A, B, trans_a=ta, trans_b=tb).T
     return gemm(1.0, A, B, float(add), out.T, trans_a=ta, trans_b=tb, overwrite_c=1).T
+
+
+def add_outer(X: Array, g: Array, m: Array) -> Array:
+    """Add g m' to X (C order, float64) in place and return it."""
+    return blas.dger(1.0, m, g, a=X.T, overwrite_a=1).T
+
+
+def average(X: Array, block: int = 256) -> Array:
+    """Replace X by (X + X') / 2 in place and return it."""
+    for i in range(0, len(X), block):
+        rows = slice(i, min(i + block, len(X)))
+        square, right, below = X[rows, rows], X[rows, rows.stop :], X[rows.stop :, rows]
+        square += square.T.copy()
+        right += below.T
+        square *= 0.5
+        right *= 0.5
+        below[...] = right.T
+    return X
 
 
 def gram(X: Array) -> Array:
@@ -47,18 +77,30 @@ def cholesky(S: Array) -> Array:
     return L.T
 
 
-def solve(U: Array, X: Array) -> Array:
-    """Return S^{-1} X from U = cholesky(S); X (d,) or (d, n) is left alone."""
+def solve(U: Array, X: Array, *, overwrite: bool = False) -> Array:
+    """Return S^{-1} X from U = cholesky(S), X (d,) or (d, n) in C order; in X with `overwrite`."""
     if X.ndim == 1:
         out, _ = lapack.dpotrs(U.T, X, lower=1)
         return out
-    return solve_lower(U, solve_lower(U, X), transposed=True)
+    X = solve_lower(U, X, overwrite=overwrite)
+    return solve_lower(U, X, transposed=True, overwrite=True)
 
 
-def solve_lower(U: Array, X: Array, *, transposed: bool = False) -> Array:
+def solve_lower(U: Array, X: Array, *, transposed: bool = False, overwrite: bool = False) -> Array:
     """Return L^{-1} X with L = U' from cholesky (L^{-T} X with `transposed`); X (d, n) C order."""
     # in Fortran: X' <- X' L^{-T}, from the right
-    return blas.dtrsm(1.0, U.T, X.T, side=1, lower=1, trans_a=0 if transposed else 1).T
+    trans = 0 if transposed else 1
+    return blas.dtrsm(1.0, U.T, X.T, side=1, lower=1, trans_a=trans, overwrite_b=overwrite).T
+
+
+def upper_times(U: Array, X: Array) -> Array:
+    """Return U X for U upper triangular in C order."""
+    return blas.dtrmm(1.0, U.T, X.T, side=1, lower=1).T
+
+
+def times_lower(X: Array, U: Array) -> Array:
+    """Return X U' for U upper triangular in C order."""
+    return blas.dtrmm(1.0, U.T, X.T, trans_a=1, lower=1).T
 
 
 def inverse(U: Array) -> Array:

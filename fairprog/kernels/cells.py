@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from fairprog.kernels.blas import cholesky, gram, log_det, product, solve, solve_lower
-from fairprog.kernels.normal import symmetrize
+from fairprog.kernels.blas import (
+    add_outer,
+    average,
+    cholesky,
+    gram,
+    log_det,
+    product,
+    solve,
+    solve_lower,
+    times_lower,
+    upper_times,
+)
 from fairprog.labels import Array, Indices
 
 __all__ = [
@@ -23,7 +34,11 @@ __all__ = [
 LARGE = 64  # dimensions from which cells are taken one by one
 
 
-def distinct_cells(Gamma: Array, Sigma: Array) -> list[Indices]:
+Cells = Any
+"""Covariances of one group: an array (K, d, d), or a sequence that computes each when asked."""
+
+
+def distinct_cells(Gamma: Cells, Sigma: Cells) -> list[Indices]:
     """Return the classes of each distinct pair of covariances: one for all where all are shared.
 
     Arrays broadcast along the class axis (stride 0) are shared by all classes.
@@ -47,10 +62,17 @@ def raw_gradients(
     for members in distinct_cells(Gamma, Sigma):
         k = members[0]
         U = cholesky(Sigma[k])
-        spread = solve(U, product(A, Gamma[k])) - away
-        for i in members:
-            g = solve(U, r[i])
-            yield spread + np.outer(g, m[i]), g
+        pulled = [solve(U, r[i]) for i in members]
+        X = solve(U, product(A, Gamma[k]), overwrite=True)
+        del U
+        X -= away
+        for i, g in zip(members, pulled, strict=True):
+            own = X if len(members) == 1 else X.copy()
+            if len(members) == 1:
+                del X
+            own = add_outer(own, g, m[i])
+            yield own, g
+            del own
 
 
 def decrement_bound(
@@ -82,7 +104,7 @@ def decrement_bound(
 
 
 def map_residuals(
-    A: Array, b: Array, mean: Array, cov: Array, to_mean: Array, to_cov: Array
+    A: Array, b: Array, mean: Array, cov: Cells, to_mean: Array, to_cov: Cells
 ) -> float:
     """Return an upper bound on `map_residual`, close where it is small.
 
@@ -94,24 +116,32 @@ def map_residuals(
     worst = 0.0
     for members in distinct_cells(cov, to_cov):
         k = members[0]
+        white = times_lower(A, cholesky(cov[k]))
         try:
             U = cholesky(to_cov[k])
         except np.linalg.LinAlgError:
             return np.inf
-        white = gram(solve_lower(U, product(A, cholesky(cov[k]).T)).T)
-        white[np.diag_indices(len(U))] -= 1.0
+        white = solve_lower(U, white, overwrite=True)
         away = solve_lower(U, np.ascontiguousarray(shift[members].T))
         size = np.sqrt((away**2).sum(axis=0)).max()
+        del U
+        white = np.ascontiguousarray(white.T)
+        white = gram(white)
+        white[np.diag_indices(len(white))] -= 1.0
         worst = max(worst, float(np.linalg.norm(white)), float(size))
     return worst
 
 
 def push_cov(A: Array, S: Array) -> Array:
-    """Return A S A', exactly symmetric."""
-    return symmetrize(product(product(A, S), A.T))
+    """Return A S A', exactly symmetric; S may be singular."""
+    try:
+        return gram(upper_times(cholesky(S), np.ascontiguousarray(A.T)))
+    except np.linalg.LinAlgError:
+        pass
+    return average(product(product(A, S), A.T))
 
 
-def stacked_kl(mean: Array, cov: Array, target_mean: Array, target_cov: Array) -> Array:
+def stacked_kl(mean: Array, cov: Cells, target_mean: Array, target_cov: Cells) -> Array:
     """Return KL(N(mean_i, cov_i) || N(target_mean_i, target_cov_i)), shape (K,), by Cholesky.
 
     Zero where the arrays are one and the same.
@@ -119,17 +149,24 @@ def stacked_kl(mean: Array, cov: Array, target_mean: Array, target_cov: Array) -
     out = np.zeros(len(mean))
     for members in distinct_cells(cov, target_cov):
         k = members[0]
-        spread = 0.0
-        U = cholesky(target_cov[k])
-        if not _same(cov[k], target_cov[k]):
+        U = half = None  # at most two matrices at a time
+        spread, same = 0.0, _same(cov, target_cov, k)
+        if not same:
             F = cholesky(cov[k])
-            half = solve_lower(U, np.ascontiguousarray(F.T))
-            spread = float(np.vdot(half, half)) - len(U) + log_det(U) - log_det(F)
+            spread = -log_det(F)
+            half = np.ascontiguousarray(F.T)
+            del F
+        U = cholesky(target_cov[k])
+        if half is not None:
+            half = solve_lower(U, half, overwrite=True)
+            spread += float(np.vdot(half, half)) - len(U) + log_det(U)
         delta = solve_lower(U, np.ascontiguousarray((mean - target_mean)[members].T))
         out[members] = 0.5 * (spread + (delta**2).sum(axis=0))
     return out
 
 
-def _same(x: Array, y: Array) -> bool:
+def _same(x: Cells, y: Cells, k: int) -> bool:
     """Return whether two matrices are one in memory."""
-    return x.__array_interface__["data"] == y.__array_interface__["data"]
+    if not (isinstance(x, np.ndarray) and isinstance(y, np.ndarray)):
+        return False
+    return bool(x[k].__array_interface__["data"] == y[k].__array_interface__["data"])

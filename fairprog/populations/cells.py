@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from fairprog.kernels.support import mean_spread, split_support
 from fairprog.labels import Array, Indices
 
 __all__ = [
+    "RestrictedCells",
     "check_classes",
     "check_counts",
     "check_structure",
@@ -129,15 +131,36 @@ def _refuse_below(
 def restrict(cov: Array, basis: Array) -> Array:
     """Return U' cov U over the last two axes: a view where U is the identity.
 
-    Where U selects columns, entries are copied and nothing is multiplied.
+    As `split_support` builds it, a square U is the identity. Where U selects columns, entries
+    are copied and nothing is multiplied.
     """
     d, k = basis.shape
-    if d == k and np.array_equal(basis, np.eye(d)):
+    if d == k:  # nothing was set aside
         return cov
-    columns = basis.argmax(axis=0)
-    if np.array_equal(basis, np.eye(d)[:, columns]):
+    if np.count_nonzero(basis) == k:
+        columns = basis.argmax(axis=0)
         return np.asarray(cov[..., columns[:, None], columns])
     return np.asarray(basis.T @ cov @ basis)
+
+
+class RestrictedCells:
+    """U' S_i U for the covariances S_i (K, d, d) of one group, each computed when asked for."""
+
+    def __init__(self, cells: Array, basis: Array) -> None:
+        self._cells, self._basis = cells, basis
+        self.strides = cells.strides
+        self.shape = (len(cells), basis.shape[1], basis.shape[1])
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def __getitem__(self, k: int) -> Array:
+        if not 0 <= k < len(self):
+            raise IndexError(k)
+        return np.ascontiguousarray(restrict(self._cells[k], self._basis))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.stack([self[k] for k in range(len(self))])
 
 
 def check_structure(covariance: str) -> str:

@@ -28,6 +28,7 @@ from fairprog.labels import (
 )
 from fairprog.populations.base import Population, check_prior
 from fairprog.populations.cells import (
+    RestrictedCells,
     check_classes,
     check_counts,
     check_structure,
@@ -152,15 +153,16 @@ class Normal(Population):
             self.classes,
             self.groups,
         )
+        self._support_cells: tuple[Any, ...] = tuple(self._restrict(S) for S in self._cells)
+        for array in self._support_cells:
+            array.setflags(write=False)
+        self.pooled_cov  # noqa: B018 - part of the population, so not of what a solve needs
         self._finish()
 
     def _finish(self) -> None:
         """Derive what follows from cells and support, and freeze it."""
         self.support_mean = self._mean @ self._basis
-        self._support_cells = tuple(self._restrict(S) for S in self._cells)
         for array in (self.prior, self._mean, self.support_mean, *self._cells):
-            array.setflags(write=False)
-        for array in self._support_cells:
             array.setflags(write=False)
 
     def _checked(self, cov: ArrayLike | None, shape: tuple[int, ...]) -> Array:
@@ -201,6 +203,10 @@ class Normal(Population):
         for name in ("cov", "support_cov", "pooled_cov"):
             vars(out).pop(name, None)
         out.prior, out._mean, out._cells = prior, mean, tuple(cells)
+        if self.null_dimension:
+            out._support_cells = tuple(RestrictedCells(S, self._basis) for S in out._cells)
+        else:
+            out._support_cells = out._cells
         out._finish()
         return out
 
@@ -245,12 +251,12 @@ class Normal(Population):
     @cached_property
     def support_cov(self) -> Array:
         """Cell covariances in support coordinates, shape (K, G, k, k)."""
-        return self._stacked(self._support_cells)
+        return self._stacked([np.asarray(S) for S in self._support_cells])
 
     @cached_property
     def pooled_cov(self) -> Array:
         """Pooled within-cell covariance sum_ia q_ia S_ia in support coordinates, (k, k)."""
-        out = self._pooled(self._support_cells)
+        out = self._pooled([np.asarray(S) for S in self._support_cells])
         out.setflags(write=False)
         return out
 
@@ -258,8 +264,11 @@ class Normal(Population):
         """Covariances of the group in that position, shape (K, d, d); never a copy."""
         return self._cells[group]
 
-    def support_cov_of(self, group: int) -> Array:
-        """Covariances of one group in support coordinates, shape (K, k, k); never a copy."""
+    def support_cov_of(self, group: int) -> Any:
+        """Covariances of one group in support coordinates, shape (K, k, k); never a copy.
+
+        Of a steered population with null directions a sequence that computes each when asked.
+        """
         return self._support_cells[group]
 
     def _stacked(self, cells: Sequence[Array]) -> Array:
@@ -444,12 +453,12 @@ class Normal(Population):
         apart = np.abs(here - there) > 1e-6 * (1.0 + np.abs(here))
         return not apart.any() and bool(np.abs(self._null.T @ other.support_basis).max() <= 1e-6)
 
-    def _ordered_cov(self, order: Sequence[int], group: int) -> Array:
+    def _ordered_cov(self, order: Sequence[int], group: int) -> Any:
         """Return support covariances of one group in an order of classes, a view if it can be."""
         cells = self._support_cells[group]
         if self.covariance == "tied" or list(order) == list(range(len(cells))):
             return cells
-        return cells[list(order)]
+        return np.asarray(cells)[list(order)]
 
     def cell_divergences(self, other: Normal) -> Array:
         """Return V_ia = KL(P_ia || P'_ia) in nats, shape (K, G), P' the cells of `other`."""

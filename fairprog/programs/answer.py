@@ -70,9 +70,9 @@ def assemble(program: NearestIdeal, answer: Answer, seconds: float) -> Solution:
         maps[g.frame.group] = g.frame.user_map(g.S, g.beta)
     maps = {label: maps[label] for label in D.groups}
     cells = _common_cells(program, answer)
+    duals, sensitivity, price = _prices(program, answer)
     population = _population(program, answer, maps, cells, relaxed)
     kl = population.kl(D)
-    duals, sensitivity, price = _prices(program, answer)
     certificate = certify(program, answer, population, maps, cells, kl)
     return Solution(
         kl=kl,
@@ -158,8 +158,10 @@ def _large_population(
     for g in answer.groups:
         a, T = D.groups.index(g.frame.group), maps[g.frame.group]
         mean[:, a] = m @ T.matrix.T + T.offset
-        distinct = [M[0]] if D.covariance == "tied" else M
-        pushed = np.stack([push_cov(T.matrix, S) for S in distinct])
+        distinct = M[:1] if D.covariance == "tied" else M
+        pushed = np.empty(distinct.shape)
+        for i, S in enumerate(distinct):
+            pushed[i] = push_cov(T.matrix, S)
         covs[a] = np.broadcast_to(pushed, M.shape)
     return D.moved(program.prior, mean, covs)
 
@@ -172,7 +174,7 @@ def _prices(
     found: dict[str, Callable[[], Array]] = {}
     consensus = 0.0
     for g in answer.groups:
-        consensus += g.totals[2]
+        consensus += g.totals[0]
         for i, c in enumerate(D.classes):
             if g.frame.kind != "fixed":
                 found[address("linear", g.frame.group, c)] = partial(_linear, g, i)

@@ -7,7 +7,7 @@ S~ = C^{-1} S C^{-T}, R~ = C' R C: everything the solvers see is of order one.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from fairprog.errors import ModelError
 from fairprog.kernels.best_map import DENSE, best_map
-from fairprog.kernels.blas import product
+from fairprog.kernels.blas import average, cholesky, inverse, product, solve_lower, upper_times
 from fairprog.kernels.cells import (
     LARGE,
     decrement_bound,
@@ -33,7 +33,7 @@ from fairprog.kernels.one_group import (
 )
 from fairprog.labels import Array
 from fairprog.populations import Normal
-from fairprog.transports import AffineMap, Kind, Transport
+from fairprog.transports import AffineMap, Kind, Monotone, Transport
 
 __all__ = ["Frame", "dual_norms", "make_frame", "pooled_root", "solve_frame"]
 
@@ -50,16 +50,14 @@ class Frame:
         Label of the group.
     kind : str
         Linear space of S ("scalar" whenever d = 1).
-    root : Array, shape (k, k)
-        R~, negated for a mirror image.
-    C, center, target_center : Array
+    center, target_center : Array, shape (k,)
         x = center + C y on the reference side, target_center + C y on the group's.
-    user_root : Array, shape (k, k)
-        R in support coordinates.
+    pooled : Array, shape (k, k)
+        Pooled covariance of the population, support coordinates.
+    make_root : callable
+        Returns R in support coordinates, (k, k).
     basis : Array, shape (d, k)
         Support basis.
-    metric : Array, shape (k, k)
-        C' P^{-1} C: the pooled metric in whitened coordinates.
     w : Array, shape (K,)
         Weights q~_is.
     mean, own_mean : Array, shape (K, k)
@@ -73,18 +71,17 @@ class Frame:
     Notes
     -----
     The whitened cells m, Gamma, mu, Sigma are formed when asked for. Above 64 dimensions nothing
-    asks: gradients are taken from the population's own arrays, class by class.
+    asks: gradients are taken from the population's own arrays, class by class, and the matrices
+    of the frame are computed where they are used and not kept.
     """
 
     group: Hashable
     kind: Kind
-    root: Array
-    C: Array
     center: Array
     target_center: Array
-    user_root: Array
+    pooled: Array
+    make_root: Callable[[], Array]
     basis: Array
-    metric: Array
     w: Array
     mean: Array
     cov: Array
@@ -94,7 +91,59 @@ class Frame:
 
     def mirrored(self) -> Frame:
         """Return the frame of the maps with A = -S R."""
-        return replace(self, root=-self.root, sign=-self.sign)
+        return replace(self, sign=-self.sign)
+
+    @property
+    def size(self) -> int:
+        """Dimension k of the support."""
+        return len(self.pooled)
+
+    def _keep(self, name: str, compute: Callable[[], Array]) -> Array:
+        """Return a matrix, computed once, or at every call in many dimensions."""
+        if name in self.__dict__:
+            found: Array = self.__dict__[name]
+            return found
+        value = compute()
+        if not self.is_large:
+            self.__dict__[name] = value
+        return value
+
+    @property
+    def C(self) -> Array:  # noqa: N802 - as in the formula
+        """C with C C' the pooled covariance (its diagonal only, for diagonal maps)."""
+        return self._keep("_C", lambda: pooled_root(self.pooled, self.kind))
+
+    @property
+    def inverse(self) -> Array:
+        """C^{-1}."""
+        return self._keep("_inverse", lambda: np.linalg.inv(self.C))
+
+    @property
+    def user_root(self) -> Array:
+        """R in support coordinates."""
+        return self._keep("_user_root", self.make_root)
+
+    @property
+    def root(self) -> Array:
+        """R~ in whitened coordinates, negated for a mirror image."""
+
+        def compute() -> Array:
+            if self.kind != "symmetric":
+                return self.sign * np.eye(self.size)
+            C = self.C
+            return np.asarray(C.T @ self.user_root @ C)
+
+        return self._keep("_root", compute)
+
+    @property
+    def metric(self) -> Array:
+        """C' P^{-1} C, P the pooled covariance: its metric in whitened coordinates."""
+
+        def compute() -> Array:
+            C = self.C
+            return symmetrize(C.T @ np.linalg.solve(self.pooled, C))
+
+        return self._keep("_metric", compute)
 
     def only(self, i: int) -> Frame:
         """Return the frame of one class alone."""
@@ -111,12 +160,7 @@ class Frame:
     @property
     def is_large(self) -> bool:
         """Whether cells are taken one by one."""
-        return len(self.root) > LARGE
-
-    @cached_property
-    def inverse(self) -> Array:
-        """C^{-1}."""
-        return np.linalg.inv(self.C)
+        return self.size > LARGE
 
     @cached_property
     def m(self) -> Array:
@@ -139,14 +183,25 @@ class Frame:
         return symmetrize(self.inverse @ self.own_cov @ self.inverse.T)
 
     @cached_property
-    def metric_inverse(self) -> Array:
-        """Inverse of the pooled metric in whitened coordinates."""
-        return np.linalg.inv(self.metric)
+    def metric_norms(self) -> tuple[Array | None, Array | None]:
+        """Matrices whose quadratic forms price an offset and, for diagonal maps, a gradient.
+
+        None stands for the identity: the metric is one in coordinates whitened by all of P.
+        """
+        if self.kind != "diagonal" and self.is_large:
+            return None, None
+        inverse = np.linalg.inv(self.metric)
+        if self.kind != "diagonal":
+            return inverse, None
+        return inverse, np.linalg.inv(self.metric * inverse)
 
     @cached_property
-    def root_spectrum(self) -> tuple[Array, Array]:
-        """Eigenvalues and eigenvectors of R~ R~'."""
-        values, vectors = np.linalg.eigh(self.root @ self.root.T)
+    def root_spectrum(self) -> tuple[Array, Array | None]:
+        """Eigenvalues and eigenvectors of R~ R~'; no vectors where it is the identity."""
+        root = self.root
+        if self.is_large and np.abs(root - np.eye(self.size)).max() < 1e-7:
+            return np.ones(self.size), None
+        values, vectors = np.linalg.eigh(root @ root.T)
         return values, vectors
 
     @property
@@ -161,7 +216,14 @@ class Frame:
 
     def raw_map(self, S: Array) -> Array:
         """Return A = C S~ R~ C^{-1} in support coordinates."""
-        return np.asarray(self.C @ (S @ self.root) @ self.inverse)
+        if not self.is_large:
+            return np.asarray(self.C @ (S @ self.root) @ self.inverse)
+        if self.kind != "symmetric":  # C is diagonal or cancels
+            return self.sign * S
+        C = self.C
+        S = product(product(C, S), C.T)
+        del C
+        return product(S, self.user_root)
 
     def cost(self, S: Array, beta: Array) -> float:
         """Return sum_i w_i V_i, nats; S may be one matrix or one per class."""
@@ -199,16 +261,19 @@ class Frame:
         if not self.is_large:
             yield from zip(*self.gradients(S, beta), strict=True)
             return
-        right = self.inverse.T @ self.root.T
-        A, b = self.raw_map(S), self.C @ beta
-        for i, (G, g) in enumerate(raw_gradients(A, b, *self.raw)):
-            if self.kind == "symmetric":
-                N = symmetrize(product(product(self.C.T, G), right))
-            else:  # C is diagonal for diagonal maps
-                N = np.diag(np.einsum("ji,jk,ki->i", self.C, G, right))
+        C, A, right = self.C, self.raw_map(S), None
+        if self.kind == "symmetric":
+            right, U = product(self.user_root.T, C), np.ascontiguousarray(C.T)
+        for i, (G, g) in enumerate(raw_gradients(A, C @ beta, *self.raw)):
+            if right is not None:  # B = C^{-1} A C and R~ = C' R C
+                N = average(product(upper_times(U, G), right))
+                N *= self.w[i]
+            else:
+                N = (self.w[i] * self.sign) * np.diag(np.diagonal(G))
                 if self.kind != "diagonal":
-                    N = project_gradient(self.kind, N, np.eye(len(N)))
-            yield self.w[i] * N, self.w[i] * (self.C.T @ g)
+                    N = project_gradient(self.kind, N, np.eye(self.size))
+            del G
+            yield N, self.w[i] * (C.T @ g)
 
     def decrement(
         self, S: Array, N: Array, n: Array, classes: Sequence[int] | None = None
@@ -220,10 +285,10 @@ class Frame:
         """
         k = slice(None) if classes is None else list(classes)
         args = self.w[k], self.mean[k], self.cov[k], self.own_cov[k]
-        if len(self.root) <= DENSE or (self.kind != "symmetric" and not self.is_large):
+        if self.size <= DENSE or (self.kind != "symmetric" and not self.is_large):
             white = self.w[k], self.m[k], self.Gamma[k], self.Sigma[k]
             return decrement(self.kind, self.root, S, *white, (N, n))
-        raw_n = self.inverse.T @ n
+        raw_n = np.linalg.solve(self.C.T, n)
         bound = decrement_bound(S, N, raw_n, *args)
         if bound < PROVEN or self.kind != "symmetric":
             return bound
@@ -277,9 +342,8 @@ class Frame:
         return np.asarray(np.diag(U @ total @ U.T)), offset
 
 
-def pooled_root(D: Normal, kind: Kind) -> Array:
+def pooled_root(pooled: Array, kind: Kind) -> Array:
     """Return C with C C' the pooled covariance (its diagonal only, for diagonal maps)."""
-    pooled = D.pooled_cov
     if kind == "diagonal":
         return np.diag(np.sqrt(np.diag(pooled)))
     return np.linalg.cholesky(pooled)
@@ -320,27 +384,26 @@ def make_frame(
     k = D.support_basis.shape[1]
     if D.n_features == 1 and kind != "fixed":
         kind = "scalar"
-    C = pooled_root(D, kind)
-    pooled = D.pooled_cov
     mean, cov = reference
-    R = (
-        np.eye(k)
-        if kind != "symmetric"
-        else (transport.root(pooled, cov, D.classes, D.support_basis))
-    )
+
+    def root() -> Array:
+        if kind != "symmetric":
+            return np.eye(k)
+        if k > LARGE and transport == Monotone():  # the metric is P^{-1}: not by LU
+            return inverse(cholesky(D.pooled_cov))
+        return transport.root(D.pooled_cov, cov, D.classes, D.support_basis)
+
     center = w @ mean / w.sum()
     own = D.support_mean[:, group]
     target_center = w @ own / w.sum()
     return Frame(
         group=D.groups[group],
         kind=kind,
-        root=C.T @ R @ C if kind == "symmetric" else np.eye(k),
-        C=C,
         center=center,
         target_center=target_center,
-        user_root=R,
+        pooled=D.pooled_cov,
+        make_root=root,
         basis=D.support_basis,
-        metric=symmetrize(C.T @ np.linalg.solve(pooled, C)),
         w=w,
         mean=mean - center,
         cov=cov,
@@ -353,12 +416,13 @@ def solve_frame(frame: Frame) -> tuple[Array, Array]:
     """Return the exact (S~, beta) by Newton's method, dense or by conjugate gradients."""
     if not frame.is_large:
         return best_map(frame.kind, frame.root, frame.w, *frame.args)
-    inverse = frame.inverse
-    root = frame.user_root if frame.kind == "symmetric" else frame.root
-    S, beta = best_map(frame.kind, root, frame.w, *frame.raw)
-    if frame.kind == "symmetric":  # S~ = C^{-1} S C^{-T}; the others' C is diagonal or cancels
-        S = symmetrize(inverse @ S @ inverse.T)
-    return S, inverse @ beta
+    if frame.kind != "symmetric":
+        S, beta = best_map(frame.kind, frame.root, frame.w, *frame.raw)
+        return S, np.linalg.solve(frame.C, beta)
+    S, beta = best_map(frame.kind, frame.user_root, frame.w, *frame.raw)
+    U = np.ascontiguousarray(frame.C.T)  # S~ = C^{-1} S C^{-T}
+    S = np.ascontiguousarray(solve_lower(U, S, overwrite=True).T)
+    return average(solve_lower(U, S, overwrite=True)), np.linalg.solve(U.T, beta)
 
 
 def dual_norms(frame: Frame, N: Array, n: Array) -> tuple[float, float]:
@@ -367,19 +431,20 @@ def dual_norms(frame: Frame, N: Array, n: Array) -> tuple[float, float]:
     The norms dual to the consensus form :math:`\|W(A_i - A)W^{-1}\|_F` and
     :math:`\|W(T_i(c) - T(c))\|`, W'W the pooled metric, of gradients N in S~ and n in beta.
     """
-    offset = float(np.sqrt(max(float(n @ frame.metric_inverse @ n), 0.0)))
+    by_offset, by_diagonal = frame.metric_norms
+    offset = float(np.sqrt(max(float(n @ (n if by_offset is None else by_offset @ n)), 0.0)))
     if frame.kind == "fixed":
         return 0.0, offset
     if frame.kind == "scalar":
         return abs(float(np.trace(N))) / np.sqrt(len(N)), offset
     if frame.kind == "diagonal":
+        assert by_diagonal is not None
         g = np.diag(N)
-        H = frame.metric * frame.metric_inverse
-        return float(np.sqrt(max(float(g @ np.linalg.solve(H, g)), 0.0))), offset
+        return float(np.sqrt(max(float(g @ by_diagonal @ g), 0.0))), offset
     # maximise <N, X> over symmetric X with |X R~|_F <= 1: X H + H X = 2 N up to scale, H = R~ R~'
     values, V = frame.root_spectrum
-    if np.ptp(values) < 1e-12 * values[-1]:  # a multiple of the identity: the pooled metric
-        return float(np.linalg.norm(N)) / np.sqrt(values[-1]), offset
+    if V is None:
+        return float(np.linalg.norm(N)), offset
     rotated = V.T @ N @ V
     squared = float((rotated**2 * 2.0 / (values[:, None] + values[None, :])).sum())
     return float(np.sqrt(squared)), offset

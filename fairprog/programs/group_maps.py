@@ -60,10 +60,11 @@ class GroupMaps:
         return self.frame.gradients(self.S_cells, self.beta_cells)
 
     @cached_property
-    def totals(self) -> tuple[Array, Array, float]:
-        """Sums over classes of the multipliers, and of their dual norms, in one pass.
+    def totals(self) -> tuple[float, float]:
+        """Price of consensus, and the Newton decrement of the sum of the multipliers.
 
-        The first two vanish at an optimum; the third is the price of consensus.
+        One pass over the classes: the sum of dual norms, and the norm of a sum that vanishes at
+        an optimum.
         """
         if self.multipliers is None and self.S_cells is None:
             pairs = self.frame.class_gradients(self.S, self.beta)
@@ -74,14 +75,14 @@ class GroupMaps:
             N += own_N
             n += own_n
             price += sum(dual_norms(self.frame, own_N, own_n))
-        return N, n, price
+        return price, self.frame.decrement(self.S, N, n)
 
-    def common_gradient(self) -> tuple[Array, Array]:
-        """Return the gradient of the cost in the common (S~, beta)."""
+    def common_decrement(self) -> float:
+        """Return the Newton decrement of the cost in the common (S~, beta)."""
         if self.multipliers is None and self.S_cells is None:
-            return self.totals[:2]
+            return self.totals[1]
         N, n = self.frame.gradients(self.S, self.beta)
-        return N.sum(axis=0), n.sum(axis=0)
+        return self.frame.decrement(self.S, N.sum(axis=0), n.sum(axis=0))
 
     def class_prices(self, i: int) -> tuple[Array, Array]:
         """Return the multipliers of one class."""

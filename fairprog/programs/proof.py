@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from fairprog.kernels.common_map import map_residual
 from fairprog.kernels.normal import symmetric_root
 from fairprog.labels import Array
 from fairprog.populations import Normal
+from fairprog.populations.cells import RestrictedCells
 from fairprog.programs.frames import dual_norms
 from fairprog.solution import Certificate
 from fairprog.solution.certificate import IDEALITY_TOLERANCE
@@ -67,7 +68,7 @@ def _ideality(
     D, U = program.population, program.population.support_basis
     m = cells[0] @ U
     large = D.n_features > LARGE
-    M = cells[1] if large and U.shape[0] == U.shape[1] else U.T @ cells[1] @ U
+    M: Any = RestrictedCells(cells[1], U) if large else U.T @ cells[1] @ U
     rates = population.base_rates
     # "keep" asks for nothing but the rates there were; otherwise all groups have the same
     keep = isinstance(program.base_rates, str) and program.base_rates == "keep"
@@ -78,7 +79,8 @@ def _ideality(
         T = maps[population.groups[a]]
         # what the constant directions add to A x
         constant = (cells[0][0] - m[0] @ U.T) @ T.matrix.T @ U
-        A, b = U.T @ T.matrix @ U, U.T @ T.offset + constant
+        square = large and U.shape[0] == U.shape[1]
+        A, b = T.matrix if square else U.T @ T.matrix @ U, U.T @ T.offset + constant
         mean = population.location[:, a] @ U
         measure = map_residuals if large else map_residual
         cov = population.support_cov_of(a) if large else U.T @ population.cov_of(a) @ U
@@ -94,7 +96,7 @@ def _rounding(population: Normal, groups: Sequence[int], residual: float) -> flo
     """
     if population.n_features > LARGE and residual <= IDEALITY_TOLERANCE:
         return IDEALITY_TOLERANCE
-    cov = np.stack([population.support_cov_of(a) for a in groups], axis=1)
+    cov = np.stack([np.asarray(population.support_cov_of(a)) for a in groups], axis=1)
     scale = 1.0 / np.sqrt(np.diagonal(cov, axis1=-2, axis2=-1))
     values = np.linalg.eigvalsh(cov * scale[..., :, None] * scale[..., None, :])
     worst = float((values[..., -1] / np.maximum(values[..., 0], 1e-300)).max())
@@ -124,8 +126,7 @@ def _stationarity(
     """Return the Newton decrement in every group's map, and the residual of the common laws."""
     squares = 0.0
     for g in answer.groups:
-        N, n = g.common_gradient()
-        squares += g.frame.decrement(g.S, N, n) ** 2
+        squares += g.common_decrement() ** 2
     if answer.reference is not None:
         squares += _reference_residual(program, maps, answer.reference) ** 2
     return float(np.sqrt(squares))
