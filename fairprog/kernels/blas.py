@@ -42,7 +42,7 @@ def add_outer(X: Array, g: Array, m: Array) -> Array:
     return blas.dger(1.0, m, g, a=X.T, overwrite_a=1).T
 
 
-def average(X: Array, block: int = 256) -> Array:
+def average(X: Array, block: int = 64) -> Array:
     """Replace X by (X + X') / 2 in place and return it."""
     for i in range(0, len(X), block):
         rows = slice(i, min(i + block, len(X)))
@@ -103,9 +103,9 @@ def times_lower(X: Array, U: Array) -> Array:
     return blas.dtrmm(1.0, U.T, X.T, trans_a=1, lower=1).T
 
 
-def inverse(U: Array) -> Array:
-    """Return S^{-1} from U = cholesky(S)."""
-    half, _ = lapack.dpotri(U.T, lower=1)
+def inverse(U: Array, *, overwrite: bool = False) -> Array:
+    """Return S^{-1} from U = cholesky(S); in U with `overwrite`."""
+    half, _ = lapack.dpotri(U.T, lower=1, overwrite_c=overwrite)
     return _mirror(half.T)
 
 
@@ -114,7 +114,7 @@ def log_det(U: Array) -> float:
     return 2.0 * float(np.log(np.diagonal(U)).sum())
 
 
-def _mirror(upper: Array, block: int = 256) -> Array:
+def _mirror(upper: Array, block: int = 64) -> Array:
     """Copy the upper triangle of a C-ordered matrix onto the lower one, in place."""
     d = len(upper)
     for i in range(0, d, block):

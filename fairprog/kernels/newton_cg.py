@@ -103,11 +103,10 @@ def newton_cg(
     fresh, start, true, best, stalled, iterations = False, np.inf, np.inf, np.inf, 0, 0
     while True:
         U = cholesky(B)
-        Binv = inverse(U)
+        logs = log_det(U)
+        Binv = inverse(U, overwrite=True)
         M = _barrier_diagonal(Binv, Q, dtype)
         M += tables[-1]
-        logs = log_det(U)
-        del U
         G -= Q * Binv  # from here on that of f
         size = float(np.sqrt(_norm2(G, M) + n @ n))
         scale = max(1.0, abs(value + constant - 0.5 * Q * logs))
@@ -152,8 +151,7 @@ def newton_cg(
         if -slope > 0.14 * Q:  # beyond where full steps converge quadratically
             t = _line_search(U, D, slope, curvature, Q)
         # gradient of the quadratic at B + t D: N + Q/B at B, and t (H D - Q/B D /B)
-        Binv = inverse(U)
-        del U
+        Binv = inverse(U, overwrite=True)
         trace = float(np.vdot(Binv, D))
         G = Binv.astype(dtype)
         G = average(product(product(G, D), G)).astype(float, copy=False)
@@ -193,7 +191,7 @@ def _basis(root: Array, data: Cells) -> tuple[Array, Array, float, Array]:
         share, k = float(w[members].sum()), members[0]
         U = cholesky(Sigma[k])
         logs += share * (log_det(U) - log_det(cholesky(Gamma[k])))
-        U = inverse(U)
+        U = inverse(U, overwrite=True)
         U *= share
         P += U
         np.multiply(Gamma[k], share / Q, out=U)

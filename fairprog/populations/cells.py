@@ -13,12 +13,13 @@ from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.kernels.blas import cholesky
 from fairprog.kernels.normal import pooled_covariance
 from fairprog.kernels.support import mean_spread, split_support
-from fairprog.labels import Array, Indices
+from fairprog.labels import Array, Indices, check_number
 
 __all__ = [
     "RestrictedCells",
     "check_classes",
     "check_counts",
+    "check_shrinkage",
     "check_structure",
     "refuse_asymmetric",
     "refuse_cells",
@@ -183,6 +184,31 @@ def check_classes(classes: Sequence[Hashable], n: int) -> None:
         )
 
 
+def check_shrinkage(shrinkage: str | float | None, tied: bool) -> float | None:
+    """Return None, the part in [0, 1], or -1 for "auto"."""
+    if shrinkage is None:
+        return None
+    if tied:
+        raise ModelError(
+            "`shrinkage` moves class covariances towards their group's pooled one; "
+            "covariance='tied' is that one already.",
+            argument="shrinkage",
+        )
+    if isinstance(shrinkage, str):
+        if shrinkage != "auto":
+            raise ModelError(
+                f"`shrinkage` must be 'auto' or a number in [0, 1]; found {shrinkage!r}.",
+                argument="shrinkage",
+            )
+        return -1.0
+    amount = check_number(shrinkage, "shrinkage")
+    if amount > 1.0:
+        raise DataError(
+            f"`shrinkage` must be at most 1; found {shrinkage!r}.", argument="shrinkage"
+        )
+    return amount
+
+
 def check_counts(
     count: Indices,
     d: int,
@@ -190,8 +216,12 @@ def check_counts(
     cov: Array,
     classes: Sequence[Hashable],
     groups: Sequence[Hashable],
+    shrinkage: float | None = None,
 ) -> None:
-    """Refuse cells with too few rows for a covariance; warn of cells with fewer than 5 d."""
+    """Refuse cells with too few rows for a covariance; warn of cells with fewer than 5 d.
+
+    Tied and shrunk covariances draw on all rows of their group.
+    """
     for i, c in enumerate(classes):
         for a, g in enumerate(groups):
             if count[i, a] < 2:
@@ -201,11 +231,28 @@ def check_counts(
                     argument="X",
                     cell=(c, g),
                 )
-    mass = count / count.sum()
-    varying = split_support(mass, mean, pooled_covariance(mass, cov))[0].shape[1]
+    weights = count / count.sum()
+    tied = len(cov) < len(count)
+    within = pooled_covariance(weights.sum(axis=0)[None] if tied else weights, cov)
+    varying = split_support(weights, mean, within)[0].shape[1]
+    shrunk = shrinkage is not None and shrinkage != 0.0
+    if tied or shrunk:
+        rows = count.sum(axis=0)
+        for a, g in enumerate(groups):
+            if rows[a] < varying + len(classes):
+                raise DataError(
+                    f"Group {g!r} has {rows[a]} rows for {varying} features that vary and "
+                    f"{len(classes)} class means; its pooled covariance needs at least "
+                    f"{varying + len(classes)}. Use fewer features (for instance their principal "
+                    "components) or merge groups.",
+                    argument="X",
+                    cell=(None, g),
+                )
+    if tied:
+        return
     for i, c in enumerate(classes):
         for a, g in enumerate(groups):
-            if count[i, a] <= varying:
+            if count[i, a] <= varying and not shrunk:
                 raise DataError(
                     f"Class {c!r}, group {g!r} has {count[i, a]} rows for {varying} features "
                     f"that vary; a covariance needs at least {varying + 1}. Use fewer features "
@@ -222,7 +269,17 @@ def check_counts(
     if small:
         warnings.warn(
             f"Cells (class, group) with fewer than 5 d = {5 * d} rows: {', '.join(small)}. Their "
-            "covariances are maximum-likelihood estimates; no shrinkage was used.",
+            + (
+                f"covariances were shrunk towards their group's ({_shrinkage_text(shrinkage)})."
+                if shrunk
+                else "covariances are maximum-likelihood estimates; no shrinkage was used."
+            ),
             FairprogWarning,
             stacklevel=3,
         )
+
+
+def _shrinkage_text(amount: float | None) -> str:
+    """Return the amount as it was given."""
+    automatic = amount is not None and amount < 0
+    return "shrinkage='auto'" if automatic else f"shrinkage={amount:g}"

@@ -261,10 +261,12 @@ class Frame:
         if not self.is_large:
             yield from zip(*self.gradients(S, beta), strict=True)
             return
-        C, A, right = self.C, self.raw_map(S), None
+        A, right, C = self.raw_map(S), None, self.C
         if self.kind == "symmetric":
-            right, U = product(self.user_root.T, C), np.ascontiguousarray(C.T)
-        for i, (G, g) in enumerate(raw_gradients(A, C @ beta, *self.raw)):
+            right = product(self.user_root.T, C)
+        b, U = C @ beta, np.ascontiguousarray(C.T)
+        del C
+        for i, (G, g) in enumerate(raw_gradients(A, b, *self.raw)):
             if right is not None:  # B = C^{-1} A C and R~ = C' R C
                 N = average(product(upper_times(U, G), right))
                 N *= self.w[i]
@@ -273,7 +275,7 @@ class Frame:
                 if self.kind != "diagonal":
                     N = project_gradient(self.kind, N, np.eye(self.size))
             del G
-            yield N, self.w[i] * (C.T @ g)
+            yield N, self.w[i] * (U @ g)
 
     def decrement(
         self, S: Array, N: Array, n: Array, classes: Sequence[int] | None = None
@@ -390,7 +392,7 @@ def make_frame(
         if kind != "symmetric":
             return np.eye(k)
         if k > LARGE and transport == Monotone():  # the metric is P^{-1}: not by LU
-            return inverse(cholesky(D.pooled_cov))
+            return inverse(cholesky(D.pooled_cov), overwrite=True)
         return transport.root(D.pooled_cov, cov, D.classes, D.support_basis)
 
     center = w @ mean / w.sum()

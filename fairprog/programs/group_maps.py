@@ -70,6 +70,8 @@ class GroupMaps:
             pairs = self.frame.class_gradients(self.S, self.beta)
         else:
             pairs = zip(*self.prices(), strict=True)
+        if self.frame.kind == "symmetric":
+            self.frame.root_spectrum  # noqa: B018 - before the pass, which needs the memory
         N, n, price = np.zeros_like(self.S), np.zeros_like(self.beta), 0.0
         for own_N, own_n in pairs:
             N += own_N
