@@ -84,7 +84,7 @@ def _wishart(rng: np.random.Generator, root: Array, rows: int) -> Array:
 
 
 def bios(
-    n_occupations: int = 6, *, unit_length: bool = True
+    n_occupations: int = 6, *, unit_length: bool = False
 ) -> tuple[Array, NDArray[np.str_], NDArray[np.str_]]:
     """Return embeddings, occupations and genders of Bias in Bios, duplicates left out.
 
@@ -94,7 +94,8 @@ def bios(
         6 keeps attorneys, nurses, physicians, professors, psychologists and surgeons; another
         number keeps the occupations with the most rows in their smaller gender.
     unit_length : bool
-        Divide every embedding by its length.
+        Divide every embedding by its length; three columns that are constant before are not
+        after, and tell the cells apart, so normal laws need them dropped then.
 
     Raises
     ------

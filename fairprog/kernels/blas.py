@@ -93,9 +93,9 @@ def solve_lower(U: Array, X: Array, *, transposed: bool = False, overwrite: bool
     return blas.dtrsm(1.0, U.T, X.T, side=1, lower=1, trans_a=trans, overwrite_b=overwrite).T
 
 
-def upper_times(U: Array, X: Array) -> Array:
-    """Return U X for U upper triangular in C order."""
-    return blas.dtrmm(1.0, U.T, X.T, side=1, lower=1).T
+def upper_times(U: Array, X: Array, *, overwrite: bool = False) -> Array:
+    """Return U X for U upper triangular in C order; in X (C order) with `overwrite`."""
+    return blas.dtrmm(1.0, U.T, X.T, side=1, lower=1, overwrite_b=overwrite).T
 
 
 def times_lower(X: Array, U: Array) -> Array:

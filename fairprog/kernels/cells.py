@@ -135,7 +135,7 @@ def map_residuals(
 def push_cov(A: Array, S: Array) -> Array:
     """Return A S A', exactly symmetric; S may be singular."""
     try:
-        return gram(upper_times(cholesky(S), np.ascontiguousarray(A.T)))
+        return gram(upper_times(cholesky(S), np.array(A.T, order="C"), overwrite=True))
     except np.linalg.LinAlgError:
         pass
     return average(product(product(A, S), A.T))

@@ -138,7 +138,7 @@ def newton_cg(
         if n.any():
             G -= _offset_gradient(tables, n)
         n = np.zeros(d)
-        eta = max(min(0.1, size / np.sqrt(Q)), 0.3 * tol * scale / size)
+        eta = max(min(0.1, size / np.sqrt(Q)), 0.7 * tol * scale / size)
         N = G.astype(dtype)  # what is lost of it is small where it is small
         del G
         Binv = Binv.astype(dtype, copy=False)
