@@ -173,6 +173,7 @@ TRANSPORTS = [
     fp.Monotone(),
     fp.Monotone("identity"),
     fp.Whitened(),
+    fp.Affine(),
 ]
 
 
@@ -181,8 +182,9 @@ def test_large_programs_give_what_small_ones_give(transport, monkeypatch):
     """The path of many dimensions, taken in few: same KL, maps, multipliers and prices."""
     D = multivariate(np.random.default_rng(3), 7, K=3, G=2)
     small = fp.NearestIdeal(D, steer=["b"], transport=transport).solve(solver="newton")
-    for module in ("populations.normal_cells", "programs.frames", "programs.answer", "programs.proof"):
-        monkeypatch.setattr(f"fairprog.{module}.LARGE", 3)
+    monkeypatch.setattr("fairprog.populations.normal_cells.LARGE", 3)
+    for module in ("frames", "answer", "proof"):
+        monkeypatch.setattr(f"fairprog.programs.{module}.LARGE", 3)
     monkeypatch.setattr("fairprog.kernels.best_map.LARGE", 3)
     monkeypatch.setattr("fairprog.kernels.best_map.DENSE", 3)
     monkeypatch.setattr("fairprog.programs.frames.DENSE", 3)

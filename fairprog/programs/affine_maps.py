@@ -64,7 +64,8 @@ def nearest_all_affine(
     K, k = D.n_classes, D.support_basis.shape[1]
     anonymous = np.zeros((K, k)), np.broadcast_to(np.eye(k), (K, k, k))
     frames = [make_frame(D, Affine(), a, prior[:, a], anonymous) for a in range(D.n_groups)]
-    anchor = int(np.argmax(D.group_mass))
+    mass = D.group_mass  # the first of groups of equal size, whatever rounding says
+    anchor = int(np.flatnonzero(mass >= mass.max() * (1.0 - 1e-9))[0])
     with one_blas_thread():
         starts = [_as_seen_from(D, prior, frames, r, mirror) for r in range(D.n_groups)]
         for transport in (Monotone(), *(Whitened(c) for c in D.classes)):

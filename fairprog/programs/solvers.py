@@ -202,7 +202,7 @@ def all_groups_answer(program: NearestNormal, solver: str) -> Answer:
         maps, cells = nearest_all_affine(D, program.prior, mirror)
     else:
         maps, cells, anchor = nearest_all(D, program.prior, program.transport, mirror)
-    maps, cells = normalised(D, maps, cells, program.transport.kind != "fixed")
+    maps, cells = normalised(D, maps, cells, program.transport)
     groups = []
     for a, T in enumerate(maps):
         # the anchor's matrix is a choice of coordinates, not a decision
