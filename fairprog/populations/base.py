@@ -247,5 +247,6 @@ def population_from_dict(data: Mapping[str, Any]) -> Population:
     arguments = dict(data)
     name = arguments.pop("population", None)
     if name not in Population._registry:
-        raise ModelError(f"Unknown population {name!r}; known are {sorted(Population._registry)}.")
+        known = [n for n, c in Population._registry.items() if c.family != Population.family]
+        raise ModelError(f"Unknown population {name!r}; known are {sorted(known)}.")
     return Population._registry[name].from_dict(arguments)

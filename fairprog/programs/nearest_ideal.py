@@ -255,9 +255,10 @@ class NearestIdeal:
         Parameters
         ----------
         solver : {"auto", "closed-form", "newton", "CLARABEL", "SCS"}
-            "auto" solves exactly (closed form for d = 1, else Newton's method) and, up to 12
-            dimensions, once more by Clarabel to compare; with custom constraints or a
-            `map_bound` it goes down the conic ladder.
+            "auto" solves exactly (closed form for d = 1, else Newton's method; in more than 12
+            dimensions its steps by conjugate gradients) and, up to 12 dimensions (64 for maps
+            with at most one number per feature), once more by Clarabel to compare; with custom
+            constraints or a `map_bound` it goes down the conic ladder.
         time_limit : float, optional
             Seconds per conic solve.
         verbose : bool
