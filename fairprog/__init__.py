@@ -16,7 +16,7 @@ from fairprog.errors import (
     ModelError,
     SolverError,
 )
-from fairprog.populations import Evaluation, LogNormal, Normal
+from fairprog.populations import Evaluation, LogNormal, Moments, Normal
 from fairprog.programs import NearestIdeal, constraint
 from fairprog.solution import Bounds, Certificate, Solution, load
 from fairprog.tables import (
@@ -63,6 +63,7 @@ __all__ = [
     "InfeasibleError",
     "LogNormal",
     "ModelError",
+    "Moments",
     "Monotone",
     "NearestIdeal",
     "Normal",

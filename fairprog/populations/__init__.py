@@ -3,6 +3,7 @@
 from fairprog.populations.base import Population, population_from_dict
 from fairprog.populations.evaluation import Evaluation
 from fairprog.populations.lognormal import LogNormal
+from fairprog.populations.moments import Moments
 from fairprog.populations.normal import Normal
 
-__all__ = ["Evaluation", "LogNormal", "Normal", "Population", "population_from_dict"]
+__all__ = ["Evaluation", "LogNormal", "Moments", "Normal", "Population", "population_from_dict"]

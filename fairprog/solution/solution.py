@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fairprog.codec import register, save
 from fairprog.errors import DataError
 from fairprog.kernels.normal import gaussian_map, pooled_covariance, symmetric_root
 from fairprog.labels import Array, check_features, encode
 from fairprog.populations import Normal, population_from_dict
 from fairprog.solution.bounds import Bounds
 from fairprog.solution.certificate import Certificate
-from fairprog.solution.codec import register, save
 from fairprog.solution.summary import summary_text
 from fairprog.tables import template_from_dict
 from fairprog.transports import AffineMap, ConjugatedMap
