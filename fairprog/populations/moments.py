@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -21,13 +21,11 @@ from fairprog.labels import (
     as_labels,
     check_weights,
     column_names,
-    encode,
-    label_vector,
-    plain,
     sorted_labels,
 )
 from fairprog.populations.cells import check_counts
 from fairprog.populations.normal import Normal
+from fairprog.populations.rows import checked_chunks, codes_of, refuse_missing, rows_of
 
 __all__ = ["Moments"]
 
@@ -141,11 +139,11 @@ class Moments:
             For missing or infinite values (naming the row), lengths that differ, labels not
             listed at construction, another number of features or other column names than before.
         """
-        features, names = _features(X), column_names(X)
+        features, names = rows_of(X), column_names(X)
         n, d = features.shape
         self._check_features(d, names)
-        i, classes = _codes(y, self.classes, "y", n)
-        a, groups = _codes(sensitive_features, self.groups, "sensitive_features", n)
+        i, classes = codes_of(y, self.classes, "y", n)
+        a, groups = codes_of(sensitive_features, self.groups, "sensitive_features", n)
         weight = None if sample_weight is None else check_weights(sample_weight, n)
         if not n:
             return self
@@ -163,7 +161,7 @@ class Moments:
                 self.covariance == "diagonal",
             )
         if not (np.isfinite(mean).all() and np.isfinite(scatter).all()):
-            _refuse_missing(features)
+            refuse_missing(features)
         piece = Moments(self.covariance)
         piece.n_chunks, piece._n_features, piece.feature_names = 1, d, names
         for c, cell in enumerate(cells):
@@ -174,7 +172,7 @@ class Moments:
                 piece._scatter[self._slot(cell)] = scatter[slot[c]]
         return self._absorb(piece, copy=False)
 
-    def merge(self, other: Moments) -> Self:
+    def merge(self, other: Any) -> Self:
         """Add what another has gathered, which is left as it is.
 
         Raises
@@ -268,7 +266,7 @@ class Moments:
         done = self.n_chunks
         for k, chunk in enumerate(
             tqdm(
-                islice(_checked(chunks), done, None),
+                islice(checked_chunks(chunks), done, None),
                 initial=done,
                 desc="moments",
                 unit="chunk",
@@ -387,7 +385,7 @@ class Moments:
         if shrinkage == 0.0 and form == "full":
             check_counts(count, mean.shape[2], mean, cov, classes, groups)
         elif shrinkage != 0.0:
-            cov, used = shrink(cov, mass, count, shrinkage)
+            cov, used = shrink(cov, mass, count.astype(float), shrinkage)
             if small.any():
                 warnings.warn(
                     f"{int(small.sum())} cell(s) have fewer than 5 d rows; their covariances are "
@@ -521,63 +519,6 @@ class Moments:
                 argument="checkpoint",
             )
         vars(self).update(vars(stored))
-
-
-def _features(X: ArrayLike) -> NDArray[Any]:
-    """Return rows of numbers without copying or converting an array (NaN is found later)."""
-    array = np.asarray(X)
-    if array.dtype.kind not in "fiub":
-        try:
-            array = array.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"`X` must be an array of numbers: {error}.", argument="X") from None
-    if array.ndim == 1:
-        array = array[:, None]
-    if array.ndim != 2 or not array.shape[1]:
-        raise DataError(
-            f"`X` must have shape (n, d) with at least one feature; its shape is {array.shape}.",
-            argument="X",
-        )
-    return array
-
-
-def _codes(
-    values: ArrayLike, known: tuple[Hashable, ...] | None, argument: str, n: int
-) -> tuple[NDArray[np.intp], tuple[Hashable, ...]]:
-    """Return the code of each label and the labels: the known ones, else those met."""
-    if known is not None:
-        return encode(values, known, argument, n), known
-    array = label_vector(values, argument, n)
-    if array.dtype.kind == "O":
-        labels = sorted_labels(array.tolist())
-        return encode(values, labels, argument, n), labels
-    distinct, codes = np.unique(array, return_inverse=True)
-    return codes, tuple(plain(v) for v in distinct)
-
-
-def _refuse_missing(X: NDArray[Any]) -> None:
-    """Name the first entry that is not finite."""
-    for start in range(0, len(X), 4096):
-        bad = np.argwhere(~np.isfinite(X[start : start + 4096]))
-        if len(bad):
-            row, column = int(bad[0, 0]) + start, int(bad[0, 1])
-            raise DataError(
-                f"`X` must be finite; found {X[row, column]} in row {row}, column {column}.",
-                argument="X",
-            )
-    raise DataError("The squares of `X` overflow; scale the features down.", argument="X")
-
-
-def _checked(chunks: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:
-    """Yield the chunks; DataError for one that is not a triple or quadruple."""
-    for number, chunk in enumerate(chunks):
-        if not isinstance(chunk, Sequence) or len(chunk) not in (3, 4):
-            raise DataError(
-                f"Chunk {number} must be (X, y, sensitive_features) or (X, y, "
-                f"sensitive_features, sample_weight); found {type(chunk).__name__}.",
-                argument="chunks",
-            )
-        yield chunk
 
 
 def _gather(covariance: str, X: Any, y: Any, a: Any, weight: Any = None) -> Moments:
