@@ -8,6 +8,9 @@ Importing this package loads numpy and scipy's linear algebra only; solvers, plo
 are imported where they are first used.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from fairprog.errors import (
     DataError,
     FairprogError,
@@ -44,6 +47,23 @@ from fairprog.transports import (
 )
 from fairprog.versions import __version__, show_versions
 
+if TYPE_CHECKING:
+    from fairprog.estimators import IdealSteering
+
+LAZY = {"IdealSteering": "fairprog.estimators"}  # they need scikit-learn, which takes its time
+
+
+def __getattr__(name: str) -> Any:
+    """Import an estimator where it is first used."""
+    if name not in LAZY:
+        raise AttributeError(f"module 'fairprog' has no attribute {name!r}")
+    return getattr(import_module(LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *LAZY})
+
+
 __all__ = [
     "AccuracyParity",
     "AffineMap",
@@ -60,6 +80,7 @@ __all__ = [
     "Evaluation",
     "FairprogError",
     "FairprogWarning",
+    "IdealSteering",
     "InfeasibleError",
     "LogNormal",
     "ModelError",
