@@ -19,6 +19,7 @@ from fairprog.labels import (
     Array,
     check_number,
     check_weights,
+    encode,
     label_array,
     label_vector,
     sorted_labels,
@@ -219,8 +220,9 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             base_rates=self.base_rates,
             map_bound=self.map_bound,
         ).solve(self.solver)
+        code = encode(group, groups, "sensitive_features")
         self.sample_weight_ = self.solution_.sample_weight(labels, sensitive_features=group)
-        self._lattices = lattices(features[group == self._home()], self.snap)
+        self._lattices = lattices(features[code == groups.index(self._home())], self.snap)
         return self
 
     def _population(self, X: Array, y: Any, group: Any, weight: Array) -> Normal:
