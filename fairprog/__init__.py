@@ -8,7 +8,17 @@ Importing this package loads numpy and scipy's linear algebra only; solvers, plo
 are imported where they are first used.
 """
 
-from fairprog import testing
+from importlib import (
+    import_module,
+)
+from typing import (
+    TYPE_CHECKING,
+    Any,
+)
+
+from fairprog import (
+    testing,
+)
 from fairprog.errors import (
     DataError,
     FairprogError,
@@ -31,6 +41,7 @@ from fairprog.populations import (
     Logistic,
     Logit,
     LogNormal,
+    Moments,
     Normal,
     Power,
     Pushforward,
@@ -106,6 +117,23 @@ from fairprog.transports import (
 )
 from fairprog.versions import __version__, show_versions
 
+if TYPE_CHECKING:
+    from fairprog.estimators import IdealSteering
+
+LAZY = {"IdealSteering": "fairprog.estimators"}  # they need scikit-learn, which takes its time
+
+
+def __getattr__(name: str) -> Any:
+    """Import an estimator where it is first used."""
+    if name not in LAZY:
+        raise AttributeError(f"module 'fairprog' has no attribute {name!r}")
+    return getattr(import_module(LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *LAZY})
+
+
 __all__ = [
     "AccuracyParity",
     "Affine",
@@ -142,6 +170,7 @@ __all__ = [
     "GroupRiskVariance",
     "Gumbel",
     "GumbelMin",
+    "IdealSteering",
     "Identity",
     "IndividualFairness",
     "InfeasibleError",
@@ -152,6 +181,7 @@ __all__ = [
     "Logistic",
     "Logit",
     "ModelError",
+    "Moments",
     "Monotone",
     "NearestIdeal",
     "Normal",
