@@ -118,9 +118,12 @@ from fairprog.transports import (
 from fairprog.versions import __version__, show_versions
 
 if TYPE_CHECKING:
-    from fairprog.estimators import IdealSteering
+    from fairprog.estimators import IdealSteering, ScoreSteering
 
-LAZY = {"IdealSteering": "fairprog.estimators"}  # they need scikit-learn, which takes its time
+LAZY = {  # they need scikit-learn, which takes its time
+    "IdealSteering": "fairprog.estimators",
+    "ScoreSteering": "fairprog.estimators",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -204,6 +207,7 @@ __all__ = [
     "Robust",
     "RobustRisk",
     "Scaling",
+    "ScoreSteering",
     "ShiftedExponential",
     "Solution",
     "SolverError",

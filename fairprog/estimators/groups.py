@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fairprog.errors import DataError
 from fairprog.labels import Array, Indices, encode, label_array, label_vector, plain, sorted_labels
 
-__all__ = ["check_cells", "group_labels", "group_weights"]
+__all__ = ["check_cells", "group_labels", "group_weights", "refuse_swapped"]
 
 
 def group_labels(
@@ -115,3 +115,20 @@ def check_cells(
             cell=(c, g),
         )
     return groups
+
+
+def refuse_swapped(y: Any, group: Any) -> None:
+    """Refuse groups that are as many as the rows: labels and groups may have been swapped."""
+    n_groups = len(set(group.tolist()))
+    if n_groups > max(20, len(group) // 4):
+        raise DataError(
+            f"`sensitive_features` has {n_groups} distinct values in {len(group)} rows: it must "
+            "hold groups. Were features or labels passed instead?",
+            argument="sensitive_features",
+        )
+    if len(set(y.tolist())) > 1 and y.tolist() == group.tolist():
+        raise DataError(
+            "`sensitive_features` is the same as `y` in every row: pass the group of each row, "
+            "not its label.",
+            argument="sensitive_features",
+        )

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fairprog.codec import load, register, save
 from fairprog.errors import DataError, ModelError
-from fairprog.estimators.groups import check_cells, group_labels, group_weights
+from fairprog.estimators.groups import check_cells, group_labels, group_weights, refuse_swapped
 from fairprog.estimators.snap import lattices, snap_to
 from fairprog.labels import (
     Array,
@@ -198,7 +198,7 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         classes = sorted_labels(labels.tolist())
         check_classes(classes, n)
         group = group_labels(sensitive_features, n, self.merge_groups)
-        _refuse_swapped(labels, group)
+        refuse_swapped(labels, group)
         groups = check_cells(labels, group, int(check_number(self.min_cell, "min_cell")), classes)
         self.classes_, self.groups_ = label_array(classes), label_array(groups)
         if len(classes) == 1 and len(groups) > 1:
@@ -386,23 +386,6 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         out.sample_weight_ = data["sample_weight"]
         out._lattices = list(data["lattices"])
         return out
-
-
-def _refuse_swapped(y: Any, group: Any) -> None:
-    """Refuse groups that are as many as the rows: labels and groups may have been swapped."""
-    n_groups = len(set(group.tolist()))
-    if n_groups > max(20, len(group) // 4):
-        raise DataError(
-            f"`sensitive_features` has {n_groups} distinct values in {len(group)} rows: it must "
-            "hold groups. Were features or labels passed instead?",
-            argument="sensitive_features",
-        )
-    if len(set(y.tolist())) > 1 and y.tolist() == group.tolist():
-        raise DataError(
-            "`sensitive_features` is the same as `y` in every row: pass the group of each row, "
-            "not its label.",
-            argument="sensitive_features",
-        )
 
 
 register("ideal_steering", IdealSteering._from_dict)
