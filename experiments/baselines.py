@@ -1,0 +1,292 @@
+"""What others do, behind one interface, beside what we do.
+
+A `Method` takes a split and a learner and says what it decides on the test rows. Methods that
+change features are steps with ``fit(X, y, sensitive_features=)`` and
+``transform(X, sensitive_features=)``, like `IdealSteering`; the model is fitted on what they
+return. Methods on scores get scores of held-out rows, from the model fitted without these rows.
+
+Moment matching and LEACE are written here in a few lines each after their papers; fairlearn's
+three come from the package, where it is installed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+import fairprog as fp
+from fairprog.labels import Array
+
+from .claims import Unavailable
+from .protocol import Codes, Outcome, Rows, Split, threshold
+
+__all__ = [
+    "FAIRLEARN",
+    "LEACE",
+    "METHODS",
+    "CorrelationRemover",
+    "CovarianceMatching",
+    "MeanMatching",
+    "Method",
+    "Step",
+    "feature_step",
+    "kamiran_calders_weights",
+    "need_fairlearn",
+    "score_step",
+]
+
+NULL = 1e-9  # directions with less than this share of the largest variance are left alone
+
+
+class Step(Protocol):
+    """A step that changes features and may see the group, never the label, when it does."""
+
+    def fit(self, X: Array, y: Any, *, sensitive_features: Any) -> Any:
+        """Learn from rows with labels and groups."""
+
+    def transform(self, X: Array, *, sensitive_features: Any) -> Any:
+        """Return the features of rows, changed."""
+
+
+Learner = Callable[[], Any]
+Method = Callable[[Split, Learner], Outcome]
+
+
+# ------------------------------------------------------------------------- steps on features
+
+
+@dataclass
+class MeanMatching:
+    """Move the mean of every group to that of one: x - mean_a + mean_reference."""
+
+    reference: Any = 1
+    shift: dict[Any, Array] = field(default_factory=dict, init=False)
+
+    def fit(self, X: Array, y: Any, *, sensitive_features: Any) -> Self:
+        a = np.asarray(sensitive_features)
+        goal = X[a == self.reference].mean(axis=0)
+        self.shift = {g: goal - X[a == g].mean(axis=0) for g in np.unique(a).tolist()}
+        return self
+
+    def transform(self, X: Array, *, sensitive_features: Any) -> Array:
+        return X + np.stack([self.shift[g] for g in np.asarray(sensitive_features).tolist()])
+
+
+@dataclass
+class CovarianceMatching:
+    """Match mean and covariance of every group to those of one (MiMiC; Singh et al., 2024).
+
+    The Euclidean optimal transport between the normal laws fitted to the groups, without labels:
+    x -> m_r + A (x - m_a), A = S_a^{-1/2} (S_a^{1/2} S_r S_a^{1/2})^{1/2} S_a^{-1/2}.
+    """
+
+    reference: Any = 1
+    maps: dict[Any, tuple[Array, Array]] = field(default_factory=dict, init=False)
+
+    def fit(self, X: Array, y: Any, *, sensitive_features: Any) -> Self:
+        a = np.asarray(sensitive_features)
+        goal = X[a == self.reference]
+        S = np.atleast_2d(np.cov(goal, rowvar=False, bias=True))
+        for g in np.unique(a).tolist():
+            own = X[a == g]
+            root, inverse = _roots(np.atleast_2d(np.cov(own, rowvar=False, bias=True)))
+            A = inverse @ _roots(root @ S @ root)[0] @ inverse
+            if g == self.reference:
+                A = np.eye(X.shape[1])
+            self.maps[g] = A, goal.mean(axis=0) - A @ own.mean(axis=0)
+        return self
+
+    def transform(self, X: Array, *, sensitive_features: Any) -> Array:
+        a, out = np.asarray(sensitive_features), X.copy()
+        for g, (A, b) in self.maps.items():
+            out[a == g] = X[a == g] @ A.T + b
+        return out
+
+
+@dataclass
+class LEACE:
+    """Least-squares concept erasure (Belrose et al., 2023): the group cannot be read linearly.
+
+    r(x) = x - W^+ P W (x - E x), W = (S_XX^{1/2})^+ and P the orthogonal projection onto the
+    columns of W S_XZ, Z the indicators of the groups. Among all affine maps whose image has no
+    covariance with Z, the one that moves least. It never needs the group to transform.
+    """
+
+    mean: Array = field(default_factory=lambda: np.zeros(0), init=False)
+    eraser: Array = field(default_factory=lambda: np.zeros((0, 0)), init=False)
+
+    def fit(self, X: Array, y: Any, *, sensitive_features: Any) -> Self:
+        a = np.asarray(sensitive_features)
+        Z = (a[:, None] == np.unique(a)[1:]).astype(float)
+        self.mean = X.mean(axis=0)
+        centred = X - self.mean
+        root, inverse = _roots(centred.T @ centred / len(X))
+        U, s, _ = np.linalg.svd(inverse @ (centred.T @ (Z - Z.mean(axis=0))) / len(X), False)
+        U = U[:, s > NULL]
+        self.eraser = np.eye(X.shape[1]) - root @ U @ U.T @ inverse
+        return self
+
+    def transform(self, X: Array, *, sensitive_features: Any = None) -> Array:
+        out: Array = self.mean + (X - self.mean) @ self.eraser.T
+        return out
+
+
+@dataclass
+class CorrelationRemover:
+    """fairlearn's: residuals of a regression on the centred group."""
+
+    remover: Any = field(default=None, init=False)
+
+    def fit(self, X: Array, y: Any, *, sensitive_features: Any) -> Self:
+        from fairlearn.preprocessing import CorrelationRemover as Remover
+
+        table = np.column_stack([X, _indicator(sensitive_features)])
+        self.remover = Remover(sensitive_feature_ids=[X.shape[1]]).fit(table)
+        return self
+
+    def transform(self, X: Array, *, sensitive_features: Any) -> Array:
+        table = np.column_stack([X, _indicator(sensitive_features)])
+        return np.asarray(self.remover.transform(table), dtype=float)
+
+
+def _indicator(group: Any) -> Array:
+    return np.asarray(group, dtype=float)
+
+
+def _roots(S: Array) -> tuple[Array, Array]:
+    """Return the symmetric root of a covariance and its pseudo-inverse."""
+    values, vectors = np.linalg.eigh(S)
+    kept = values > NULL * values[-1]
+    root = np.sqrt(np.where(kept, values, 0.0))
+    inverse = np.divide(1.0, root, out=np.zeros_like(root), where=kept)
+    return (vectors * root) @ vectors.T, (vectors * inverse) @ vectors.T
+
+
+# ------------------------------------------------------------------------------------ methods
+
+
+def _decided(held: Rows, held_score: Array, score: Array) -> Outcome:
+    """Decide by the threshold that is best on held-out rows."""
+    cut = threshold(held.y, held_score)
+    return Outcome((score > cut).astype(float), score)
+
+
+def _score(model: Any, X: Array) -> Array:
+    return np.asarray(model.predict_proba(X)[:, 1], dtype=float)
+
+
+def none(split: Split, learner: Learner) -> Outcome:
+    """Fit the model and do nothing else."""
+    model = learner().fit(split.fit.X, split.fit.y)
+    return _decided(split.held, _score(model, split.held.X), _score(model, split.test.X))
+
+
+def feature_step(make: Callable[[], Step]) -> Method:
+    """Return the method that fits the model on features changed by a step."""
+
+    def method(split: Split, learner: Learner) -> Outcome:
+        step = make()
+        step.fit(split.fit.X, split.fit.y, sensitive_features=split.fit.group)
+        fit, held, test = (
+            step.transform(r.X, sensitive_features=r.group)
+            for r in (split.fit, split.held, split.test)
+        )
+        model = learner().fit(fit, split.fit.y)
+        return _decided(split.held, _score(model, held), _score(model, test))
+
+    return method
+
+
+def score_step(**options: Any) -> Method:
+    """Return the method that moves the scores of a fitted model by `ScoreSteering`."""
+
+    def method(split: Split, learner: Learner) -> Outcome:
+        model = learner().fit(split.fit.X, split.fit.y)
+        held, test = (np.clip(_score(model, r.X), 0.0, 1.0) for r in (split.held, split.test))
+        step = fp.ScoreSteering(**options)
+        step.fit(held, split.held.y, sensitive_features=split.held.group)
+        held, test = (
+            step.transform(s, sensitive_features=r.group)
+            for s, r in ((held, split.held), (test, split.test))
+        )
+        return _decided(split.held, held, test)
+
+    return method
+
+
+def reweighing(split: Split, learner: Learner) -> Outcome:
+    """Fit with the weights of Kamiran and Calders (2012)."""
+    weight = kamiran_calders_weights(split.fit.y, split.fit.group)
+    model = learner().fit(split.fit.X, split.fit.y, sample_weight=weight)
+    return _decided(split.held, _score(model, split.held.X), _score(model, split.test.X))
+
+
+def kamiran_calders_weights(y: Codes, group: Codes) -> Array:
+    """Return P(Y=y) P(A=a) / P(Y=y, A=a) of every row: label and group become independent."""
+    joint = np.zeros((2, 2))
+    np.add.at(joint, (y, group), 1.0 / len(y))
+    goal = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0)
+    out: Array = (goal / joint)[y, group]
+    return out
+
+
+def threshold_optimizer(split: Split, learner: Learner) -> Outcome:
+    """fairlearn's: thresholds and lots by group, equalized odds at the accuracy's own threshold.
+
+    The score stays the model's: whoever has other costs thresholds that.
+    """
+    from fairlearn.postprocessing import ThresholdOptimizer
+
+    model = learner().fit(split.fit.X, split.fit.y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own deprecations are not ours to raise
+        rule = ThresholdOptimizer(
+            estimator=model,
+            constraints="equalized_odds",
+            prefit=True,
+            predict_method="predict_proba",
+        ).fit(split.held.X, split.held.y, sensitive_features=split.held.group)
+        chance = rule._pmf_predict(split.test.X, sensitive_features=split.test.group)[:, 1]
+    return Outcome(np.asarray(chance, dtype=float), _score(model, split.test.X))
+
+
+def exponentiated_gradient(split: Split, learner: Learner) -> Outcome:
+    """fairlearn's: a random mixture of models, equalized odds to .01 in the training rows.
+
+    Its score is the probability with which the mixture decides 1.
+    """
+    from fairlearn.reductions import EqualizedOdds, ExponentiatedGradient
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own deprecations are not ours to raise
+        mixture = ExponentiatedGradient(learner(), EqualizedOdds(difference_bound=0.01))
+        mixture.fit(split.fit.X, split.fit.y, sensitive_features=split.fit.group)
+        chance = np.asarray(mixture._pmf_predict(split.test.X)[:, 1], dtype=float)
+    return Outcome(chance, chance)
+
+
+def need_fairlearn() -> None:
+    """Raise Unavailable where fairlearn is not installed."""
+    if importlib.util.find_spec("fairlearn") is None:
+        raise Unavailable("it needs fairlearn: pip install 'fairprog[experiments]'")
+
+
+FAIRLEARN = ("correlation remover", "threshold optimizer", "exponentiated gradient")
+METHODS: dict[str, Method] = {
+    "none": none,
+    "mean matching": feature_step(MeanMatching),
+    "MiMiC": feature_step(CovarianceMatching),
+    "LEACE": feature_step(LEACE),
+    "correlation remover": feature_step(CorrelationRemover),
+    "reweighing": reweighing,
+    "exponentiated gradient": exponentiated_gradient,
+    "threshold optimizer": threshold_optimizer,
+    "ideal steering": feature_step(fp.IdealSteering),
+    "score steering": score_step(),
+    "score steering, normal": score_step(method="normal"),
+}
