@@ -1,7 +1,7 @@
 """What others do, behind one interface, beside what we do.
 
-A `Method` takes a split and a learner and says what it decides on the test rows. Methods that
-change features are steps with ``fit(X, y, sensitive_features=)`` and
+A `Method` takes a `Base`, a split with a fitted model, and says what it decides on test rows.
+Methods that change features are steps with ``fit(X, y, sensitive_features=)`` and
 ``transform(X, sensitive_features=)``, like `IdealSteering`; the model is fitted on what they
 return. Methods on scores get scores of held-out rows, from the model fitted without these rows.
 
@@ -22,13 +22,13 @@ import numpy as np
 import fairprog as fp
 from fairprog.labels import Array
 
-from .claims import Unavailable
 from .protocol import Codes, Outcome, Rows, Split, threshold
 
 __all__ = [
     "FAIRLEARN",
     "LEACE",
     "METHODS",
+    "Base",
     "CorrelationRemover",
     "CovarianceMatching",
     "MeanMatching",
@@ -36,7 +36,7 @@ __all__ = [
     "Step",
     "feature_step",
     "kamiran_calders_weights",
-    "need_fairlearn",
+    "missing",
     "score_step",
 ]
 
@@ -54,7 +54,7 @@ class Step(Protocol):
 
 
 Learner = Callable[[], Any]
-Method = Callable[[Split, Learner], Outcome]
+Method = Callable[["Base"], Outcome]
 
 
 # ------------------------------------------------------------------------- steps on features
@@ -170,60 +170,81 @@ def _roots(S: Array) -> tuple[Array, Array]:
 # ------------------------------------------------------------------------------------ methods
 
 
-def _decided(held: Rows, held_score: Array, score: Array) -> Outcome:
-    """Decide by the threshold that is best on held-out rows."""
-    cut = threshold(held.y, held_score)
-    return Outcome((score > cut).astype(float), score)
+@dataclass(frozen=True)
+class Base:
+    """A split, a learner, and the model it fits on the split's rows as they are."""
+
+    split: Split
+    learner: Learner
+    model: Any
+    held: Array  # scores of held-out rows
+    test: Array  # scores of test rows
+
+    @classmethod
+    def fit(cls, split: Split, learner: Learner) -> Base:
+        """Fit the model."""
+        model = learner().fit(split.fit.X, split.fit.y)
+        return cls(split, learner, model, *(_score(model, r.X) for r in (split.held, split.test)))
 
 
 def _score(model: Any, X: Array) -> Array:
     return np.asarray(model.predict_proba(X)[:, 1], dtype=float)
 
 
-def none(split: Split, learner: Learner) -> Outcome:
-    """Fit the model and do nothing else."""
-    model = learner().fit(split.fit.X, split.fit.y)
-    return _decided(split.held, _score(model, split.held.X), _score(model, split.test.X))
+def _decided(held: Rows, held_score: Array, score: Array) -> Outcome:
+    """Decide by the threshold that is best on held-out rows."""
+    cut = threshold(held.y, held_score)
+    return Outcome((score > cut).astype(float), score)
 
 
-def feature_step(make: Callable[[], Step]) -> Method:
-    """Return the method that fits the model on features changed by a step."""
+def none(base: Base) -> Outcome:
+    """Do nothing."""
+    return _decided(base.split.held, base.held, base.test)
 
-    def method(split: Split, learner: Learner) -> Outcome:
-        step = make()
-        step.fit(split.fit.X, split.fit.y, sensitive_features=split.fit.group)
-        fit, held, test = (
-            step.transform(r.X, sensitive_features=r.group)
-            for r in (split.fit, split.held, split.test)
-        )
-        model = learner().fit(fit, split.fit.y)
-        return _decided(split.held, _score(model, held), _score(model, test))
+
+def feature_step(make: Callable[[], Step] | None) -> Method:
+    """Return the method that fits the model on changed features; None: on all but the group."""
+
+    def method(base: Base) -> Outcome:
+        split = base.split
+        parts = [r.X[:, split.blind] for r in (split.fit, split.held, split.test)]
+        groups = [r.group for r in (split.fit, split.held, split.test)]
+        if make is not None:
+            step = make()
+            step.fit(parts[0], split.fit.y, sensitive_features=groups[0])
+            parts = [
+                step.transform(X, sensitive_features=g) for X, g in zip(parts, groups, strict=True)
+            ]
+        model = base.learner().fit(parts[0], split.fit.y)
+        return _decided(split.held, _score(model, parts[1]), _score(model, parts[2]))
 
     return method
 
 
 def score_step(**options: Any) -> Method:
-    """Return the method that moves the scores of a fitted model by `ScoreSteering`."""
+    """Return the method that moves the model's scores by `ScoreSteering`."""
 
-    def method(split: Split, learner: Learner) -> Outcome:
-        model = learner().fit(split.fit.X, split.fit.y)
-        held, test = (np.clip(_score(model, r.X), 0.0, 1.0) for r in (split.held, split.test))
+    def method(base: Base) -> Outcome:
+        held, test = base.split.held, base.split.test
         step = fp.ScoreSteering(**options)
-        step.fit(held, split.held.y, sensitive_features=split.held.group)
-        held, test = (
-            step.transform(s, sensitive_features=r.group)
-            for s, r in ((held, split.held), (test, split.test))
+        step.fit(base.held, held.y, sensitive_features=held.group)
+        return _decided(
+            held,
+            step.transform(base.held, sensitive_features=held.group),
+            step.transform(base.test, sensitive_features=test.group),
         )
-        return _decided(split.held, held, test)
 
     return method
 
 
-def reweighing(split: Split, learner: Learner) -> Outcome:
+def reweighing(base: Base) -> Outcome:
     """Fit with the weights of Kamiran and Calders (2012)."""
-    weight = kamiran_calders_weights(split.fit.y, split.fit.group)
-    model = learner().fit(split.fit.X, split.fit.y, sample_weight=weight)
-    return _decided(split.held, _score(model, split.held.X), _score(model, split.test.X))
+    fit = base.split.fit
+    weight = kamiran_calders_weights(fit.y, fit.group)
+    model = base.learner().fit(fit.X, fit.y, sample_weight=weight)
+    return _decided(
+        base.split.held, _score(model, base.split.held.X), _score(model, base.split.test.X)
+    )
 
 
 def kamiran_calders_weights(y: Codes, group: Codes) -> Array:
@@ -235,50 +256,46 @@ def kamiran_calders_weights(y: Codes, group: Codes) -> Array:
     return out
 
 
-def threshold_optimizer(split: Split, learner: Learner) -> Outcome:
-    """fairlearn's: thresholds and lots by group, equalized odds at the accuracy's own threshold.
+def threshold_optimizer(base: Base) -> Outcome:
+    """fairlearn's: thresholds and lots by group, equalized odds where accuracy is best.
 
     The score stays the model's: whoever has other costs thresholds that.
     """
     from fairlearn.postprocessing import ThresholdOptimizer
 
-    model = learner().fit(split.fit.X, split.fit.y)
+    held, test = base.split.held, base.split.test
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own deprecations are not ours to raise
         rule = ThresholdOptimizer(
-            estimator=model,
+            estimator=base.model,
             constraints="equalized_odds",
             prefit=True,
             predict_method="predict_proba",
-        ).fit(split.held.X, split.held.y, sensitive_features=split.held.group)
-        chance = rule._pmf_predict(split.test.X, sensitive_features=split.test.group)[:, 1]
-    return Outcome(np.asarray(chance, dtype=float), _score(model, split.test.X))
+        ).fit(held.X, held.y, sensitive_features=held.group)
+        chance = rule._pmf_predict(test.X, sensitive_features=test.group)[:, 1]
+    return Outcome(np.asarray(chance, dtype=float), base.test)
 
 
-def exponentiated_gradient(split: Split, learner: Learner) -> Outcome:
+def exponentiated_gradient(base: Base) -> Outcome:
     """fairlearn's: a random mixture of models, equalized odds to .01 in the training rows.
 
     Its score is the probability with which the mixture decides 1.
     """
     from fairlearn.reductions import EqualizedOdds, ExponentiatedGradient
 
+    fit = base.split.fit
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own deprecations are not ours to raise
-        mixture = ExponentiatedGradient(learner(), EqualizedOdds(difference_bound=0.01))
-        mixture.fit(split.fit.X, split.fit.y, sensitive_features=split.fit.group)
-        chance = np.asarray(mixture._pmf_predict(split.test.X)[:, 1], dtype=float)
+        mixture = ExponentiatedGradient(base.learner(), EqualizedOdds(difference_bound=0.01))
+        mixture.fit(fit.X, fit.y, sensitive_features=fit.group)
+        chance = np.asarray(mixture._pmf_predict(base.split.test.X)[:, 1], dtype=float)
     return Outcome(chance, chance)
-
-
-def need_fairlearn() -> None:
-    """Raise Unavailable where fairlearn is not installed."""
-    if importlib.util.find_spec("fairlearn") is None:
-        raise Unavailable("it needs fairlearn: pip install 'fairprog[experiments]'")
 
 
 FAIRLEARN = ("correlation remover", "threshold optimizer", "exponentiated gradient")
 METHODS: dict[str, Method] = {
     "none": none,
+    "none, without the group": feature_step(None),
     "mean matching": feature_step(MeanMatching),
     "MiMiC": feature_step(CovarianceMatching),
     "LEACE": feature_step(LEACE),
@@ -290,3 +307,10 @@ METHODS: dict[str, Method] = {
     "score steering": score_step(),
     "score steering, normal": score_step(method="normal"),
 }
+
+
+def missing(method: str) -> str:
+    """Return why a method cannot run here, or the empty string."""
+    if method in FAIRLEARN and importlib.util.find_spec("fairlearn") is None:
+        return "needs fairlearn: pip install 'fairprog[experiments]'"
+    return ""

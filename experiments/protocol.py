@@ -111,8 +111,9 @@ class Case:
         What y = 1 means.
     groups : tuple of str
         Names of groups 0 and 1.
-    moments : bool
-        Whether normal laws are an honest model of the columns: False where most are indicators.
+    sensitive : tuple of int
+        The columns that hold the group: steps that change features get the others only, so that
+        no model reads there what the step takes away.
     """
 
     name: str
@@ -120,7 +121,7 @@ class Case:
     columns: tuple[str, ...]
     positive: str
     groups: tuple[str, str]
-    moments: bool = True
+    sensitive: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,7 @@ class Split:
     fit: Rows
     held: Rows
     test: Rows
+    blind: Codes  # the columns that do not hold the group
 
 
 def split_case(case: Case, seed: int, held_share: float = HELD_SHARE) -> Split:
@@ -146,7 +148,8 @@ def split_case(case: Case, seed: int, held_share: float = HELD_SHARE) -> Split:
     centre, scale = X[fit].mean(axis=0), X[fit].std(axis=0)
     X = (X - centre) / np.where(scale > 0, scale, 1.0)
     rows = replace(case.rows, X=X)
-    return Split(seed, rows.take(fit), rows.take(held), rows.take(test))
+    blind = np.setdiff1d(np.arange(X.shape[1]), case.sensitive)
+    return Split(seed, rows.take(fit), rows.take(held), rows.take(test), blind)
 
 
 def data_folder() -> Path:
@@ -163,7 +166,7 @@ def compas_case(folder: Path) -> Case:
     columns = ("age", "log_priors", "log_juvenile", "felony")
     group = (table["race"] == "African-American").to_numpy().astype(int)
     rows = Rows(table[list(columns)].to_numpy(dtype=float), table["no_recid"].to_numpy(), group)
-    return Case("compas", rows, columns, "no recidivism", ("Caucasian", "African-American"))
+    return Case("compas, race", rows, columns, "no recidivism", ("Caucasian", "African-American"))
 
 
 def adult_case(folder: Path) -> Case:
@@ -185,8 +188,8 @@ def adult_case(folder: Path) -> Case:
     group = (raw["sex"] == "Male").to_numpy().astype(int)
     table = pd.get_dummies(raw)
     rows = Rows(table.to_numpy(dtype=float), y, group)
-    names = ("Female", "Male")
-    return Case("adult", rows, tuple(table.columns), "more than 50K", names, moments=False)
+    own = tuple(k for k, c in enumerate(table.columns) if c.startswith("sex_"))
+    return Case("adult, sex", rows, tuple(table.columns), "more than 50K", ("Female", "Male"), own)
 
 
 def law_case(folder: Path, sensitive: str) -> Case:
@@ -194,10 +197,11 @@ def law_case(folder: Path, sensitive: str) -> Case:
     raw = pd.read_csv(folder / "law" / "law_school_clean.csv.gz")
     y = raw.pop("pass_bar").to_numpy().astype(int)
     raw["race"] = (raw["race"] == "White").astype(int)
-    group = raw["race" if sensitive == "race" else "male"].to_numpy().astype(int)
+    column = "race" if sensitive == "race" else "male"
     names = ("Non-White", "White") if sensitive == "race" else ("women", "men")
-    rows = Rows(raw.to_numpy(dtype=float), y, group)
-    return Case(f"law school, {sensitive}", rows, tuple(raw.columns), LAW_POSITIVE, names)
+    rows = Rows(raw.to_numpy(dtype=float), y, raw[column].to_numpy().astype(int))
+    own = (list(raw.columns).index(column),)
+    return Case(f"law school, {sensitive}", rows, tuple(raw.columns), LAW_POSITIVE, names, own)
 
 
 # -- what is measured --
