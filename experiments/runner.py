@@ -47,7 +47,7 @@ EXPERIMENTS = (
     "notions_compared",
     "peers",
 )
-REAL = ("compas", "adult", "law_school")  # minutes each, and they need the real data sets
+REAL = ("compas", "adult", "law_school", "bios")  # minutes each, and they need the real data sets
 GROUPS = {"real": REAL}
 
 
