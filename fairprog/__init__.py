@@ -118,11 +118,12 @@ from fairprog.transports import (
 from fairprog.versions import __version__, show_versions
 
 if TYPE_CHECKING:
-    from fairprog.estimators import IdealSteering, ScoreSteering
+    from fairprog.estimators import IdealSteering, ScoreSteering, SteeredClassifier
 
 LAZY = {  # they need scikit-learn, which takes its time
     "IdealSteering": "fairprog.estimators",
     "ScoreSteering": "fairprog.estimators",
+    "SteeredClassifier": "fairprog.estimators",
 }
 
 
@@ -211,6 +212,7 @@ __all__ = [
     "ShiftedExponential",
     "Solution",
     "SolverError",
+    "SteeredClassifier",
     "Term",
     "ThresholdClassifier",
     "Transformed",
