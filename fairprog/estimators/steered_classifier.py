@@ -70,7 +70,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     --------
     >>> import fairprog as fp
     >>> from sklearn.linear_model import LogisticRegression
-    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., .5], [1., .5]])
     >>> X, y, a = D.sample(4000, random_state=0)
     >>> model = fp.SteeredClassifier(LogisticRegression()).fit(X, y, sensitive_features=a)
     >>> guess = model.predict(X, sensitive_features=a)
@@ -240,7 +240,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     ) -> float:
         """Return the accuracy."""
         right = self.predict(X, sensitive_features=sensitive_features) == np.asarray(y)
-        return float(np.average(right, weights=sample_weight))
+        return float(np.average(right, weights=check_weights(sample_weight, right.size)))
 
 
 def _is_probability(value: Any) -> bool:
