@@ -19,6 +19,7 @@ from typing import (
 from fairprog import (
     testing,
 )
+from fairprog.audit import Audit, audit
 from fairprog.errors import (
     DataError,
     FairprogError,
@@ -143,6 +144,7 @@ __all__ = [
     "Affine",
     "AffineMap",
     "AtomTable",
+    "Audit",
     "Bijection",
     "Bounds",
     "CVaR",
@@ -223,6 +225,7 @@ __all__ = [
     "WorstGroupRisk",
     "YeoJohnson",
     "__version__",
+    "audit",
     "constraint",
     "fit_piecewise_linear",
     "load",

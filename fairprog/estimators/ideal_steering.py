@@ -13,8 +13,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fairprog.codec import load, register, save
 from fairprog.errors import DataError, ModelError
-from fairprog.estimators.groups import check_cells, group_labels, group_weights, refuse_swapped
 from fairprog.estimators.snap import lattices, snap_to
+from fairprog.groups import check_cells, group_labels, group_weights, refuse_swapped
 from fairprog.labels import (
     Array,
     check_number,

@@ -15,8 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from fairprog.codec import load, register, save
 from fairprog.errors import DataError, FairprogWarning, ModelError
-from fairprog.estimators.groups import check_cells, group_labels, group_weights, refuse_swapped
 from fairprog.estimators.lattice import collect, evenly, is_lattice, spread
+from fairprog.groups import check_cells, group_labels, group_weights, refuse_swapped
 from fairprog.kernels.ranking import auc
 from fairprog.labels import (
     Array,

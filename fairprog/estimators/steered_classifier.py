@@ -13,8 +13,8 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_parameter
 
 from fairprog.errors import DataError, ModelError
-from fairprog.estimators.groups import check_cells, group_labels, refuse_swapped
 from fairprog.estimators.score_steering import ScoreSteering
+from fairprog.groups import check_cells, group_labels, refuse_swapped
 from fairprog.labels import (
     Array,
     Indices,
