@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -13,7 +14,7 @@ from scipy.special import ndtri
 
 from fairprog.audit.result import Audit, GapInterval, Leakage, ScoreMovement
 from fairprog.audit.words import recommendation_words
-from fairprog.errors import DataError
+from fairprog.errors import DataError, FairprogWarning
 from fairprog.groups import check_cells, group_labels, refuse_swapped
 from fairprog.kernels.empirical import dkw_half_width, gap_half_width, spearman
 from fairprog.kernels.proportions import largest_difference
@@ -109,6 +110,11 @@ def audit(
         For missing values, shapes that differ, one class or one group, a cell (class, group)
         without rows, labels passed as groups.
 
+    Warns
+    -----
+    FairprogWarning
+        If scores are lower for the positive class.
+
     Notes
     -----
     The DKW band of a pair of groups is e_a + e_a', e = sqrt(log(2m/delta) / (2n)), n the rows of
@@ -141,6 +147,8 @@ def audit(
         scores = {"before": S, "after": after}
     rows = _Rows(y, a, kinds, groups, check_weights(sample_weight, n), scores, confidence)
     rows.check_weighted()
+    if S.shape[1] == 1:
+        _warn_of_direction(rows, S[:, 0])
     weighted = sample_weight is not None
     repetitions = int(check_number(n_permutations, "n_permutations", 1))
     draws = int(check_number(n_bootstrap, "n_bootstrap", 50)) if weighted else 0
@@ -211,6 +219,18 @@ def _cells(
     return encode(labels, classes, "y_true"), encode(group, groups, "groups"), classes, groups
 
 
+def _warn_of_direction(rows: _Rows, s: Array) -> None:
+    told = auc(s, rows.y == 1, rows.weight)
+    if told < 0.5:
+        warnings.warn(
+            f"Scores are lower for class {rows.classes[1]!r}, the last and so the positive one, "
+            f"than for {rows.classes[0]!r} (AUC {told:.3f}): pass the score of the last class, or "
+            "name the order by classes=.",
+            FairprogWarning,
+            stacklevel=3,
+        )
+
+
 def _columns(scores: ArrayLike, name: str, n: int, n_classes: int) -> Array:
     """Return (n, 1) scores of the last of two classes, or (n, K)."""
     array = check_finite(scores, name)
@@ -274,7 +294,9 @@ def _gaps(
     binary = len(rows.classes) == 2
     for k, positive, columns in rows.problems():
         code = 2 * rows.a + positive
-        width, gaps, floors = _dkw(rows, positive), {}, {}
+        width = _dkw(rows, positive)
+        gaps: dict[str, tuple[Array, Array]] = {}
+        floors: dict[str, Array] = {}
         grid = _grid(columns.values())
         for name, s in columns.items():
             order = np.argsort(s, kind="stable")
@@ -282,8 +304,8 @@ def _gaps(
             ends = tie_ends(s[order])
             rates = rates_of(cumulated(sorted_code, w, ends, G))
             rng = np.random.default_rng(random_state)
-            chance = permuted_worst_gaps(sorted_code, w, ends, G, repetitions, rng)
-            floors[name] = np.array(list(_progress(chance, repetitions, s.size)))
+            shuffled = permuted_worst_gaps(sorted_code, w, ends, G, repetitions, rng)
+            floors[name] = np.array(list(_progress(shuffled, repetitions, s.size)))
             if draws:
                 again = bootstrap_deviations(sorted_code, w, ends, G, draws, rng)
                 off = _with_odds(np.array(list(_progress(again, draws, s.size))))

@@ -18,8 +18,6 @@ from fairprog.tables import OutcomeTable
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["Audit", "GapInterval", "Leakage", "ScoreMovement"]
 
@@ -183,7 +181,7 @@ class Audit:
         ]
         return pd.DataFrame(rows)
 
-    def plot(self, ax: Axes | None = None, *, notion: str | None = None) -> tuple[Figure, Axes]:
+    def plot(self, ax: Any = None, *, notion: str | None = None) -> Any:
         """Draw the gap at every threshold with its band and the noise floor.
 
         Parameters
@@ -211,4 +209,3 @@ class Audit:
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
-

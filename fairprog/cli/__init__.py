@@ -184,9 +184,7 @@ def build_parser() -> argparse.ArgumentParser:
     audit.add_argument(
         "--threshold", type=float, metavar="T", help="of the predictions (default: 0.5)"
     )
-    audit.add_argument(
-        "--confidence", type=_share, default=0.95, metavar="P", help="default 0.95"
-    )
+    audit.add_argument("--confidence", type=_share, default=0.95, metavar="P", help="default 0.95")
     audit.add_argument("--seed", type=_count, default=0, help="of permutations (default 0)")
     audit.add_argument(
         "--drop-rows", action="store_true", help="leave out rows with missing values"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 
 import numpy as np
 
-from fairprog.audit import audit
+from fairprog.audit import Audit, audit
 from fairprog.cli.columns import Feature
 from fairprog.cli.complaints import require_values
-from fairprog.cli.csv_table import Table, in_order, quoted, read_table
-from fairprog.cli.steering import check_outputs
-from fairprog.errors import DataError, ModelError
+from fairprog.cli.csv_table import Table, Text, in_order, quoted, read_table
+from fairprog.cli.report import note
+from fairprog.cli.steering import check_outputs, remarks_of
+from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.labels import Array
 
 __all__ = ["run_audit"]
@@ -46,7 +48,22 @@ def run_audit(options: argparse.Namespace) -> int:
         classes.remove(options.positive)
         classes.append(options.positive)
     groups = np.stack([table.text(name) for name in options.sensitive], axis=1)
-    found = audit(
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", FairprogWarning)
+        found = _audit(options, table, y, classes, groups)
+    print(found.summary())
+    for remark in remarks_of(caught):
+        print(note(remark))
+    if options.report is not None:
+        found.to_html(options.report, title=f"Audit of {table.name}")
+        print(f"\nWrote {options.report}: the report.")
+    return 0
+
+
+def _audit(
+    options: argparse.Namespace, table: Table, y: Text, classes: list[str], groups: Text
+) -> Audit:
+    return audit(
         y,
         np.hstack([_numbers(table, name) for name in options.score]),
         sensitive_features=groups,
@@ -57,11 +74,6 @@ def run_audit(options: argparse.Namespace) -> int:
         threshold=options.threshold,
         random_state=options.seed,
     )
-    print(found.summary())
-    if options.report is not None:
-        found.to_html(options.report, title=f"Audit of {table.name}")
-        print(f"\nWrote {options.report}: the report.")
-    return 0
 
 
 def _numbers(table: Table, name: str) -> Array:

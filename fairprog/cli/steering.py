@@ -19,7 +19,7 @@ from fairprog.cli.tabular import Plan, TableSteering
 from fairprog.errors import FairprogWarning, ModelError
 from fairprog.transports import Diagonal, Monotone, Scaling, Translation, Transport, Whitened
 
-__all__ = ["TRANSPORTS", "check_outputs", "run_align", "run_steer"]
+__all__ = ["TRANSPORTS", "check_outputs", "remarks_of", "run_align", "run_steer"]
 
 TRANSPORTS: dict[str, type[Transport]] = {
     "monotone": Monotone,
@@ -56,7 +56,7 @@ def run_steer(options: argparse.Namespace) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FairprogWarning)
         steering = TableSteering.fit(design, plan)
-    remarks = _remarks(caught) + _two_valued(design) + _identifiers(design)
+    remarks = remarks_of(caught) + _two_valued(design) + _identifiers(design)
     print("\n" + solution_text(steering.solution))
     for remark in remarks:
         print(note(remark))
@@ -171,7 +171,7 @@ def _same_file(a: Path, b: Path) -> bool:
     return a.resolve() == b.resolve()
 
 
-def _remarks(caught: Iterable[warnings.WarningMessage]) -> list[str]:
+def remarks_of(caught: Iterable[warnings.WarningMessage]) -> list[str]:
     """Return fairprog's own warnings as text, once each, and pass the others on."""
     texts = []
     for entry in caught:

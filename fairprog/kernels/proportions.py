@@ -26,9 +26,7 @@ def wilson(p: Array, n: Array, confidence: float = 0.95) -> tuple[Array, Array]:
     return np.maximum(centre - reach, 0.0), np.minimum(centre + reach, 1.0)
 
 
-def largest_difference(
-    p: Array, n: Array, confidence: float = 0.95
-) -> tuple[float, float, float]:
+def largest_difference(p: Array, n: Array, confidence: float = 0.95) -> tuple[float, float, float]:
     """Return max p - min p with an interval: Newcombe's (1998, method 10), Bonferroni over pairs.
 
     Parameters
@@ -40,8 +38,8 @@ def largest_difference(
     Examples
     --------
     >>> import numpy as np
-    >>> [round(v, 4) for v in largest_difference(np.array([.8, .7]), np.array([70., 80.]))]
-    [0.1, 0.0, 0.2331]
+    >>> [round(v, 4) for v in largest_difference(np.array([.8, .6]), np.array([70., 80.]))]
+    [0.2, 0.0524, 0.3339]
     """
     pairs = [(a, b) for a in range(p.size) for b in range(p.size) if p[a] >= p[b] and a != b]
     if not pairs:

@@ -51,7 +51,8 @@ def plot_audit(
     Examples
     --------
     >>> import fairprog as fp
-    >>> found = fp.audit([0, 1, 0, 1] * 9, [.1, .8, .3, .6] * 9, sensitive_features=[0, 0, 1, 1] * 9)
+    >>> y, s, a = [0, 1, 0, 1] * 9, [.1, .8, .3, .6] * 9, [0, 0, 1, 1] * 9
+    >>> found = fp.audit(y, s, sensitive_features=a)
     >>> fig, ax = found.plot(notion="demographic parity")
     >>> ax.get_title()
     'demographic parity'
@@ -113,7 +114,7 @@ def plot_class_rates(found: Audit, ax: Axes | None = None) -> tuple[Figure, Axes
         )
         names = [short(c, 14) for c in found.classes]
         axes.set_xticks(place, names, rotation=90 if sum(map(len, names)) > 40 else 0)
-        axes.set(xlabel="class", ylabel="gap of P(predicted = class | class)")
+        axes.set(xlabel="class", ylabel="gap of the correct rate")
         axes.set_ylim(0.0, 1.1 * max(1e-3, *(g.high for g in gaps)))
         axes.grid(False, axis="x")
         columns = legend_columns(["gap", "by chance, 95%"], 0.8 * fig.get_figwidth())

@@ -172,6 +172,7 @@ def _figure(fig: Figure, title: str, description: str) -> Markup:
 
 
 def panels(*figures: Markup) -> Markup:
+    """Return figures beside each other, as far as there is room."""
     return tag("div", *figures, class_="pictures")
 
 
