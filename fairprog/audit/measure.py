@@ -139,11 +139,6 @@ def audit(
     scores = {"score": S}
     if y_score_after is not None:
         after = _columns(y_score_after, "y_score_after", n, len(kinds))
-        if after.shape != S.shape:
-            raise DataError(
-                f"`y_score_after` has shape {after.shape}; needed is {S.shape}, as `y_score`.",
-                argument="y_score_after",
-            )
         scores = {"before": S, "after": after}
     rows = _Rows(y, a, kinds, groups, check_weights(sample_weight, n), scores, confidence)
     rows.check_weighted()
