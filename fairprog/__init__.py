@@ -19,6 +19,7 @@ from typing import (
 from fairprog import (
     testing,
 )
+from fairprog.audit import Audit, audit
 from fairprog.errors import (
     DataError,
     FairprogError,
@@ -118,11 +119,12 @@ from fairprog.transports import (
 from fairprog.versions import __version__, show_versions
 
 if TYPE_CHECKING:
-    from fairprog.estimators import IdealSteering, ScoreSteering
+    from fairprog.estimators import IdealSteering, ScoreSteering, SteeredClassifier
 
 LAZY = {  # they need scikit-learn, which takes its time
     "IdealSteering": "fairprog.estimators",
     "ScoreSteering": "fairprog.estimators",
+    "SteeredClassifier": "fairprog.estimators",
 }
 
 
@@ -142,6 +144,7 @@ __all__ = [
     "Affine",
     "AffineMap",
     "AtomTable",
+    "Audit",
     "Bijection",
     "Bounds",
     "CVaR",
@@ -211,6 +214,7 @@ __all__ = [
     "ShiftedExponential",
     "Solution",
     "SolverError",
+    "SteeredClassifier",
     "Term",
     "ThresholdClassifier",
     "Transformed",
@@ -221,6 +225,7 @@ __all__ = [
     "WorstGroupRisk",
     "YeoJohnson",
     "__version__",
+    "audit",
     "constraint",
     "fit_piecewise_linear",
     "load",

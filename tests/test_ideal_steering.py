@@ -156,6 +156,26 @@ def test_lognormal_steering_moves_logarithms():
         fp.IdealSteering(family="lognormal").fit(X, y, sensitive_features=a)
 
 
+@pytest.mark.parametrize("family", ["yeo-johnson", "quantile", fp.Power(0.5)])
+def test_features_that_are_normal_under_a_bijection(family, tmp_path):
+    Z, y, a = data()
+    X = np.sinh(Z)  # heavy tails
+    step = fp.IdealSteering(["b"], family=family, class_weight="uniform")
+    moved = step.fit_transform(X, y, sensitive_features=a)
+    assert isinstance(step.population_, fp.Transformed) and step.solution_.certificate.ok
+    np.testing.assert_array_equal(moved[a == "a"], X[a == "a"])
+    g, inner = step.population_.bijection, step.solution_.affine["b"].inverse()
+    expected = inner(g.forward(X[a == "b"]))
+    np.testing.assert_allclose(g.forward(moved[a == "b"]), expected, atol=1e-8)
+    np.testing.assert_allclose(
+        step.inverse_transform(moved, sensitive_features=a), X, rtol=1e-6, atol=1e-7
+    )
+    step.save(tmp_path / "step.json")
+    again = fp.IdealSteering.load(tmp_path / "step.json")
+    np.testing.assert_array_equal(again.transform(X, sensitive_features=a), moved)
+    clone(again).fit(X, y, sensitive_features=a)
+
+
 # ------------------------------------------------------------------------------------- snapping
 
 

@@ -2,5 +2,6 @@
 
 from fairprog.estimators.ideal_steering import IdealSteering
 from fairprog.estimators.score_steering import ScoreSteering
+from fairprog.estimators.steered_classifier import SteeredClassifier
 
-__all__ = ["IdealSteering", "ScoreSteering"]
+__all__ = ["IdealSteering", "ScoreSteering", "SteeredClassifier"]

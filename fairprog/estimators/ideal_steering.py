@@ -13,8 +13,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fairprog.codec import load, register, save
 from fairprog.errors import DataError, ModelError
-from fairprog.estimators.groups import check_cells, group_labels, group_weights, refuse_swapped
 from fairprog.estimators.snap import lattices, snap_to
+from fairprog.groups import check_cells, group_labels, group_weights, refuse_swapped
 from fairprog.labels import (
     Array,
     check_number,
@@ -24,7 +24,17 @@ from fairprog.labels import (
     label_vector,
     sorted_labels,
 )
-from fairprog.populations import LogNormal, Moments, Normal, population_from_dict
+from fairprog.populations import (
+    Bijection,
+    LogNormal,
+    Moments,
+    Normal,
+    QuantileNormal,
+    Transformed,
+    YeoJohnson,
+    population_from_dict,
+)
+from fairprog.populations.bijections import bijection_from_dict
 from fairprog.populations.cells import check_classes
 from fairprog.programs import NearestIdeal
 from fairprog.solution import Solution
@@ -34,6 +44,7 @@ from fairprog.transports import Transport
 __all__ = ["IdealSteering"]
 
 FAMILIES: dict[str, type[Normal]] = {"normal": Normal, "lognormal": LogNormal}
+BIJECTIONS: dict[str, Any] = {"yeo-johnson": YeoJohnson.fit, "quantile": QuantileNormal.fit}
 
 
 class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -49,7 +60,10 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Which groups may move; the others stay exactly as they are.
     transport : Transport, default Monotone()
         The class of maps; see :class:`fairprog.NearestIdeal`.
-    family : {"normal", "lognormal"}
+    family : {"normal", "lognormal", "yeo-johnson", "quantile"} or Bijection
+        What is normal: the features, their logarithms, or their images under a bijection, fitted
+        feature by feature (Yeo and Johnson's powers; normal scores, for continuous features only)
+        or given, such as ``fp.Power(0.5)``.
     covariance : {"full", "tied", "diagonal"}
         Of the cells: own ones, one per group, or variances only.
     shrinkage : "auto" or float in [0, 1], default "auto"
@@ -77,7 +91,7 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     ----------
     solution_ : Solution or None
         The nearest ideal population; None where there is one group only.
-    population_ : Normal
+    population_ : Normal or Transformed
         The fitted population.
     sample_weight_ : Array, shape (n,)
         Weights of the fitted rows that carry the steered base rates.
@@ -108,7 +122,7 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         steer: str | Iterable[Any] = "all",
         *,
         transport: Transport | None = None,
-        family: str = "normal",
+        family: str | Bijection = "normal",
         covariance: str = "full",
         shrinkage: float | str = "auto",
         class_weight: str | None = None,
@@ -142,7 +156,7 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tags.target_tags.required = True
         return tags
 
-    population_: Normal | None
+    population_: Normal | Transformed | None
     solution_: Solution | None
     sample_weight_: Array
     _lattices: list[Array | None]
@@ -177,9 +191,11 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         InfeasibleError, SolverError
             As :class:`fairprog.NearestIdeal`.
         """
-        if self.family not in FAMILIES:
+        known = [*FAMILIES, *BIJECTIONS]
+        if not isinstance(self.family, Bijection) and self.family not in known:
             raise ModelError(
-                f"`family` must be one of {list(FAMILIES)}; found {self.family!r}.",
+                f"`family` must be one of {known} or a Bijection such as fp.Power(0.5); found "
+                f"{self.family!r}.",
                 argument="family",
             )
         if self.class_weight not in (None, "uniform"):
@@ -225,28 +241,29 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self._lattices = lattices(features[code == groups.index(self._home())], self.snap)
         return self
 
-    def _population(self, X: Array, y: Any, group: Any, weight: Array) -> Normal:
+    def _population(self, X: Array, y: Any, group: Any, weight: Array) -> Normal | Transformed:
         """Estimate the population from moments in the family's own coordinates."""
-        family = FAMILIES[self.family]
+        g = self.family if isinstance(self.family, Bijection) else None
+        if self.family in BIJECTIONS:
+            g = BIJECTIONS[self.family](X)
+        family = Normal if g is not None else FAMILIES[str(self.family)]
+        Z = family._forward(family.check_domain(X)) if g is None else g.forward(g.check_domain(X))
         moments = Moments(self.covariance).partial_fit(
-            family._forward(family.check_domain(X)),
-            y,
-            sensitive_features=group,
-            sample_weight=weight,
+            Z, y, sensitive_features=group, sample_weight=weight
         )
         D = moments.population(shrinkage=self.shrinkage)
-        if family is Normal:
-            return D
-        spread = {"std": D.std} if D.is_univariate else {"cov": D.cov}
-        return family(D.prior, D.mean, **spread, classes=D.classes, groups=D.groups)
+        if family is not Normal:
+            D = _as(family, D, D.prior)
+        return D if g is None else Transformed(D, g)
 
-    def _weighted(self, D: Normal) -> Normal:
+    def _weighted(self, D: Normal | Transformed) -> Normal | Transformed:
         """Return the population whose priors weigh the cells as asked for."""
         if self.class_weight is None:
             return D
         prior = np.tile(D.group_mass / D.n_classes, (D.n_classes, 1))
-        spread = {"std": D.std} if D.is_univariate else {"cov": D.cov}
-        return type(D)(prior, D.mean, **spread, classes=D.classes, groups=D.groups)
+        if isinstance(D, Transformed):
+            return Transformed(_as(Normal, D.base, prior), D.bijection)
+        return _as(type(D), D, prior)
 
     def _home(self) -> Any:
         """Return the group on whose values the others are rounded."""
@@ -338,6 +355,8 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         params = dict(self.get_params(deep=False))
         if self.transport is not None:
             params["transport"] = self.transport.to_dict()
+        if isinstance(self.family, Bijection):
+            params["family"] = self.family.to_dict()
         save(
             path,
             "ideal_steering",
@@ -370,6 +389,8 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         params = dict(data["params"])
         if params["transport"] is not None:
             params["transport"] = template_from_dict(params["transport"])
+        if isinstance(params["family"], dict):
+            params["family"] = bijection_from_dict(params["family"])
         out = cls(**params)
         out.classes_ = label_array(data["classes"])
         out.groups_ = label_array(data["groups"])
@@ -381,11 +402,17 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         out.population_ = None
         if data["population"] is not None:
             population = population_from_dict(data["population"])
-            assert isinstance(population, Normal)
+            assert isinstance(population, (Normal, Transformed))
             out.population_ = population
         out.sample_weight_ = data["sample_weight"]
         out._lattices = list(data["lattices"])
         return out
+
+
+def _as(family: type[Normal], D: Normal, prior: Array) -> Normal:
+    """Return the population of a family with the parameters of D and a prior."""
+    spread = {"std": D.std} if D.is_univariate else {"cov": D.cov}
+    return family(prior, D.mean, **spread, classes=D.classes, groups=D.groups)
 
 
 register("ideal_steering", IdealSteering._from_dict)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fairprog.labels import Array
+from fairprog.labels import Array, Indices
 
 __all__ = ["collect", "edges", "evenly", "is_lattice", "spread"]
 
@@ -35,7 +35,7 @@ def edges(values: Array) -> Array:
     return np.concatenate([[2 * values[0] - middle[0]], middle, [2 * values[-1] - middle[-1]]])
 
 
-def evenly(x: Array, y: Array) -> Array:
+def evenly(x: Array, y: Indices) -> Array:
     """Return levels in (0, 1) that fill the ties of x evenly, for each class of y by itself."""
     out = np.empty(x.size)
     order = np.lexsort((x, y))

@@ -15,8 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from fairprog.codec import load, register, save
 from fairprog.errors import DataError, FairprogWarning, ModelError
-from fairprog.estimators.groups import check_cells, group_labels, group_weights, refuse_swapped
 from fairprog.estimators.lattice import collect, evenly, is_lattice, spread
+from fairprog.groups import check_cells, group_labels, group_weights, refuse_swapped
 from fairprog.kernels.ranking import auc
 from fairprog.labels import (
     Array,
@@ -65,8 +65,9 @@ class ScoreSteering(TransformerMixin, BaseEstimator):
         Where maps act. "logit": scores are probabilities and stay in [0, 1]; they are clipped to
         [eps, 1 - eps], eps = 2.2e-16, so that 0 and 1 have a logit. "identity": any real scores.
     n_quantiles : "auto" or int
-        Of method "quantile". "auto": the square root of ten times the rows of the smallest cell
-        (class, group), at least 8 and at most 1000: fewer quantiles smooth the map.
+        Of method "quantile". "auto": four times the fourth root of the number of rows of the
+        smallest cell (class, group), at least 4 and at most 1000. Between q quantiles the map is
+        linear, an error of order 1/q^2, to be as small as the sampling error and not smaller.
     ties : {"auto", "spread", "keep"}
         "spread" splits tied scores: each is spread at random over the cell of its value, moved,
         and collected on values that occur. "auto" does so where a group has fewer distinct scores
@@ -277,7 +278,7 @@ class ScoreSteering(TransformerMixin, BaseEstimator):
         if self.n_quantiles != "auto":
             return int(check_number(self.n_quantiles, "n_quantiles", 2))
         count = np.bincount(2 * a + i)
-        return int(np.clip(np.sqrt(10.0 * count[count > 0].min()), 8, 1000))
+        return int(np.clip(np.ceil(4.0 * count[count > 0].min() ** 0.25), 4, 1000))
 
     def _program_maps(
         self,
