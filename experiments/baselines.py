@@ -237,6 +237,20 @@ def score_step(**options: Any) -> Method:
     return method
 
 
+def folded_score_step(base: Base) -> Outcome:
+    """Train a model and a map per fold on all training rows: `SteeredClassifier`, five folds."""
+    split = base.split
+    X, y, group = (
+        np.concatenate([getattr(split.fit, k), getattr(split.held, k)])
+        for k in ("X", "y", "group")
+    )
+    rule = fp.SteeredClassifier(base.learner()).fit(X, y, sensitive_features=group)
+    test = split.test
+    score = rule.predict_proba(test.X, sensitive_features=test.group)[:, 1]
+    decided = rule.predict(test.X, sensitive_features=test.group) == rule.classes_[1]
+    return Outcome(np.asarray(decided, dtype=float), score)
+
+
 def reweighing(base: Base) -> Outcome:
     """Fit with the weights of Kamiran and Calders (2012)."""
     fit = base.split.fit
@@ -305,6 +319,7 @@ METHODS: dict[str, Method] = {
     "threshold optimizer": threshold_optimizer,
     "ideal steering": feature_step(fp.IdealSteering),
     "score steering": score_step(),
+    "score steering, five folds": folded_score_step,
     "score steering, normal": score_step(method="normal"),
 }
 

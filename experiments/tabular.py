@@ -39,7 +39,7 @@ FIGURES = (
     "signed gap given Y=0",
     "randomisation",
 )
-OURS = ("ideal steering", "score steering", "score steering, normal")
+OURS = ("ideal steering", "score steering", "score steering, five folds", "score steering, normal")
 
 
 @dataclass(frozen=True)
@@ -225,6 +225,7 @@ LOOKS: dict[str, tuple[str, str]] = {
     "threshold optimizer": (COLORS[3], "P"),
     "ideal steering": (COLORS[0], "*"),
     "score steering": (COLORS[1], "*"),
+    "score steering, five folds": (COLORS[1], "X"),
     "score steering, normal": (COLORS[5], "*"),
 }
 
