@@ -268,6 +268,21 @@ def test_what_a_method_cannot_do_is_a_reason_and_no_crash(tmp_path):
     assert "constant within" in (tmp_path / "runs.csv").read_text(encoding="utf-8")
 
 
+def test_constant_columns_do_not_change_how_far_to_shrink():
+    from fairprog.kernels.shrinkage import optimal_shrinkage
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 3)) @ rng.normal(size=(3, 3))
+    S, target = np.cov(X.T, bias=True), np.diag([1.0, 2.0, 3.0])
+    wide = np.zeros((2, 4, 4))
+    wide[0, :3, :3], wide[1, :3, :3] = S, target
+    alpha = optimal_shrinkage(S, target, 40)
+    assert 0.0 < alpha < 1.0
+    assert optimal_shrinkage(wide[0], wide[1], 40) == pytest.approx(alpha, rel=1e-12)
+    C = rng.normal(size=(3, 3))  # nor do other coordinates
+    assert optimal_shrinkage(C @ S @ C.T, C @ target @ C.T, 40) == pytest.approx(alpha)
+
+
 # ------------------------------------------------------------------------ tables and pictures
 
 

@@ -8,6 +8,8 @@ from fairprog.labels import Array
 
 __all__ = ["optimal_shrinkage", "shrink"]
 
+NULL = 1e-10  # least share of the largest variance, columns at unit variance, that counts
+
 
 def optimal_shrinkage(S: Array, target: Array, n: float) -> float:
     r"""Return the weight in [0, 1] of `target` that minimises the expected squared distance.
@@ -25,7 +27,8 @@ def optimal_shrinkage(S: Array, target: Array, n: float) -> float:
     Parameters
     ----------
     S, target : Array, shape (d, d)
-        Of a cell; positive definite target, shape (d,) each for diagonal covariances.
+        Of a cell, shape (d,) each for diagonal covariances. Directions in which the target does
+        not vary are left out: the cell, a part of it, does not vary there either.
     n : float
         Number of rows of the cell (effective, if weighted); at least 2.
 
@@ -36,17 +39,29 @@ def optimal_shrinkage(S: Array, target: Array, n: float) -> float:
     1.0
     """
     if S.ndim == 1:
-        ratio = S / target
+        varies = target > 0.0
+        ratio = S[varies] / target[varies]
         variance = 2.0 * float((ratio**2).sum()) / n
         distance = float(((ratio - 1.0) ** 2).sum())
         return 1.0 if distance <= variance else variance / distance
-    W = np.linalg.solve(target, S)
+    whiten = _inverse_root(target)
+    W = whiten.T @ S @ whiten
     d = len(W)
-    trace, square = float(np.trace(W)), float(np.einsum("rc,cr->", W, W))
+    trace, square = float(np.trace(W)), float((W**2).sum())
     unbiased = max((square - trace**2 / n) * n**2 / ((n - 1.0) * (n + 2.0)), trace**2 / d)
     variance = (unbiased + trace**2) / n
     distance = square - 2.0 * trace + d
     return 1.0 if distance <= variance else variance / distance
+
+
+def _inverse_root(S: Array) -> Array:
+    """Return R, shape (d, rank), with R'SR = I; columns that are constant have no part in it."""
+    scale = np.sqrt(np.diag(S))
+    inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0.0)
+    values, vectors = np.linalg.eigh(S * np.outer(inverse, inverse))
+    kept = values > NULL * values[-1]
+    root: Array = inverse[:, None] * vectors[:, kept] / np.sqrt(values[kept])
+    return root
 
 
 def shrink(cov: Array, mass: Array, n: Array, shrinkage: float | str) -> tuple[Array, Array]:
