@@ -216,6 +216,7 @@ def promises(
 LOOKS: dict[str, tuple[str, str]] = {
     "none": ("k", "o"),
     "none, without the group": ("0.45", "o"),
+    "none, all training rows": ("0.45", "X"),
     "mean matching": (COLORS[4], "v"),
     "MiMiC": (COLORS[4], "^"),
     "LEACE": (COLORS[4], "<"),
