@@ -299,3 +299,27 @@ def index_narrow():
         fig, axes = plt.subplots(3, 1, figsize=(4.2, 7.6), layout="constrained")
         _index(axes)
     return fig
+
+
+def steered_scores(n=6000):
+    """Scores of two groups, one of which sees them squashed and shifted; before and after."""
+    rng = np.random.default_rng(0)
+    a = np.where(rng.random(2 * n) < 0.4, "women", "men")
+    y = (rng.random(2 * n) < np.where(a == "women", 0.3, 0.5)).astype(int)
+    z = rng.standard_normal(2 * n) + 1.5 * y - 0.75
+    s = 1 / (1 + np.exp(-np.where(a == "women", 0.6 * np.sinh(z) - 0.7, z)))
+    step = fp.ScoreSteering(steer=["women"]).fit(s[:n], y[:n], sensitive_features=a[:n])
+    after = step.transform(s[n:], sensitive_features=a[n:])
+    return y[n:], s[n:], after, a[n:]
+
+
+def audit():
+    """Gaps at every threshold of held-out rows, before and after score steering."""
+    y, before, after, a = steered_scores()
+    found = fp.audit(y, before, sensitive_features=a, y_score_after=after)
+    with style():
+        fig, axes = plt.subplots(1, 2, figsize=(8.2, 3.0), layout="constrained", sharey=True)
+        found.plot(axes[0], notion="equal opportunity")
+        found.plot(axes[1], notion="predictive equality")
+        axes[1].set_ylabel("")
+    return fig

@@ -8,7 +8,18 @@ Importing this package loads numpy and scipy's linear algebra only; solvers, plo
 are imported where they are first used.
 """
 
-from fairprog import testing
+from importlib import (
+    import_module,
+)
+from typing import (
+    TYPE_CHECKING,
+    Any,
+)
+
+from fairprog import (
+    testing,
+)
+from fairprog.audit import Audit, audit
 from fairprog.errors import (
     DataError,
     FairprogError,
@@ -31,6 +42,7 @@ from fairprog.populations import (
     Logistic,
     Logit,
     LogNormal,
+    Moments,
     Normal,
     Power,
     Pushforward,
@@ -106,11 +118,33 @@ from fairprog.transports import (
 )
 from fairprog.versions import __version__, show_versions
 
+if TYPE_CHECKING:
+    from fairprog.estimators import IdealSteering, ScoreSteering, SteeredClassifier
+
+LAZY = {  # they need scikit-learn, which takes its time
+    "IdealSteering": "fairprog.estimators",
+    "ScoreSteering": "fairprog.estimators",
+    "SteeredClassifier": "fairprog.estimators",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import an estimator where it is first used."""
+    if name not in LAZY:
+        raise AttributeError(f"module 'fairprog' has no attribute {name!r}")
+    return getattr(import_module(LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *LAZY})
+
+
 __all__ = [
     "AccuracyParity",
     "Affine",
     "AffineMap",
     "AtomTable",
+    "Audit",
     "Bijection",
     "Bounds",
     "CVaR",
@@ -142,6 +176,7 @@ __all__ = [
     "GroupRiskVariance",
     "Gumbel",
     "GumbelMin",
+    "IdealSteering",
     "Identity",
     "IndividualFairness",
     "InfeasibleError",
@@ -152,6 +187,7 @@ __all__ = [
     "Logistic",
     "Logit",
     "ModelError",
+    "Moments",
     "Monotone",
     "NearestIdeal",
     "Normal",
@@ -174,9 +210,11 @@ __all__ = [
     "Robust",
     "RobustRisk",
     "Scaling",
+    "ScoreSteering",
     "ShiftedExponential",
     "Solution",
     "SolverError",
+    "SteeredClassifier",
     "Term",
     "ThresholdClassifier",
     "Transformed",
@@ -187,6 +225,7 @@ __all__ = [
     "WorstGroupRisk",
     "YeoJohnson",
     "__version__",
+    "audit",
     "constraint",
     "fit_piecewise_linear",
     "load",

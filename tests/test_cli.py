@@ -436,6 +436,8 @@ import pathlib
 from experiments import parts
 from .parts import NAMES
 
+GROUPS = {}
+
 def names():
     return NAMES
 

@@ -17,6 +17,8 @@ LAYERS = {
     "errors": 0,
     "versions": 0,
     "labels": 1,
+    "groups": 1,
+    "codec": 1,
     "tables": 2,
     "transports": 3,
     "kernels": 4,

@@ -18,7 +18,8 @@ from instances import multivariate, univariate
 from scipy.stats import ks_2samp, norm
 
 import fairprog as fp
-from fairprog.solution import Bounds, codec
+from fairprog import codec
+from fairprog.solution import Bounds
 from fairprog.solution.bounds import total_variation_bound
 
 seeds = st.integers(0, 2**32 - 1)

@@ -1,4 +1,4 @@
-"""The command line: ``fairprog steer``, ``fairprog align``, ``fairprog reproduce``.
+"""The command line: ``fairprog steer``, ``align``, ``audit`` and ``reproduce``.
 
 Exit codes: 0 done, 1 the data or the program cannot be used (one sentence on stderr says why),
 2 the command line itself is wrong.
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from fairprog.cli.audit_scores import run_audit
 from fairprog.cli.reproduce import run_reproduce
 from fairprog.cli.steering import TRANSPORTS, run_align, run_steer
 from fairprog.errors import FairprogError
@@ -41,6 +42,14 @@ ALIGN = """\
 Align the features of a CSV file by a model of `fairprog steer --model`. It needs the
 feature columns and the sensitive one, no label. The same rows give the same output as
 `fairprog steer --out`.
+"""
+
+AUDIT = """\
+Measure how unequally groups are treated by every threshold on a score: gaps of all
+notions with bands, what chance alone gives, how well the score tells the group within
+a class, and which tool fits. The score must be of rows its model was not trained on.
+With more than two classes name one score column per class, in the order of the
+classes (numbers ascending, else alphabetical).
 """
 
 REPRODUCE = """\
@@ -154,6 +163,34 @@ def build_parser() -> argparse.ArgumentParser:
         "--drop-rows", action="store_true", help="leave out rows with missing values"
     )
     align.set_defaults(run=run_align)
+
+    audit = commands.add_parser(
+        "audit",
+        help="measure the gaps of a score at every threshold",
+        description=AUDIT,
+        formatter_class=raw,
+    )
+    audit.add_argument("data", metavar="scores.csv", help="a CSV file in UTF-8 with a header line")
+    audit.add_argument("--label", required=True, metavar="COL", help="the true class")
+    audit.add_argument("--score", required=True, nargs="+", metavar="COL", help="the score")
+    audit.add_argument(
+        "--sensitive", required=True, nargs="+", metavar="COL", help="the group; several: crossed"
+    )
+    audit.add_argument(
+        "--positive", metavar="V", help="the class that counts as positive (default: the last)"
+    )
+    audit.add_argument("--after", metavar="COL", help="the score after steering, to compare")
+    audit.add_argument("--weight", metavar="COL", help="weights of the rows")
+    audit.add_argument(
+        "--threshold", type=float, metavar="T", help="of the predictions (default: 0.5)"
+    )
+    audit.add_argument("--confidence", type=_share, default=0.95, metavar="P", help="default 0.95")
+    audit.add_argument("--seed", type=_count, default=0, help="of permutations (default 0)")
+    audit.add_argument(
+        "--drop-rows", action="store_true", help="leave out rows with missing values"
+    )
+    audit.add_argument("--report", metavar="FILE.html", help="all of it with pictures, one page")
+    audit.set_defaults(run=run_audit)
 
     again = commands.add_parser(
         "reproduce", help="run the experiments", description=REPRODUCE, formatter_class=raw

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fairprog.codec import write_atomically
 from fairprog.errors import DataError
 from fairprog.labels import Array
-from fairprog.solution.codec import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd

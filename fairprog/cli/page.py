@@ -10,9 +10,9 @@ from fairprog.cli.audit_split import Comparison, held_out_scores
 from fairprog.cli.columns import Design
 from fairprog.cli.report import figure_text, legend_words, worse_words
 from fairprog.cli.tabular import Plan
+from fairprog.codec import write_atomically
 from fairprog.errors import FairprogError
 from fairprog.solution import Solution
-from fairprog.solution.codec import write_atomically
 from fairprog.solution.evidence import Evidence, Section, score_ranks
 from fairprog.solution.held_out import gap_curves
 from fairprog.solution.movement import movement_of_rows

@@ -82,7 +82,7 @@ def run_reproduce(only: list[str] | None, out: Path, quick: bool, show: bool = F
     Parameters
     ----------
     only : list of str or None
-        Names of experiments; None is all of them.
+        Names of experiments, or "real" for those on real data; None is all others.
     out : Path
         Folder for tables and figures; made where it is not there.
     quick : bool
@@ -105,6 +105,7 @@ def run_reproduce(only: list[str] | None, out: Path, quick: bool, show: bool = F
         if show:
             print("\n".join(names))
             return 0
+        names += runner.GROUPS
         unknown = [name for name in only or [] if name not in names]
         if unknown:
             raise DataError(

@@ -19,7 +19,7 @@ from fairprog.cli.tabular import Plan, TableSteering
 from fairprog.errors import FairprogWarning, ModelError
 from fairprog.transports import Diagonal, Monotone, Scaling, Translation, Transport, Whitened
 
-__all__ = ["TRANSPORTS", "run_align", "run_steer"]
+__all__ = ["TRANSPORTS", "check_outputs", "remarks_of", "run_align", "run_steer"]
 
 TRANSPORTS: dict[str, type[Transport]] = {
     "monotone": Monotone,
@@ -34,7 +34,7 @@ def run_steer(options: argparse.Namespace) -> int:
     """Fit a normal population to a table, solve, align, measure, write; exit code 0."""
     wanted = (options.out, options.model, options.report)
     outputs = [Path(path) for path in wanted if path is not None]
-    _check_outputs(outputs, inputs=[Path(options.data)])
+    check_outputs(outputs, inputs=[Path(options.data)])
     if options.model is not None and Path(options.model).suffix not in (".json", ".npz"):
         raise ModelError(f"--model must end in .json or .npz; found {options.model!r}.")
     if options.report is not None and Path(options.report).suffix not in (".html", ".htm"):
@@ -56,7 +56,7 @@ def run_steer(options: argparse.Namespace) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FairprogWarning)
         steering = TableSteering.fit(design, plan)
-    remarks = _remarks(caught) + _two_valued(design) + _identifiers(design)
+    remarks = remarks_of(caught) + _two_valued(design) + _identifiers(design)
     print("\n" + solution_text(steering.solution))
     for remark in remarks:
         print(note(remark))
@@ -101,7 +101,7 @@ def run_steer(options: argparse.Namespace) -> int:
 
 def run_align(options: argparse.Namespace) -> int:
     """Align the features of a table by a saved model; exit code 0."""
-    _check_outputs([Path(options.out)], inputs=[Path(options.data), Path(options.model)])
+    check_outputs([Path(options.out)], inputs=[Path(options.data), Path(options.model)])
     steering = TableSteering.load(options.model)
     table = read_table(options.data)
     aligned = steering.align(table, drop_rows=options.drop_rows)
@@ -145,7 +145,7 @@ def _write_table(table: Table, path: str) -> None:
     print(f"Wrote {path}: {len(table):,} rows, features aligned without labels.")
 
 
-def _check_outputs(outputs: list[Path], inputs: list[Path]) -> None:
+def check_outputs(outputs: list[Path], inputs: list[Path]) -> None:
     """Refuse, before any work, to write where it cannot or must not be written.
 
     Raises
@@ -171,7 +171,7 @@ def _same_file(a: Path, b: Path) -> bool:
     return a.resolve() == b.resolve()
 
 
-def _remarks(caught: Iterable[warnings.WarningMessage]) -> list[str]:
+def remarks_of(caught: Iterable[warnings.WarningMessage]) -> list[str]:
     """Return fairprog's own warnings as text, once each, and pass the others on."""
     texts = []
     for entry in caught:

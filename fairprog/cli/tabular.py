@@ -13,12 +13,12 @@ import numpy as np
 from fairprog.cli.columns import Design, Feature
 from fairprog.cli.complaints import require_values
 from fairprog.cli.csv_table import Table
+from fairprog.codec import load, register, save
 from fairprog.errors import DataError
 from fairprog.labels import Array, index_of
 from fairprog.populations import Normal
 from fairprog.programs import NearestIdeal
 from fairprog.solution import Solution
-from fairprog.solution.codec import load, register, save
 from fairprog.transports import Monotone, Transport
 
 __all__ = ["Plan", "TableSteering"]

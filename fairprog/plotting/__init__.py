@@ -6,6 +6,7 @@ function takes ``ax=`` or makes a figure of its own, and returns ``(figure, axes
 shown and nothing is closed here, except by :func:`save_figure` and the reports.
 """
 
+from fairprog.plotting.audit import plot_audit, plot_class_rates
 from fairprog.plotting.bars import plot_bounds, plot_certificate, plot_prices
 from fairprog.plotting.curves import plot_curves, plot_gaps
 from fairprog.plotting.frontier import (
@@ -33,8 +34,10 @@ __all__ = [
     "LINES",
     "MARKERS",
     "plot_atoms",
+    "plot_audit",
     "plot_bounds",
     "plot_certificate",
+    "plot_class_rates",
     "plot_classifier",
     "plot_curves",
     "plot_frontier",

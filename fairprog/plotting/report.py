@@ -48,7 +48,7 @@ from fairprog.tables import (
 )
 from fairprog.versions import versions
 
-__all__ = ["notebook_html", "report_html"]
+__all__ = ["notebook_html", "panel", "panels", "report_html", "whole_page"]
 
 PANEL = (3.7, 2.9)  # inches: text of 8 points stays readable at the width of a telephone
 DRAWN = ("equal opportunity", "predictive equality", "demographic parity")
@@ -95,6 +95,16 @@ def report_html(
         ("certificate", "Why to believe it", _certificate(sol)),
         ("settings", "Settings and versions", _settings(sol)),
     ]
+    lead = tag("p", headline(sol) + ".", class_="lead")
+    return whole_page(
+        name, [lead, _facts(sol, before, after, thresholds, found.curves[:1])], sections
+    )
+
+
+def whole_page(
+    name: str, introduction: Sequence[Markup], sections: Sequence[tuple[str, str, Markup]]
+) -> str:
+    """Return an HTML page that loads nothing, from (key, heading, content) of its sections."""
     contents = tag(
         "nav",
         tag("ul", *(tag("li", tag("a", head, href=f"#{key}")) for key, head, _ in sections)),
@@ -115,8 +125,7 @@ def report_html(
         tag(
             "header",
             tag("h1", name),
-            tag("p", headline(sol) + ".", class_="lead"),
-            _facts(sol, before, after, thresholds, found.curves[:1]),
+            *introduction,
             contents,
         ),
         tag("main", *body),
@@ -146,7 +155,7 @@ def notebook_html(sol: Solution) -> str:
         _facts(sol, before, after, _threshold_gaps(sol)),
         _warning_list(warnings) if warnings else "",
         _legend(sol.original),
-        _pictures(
+        panels(
             *_population_panels(sol),
             *([_price_picture(sol)] if sol.price or sol.sensitivity else []),
         ),
@@ -159,7 +168,7 @@ def _stylesheet() -> str:
     return files("fairprog.plotting").joinpath("report.css").read_text(encoding="utf-8")
 
 
-def _picture(
+def panel(
     draw: Callable[[Axes], object], title: str, description: str, size: tuple[float, float] = PANEL
 ) -> Markup:
     """Draw on new axes of a size and return the figure element, captioned."""
@@ -174,7 +183,8 @@ def _figure(fig: Figure, title: str, description: str) -> Markup:
     return tag("figure", caption, figure_svg(fig, title, description))
 
 
-def _pictures(*figures: Markup) -> Markup:
+def panels(*figures: Markup) -> Markup:
+    """Return figures beside each other, as far as there is room."""
     return tag("div", *figures, class_="pictures")
 
 
@@ -263,7 +273,7 @@ def _populations(sol: Solution, movement: Movement | None) -> Markup:
     names = None
     if movement is not None and len(movement.features) == sol.original.n_features:
         names = movement.features
-    pictures = _pictures(*_population_panels(sol, names))
+    pictures = panels(*_population_panels(sol, names))
     return join([_legend(sol.original), paragraphs(said), pictures])
 
 
@@ -272,7 +282,7 @@ def _population_panels(sol: Solution, names: Sequence[str] | None = None) -> lis
     if not sol.moves_rows:
         both = {"Before": sol.original, "After": sol.population}
         return [
-            _picture(lambda ax, P=P: draw_atoms(ax, P), name, f"The {what} population.")  # type: ignore[misc]
+            picture(lambda ax, P=P: draw_atoms(ax, P), name, f"The {what} population.")  # type: ignore[misc]
             for (name, P), what in zip(both.items(), ("original", "steered"), strict=True)
         ]
     D, common = sol.original, sol.aligned
@@ -284,7 +294,7 @@ def _population_panels(sol: Solution, names: Sequence[str] | None = None) -> lis
     frame = frame_of([P for P, _ in populations.values()], names)
     extra = 0.0 if frame.plane is not None else 0.16 * max(0, D.n_groups - 2)
     return [
-        _picture(
+        panel(
             lambda ax, P=P: draw_cells(  # type: ignore[misc]
                 ax, P, frame, overlay=P is common and not sol.settings["map_bound"]
             ),
@@ -424,7 +434,7 @@ def _gaps(
     ]
     if thresholds:
         figures = [
-            _picture(
+            panel(
                 lambda ax, c=c: plot_gaps(  # type: ignore[misc]
                     c[0], {"before": c[1], "after": c[2]}, ax=ax, xlabel="threshold (posterior)"
                 ),
@@ -448,7 +458,7 @@ def _gaps(
         figures = []
     if len(classes) > 2 or sol.original.n_groups > 2:
         figures += [
-            _picture(
+            panel(
                 lambda ax, e=e: plot_rates(  # type: ignore[misc]
                     e.table, ax=ax, standard_error=e.standard_error
                 ),
@@ -459,7 +469,7 @@ def _gaps(
             for when, e in (("before", before), ("after", after))
         ]
     table = data_table("Gaps of the 0-1 rule of each population", head, rows)
-    return join([paragraphs(said), _pictures(*figures) if figures else "", table])
+    return join([paragraphs(said), panels(*figures) if figures else "", table])
 
 
 def _rate_gap(e: Evaluation) -> float:
@@ -494,9 +504,9 @@ def _rows(found: Evidence) -> Markup:
             )
         )
         parts.append(
-            _pictures(
+            panels(
                 *(
-                    _picture(
+                    panel(
                         lambda ax, c=c: plot_gaps(  # type: ignore[misc]
                             c.thresholds, c.gaps, bands=c.bands(), ax=ax, xlabel="threshold"
                         ),

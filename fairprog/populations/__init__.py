@@ -17,6 +17,7 @@ from fairprog.populations.evaluation import Evaluation
 from fairprog.populations.laws import Gumbel, GumbelMin, Laplace, Logistic, ShiftedExponential
 from fairprog.populations.location_scale import LocationScale
 from fairprog.populations.lognormal import LogNormal
+from fairprog.populations.moments import Moments
 from fairprog.populations.normal import Normal
 from fairprog.populations.positive import Exponential, Gamma, Weibull
 from fairprog.populations.pushforward import Pushforward
@@ -36,6 +37,7 @@ __all__ = [
     "LogNormal",
     "Logistic",
     "Logit",
+    "Moments",
     "Normal",
     "Population",
     "Power",

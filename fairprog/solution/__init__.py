@@ -1,11 +1,18 @@
 """The frozen answer of a program: populations, maps, prices, certificate, bounds."""
 
+from fairprog.codec import load
 from fairprog.solution.bounds import Bounds
 from fairprog.solution.certificate import Certificate
-from fairprog.solution.classifier import RandomizedClassifier
-from fairprog.solution.classifier_solution import ClassifierCertificate, ClassifierSolution
-from fairprog.solution.codec import load
-from fairprog.solution.frontier import Frontier
+from fairprog.solution.classifier import (
+    RandomizedClassifier,
+)
+from fairprog.solution.classifier_solution import (
+    ClassifierCertificate,
+    ClassifierSolution,
+)
+from fairprog.solution.frontier import (
+    Frontier,
+)
 from fairprog.solution.quantile_map import (
     QuantileMap,
 )

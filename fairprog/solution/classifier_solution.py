@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from fairprog.codec import register, save
 from fairprog.errors import DataError
 from fairprog.labels import Array
 from fairprog.populations import Categorical, population_from_dict
 from fairprog.solution.classifier import RandomizedClassifier
-from fairprog.solution.codec import register, save
 from fairprog.tables import Constraint, Notion, OutcomeTable, template_from_dict
 
 __all__ = ["ClassifierCertificate", "ClassifierSolution"]

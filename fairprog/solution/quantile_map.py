@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fairprog.codec import register, save
 from fairprog.errors import DataError
 from fairprog.kernels.quantile_map import (
     balanced_weights,
@@ -27,7 +28,6 @@ from fairprog.labels import (
     label_order,
     label_vector,
 )
-from fairprog.solution.codec import register, save
 from fairprog.transports import PiecewiseLinearMap
 
 __all__ = ["QuantileMap"]

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fairprog.codec import register, save
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, Indices, encode, plain
-from fairprog.solution.codec import register, save
 from fairprog.solution.solution import Solution
 
 __all__ = ["ReweightedSolution"]

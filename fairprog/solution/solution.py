@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fairprog.codec import register, save, write_atomically
 from fairprog.errors import DataError
 from fairprog.labels import Array, encode
 from fairprog.populations import Pushforward, population_from_dict
 from fairprog.solution.arrays import ComputedArrays
 from fairprog.solution.bounds import Bounds
 from fairprog.solution.certificate import Certificate
-from fairprog.solution.codec import register, save, write_atomically
 from fairprog.solution.evidence import evidence_of_rows
 from fairprog.solution.summary import summary_text
 from fairprog.tables import template_from_dict

@@ -1,0 +1,290 @@
+"""Every baseline on every split of a table: accuracy, gaps, and the worst gap over thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from tqdm import tqdm
+
+from fairprog.errors import FairprogError
+from fairprog.labels import Array
+from fairprog.plotting import COLORS, style
+
+from .baselines import METHODS, Base, missing
+from .claims import Claim, write_csv
+from .pictures import save_picture
+from .protocol import (
+    LEARNERS,
+    Case,
+    gaps,
+    permutation_floor,
+    split_case,
+    worst_gaps,
+)
+
+__all__ = ["Run", "draw", "measure", "promises", "write"]
+
+FIGURES = (
+    "accuracy",
+    "equalized odds gap at its own threshold",
+    "worst gap given Y=1",
+    "worst gap given Y=0",
+    "permutation floor given Y=1",
+    "permutation floor given Y=0",
+    "signed gap given Y=1",
+    "signed gap given Y=0",
+    "randomisation",
+)
+OURS = ("ideal steering", "score steering", "score steering, five folds", "score steering, normal")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one method gave with one learner: `values[split, figure]`, or why there is nothing."""
+
+    case: str
+    learner: str
+    method: str
+    values: Array
+    reason: str = ""
+
+    def mean(self, figure: str) -> float:
+        """Return the mean over splits."""
+        return float(self.values[:, FIGURES.index(figure)].mean())
+
+    def error(self, figure: str) -> float:
+        """Return the standard error of the mean; NaN for a single split."""
+        return standard_error(self.values[:, FIGURES.index(figure)])
+
+    @property
+    def excess(self) -> Array:
+        """Mean worst gaps over their permutation floors, given Y=1 and Y=0."""
+        mean: Array = self.values.mean(axis=0)
+        return mean[2:4] - mean[4:6]
+
+
+def standard_error(values: Array) -> float:
+    """Return the standard error of a mean; NaN for a single value."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+
+
+def measure(
+    case: Case,
+    seeds: Mapping[str, Sequence[int]],
+    *,
+    fewer: Mapping[tuple[str, str], int] | None = None,
+    methods: Iterable[str] = tuple(METHODS),
+) -> list[Run]:
+    """Run methods with every learner on its splits.
+
+    Parameters
+    ----------
+    case : Case
+    seeds : mapping of learner to splits
+    fewer : mapping of (learner, method) to int, optional
+        On how many splits only; 0 leaves the method out.
+    methods : iterable of str
+    """
+    fewer = fewer or {}
+    found: dict[tuple[str, str], list[list[float]]] = {}
+    reasons: dict[tuple[str, str], str] = {}
+    methods = tuple(methods)
+    tasks = [(learner, seed) for learner, own in seeds.items() for seed in own]
+    for learner, seed in tqdm(tasks, desc=case.name, disable=None, leave=False):
+        split = split_case(case, seed)
+        base = Base.fit(split, LEARNERS[learner])
+        floor = permutation_floor(split.test, base.test, seed)
+        for method in methods:
+            key = learner, method
+            count = fewer.get(key, len(seeds[learner]))
+            if seed not in seeds[learner][:count]:
+                if not count:
+                    reasons[key] = "left out: too much processor time"
+                continue
+            if reason := missing(method):
+                reasons[key] = reason
+                continue
+            try:
+                outcome = METHODS[method](base)
+            except FairprogError as error:  # what a method cannot do is a finding, not a crash
+                reasons[key] = str(error)
+                continue
+            signed = gaps(split.test, outcome.chance)
+            found.setdefault(key, []).append(
+                [
+                    outcome.accuracy(split.test.y),
+                    max(abs(g) for g in signed),
+                    *worst_gaps(split.test, outcome.score),
+                    *floor,
+                    *signed,
+                    outcome.randomisation,
+                ]
+            )
+    return [
+        Run(
+            case.name,
+            learner,
+            method,
+            np.array(found.get((learner, method), np.empty((0, len(FIGURES))))),
+            reasons.get((learner, method), ""),
+        )
+        for learner in seeds
+        for method in methods
+    ]
+
+
+def write(runs: Sequence[Run], path: Path) -> None:
+    """Write means and standard errors, one line per case, learner and method."""
+    header = ["case", "learner", "method", "splits"]
+    header += [part for f in FIGURES for part in (f, f"standard error of {f}")]
+    rows: list[list[object]] = []
+    for run in runs:
+        row: list[object] = [run.case, run.learner, run.method, len(run.values)]
+        if len(run.values):
+            row += [part for f in FIGURES for part in (run.mean(f), run.error(f))]
+        else:
+            row += [""] * (2 * len(FIGURES))
+        rows.append([*row, run.reason])
+    write_csv(path, [*header, "why not"], rows)
+
+
+def select(runs: Sequence[Run], case: str, learner: str, method: str) -> Run:
+    """Return the run of one method."""
+    (run,) = (r for r in runs if (r.case, r.learner, r.method) == (case, learner, method))
+    return run
+
+
+# -- claims --
+
+
+def promises(
+    runs: Sequence[Run], case: str, fall: tuple[float, float], loss: float
+) -> list[Claim]:
+    """Return what is promised of score steering with boosted trees, and how rivals do."""
+    trees = {r.method: r for r in runs if (r.case, r.learner) == (case, "boosted trees")}
+    before, after = trees["none"], trees["score steering"]
+    fallen = 1.0 - after.excess / before.excess
+    lost = before.values[:, 0] - after.values[:, 0]
+    error = standard_error(lost)
+    worst = [
+        f"{before.mean(f):.3f} -> {after.mean(f):.3f} (floor {before.mean(g):.3f})"
+        for f, g in zip(FIGURES[2:4], FIGURES[4:6], strict=True)
+    ]
+    claims = [
+        Claim(
+            f"{case}: score steering takes at least {fall[0]:.0%} / {fall[1]:.0%} off the excess "
+            "of the worst gap over its permutation floor given Y=1 / Y=0",
+            f"{fallen[0]:.0%} / {fallen[1]:.0%}; {worst[0]}, {worst[1]}; {len(lost)} splits",
+            bool(fallen[0] >= fall[0] and fallen[1] >= fall[1]),
+            "the groups' scores differ in shape within the classes, and one increasing map serves "
+            "both classes",
+        ),
+        Claim(
+            f"{case}: it costs at most {loss:.3f} of accuracy plus one standard error",
+            f"{lost.mean():.4f} (s.e. {error:.4f}), from {before.mean('accuracy'):.4f}",
+            bool(lost.mean() <= loss + (0.0 if np.isnan(error) else error)),
+            "a fair threshold rule of the same score loses about as much",
+        ),
+    ]
+    rival = trees.get("threshold optimizer")
+    if rival is not None and len(rival.values):
+        own = FIGURES[1]
+        claims.append(
+            Claim(
+                f"{case}: at its own threshold score steering's equalized odds gap is no larger "
+                "than fairlearn's ThresholdOptimizer's, by more than two standard errors",
+                f"{after.mean(own):.3f} ({after.error(own):.3f}) against {rival.mean(own):.3f} "
+                f"({rival.error(own):.3f}), accuracy {after.mean('accuracy'):.4f} against "
+                f"{rival.mean('accuracy'):.4f}, randomisation 0 against "
+                f"{rival.mean('randomisation'):.3f}; worst gaps of the score it thresholds "
+                f"{rival.mean(FIGURES[2]):.3f} / {rival.mean(FIGURES[3]):.3f}",
+                after.mean(own)
+                <= rival.mean(own) + 2.0 * np.hypot(after.error(own), rival.error(own)),
+                "a rule made for one threshold can be fairer there; it has no score for others",
+            )
+        )
+    return claims
+
+
+# -- the picture --
+
+
+LOOKS: dict[str, tuple[str, str]] = {
+    "none": ("k", "o"),
+    "none, without the group": ("0.45", "o"),
+    "none, all training rows": ("0.45", "X"),
+    "mean matching": (COLORS[4], "v"),
+    "MiMiC": (COLORS[4], "^"),
+    "LEACE": (COLORS[4], "<"),
+    "correlation remover": (COLORS[4], ">"),
+    "reweighing": (COLORS[2], "s"),
+    "exponentiated gradient": (COLORS[2], "D"),
+    "threshold optimizer": (COLORS[3], "P"),
+    "ideal steering": (COLORS[0], "*"),
+    "score steering": (COLORS[1], "*"),
+    "score steering, five folds": (COLORS[1], "X"),
+    "score steering, normal": (COLORS[5], "*"),
+}
+
+
+def draw(runs: Sequence[Run], path: Path, learner: str = "boosted trees") -> None:
+    """Draw accuracy against both gaps, one row per case."""
+    cases = list(dict.fromkeys(run.case for run in runs))
+    with style():
+        fig, axes = plt.subplots(
+            len(cases),
+            2,
+            figsize=(7.6, 0.7 + 2.5 * len(cases)),
+            layout="constrained",
+            squeeze=False,
+            sharey="row",
+        )
+        for row, case in zip(axes, cases, strict=True):
+            own = [r for r in runs if (r.case, r.learner) == (case, learner) and len(r.values)]
+            for run in own:
+                colour, marker = LOOKS[run.method]
+                ours = run.method in OURS
+                worst = run.values[:, 2:4].max(axis=1)
+                for ax, x, dx in (
+                    (row[0], run.mean(FIGURES[1]), run.error(FIGURES[1])),
+                    (row[1], float(worst.mean()), standard_error(worst)),
+                ):
+                    ax.errorbar(
+                        x,
+                        run.mean("accuracy"),
+                        xerr=dx,
+                        yerr=run.error("accuracy"),
+                        color=colour,
+                        marker=marker,
+                        markersize=11 if ours else 5.5,
+                        markeredgecolor="white" if ours else colour,
+                        markeredgewidth=0.6,
+                        elinewidth=0.8,
+                        linestyle="none",
+                        zorder=4 if ours else 3,
+                        label=run.method,
+                    )
+            floor = own[0].values[:, 4:6].max(axis=1).mean()
+            row[1].axvline(floor, color="0.5", linestyle=":", linewidth=1)
+            row[1].annotate(
+                "chance",
+                (floor, 0.02),
+                xycoords=("data", "axes fraction"),
+                xytext=(3, 0),
+                textcoords="offset points",
+                color="0.4",
+                fontsize=7,
+            )
+            for ax in row:
+                ax.set_xlim(left=0.0)
+            row[0].set(ylabel="accuracy on test rows", title=f"{case}: at its own threshold")
+            row[1].set(title=f"{case}: over all thresholds")
+        axes[-1, 0].set_xlabel("equalized odds gap (difference of rates)")
+        axes[-1, 1].set_xlabel("worst gap of the score (difference of rates)")
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        fig.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=7.5)
+    save_picture(fig, path)

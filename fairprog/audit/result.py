@@ -1,0 +1,211 @@
+"""What an audit found: frozen numbers, and their words, tables and pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fairprog.audit.words import summary_text, verdict_words
+from fairprog.codec import write_atomically
+from fairprog.labels import Array, Indices, check_number
+from fairprog.solution.held_out import GapCurve
+from fairprog.tables import OutcomeTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Audit", "GapInterval", "Leakage", "ScoreMovement"]
+
+
+@dataclass(frozen=True)
+class GapInterval:
+    """A gap between groups, its interval, and what chance alone gives.
+
+    Attributes
+    ----------
+    gap, low, high : float
+        Largest minus smallest rate of a group, and its interval.
+    floor, floor_high : float
+        Median and 95% quantile with groups permuted within each class.
+    """
+
+    gap: float
+    low: float
+    high: float
+    floor: float
+    floor_high: float
+
+    @property
+    def beyond_chance(self) -> bool:
+        """Whether the gap is larger than 95% of those with permuted groups."""
+        return self.gap > self.floor_high
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """How well the score tells one group from the others among rows of one class.
+
+    Attributes
+    ----------
+    class_, group : hashable
+    auc, low, high : float
+        P(score of the group > score of the others), ties half, and DeLong's interval; 0.5 tells
+        nothing, 0 and 1 everything.
+    """
+
+    class_: Hashable
+    group: Hashable
+    auc: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreMovement:
+    """How far the scores of every cell moved.
+
+    Attributes
+    ----------
+    quantiles : Array, shape (5, K, G)
+        Of after - before, at the levels .05, .25, .5, .75, .95.
+    rms : Array, shape (K, G)
+    flipped : Array, shape (K, G)
+        Share of the cell's rows whose prediction changed.
+    rank : Array, shape (G,)
+        Spearman's correlation of before and after within a group.
+    """
+
+    quantiles: Array
+    rms: Array
+    flipped: Array
+    rank: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """The findings of :func:`fairprog.audit`.
+
+    Attributes
+    ----------
+    classes, groups : tuple of labels
+        The last class is the positive one.
+    counts : Array, shape (K, G)
+        Rows of every cell.
+    confidence : float
+    band : {"DKW", "bootstrap"}
+        Where the bands come from.
+    curves : tuple of GapCurve
+        Gaps at every threshold, one per notion (of more than two classes: per class).
+    worst : dict of (notion, score) to GapInterval
+        At the worst threshold: for two classes and calibrated scores the ideality gap.
+    rates, rate_rows : Array, shape (K, G)
+        P(Yhat = i | Y = i, A = a) at `threshold` (more classes: of the largest score), and the
+        rows behind each (effective ones, of weighted rows).
+    rate_gaps : dict of class to GapInterval
+        Gaps of those rates.
+    rms_gap : GapInterval
+        Root mean square of the rate gaps over classes (low and high: of their ends).
+    threshold : float
+        NaN for more than two classes.
+    leakage : tuple of Leakage
+    movement : ScoreMovement or None
+        Where scores after steering were given.
+    recommendation : str
+        Which tool fits, and why.
+    """
+
+    classes: tuple[Hashable, ...]
+    groups: tuple[Hashable, ...]
+    counts: Indices
+    confidence: float
+    band: str
+    curves: tuple[GapCurve, ...]
+    worst: Mapping[tuple[str, str], GapInterval]
+    rates: Array
+    rate_rows: Array
+    rate_gaps: Mapping[Hashable, GapInterval]
+    rms_gap: GapInterval
+    threshold: float
+    leakage: tuple[Leakage, ...]
+    movement: ScoreMovement | None
+    recommendation: str
+    _rows: tuple[Any, ...]
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Names of the scores: one, or before and after."""
+        return tuple(self.curves[0].gaps)
+
+    @property
+    def verdict(self) -> str:
+        """The main finding in words."""
+        return verdict_words(self)
+
+    def table(self, threshold: float | None = None, *, score: str | None = None) -> OutcomeTable:
+        """Return the outcome table of "the last class where score >= threshold".
+
+        Parameters
+        ----------
+        threshold : float, optional
+            Default that of the audit; with more classes the largest score decides.
+        score : str, optional
+            Which of `scores`; default the last.
+        """
+        y, group, weight, columns = self._rows
+        S: Array = columns[self.scores[-1] if score is None else score]
+        if S.shape[1] > 1:
+            j = S.argmax(axis=1)
+        else:
+            t = self.threshold if threshold is None else threshold
+            j = (S[:, 0] >= check_number(t, "threshold", -np.inf)).astype(int)
+        Z = np.zeros((len(self.groups), len(self.classes), len(self.classes)))
+        np.add.at(Z, (group, y, j), weight / weight.sum())
+        return OutcomeTable(Z, classes=self.classes, groups=self.groups)
+
+    def summary(self) -> str:
+        """Return the findings as text."""
+        return summary_text(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the worst gaps as a data frame: notion, score, gap, interval, floor."""
+        import pandas as pd
+
+        rows = [
+            {"notion": notion, "score": score, **vars(found)}
+            for (notion, score), found in self.worst.items()
+        ]
+        return pd.DataFrame(rows)
+
+    def plot(self, ax: Any = None, *, notion: str | None = None) -> Any:
+        """Draw the gap at every threshold with its band and the noise floor.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+        notion : str, optional
+            Beginning of a curve's title, such as "predictive equality"; default the first.
+        """
+        from fairprog.plotting.audit import plot_audit
+
+        return plot_audit(self, ax, notion=notion)
+
+    def to_html(self, path: str | os.PathLike[str] | None = None, title: str | None = None) -> str:
+        """Return the report as one HTML page; write it, atomically, where a path is given."""
+        from fairprog.plotting.audit import audit_html
+
+        page = audit_html(self, title)
+        if path is not None:
+            write_atomically(path, lambda p: _write(p, page))
+        return page
+
+    def __repr__(self) -> str:
+        return f"Audit({int(self.counts.sum())} rows: {self.verdict})"
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,217 @@
+"""What the numbers of an audit say, in sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fairprog.audit.result import Audit, GapInterval
+
+__all__ = [
+    "facts",
+    "leakage_rows",
+    "movement_rows",
+    "rate_rows",
+    "rates_title",
+    "recommendation_words",
+    "summary_text",
+    "verdict_words",
+]
+
+FEW_ROWS = 50  # of a cell: bands are too wide to say much
+FEW_SCORES = 20
+
+
+def recommendation_words(
+    *,
+    groups: int,
+    classes: int,
+    smallest: int,
+    unfair: bool,
+    distinct: int,
+    lattice: float | None,
+    rows: int,
+) -> str:
+    """Return which of the tools fits the data, and why."""
+    small = (
+        f" The smallest cell (class, group) has {smallest} rows: gather more, or use "
+        'ScoreSteering(method="normal"), which needs fewest.'
+        if smallest < FEW_ROWS
+        else ""
+    )
+    if not unfair:
+        return (
+            "No tool is called for by these rows: the gaps are no larger than chance makes them."
+            + small
+        )
+    if classes > 2:
+        return (
+            "IdealSteering, on the features or the embeddings: with more than two classes no "
+            "single score can be moved, and every rule made from aligned features is treated "
+            "alike. FairClassifier, if one cost matters only and finite alphabets describe the "
+            "rows." + small
+        )
+    if distinct <= min(FEW_SCORES, 0.1 * rows):
+        return (
+            f"FairClassifier for one cost, since the score takes {distinct} values only and an "
+            "exact answer must split ties at random; ScoreSteering (it spreads ties) for all "
+            "thresholds." + small
+        )
+    if lattice is not None and lattice < 0.5:
+        return (
+            f"IdealSteering, since {1 - lattice:.0%} of the features are continuous: one step "
+            "makes any learner that follows fair. ScoreSteering assumes less and is the better "
+            "choice if this one score is all that is used." + small
+        )
+    why = (
+        "it takes any score, whatever it was made from"
+        if lattice is None
+        else f"{lattice:.0%} of the features take few values, which an affine map shifts off "
+        "their lattice, while a score can be moved by quantiles"
+    )
+    return (
+        f"ScoreSteering: {why}, and gives every threshold and cost equalized odds at once. "
+        "FairClassifier is more accurate if ONE cost is all that matters." + small
+    )
+
+
+def _main(found: Audit) -> list[tuple[str, GapInterval]]:
+    last = found.scores[-1]
+    return [
+        (notion, gap)
+        for (notion, name), gap in found.worst.items()
+        if name == last and (len(found.classes) > 2 or notion == "equalized odds")
+    ]
+
+
+def verdict_words(found: Audit) -> str:
+    """Return the main finding: of the notion (or class) with the largest worst gap."""
+    notion, gap = max(_main(found), key=lambda item: item[1].gap)
+    level = f"{found.confidence:.0%}"
+    if gap.low > 0:
+        return (
+            f"Groups are treated unequally: at the worst threshold the gap ({notion}) is "
+            f"{gap.gap:.3f}, with {level} confidence between {gap.low:.3f} and {gap.high:.3f}; "
+            f"chance alone gives {gap.floor:.3f} (95%: {gap.floor_high:.3f})."
+        )
+    if gap.beyond_chance:
+        return (
+            f"Groups are probably treated unequally: at the worst threshold the gap ({notion}) "
+            f"is {gap.gap:.3f}, more than chance gives in 95% of cases ({gap.floor_high:.3f}), "
+            f"but the rows are too few to bound it away from zero; it is at most {gap.high:.3f} "
+            f"with {level} confidence."
+        )
+    return (
+        f"No unequal treatment beyond chance was found: at the worst threshold the gap ({notion}) "
+        f"is {gap.gap:.3f}, chance alone gives up to {gap.floor_high:.3f}; gaps above "
+        f"{gap.high:.3f} are excluded with {level} confidence."
+    )
+
+
+def facts(found: Audit) -> list[tuple[str, ...]]:
+    """Return rows (notion, score, gap, interval, chance) of the worst gaps."""
+    return [
+        (
+            notion,
+            name,
+            f"{gap.gap:.3f}",
+            f"{gap.low:.3f} to {gap.high:.3f}",
+            f"{gap.floor:.3f} ({gap.floor_high:.3f})",
+        )
+        for (notion, name), gap in found.worst.items()
+    ]
+
+
+def rate_rows(found: Audit) -> list[tuple[str, ...]]:
+    """Return rows (class, rate of every group, gap, interval, chance)."""
+    return [
+        (
+            str(c),
+            *(f"{p:.3f}" for p in found.rates[i]),
+            f"{gap.gap:.3f}",
+            f"{gap.low:.3f} to {gap.high:.3f}",
+            f"{gap.floor:.3f} ({gap.floor_high:.3f})",
+        )
+        for i, (c, gap) in enumerate(found.rate_gaps.items())
+    ]
+
+
+def leakage_rows(found: Audit) -> list[tuple[str, ...]]:
+    """Return rows (class, group, area, interval)."""
+    return [
+        (str(k.class_), str(k.group), f"{k.auc:.3f}", f"{k.low:.3f} to {k.high:.3f}")
+        for k in found.leakage
+    ]
+
+
+def movement_rows(found: Audit) -> list[tuple[str, ...]]:
+    """Return rows (class, group, median, 5% to 95%, root mean square, flipped)."""
+    move = found.movement
+    if move is None:
+        return []
+    return [
+        (
+            f"{c}, {g}",
+            f"{move.quantiles[2, i, a]:+.3f}",
+            f"{move.quantiles[0, i, a]:+.3f} to {move.quantiles[4, i, a]:+.3f}",
+            f"{move.rms[i, a]:.3f}",
+            f"{move.flipped[i, a]:.1%}",
+        )
+        for i, c in enumerate(found.classes)
+        for a, g in enumerate(found.groups)
+    ]
+
+
+def _aligned(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    width = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
+    return [
+        "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, width, strict=True)).rstrip()
+        for row in [head, *rows]
+    ]
+
+
+def rates_title(found: Audit) -> str:
+    """Return what the rates are of."""
+    rule = (
+        "the class of the largest score"
+        if len(found.classes) > 2
+        else f"{found.classes[-1]} where the score is at least {found.threshold:g}"
+    )
+    return f"P(predicted = class | class, group), predicting {rule}"
+
+
+def summary_text(found: Audit) -> str:
+    """Return the findings as text."""
+    n = int(found.counts.sum())
+    level = f"{found.confidence:.0%}"
+    lines = [
+        f"Audit of {n:,} rows, {len(found.classes)} classes, groups "
+        f"{', '.join(map(str, found.groups))}; smallest cell {int(found.counts.min()):,} rows.",
+        found.verdict,
+        "",
+        f"Gap at the worst threshold, {level} {found.band} interval, gap by chance: median (95%)",
+        *_aligned(("notion", "score", "gap", "interval", "by chance"), facts(found)),
+        "",
+        f"{rates_title(found)}; gap, {level} interval, by chance",
+        *_aligned(
+            ("class", *(f"group {g}" for g in found.groups), "gap", "interval", "by chance"),
+            rate_rows(found),
+        ),
+        f"  root mean square over classes: {found.rms_gap.gap:.3f} "
+        f"({found.rms_gap.low:.3f} to {found.rms_gap.high:.3f}), by chance "
+        f"{found.rms_gap.floor:.3f} ({found.rms_gap.floor_high:.3f})",
+        "",
+        f"How well the score tells the group within a class (area under the curve, .5 is not at "
+        f"all; {level})",
+        *_aligned(("class", "group", "area", "interval"), leakage_rows(found)),
+    ]
+    if found.movement is not None:
+        lines += [
+            "",
+            "How far scores moved: after - before",
+            *_aligned(
+                ("class, group", "median", "5% to 95%", "rms", "predictions changed"),
+                movement_rows(found),
+            ),
+        ]
+    return "\n".join([*lines, "", f"Which tool: {found.recommendation}"])

@@ -1,0 +1,134 @@
+"""Who belongs to which group: one column, several columns crossed, or probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairprog.errors import DataError
+from fairprog.labels import Array, Indices, encode, label_array, label_vector, plain, sorted_labels
+
+__all__ = ["check_cells", "group_labels", "group_weights", "refuse_swapped"]
+
+
+def group_labels(
+    sensitive_features: Any, n: int, merge_groups: Mapping[Any, Any] | None = None
+) -> NDArray[Any]:
+    """Return one label per row; several columns are crossed into tuples.
+
+    Parameters
+    ----------
+    sensitive_features : array_like, shape (n,) or (n, k), or a data frame
+    n : int
+        Number of rows there must be.
+    merge_groups : mapping, optional
+        Which labels are to be read as which others.
+
+    Raises
+    ------
+    DataError
+        If it is missing, has another length or missing values.
+    """
+    if sensitive_features is None:
+        raise DataError(
+            "`sensitive_features` is required: the maps are one per group. Pass the group of "
+            "every row, or an (n, G) array of its probabilities.",
+            argument="sensitive_features",
+        )
+    shape = np.shape(sensitive_features)
+    if len(shape) == 2 and shape[1] > 1:
+        table = np.asarray(sensitive_features, dtype=object)
+        columns = [label_vector(column, "sensitive_features", n) for column in table.T]
+        labels = label_array([tuple(map(plain, row)) for row in zip(*columns, strict=True)])
+    else:
+        labels = label_vector(sensitive_features, "sensitive_features", n)
+    if not merge_groups:
+        return labels
+    merged = [merge_groups.get(plain(v), plain(v)) for v in labels.tolist()]
+    out = np.empty(n, dtype=object)
+    out[:] = merged
+    return out
+
+
+def group_weights(
+    sensitive_features: Any,
+    n: int,
+    groups: Sequence[Hashable],
+    merge_groups: Mapping[Any, Any] | None,
+) -> Indices | Array:
+    """Return the code of every row's group, shape (n,), or its probabilities, shape (n, G).
+
+    An (n, G) array of nonnegative floats whose rows sum to one is read as P(A = group | row), in
+    the order of `groups`.
+
+    Raises
+    ------
+    DataError
+        If groups are missing or not known.
+    """
+    shape = np.shape(sensitive_features)
+    if len(shape) == 2 and shape == (n, len(groups)) and len(groups) > 1:
+        array = np.asarray(sensitive_features)
+        if array.dtype.kind == "f":
+            if not (np.isfinite(array).all() and (array >= 0).all()):
+                raise DataError(
+                    "`sensitive_features` as probabilities must be finite and nonnegative.",
+                    argument="sensitive_features",
+                )
+            off = np.abs(array.sum(axis=1) - 1.0)
+            if off.max(initial=0.0) > 1e-6:
+                raise DataError(
+                    f"`sensitive_features` as probabilities must sum to one in every row; row "
+                    f"{int(off.argmax())} sums to {array[off.argmax()].sum():.6g}.",
+                    argument="sensitive_features",
+                )
+            return array.astype(np.float64)
+    labels = group_labels(sensitive_features, n, merge_groups)
+    return encode(labels, groups, "sensitive_features", n)
+
+
+def check_cells(
+    y: NDArray[Any], group: NDArray[Any], min_cell: int, classes: Sequence[Hashable]
+) -> tuple[Hashable, ...]:
+    """Return the groups, sorted; DataError naming a cell with fewer than `min_cell` rows."""
+    groups = sorted_labels(group.tolist())
+    i, a = encode(y, classes, "y"), encode(group, groups, "sensitive_features")
+    count = np.zeros((len(classes), len(groups)), dtype=int)
+    np.add.at(count, (i, a), 1)
+    small = [
+        (c, g, int(count[k, m]))
+        for k, c in enumerate(classes)
+        for m, g in enumerate(groups)
+        if count[k, m] < min_cell
+    ]
+    if small:
+        c, g, found = small[0]
+        others = f" ({len(small)} such cells)" if len(small) > 1 else ""
+        raise DataError(
+            f"Class {c!r}, group {g!r} has {found} row(s); at least {min_cell} are needed in "
+            f"every cell{others}. Gather more rows, leave the group out, or join it to another "
+            f"by merge_groups={{{g!r}: ...}}.",
+            argument="sensitive_features",
+            cell=(c, g),
+        )
+    return groups
+
+
+def refuse_swapped(y: Any, group: Any) -> None:
+    """Refuse groups that are as many as the rows: labels and groups may have been swapped."""
+    n_groups = len(set(group.tolist()))
+    if n_groups > max(20, len(group) // 4):
+        raise DataError(
+            f"`sensitive_features` has {n_groups} distinct values in {len(group)} rows: it must "
+            "hold groups. Were features or labels passed instead?",
+            argument="sensitive_features",
+        )
+    if len(set(y.tolist())) > 1 and y.tolist() == group.tolist():
+        raise DataError(
+            "`sensitive_features` is the same as `y` in every row: pass the group of each row, "
+            "not its label.",
+            argument="sensitive_features",
+        )

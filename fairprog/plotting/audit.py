@@ -1,0 +1,214 @@
+"""Pictures and the HTML report of an audit."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fairprog.audit import Audit
+from fairprog.audit.words import (
+    facts,
+    leakage_rows,
+    movement_rows,
+    rate_rows,
+    rates_title,
+)
+from fairprog.errors import DataError
+from fairprog.plotting.curves import plot_gaps
+from fairprog.plotting.html import Markup, data_table, join, paragraphs, tag
+from fairprog.plotting.report import panel, panels, whole_page
+from fairprog.plotting.style import MARKERS, group_color, legend_columns, new_axes, short, style
+from fairprog.solution.held_out import GapCurve
+
+__all__ = ["audit_html", "plot_audit", "plot_class_rates"]
+
+MOST = 16  # pictures of curves
+
+
+def plot_audit(
+    found: Audit, ax: Axes | None = None, *, notion: str | None = None
+) -> tuple[Figure, Axes]:
+    """Draw the gap of a notion at every threshold: band, and the worst gap by chance, dotted.
+
+    Parameters
+    ----------
+    found : Audit
+    ax : Axes, optional
+        Default: a new figure.
+    notion : str, optional
+        Beginning of a curve's title; default the first.
+
+    Returns
+    -------
+    (Figure, Axes)
+
+    Raises
+    ------
+    DataError
+        For a notion the audit has not measured.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> y, s, a = [0, 1, 0, 1] * 9, [.1, .8, .3, .6] * 9, [0, 0, 1, 1] * 9
+    >>> found = fp.audit(y, s, sensitive_features=a)
+    >>> fig, ax = found.plot(notion="demographic parity")
+    >>> ax.get_title()
+    'demographic parity'
+    """
+    known = {c.title: c for c in found.curves}
+    wanted = found.curves[0].title if notion is None else notion
+    curve = next((c for title, c in known.items() if title.startswith(wanted)), None)
+    if curve is None:
+        raise DataError(f"`notion` is {notion!r}; measured are {list(known)}.", argument="notion")
+    with style():
+        fig, axes = new_axes(ax, (4.2, 2.9))
+        plot_gaps(
+            curve.thresholds,
+            curve.gaps,
+            bands=curve.bands(),
+            xlabel="threshold of the score",
+            ax=axes,
+        )
+        floor = max(found.worst[curve.title, name].floor_high for name in curve.gaps)
+        axes.axhline(floor, color="0.4", linewidth=1.0, linestyle=":", label="by chance, 95%")
+        axes.set_ylim(top=max(axes.get_ylim()[1], 1.15 * floor))
+        axes.set_title(curve.title)
+        axes.legend()
+    return fig, axes
+
+
+def plot_class_rates(found: Audit, ax: Axes | None = None) -> tuple[Figure, Axes]:
+    """Draw the gap of P(predicted = class | class) between groups, class by class, with intervals.
+
+    A tick marks the gap that chance exceeds in 5% of cases.
+
+    Parameters
+    ----------
+    found : Audit
+    ax : Axes, optional
+
+    Returns
+    -------
+    (Figure, Axes)
+    """
+    gaps = list(found.rate_gaps.values())
+    K, place = len(gaps), np.arange(len(gaps))
+    with style():
+        fig, axes = new_axes(ax, (max(3.7, min(9.0, 1.6 + 0.45 * K)), 2.9))
+        gap = np.array([g.gap for g in gaps])
+        reach = np.array([[g.gap - g.low, g.high - g.gap] for g in gaps]).T
+        axes.bar(place, gap, width=0.6, color=group_color(0), alpha=0.75, label="gap")
+        axes.errorbar(
+            place, gap, yerr=np.maximum(reach, 0.0), color="0.3", linestyle="none", capsize=2.5
+        )
+        axes.plot(
+            place,
+            [g.floor_high for g in gaps],
+            color=group_color(1),
+            marker=MARKERS[1],
+            markersize=4.0,
+            linestyle="none",
+            label="by chance, 95%",
+        )
+        names = [short(c, 14) for c in found.classes]
+        axes.set_xticks(place, names, rotation=90 if sum(map(len, names)) > 40 else 0)
+        axes.set(xlabel="class", ylabel="gap of the correct rate")
+        axes.set_ylim(0.0, 1.1 * max(1e-3, *(g.high for g in gaps)))
+        axes.grid(False, axis="x")
+        columns = legend_columns(["gap", "by chance, 95%"], 0.8 * fig.get_figwidth())
+        axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=columns)
+    return fig, axes
+
+
+def audit_html(found: Audit, title: str | None = None) -> str:
+    """Return the report of an audit as one HTML page that loads nothing.
+
+    Parameters
+    ----------
+    found : Audit
+    title : str, optional
+        Default "fairprog audit".
+    """
+    level = f"{found.confidence:.0%}"
+    n = int(found.counts.sum())
+    cells = [
+        (str(c), *(f"{count:,}" for count in row))
+        for c, row in zip(found.classes, found.counts, strict=True)
+    ]
+    groups = tuple(f"group {g}" for g in found.groups)
+    sections = [
+        ("gaps", "Gaps at every threshold", _gaps(found)),
+        (
+            "rates",
+            "Rates of the predictions",
+            join(
+                [
+                    panels(
+                        panel(
+                            lambda ax: plot_class_rates(found, ax),
+                            "Gaps of the rates, class by class",
+                            f"The root mean square is {found.rms_gap.gap:.3f}.",
+                        )
+                    ),
+                    data_table(
+                        rates_title(found),
+                        ("class", *groups, "gap", f"{level} interval", "by chance"),
+                        rate_rows(found),
+                    ),
+                ]
+            ),
+        ),
+        (
+            "leakage",
+            "How well the score tells the group within a class",
+            data_table(
+                "Area under the curve; .5 is not at all",
+                ("class", "group", "area", f"{level} interval"),
+                leakage_rows(found),
+            ),
+        ),
+    ]
+    if found.movement is not None:
+        sections.append(
+            (
+                "movement",
+                "Who moves how far",
+                data_table(
+                    "Score after steering minus score before",
+                    ("class, group", "median", "5% to 95%", "rms", "predictions changed"),
+                    movement_rows(found),
+                ),
+            )
+        )
+    sections += [
+        ("tool", "Which tool fits", tag("p", found.recommendation)),
+        ("rows", "Rows", data_table(f"{n:,} rows", ("class", *groups), cells)),
+    ]
+    lead = tag("p", found.verdict, class_="lead")
+    return whole_page("fairprog audit" if title is None else title, [lead], sections)
+
+
+def _gaps(found: Audit) -> Markup:
+    level = f"{found.confidence:.0%}"
+    said = (
+        f"Bands hold at all thresholds at once with {level} confidence ({found.band}), if the "
+        "model was not trained on these rows. Dotted, and in brackets in the table: the worst "
+        "gap that chance exceeds in 5% of cases (groups permuted within each class)."
+    )
+
+    def one(curve: GapCurve) -> Markup:
+        worst = ", ".join(f"{name} {gap:.3f}" for name, gap in curve.worst.items())
+        return panel(
+            lambda ax: plot_audit(found, ax, notion=curve.title),
+            curve.title.capitalize(),
+            f"At the worst threshold: {worst}; within {curve.half_width:.3f}.",
+        )
+
+    table = data_table(
+        "Gap at the worst threshold",
+        ("notion", "score", "gap", f"{level} interval", "by chance"),
+        facts(found),
+    )
+    return join([paragraphs([said]), panels(*map(one, found.curves[:MOST])), table])

@@ -1,0 +1,535 @@
+"""Streaming sufficient statistics: counts, means and covariances of every cell, in one pass."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Hashable, Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fairprog.codec import load, register, save
+from fairprog.errors import DataError, FairprogWarning, ModelError
+from fairprog.kernels.shrinkage import shrink
+from fairprog.kernels.streaming import between, stream_moments
+from fairprog.labels import (
+    Array,
+    as_labels,
+    check_weights,
+    column_names,
+    sorted_labels,
+)
+from fairprog.populations.cells import check_counts
+from fairprog.populations.normal import Normal
+from fairprog.populations.rows import checked_chunks, codes_of, refuse_missing, rows_of
+
+__all__ = ["Moments"]
+
+Cell = tuple[Hashable, Hashable]
+KEPT = ("full", "tied", "diagonal")
+
+
+class Moments:
+    r"""Counts, means and covariances per (class, group), gathered from any number of pieces.
+
+    Rows are seen once and never kept, so data may be larger than memory; pieces may be gathered
+    anywhere and merged. Of float32 (or float16) rows the products are float32 about a point near
+    the cell's mean, and summed in float64; of all others everything is float64.
+
+    Parameters
+    ----------
+    covariance : {"full", "tied", "diagonal"}
+        What is kept: a (d, d) scatter per cell; one per group, of every row about the mean of its
+        own cell; or the d variances of every cell.
+    classes, groups : sequence of hashables, optional
+        The labels and their order; default those met, sorted.
+
+    Attributes
+    ----------
+    n_chunks : int
+        Number of calls of `partial_fit`, those of merged pieces included.
+    n_rows : int
+        Number of rows of positive weight.
+
+    Notes
+    -----
+    Source: Chan, Golub and LeVeque (1983), theory.md section 9.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+    >>> X, y, a = D.sample(1000, random_state=0)
+    >>> moments = fp.Moments()
+    >>> for start in range(0, 1000, 100):
+    ...     rows = slice(start, start + 100)
+    ...     _ = moments.partial_fit(X[rows], y[rows], sensitive_features=a[rows])
+    >>> E, F = moments.population(), fp.Normal.fit(X, y, sensitive_features=a)
+    >>> bool(abs(E.mean - F.mean).max() < 1e-12), moments.n_rows
+    (True, 1000)
+    """
+
+    def __init__(
+        self,
+        covariance: str = "full",
+        *,
+        classes: Sequence[Any] | None = None,
+        groups: Sequence[Any] | None = None,
+    ) -> None:
+        if covariance not in KEPT:
+            raise ModelError(
+                f"`covariance` must be one of {list(KEPT)}; found {covariance!r}.",
+                argument="covariance",
+            )
+        self.covariance = covariance
+        self.classes = None if classes is None else as_labels(classes, len(classes), "classes")
+        self.groups = None if groups is None else as_labels(groups, len(groups), "groups")
+        self.feature_names: tuple[str, ...] | None = None
+        self.n_chunks = 0
+        self._n_features: int | None = None
+        self._count: dict[Cell, int] = {}
+        self._mass: dict[Cell, float] = {}
+        self._mean: dict[Cell, Array] = {}
+        self._scatter: dict[Hashable, Array] = {}
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of positive weight seen so far."""
+        return sum(self._count.values())
+
+    @property
+    def n_features(self) -> int | None:
+        """Number of features, None before the first rows."""
+        return self._n_features
+
+    def __repr__(self) -> str:
+        return (
+            f"Moments(covariance={self.covariance!r}, rows={self.n_rows}, cells="
+            f"{len(self._count)}, features={self._n_features})"
+        )
+
+    # -- gathering --
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sensitive_features: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Add rows; all of them or, if an error is raised, none.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d) or (n,)
+            Features: an array, a data frame or a memory map (which is not copied).
+        y, sensitive_features : array_like, shape (n,)
+            Class and group of each row.
+        sample_weight : array_like, shape (n,), optional
+            Nonnegative weights.
+
+        Raises
+        ------
+        DataError
+            For missing or infinite values (naming the row), lengths that differ, labels not
+            listed at construction, another number of features or other column names than before.
+        """
+        features, names = rows_of(X), column_names(X)
+        n, d = features.shape
+        self._check_features(d, names)
+        i, classes = codes_of(y, self.classes, "y", n)
+        a, groups = codes_of(sensitive_features, self.groups, "sensitive_features", n)
+        weight = None if sample_weight is None else check_weights(sample_weight, n)
+        if not n:
+            return self
+        cells = [(c, g) for c in classes for g in groups]
+        slots = list(dict.fromkeys(self._slot(cell) for cell in cells))
+        slot = np.array([slots.index(self._slot(cell)) for cell in cells])
+        single = features.dtype in (np.dtype(np.float32), np.dtype(np.float16))
+        with np.errstate(invalid="ignore", over="ignore"):
+            count, mass, mean, scatter = stream_moments(
+                features,
+                i * len(groups) + a,
+                weight,
+                slot,
+                np.float32 if single else np.float64,
+                self.covariance == "diagonal",
+            )
+        if not (np.isfinite(mean).all() and np.isfinite(scatter).all()):
+            refuse_missing(features)
+        piece = Moments(self.covariance)
+        piece.n_chunks, piece._n_features, piece.feature_names = 1, d, names
+        for c, cell in enumerate(cells):
+            if count[c]:
+                piece._count[cell] = int(count[c])
+                piece._mass[cell] = float(mass[c])
+                piece._mean[cell] = mean[c]
+                piece._scatter[self._slot(cell)] = scatter[slot[c]]
+        return self._absorb(piece, copy=False)
+
+    def merge(self, other: Any) -> Self:
+        """Add what another has gathered, which is left as it is.
+
+        Raises
+        ------
+        ModelError
+            If the other keeps other covariances.
+        DataError
+            If it has other features or labels not listed at construction.
+        """
+        if not isinstance(other, Moments) or other.covariance != self.covariance:
+            raise ModelError(
+                f"`other` must be Moments(covariance={self.covariance!r}); found {other!r}.",
+                argument="other",
+            )
+        if other is self:
+            raise ModelError("`other` is this very object.", argument="other")
+        return self._absorb(other, copy=True)
+
+    def _absorb(self, other: Moments, copy: bool) -> Self:
+        """Add another's sums; without `copy` its arrays become ours."""
+        if other._n_features is not None:
+            self._check_features(other._n_features, other.feature_names)
+        for k, axis, known in ((0, "classes", self.classes), (1, "groups", self.groups)):
+            new = {cell[k] for cell in other._count} - set(known or ())
+            if known is not None and new:
+                raise DataError(
+                    f"`other` has the {axis} {list(sorted_labels(new))}; known are {list(known)}.",
+                    argument="other",
+                )
+        self._n_features = self._n_features or other._n_features
+        self.feature_names = self.feature_names or other.feature_names
+        diagonal = self.covariance == "diagonal"
+        for slot, scatter in other._scatter.items():
+            if slot in self._scatter:
+                self._scatter[slot] += scatter
+            else:
+                self._scatter[slot] = scatter.copy() if copy else scatter
+        for cell, m in other._mass.items():
+            if cell not in self._count:
+                self._count[cell], self._mass[cell] = other._count[cell], m
+                self._mean[cell] = other._mean[cell].copy() if copy else other._mean[cell]
+                continue
+            n, gap = self._mass[cell], other._mean[cell] - self._mean[cell]
+            self._scatter[self._slot(cell)] += between(n * m / (n + m), gap, diagonal)
+            self._mean[cell] += (m / (n + m)) * gap
+            self._mass[cell] = n + m
+            self._count[cell] += other._count[cell]
+        self.n_chunks += other.n_chunks
+        return self
+
+    def update(
+        self,
+        chunks: Iterable[Sequence[Any]],
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int = 10,
+        progress: bool = True,
+    ) -> Self:
+        """Add the rows of an iterator of chunks: Parquet row groups, Arrow batches, anything.
+
+        Parameters
+        ----------
+        chunks : iterable of (X, y, sensitive_features) or (..., sample_weight)
+            The same chunks in the same order whenever the work is resumed.
+        checkpoint : path-like, optional
+            A .npz file written, atomically, after every few chunks and at the end. If it exists,
+            what it holds is taken up and as many chunks are skipped: an interrupted run that is
+            started again ends with the same bits as one that was not interrupted.
+        every : int, default 10
+            Chunks between two checkpoints.
+        progress : bool, default True
+            Show a progress bar.
+
+        Raises
+        ------
+        ModelError
+            If moments that are not empty are to take up a checkpoint.
+        DataError
+            As `partial_fit`.
+        """
+        from tqdm import tqdm
+
+        if checkpoint is not None and Path(checkpoint).exists():
+            if self.n_chunks:
+                raise ModelError(
+                    f"{str(checkpoint)!r} exists and holds earlier work; start from empty "
+                    "Moments(), or remove the file.",
+                    argument="checkpoint",
+                )
+            self._take(load(checkpoint), checkpoint)
+        done = self.n_chunks
+        for k, chunk in enumerate(
+            tqdm(
+                islice(checked_chunks(chunks), done, None),
+                initial=done,
+                desc="moments",
+                unit="chunk",
+                disable=not progress,
+            ),
+            start=1,
+        ):
+            X, y, a, *rest = chunk
+            self.partial_fit(X, y, sensitive_features=a, sample_weight=rest[0] if rest else None)
+            if checkpoint is not None and k % every == 0:
+                self.save(checkpoint)
+        if checkpoint is not None:
+            self.save(checkpoint)
+        return self
+
+    @classmethod
+    def from_dask(
+        cls,
+        X: Any,
+        y: Any,
+        *,
+        sensitive_features: Any,
+        sample_weight: Any = None,
+        covariance: str = "full",
+        classes: Sequence[Any] | None = None,
+        groups: Sequence[Any] | None = None,
+    ) -> Self:
+        """Gather moments of dask arrays where their chunks are (extra: dask).
+
+        The chunks are merged in the order of the rows: the answer has the bits of one process
+        that takes the same chunks one after another.
+
+        Parameters
+        ----------
+        X : dask array, shape (n, d)
+            In chunks of whole rows, or rechunked to such.
+        y, sensitive_features, sample_weight : dask arrays, shape (n,)
+            Rechunked to the rows of X.
+        covariance, classes, groups
+            As for the class.
+
+        Raises
+        ------
+        DataError
+            As `partial_fit`.
+        """
+        import dask
+        import dask.array as da
+
+        X = da.asarray(X).rechunk({1: -1})
+        vectors = [da.asarray(v).rechunk((X.chunks[0],)) for v in (y, sensitive_features)]
+        if sample_weight is not None:
+            vectors.append(da.asarray(sample_weight).rechunk((X.chunks[0],)))
+        gather = dask.delayed(_gather)
+        add = dask.delayed(_add)
+        blocks = zip(X.to_delayed()[:, 0], *(v.to_delayed().ravel() for v in vectors), strict=True)
+        total = dask.delayed(cls)(covariance, classes=classes, groups=groups)
+        for block in blocks:
+            total = add(total, gather(covariance, *block))
+        return total.compute()
+
+    # -- the population --
+
+    def population(
+        self,
+        family: str = "normal",
+        *,
+        covariance: str | None = None,
+        shrinkage: float | str = 0.0,
+    ) -> Normal:
+        """Return the population with these moments (maximum likelihood: divided by the weight).
+
+        Parameters
+        ----------
+        family : {"normal"}
+        covariance : {"full", "tied", "diagonal"}, optional
+            Default what is kept. "tied": one covariance per group, the same for its classes.
+        shrinkage : float in [0, 1] or "auto", default 0.0
+            Weight of the group's OWN pooled covariance in that of its cells; "auto" estimates the
+            best for every cell (:func:`fairprog.kernels.shrinkage.optimal_shrinkage`).
+
+        Raises
+        ------
+        DataError
+            For an empty cell, or one with too few rows for its covariance (naming it).
+        ModelError
+            For another family, a covariance that was not kept, or a shrinkage outside [0, 1].
+
+        Warns
+        -----
+        FairprogWarning
+            Where a cell has fewer than 5 d rows.
+        """
+        if family != "normal":
+            raise ModelError(
+                f"`family` must be 'normal'; found {family!r}. For a log-normal population gather "
+                "the moments of log X.",
+                argument="family",
+            )
+        form = self.covariance if covariance is None else covariance
+        if form not in KEPT or (self.covariance != "full" and form != self.covariance):
+            raise ModelError(
+                f"`covariance` is {form!r}, but {self.covariance!r} ones were gathered.",
+                argument="covariance",
+            )
+        if shrinkage != "auto" and not (
+            isinstance(shrinkage, (int, float)) and 0 <= shrinkage <= 1
+        ):
+            raise ModelError(
+                f"`shrinkage` must be 'auto' or lie in [0, 1]; found {shrinkage!r}.",
+                argument="shrinkage",
+            )
+        classes, groups, count, mass, mean = self._cells()
+        cov = self._covariances(form, classes, groups, mass)
+        small = count < (5 * mean.shape[2] if form == "full" else 5)
+        if shrinkage == 0.0 and form == "full":
+            check_counts(count, mean.shape[2], mean, cov, classes, groups)
+        elif shrinkage != 0.0:
+            cov, used = shrink(cov, mass, count.astype(float), shrinkage)
+            if small.any():
+                warnings.warn(
+                    f"{int(small.sum())} cell(s) have fewer than 5 d rows; their covariances are "
+                    f"shrunk towards their own group's pooled one by {used[small].min():.2g} to "
+                    f"{used[small].max():.2g}.",
+                    FairprogWarning,
+                    stacklevel=2,
+                )
+        labels: dict[str, Any] = {
+            "classes": classes,
+            "groups": groups,
+            "feature_names": self.feature_names,
+        }
+        prior = mass / mass.sum()
+        if mean.shape[2] == 1:
+            return Normal(prior, mean[..., 0], std=np.sqrt(cov.reshape(prior.shape)), **labels)
+        if form == "diagonal":
+            cov = cov[..., None] * np.eye(mean.shape[2])
+        return Normal(prior, mean, cov=cov, **labels)
+
+    def _covariances(
+        self,
+        form: str,
+        classes: tuple[Hashable, ...],
+        groups: tuple[Hashable, ...],
+        mass: Array,
+    ) -> Array:
+        """Return the cells' covariances, (K, G, d, d) or, of diagonal ones, (K, G, d)."""
+        shape = mass.shape
+        if self.covariance == "tied":
+            pooled = np.stack([self._scatter[g] for g in groups])
+            pooled /= mass.sum(axis=0)[:, None, None]
+            return np.broadcast_to(pooled, (*shape, *pooled.shape[1:])).copy()
+        scatter = np.stack([self._scatter[c, g] for c in classes for g in groups])
+        if form == "diagonal" and scatter.ndim == 3:
+            scatter = np.diagonal(scatter, axis1=1, axis2=2)
+        scatter = scatter.reshape(*shape, *scatter.shape[1:])
+        extra = (None,) * (scatter.ndim - 2)
+        if form == "tied":
+            pooled = scatter.sum(axis=0) / mass.sum(axis=0)[:, *extra]
+            return np.broadcast_to(pooled, scatter.shape).copy()
+        return scatter / mass[..., *extra]
+
+    def _cells(
+        self,
+    ) -> tuple[tuple[Hashable, ...], tuple[Hashable, ...], NDArray[np.intp], Array, Array]:
+        """Return labels, counts, masses and means as arrays; DataError for an empty cell."""
+        if not self._count:
+            raise DataError("No rows have been gathered yet.", argument="X")
+        classes = self.classes or sorted_labels(c for c, _ in self._count)
+        groups = self.groups or sorted_labels(g for _, g in self._count)
+        empty = [(c, g) for c in classes for g in groups if (c, g) not in self._count]
+        if empty:
+            c, g = empty[0]
+            raise DataError(
+                f"Class {c!r}, group {g!r} has no rows; every cell needs some. Merge the group or "
+                "class with another, or leave it out.",
+                argument="X",
+                cell=(c, g),
+            )
+        shape = len(classes), len(groups)
+        count = np.array([[self._count[c, g] for g in groups] for c in classes])
+        mass = np.array([[self._mass[c, g] for g in groups] for c in classes])
+        mean = np.stack([self._mean[c, g] for c in classes for g in groups])
+        return classes, groups, count, mass, mean.reshape(*shape, -1)
+
+    # -- files --
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to a .npz (or .json) file, atomically; read it by ``fp.load``."""
+        save(path, "moments", self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that :meth:`from_dict` reads back."""
+        return {
+            "covariance": self.covariance,
+            "classes": self.classes,
+            "groups": self.groups,
+            "feature_names": self.feature_names,
+            "n_chunks": self.n_chunks,
+            "n_features": self._n_features,
+            "cells": tuple(self._count),
+            "count": tuple(self._count.values()),
+            "mass": tuple(self._mass.values()),
+            "mean": tuple(self._mean.values()),
+            "slots": tuple(self._scatter),
+            "scatter": tuple(self._scatter.values()),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Rebuild moments from :meth:`to_dict`."""
+        out = cls(data["covariance"], classes=data["classes"], groups=data["groups"])
+        out.feature_names, out.n_chunks = data["feature_names"], data["n_chunks"]
+        out._n_features = data["n_features"]
+        cells = data["cells"]
+        out._count = dict(zip(cells, data["count"], strict=True))
+        out._mass = dict(zip(cells, data["mass"], strict=True))
+        out._mean = dict(zip(cells, data["mean"], strict=True))
+        out._scatter = dict(zip(data["slots"], data["scatter"], strict=True))
+        return out
+
+    # -- inner --
+
+    def _slot(self, cell: Cell) -> Hashable:
+        """Return under which name the scatter of a cell is summed."""
+        return cell[1] if self.covariance == "tied" else cell
+
+    def _check_features(self, d: int, names: tuple[str, ...] | None) -> None:
+        if self._n_features not in (None, d):
+            raise DataError(
+                f"`X` has {d} features; the rows before had {self._n_features}.", argument="X"
+            )
+        if names is not None and self.feature_names not in (None, names):
+            raise DataError(
+                f"`X` has the columns {list(names)}; the rows before had "
+                f"{list(self.feature_names or ())}, in this order.",
+                argument="X",
+            )
+
+    def _take(self, stored: Any, path: str | os.PathLike[str]) -> None:
+        """Become what a checkpoint holds."""
+        mine = (self.covariance, self.classes, self.groups)
+        if not isinstance(stored, Moments) or mine != (
+            stored.covariance,
+            stored.classes,
+            stored.groups,
+        ):
+            raise DataError(
+                f"{str(path)!r} holds {stored!r}, not a checkpoint of these moments.",
+                argument="checkpoint",
+            )
+        vars(self).update(vars(stored))
+
+
+def _gather(covariance: str, X: Any, y: Any, a: Any, weight: Any = None) -> Moments:
+    """Return the moments of one chunk (runs on a worker)."""
+    return Moments(covariance).partial_fit(X, y, sensitive_features=a, sample_weight=weight)
+
+
+def _add(one: Moments, other: Moments) -> Moments:
+    """Return the sum of two (dask keeps what a task was given, so nothing is changed)."""
+    fresh = Moments(one.covariance, classes=one.classes, groups=one.groups)
+    return fresh.merge(one).merge(other)
+
+
+register("moments", Moments.from_dict)

@@ -1,0 +1,71 @@
+"""Rows as they come in pieces: checked without copying, labels coded, chunks told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fairprog.errors import DataError
+from fairprog.labels import encode, label_vector, plain, sorted_labels
+
+__all__ = ["checked_chunks", "codes_of", "refuse_missing", "rows_of"]
+
+
+def rows_of(X: ArrayLike) -> NDArray[Any]:
+    """Return rows of numbers without copying or converting an array (NaN is found later)."""
+    array = np.asarray(X)
+    if array.dtype.kind not in "fiub":
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"`X` must be an array of numbers: {error}.", argument="X") from None
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or not array.shape[1]:
+        raise DataError(
+            f"`X` must have shape (n, d) with at least one feature; its shape is {array.shape}.",
+            argument="X",
+        )
+    return array
+
+
+def codes_of(
+    values: ArrayLike, known: tuple[Hashable, ...] | None, argument: str, n: int
+) -> tuple[NDArray[np.intp], tuple[Hashable, ...]]:
+    """Return the code of each label and the labels: the known ones, else those met."""
+    if known is not None:
+        return encode(values, known, argument, n), known
+    array = label_vector(values, argument, n)
+    if array.dtype.kind == "O":
+        labels = sorted_labels(array.tolist())
+        return encode(values, labels, argument, n), labels
+    distinct, codes = np.unique(array, return_inverse=True)
+    return codes, tuple(plain(v) for v in distinct)
+
+
+def refuse_missing(X: NDArray[Any]) -> None:
+    """Name the first entry that is not finite."""
+    for start in range(0, len(X), 4096):
+        bad = np.argwhere(~np.isfinite(X[start : start + 4096]))
+        if len(bad):
+            row, column = int(bad[0, 0]) + start, int(bad[0, 1])
+            raise DataError(
+                f"`X` must be finite; found {X[row, column]} in row {row}, column {column}.",
+                argument="X",
+            )
+    raise DataError("The squares of `X` overflow; scale the features down.", argument="X")
+
+
+def checked_chunks(chunks: Iterable[Any]) -> Iterator[Sequence[Any]]:
+    """Yield the chunks; DataError for one that is not a triple or quadruple."""
+    for number, chunk in enumerate(chunks):
+        if not isinstance(chunk, Sequence) or len(chunk) not in (3, 4):
+            raise DataError(
+                f"Chunk {number} must be (X, y, sensitive_features) or (X, y, "
+                f"sensitive_features, sample_weight); found {type(chunk).__name__}.",
+                argument="chunks",
+            )
+        yield chunk

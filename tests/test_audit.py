@@ -1,0 +1,375 @@
+"""`fp.audit`: gaps at every threshold, bands that cover, words that follow the numbers."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+
+import fairprog as fp
+from fairprog.cli import main
+from fairprog.kernels.ranking import auc, auc_standard_error
+from fairprog.solution.held_out import gap_curves
+from fairprog.tables import DemographicParity, EqualizedOdds
+
+MEAN = np.array([[0.0, 0.4], [1.5, 1.3]])  # (class, group)
+PRIOR = np.array([[0.35, 0.25], [0.25, 0.15]])
+
+
+def draw(n, rng, mean=MEAN):
+    cell = rng.choice(4, n, p=PRIOR.ravel())
+    y, a = np.divmod(cell, 2)
+    return rng.standard_normal(n) + mean[y, a], y, np.where(a, "b", "a")
+
+
+def true_gaps(t):
+    """Gap of every notion at thresholds t: normal scores of unit variance."""
+    above = norm.sf(t[:, None, None] - MEAN)  # (T, class, group)
+    rho = PRIOR / PRIOR.sum(axis=0)
+    tpr, fpr = (np.abs(np.diff(above[:, i], axis=1))[:, 0] for i in (1, 0))
+    selected = (rho * above).sum(axis=1)
+    right = rho[1] * above[:, 1] + rho[0] * (1 - above[:, 0])
+    return {
+        "equalized odds": np.maximum(tpr, fpr),
+        "equal opportunity": tpr,
+        "predictive equality": fpr,
+        "demographic parity": np.abs(np.diff(selected, axis=1))[:, 0],
+        "accuracy parity": np.abs(np.diff(right, axis=1))[:, 0],
+    }
+
+
+def coverage(repetitions, n, weighted, confidence=0.9, shrink=1.0):
+    """Return per notion how often the whole band, and the worst gap's interval, cover."""
+    fine = true_gaps(np.linspace(-6, 8, 4000))
+    band, worst = {}, {}
+    for seed in range(repetitions):
+        rng = np.random.default_rng([seed, n])
+        s, y, a = draw(n, rng)
+        w = None
+        if weighted:  # rows kept with a probability known, and weighted by its inverse
+            chance = np.where(s > 0.5, 0.9, 0.45)
+            kept = rng.random(n) < chance
+            s, y, a, w = s[kept], y[kept], a[kept], 1 / chance[kept]
+        found = fp.audit(
+            y, s, sensitive_features=a, confidence=confidence, sample_weight=w,
+            n_permutations=1, n_bootstrap=100,
+        )  # fmt: skip
+        for curve in found.curves:
+            truth = true_gaps(curve.thresholds)[curve.title]
+            off = np.abs(curve.gaps["score"] - truth).max()
+            ok = off <= shrink * curve.half_width
+            band.setdefault(curve.title, []).append(ok)
+            gap = found.worst[curve.title, "score"]
+            worst.setdefault(curve.title, []).append(
+                gap.low <= fine[curve.title].max() <= gap.high
+            )
+    return {k: (np.mean(band[k]), np.mean(worst[k])) for k in band}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_bands_cover_the_known_gaps(weighted):
+    for notion, found in coverage(40, 400, weighted).items():
+        assert min(found) >= 0.8, (notion, found)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n", [200, 1000])
+def test_bands_cover_at_least_as_often_as_promised(n, weighted):
+    for notion, found in coverage(500, n, weighted).items():
+        assert min(found) >= 0.9, (notion, found)
+
+
+def test_bands_that_are_too_narrow_would_be_found_out():
+    found = coverage(40, 400, False, shrink=0.3)
+    assert found["equal opportunity"][0] < 0.8 and found["demographic parity"][0] < 0.8
+
+
+# ------------------------------------------------------------------------- agreement with others
+
+
+def test_metrics_agree_with_fairlearn():
+    metrics = pytest.importorskip("fairlearn.metrics", reason="fairlearn is not installed")
+    from sklearn.metrics import accuracy_score, recall_score
+
+    s, y, a = draw(3000, np.random.default_rng(1))
+    w = np.random.default_rng(2).random(3000)
+    found = fp.audit(y, s, sensitive_features=a, sample_weight=w, threshold=0.7, n_bootstrap=50)
+    guess = (s >= 0.7).astype(int)
+    table = found.table()
+    ours = {
+        "dp": DemographicParity().gap(table),
+        "eo": EqualizedOdds().gap(table),
+    }
+    args = {"sensitive_features": a, "sample_weight": w}
+    np.testing.assert_allclose(
+        ours["dp"], metrics.demographic_parity_difference(y, guess, **args), rtol=1e-10
+    )
+    np.testing.assert_allclose(
+        ours["eo"], metrics.equalized_odds_difference(y, guess, **args), rtol=1e-10
+    )
+    frame = metrics.MetricFrame(
+        metrics={
+            "tpr": recall_score,
+            "fpr": metrics.false_positive_rate,
+            "accuracy": accuracy_score,
+            "rate": metrics.selection_rate,
+        },
+        y_true=y,
+        y_pred=guess,
+        sensitive_features=a,
+        sample_params={k: {"sample_weight": w} for k in ("tpr", "fpr", "accuracy", "rate")},
+    )
+    difference = frame.difference(method="between_groups")
+    np.testing.assert_allclose(found.rate_gaps[1].gap, difference["tpr"], rtol=1e-10)
+    np.testing.assert_allclose(found.rate_gaps[0].gap, difference["fpr"], rtol=1e-10)
+    for title, key in (("equal opportunity", "tpr"), ("accuracy parity", "accuracy")):
+        assert found.worst[title, "score"].gap >= difference[key] - 1e-12
+
+
+def test_every_threshold_agrees_with_the_outcome_table():
+    s, y, a = draw(500, np.random.default_rng(3))
+    s = np.round(s, 1)
+    found = fp.audit(y, s, sensitive_features=a, n_permutations=5)
+    notions = {
+        "equalized odds": fp.EqualizedOdds(),
+        "equal opportunity": fp.EqualOpportunity(),
+        "predictive equality": fp.PredictiveEquality(),
+        "demographic parity": fp.DemographicParity(),
+        "accuracy parity": fp.AccuracyParity(),
+    }
+    between = np.concatenate([np.unique(s) + 0.05, [s.min() - 1]])
+    for curve in found.curves:
+        gap = [notions[curve.title].gap(found.table(t)) for t in between]
+        np.testing.assert_allclose(max(gap), curve.worst["score"], atol=1e-12)
+        drawn = [notions[curve.title].gap(found.table(t + 1e-9)) for t in curve.thresholds]
+        np.testing.assert_allclose(drawn, curve.gaps["score"], atol=1e-12)
+
+
+def test_curves_agree_with_those_of_the_reports():
+    s, y, a = draw(800, np.random.default_rng(4))
+    found = {c.title: c for c in fp.audit(y, s, sensitive_features=a, n_permutations=1).curves}
+    for other in gap_curves(
+        {"score": s}, y, sensitive_features=a, classes=(0, 1), groups=("a", "b")
+    ):
+        ours = found[other.title.split(":")[0]]
+        np.testing.assert_allclose(ours.gaps["score"], other.gaps["score"], atol=1e-12)
+        assert ours.half_width == pytest.approx(other.half_width)
+        np.testing.assert_array_equal(ours.counts, other.counts)
+
+
+def test_weights_count_rows():
+    s, y, a = draw(300, np.random.default_rng(5))
+    w = np.random.default_rng(0).integers(1, 4, 300)
+    k = np.repeat(np.arange(300), w)
+    weighted = fp.audit(y, s, sensitive_features=a, sample_weight=w, n_bootstrap=50)
+    counted = fp.audit(y[k], s[k], sensitive_features=a[k])
+    for key, gap in counted.worst.items():
+        assert weighted.worst[key].gap == pytest.approx(gap.gap)
+    assert weighted.band == "bootstrap" and counted.band == "DKW"
+    np.testing.assert_allclose(weighted.rates, counted.rates)
+    np.testing.assert_allclose([k.auc for k in weighted.leakage], [k.auc for k in counted.leakage])
+
+
+def test_the_area_under_the_curve_and_its_error():
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(6)
+    x, positive, w = np.round(rng.random(400), 1), rng.random(400) < 0.4, rng.random(400)
+    assert auc(x, positive, w) == pytest.approx(roc_auc_score(positive, x, sample_weight=w))
+    again, said = [], []
+    for seed in range(300):
+        r = np.random.default_rng(seed)
+        x = r.standard_normal(120) + np.repeat([0.0, 0.8], 60)
+        member = np.repeat([False, True], 60)
+        again.append(auc(x, member))
+        said.append(auc_standard_error(x, member))
+    assert 0.85 < np.mean(said) / np.std(again) < 1.15
+    assert np.isinf(auc_standard_error(x, np.arange(120) == 0))
+
+
+# ---------------------------------------------------------------------------- chance and verdicts
+
+
+def fair(n, seed):
+    """Scores that say nothing about the group within a class."""
+    return draw(n, np.random.default_rng(seed), np.array([[0.0, 0.0], [1.5, 1.5]]))
+
+
+def test_chance_is_exceeded_as_rarely_as_it_should():
+    beyond = []
+    for seed in range(60):
+        s, y, a = fair(300, seed)
+        found = fp.audit(y, s, sensitive_features=a, n_permutations=60)
+        beyond.append(found.worst["equalized odds", "score"].beyond_chance)
+    assert np.mean(beyond) < 0.17  # 5% in the mean; three standard errors above
+
+
+def test_verdicts_and_recommendations():
+    s, y, a = fair(400, 0)
+    none = fp.audit(y, s, sensitive_features=a)
+    assert "No unequal treatment beyond chance" in none.verdict
+    assert none.recommendation.startswith("No tool is called for")
+    s, y, a = draw(4000, np.random.default_rng(0))
+    far = np.where(a == "b", s + 1, s)
+    found = fp.audit(y, far, sensitive_features=a)
+    assert "Groups are treated unequally" in found.verdict
+    assert found.recommendation.startswith("ScoreSteering: it takes any score")
+    assert "equal" in repr(found)
+    X = np.random.default_rng(0).standard_normal((4000, 3))
+    features = fp.audit(y, far, sensitive_features=a, X=X, n_permutations=5).recommendation
+    assert features.startswith("IdealSteering, since 100%")
+    table = fp.audit(y, far, sensitive_features=a, X=np.round(X), n_permutations=5).recommendation
+    assert table.startswith("ScoreSteering: 100% of the features take few values")
+    coarse = fp.audit(y, np.round(far), sensitive_features=a, n_permutations=5).recommendation
+    assert coarse.startswith("FairClassifier for one cost, since the score takes")
+    small = fp.audit(y[:200], far[:200], sensitive_features=a[:200], n_permutations=50)
+    assert "The smallest cell" in small.recommendation
+    weak = fp.audit(y[:300], s[:300], sensitive_features=a[:300], confidence=0.9999)
+    assert "0.000" in weak.summary()
+
+
+def test_before_and_after_steering():
+    s, y, a = draw(4000, np.random.default_rng(0))
+    p = 1 / (1 + np.exp(-np.where(a == "b", s - 1, s)))
+    t = fp.ScoreSteering(steer=["b"]).fit(p, y, sensitive_features=a)
+    after = t.transform(p, sensitive_features=a)
+    found = fp.audit(y, p, sensitive_features=a, y_score_after=after)
+    key = "equalized odds"
+    assert found.worst[key, "after"].gap < 0.7 * found.worst[key, "before"].gap
+    assert found.scores == ("before", "after")
+    move = found.movement
+    np.testing.assert_array_equal(move.rms[:, 0], 0.0)
+    own = (y == 1) & (a == "b")
+    assert move.quantiles[2, 1, 1] == pytest.approx(np.median((after - p)[own]))
+    assert move.flipped[1, 1] == pytest.approx(((after >= 0.5) != (p >= 0.5))[own].mean())
+    np.testing.assert_allclose(move.rank, 1.0)
+    assert "How far scores moved" in found.summary()
+
+
+def test_more_than_two_classes():
+    rng = np.random.default_rng(0)
+    n = 3000
+    y, a = rng.integers(0, 3, n), rng.integers(0, 3, n)
+    S = rng.standard_normal((n, 3)) + 1.5 * np.eye(3)[y]
+    S[:, 2] -= 1.2 * (a == 1)
+    names = np.array(["nurse", "pilot", "surgeon"])
+    found = fp.audit(names[y], S, sensitive_features=a, n_permutations=50)
+    assert len(found.curves) == 6 and found.classes == ("nurse", "pilot", "surgeon")
+    guess = S.argmax(axis=1)
+    rate = np.array([[(guess == i)[(y == i) & (a == g)].mean() for g in range(3)]
+                     for i in range(3)])  # fmt: skip
+    np.testing.assert_allclose(found.rates, rate)
+    np.testing.assert_allclose(found.rms_gap.gap, np.sqrt((np.ptp(rate, axis=1) ** 2).mean()))
+    assert found.rms_gap.low <= found.rms_gap.gap <= found.rms_gap.high
+    assert found.rms_gap.beyond_chance
+    key = "class surgeon: equal opportunity against the rest", "score"
+    one = fp.audit(names[y] == "surgeon", S[:, 2], sensitive_features=a, n_permutations=5)
+    assert found.worst[key].gap == pytest.approx(one.worst["equal opportunity", "score"].gap)
+    assert found.recommendation.startswith("IdealSteering, on the features or the embeddings")
+    assert "surgeon" in found.verdict and "rms" not in found.to_frame().columns
+    assert len(found.leakage) == 9
+    assert "<svg" in found.to_html()
+
+
+# -------------------------------------------------------------------- text, table, picture, page
+
+
+def test_text_table_picture_and_page(tmp_path):
+    s, y, a = draw(600, np.random.default_rng(0))
+    found = fp.audit(y, s, sensitive_features=a, n_permutations=20)
+    text = found.summary()
+    assert found.verdict in text and found.recommendation in text
+    frame = found.to_frame()
+    assert len(frame) == 5 and {"gap", "low", "high", "floor"} <= set(frame.columns)
+    fig, ax = found.plot(notion="accuracy")
+    assert ax.get_title() == "accuracy parity"
+    import matplotlib.pyplot as plt
+
+    plt.close(fig)
+    with pytest.raises(fp.DataError, match="`notion` is 'calibration'; measured are"):
+        found.plot(notion="calibration")
+    page = found.to_html(tmp_path / "audit.html", title="Scores <of> May")
+    assert (tmp_path / "audit.html").read_text(encoding="utf-8") == page
+    assert "Scores &lt;of&gt; May" in page and "http" not in page.replace("http://www.w3.org", "")
+    assert page.count("<svg") == 6
+
+
+@pytest.fixture
+def file(tmp_path):
+    s, y, a = draw(800, np.random.default_rng(0))
+    p = 1 / (1 + np.exp(-s))
+    frame = pd.DataFrame({"score": p, "steered": p**2, "label": np.where(y, "yes", "no"),
+                          "sex": a, "age": np.arange(800) % 2, "w": 1 + y})  # fmt: skip
+    frame.to_csv(tmp_path / "scores.csv", index=False)
+    return tmp_path / "scores.csv"
+
+
+def run(file, *more):
+    return main(["audit", str(file), "--label", "label", "--score", "score", "--sensitive", "sex",
+                 *map(str, more)])  # fmt: skip
+
+
+def test_the_command_prints_and_writes(file, capsys):
+    report = file.parent / "audit.html"
+    assert run(file, "--report", report, "--after", "steered", "--weight", "w") == 0
+    out = capsys.readouterr().out
+    assert "bootstrap interval" in out and "after" in out and f"Wrote {report}" in out
+    assert "<svg" in report.read_text(encoding="utf-8")
+    assert run(file, "--sensitive", "sex", "age") == 0
+    assert "('a', '0')" in capsys.readouterr().out
+
+
+def test_the_command_says_what_is_wrong(file, capsys):
+    for more, message in (
+        (["--positive", "no"], None),
+        (["--positive", "maybe"], "the values of 'label' are 'no', 'yes'"),
+        (["--score", "scor"], "did you mean 'score'"),
+        (["--report", "x.pdf"], "must end in .html"),
+        (["--score", "sex"], "must hold finite numbers"),
+    ):
+        code = run(file, *more)
+        caught = capsys.readouterr()
+        if message is None:
+            assert code == 0 and "lower for class 'no'" in caught.out
+        else:
+            assert code == 1 and message in caught.err
+    assert main(["audit", "nowhere.csv", "--label", "y", "--score", "s", "--sensitive", "a"]) == 1
+
+
+# ------------------------------------------------------------------------------ careless users
+
+
+def test_every_careless_mistake_gets_a_sentence():
+    s, y, a = draw(400, np.random.default_rng(0))
+
+    def fails(message, y=y, s=s, a=a, **kwargs):
+        with pytest.raises(fp.DataError, match=message):
+            fp.audit(y, s, sensitive_features=a, **kwargs)
+
+    fails("maps are one per group|`sensitive_features` is required", a=None)
+    fails("the same as `y`", a=y)
+    fails("Were features or labels passed", a=s)
+    fails("Were scores passed first", y=s, s=y)
+    fails("the one class", y=np.zeros(400, int))
+    fails("the one group", a=np.full(400, "a"))
+    fails("Class 1, group 'b' has 0 row.*merge_groups", y=np.where(a == "b", 0, y))
+    fails("must be finite", s=np.where(s > 1, np.nan, s))
+    fails("must be an array of numbers", s=np.full(400, "high"))
+    fails(r"has shape \(399,\); needed is", s=s[1:])
+    fails("a column for each of the 3 classes", y=np.arange(400) % 3)
+    fails(r"`y_score_after` has shape \(399,\); needed is", y_score_after=s[1:])
+    fails("strictly between 0 and 1", confidence=95)
+    fails("rows of weight zero", sample_weight=((a == "a") | (y == 0)).astype(float))
+    fails("`X` has shape", X=np.ones((3, 2)))
+    fails("has 0 row", y=y[:3], s=s[:3], a=np.array(["a", "b", "b"]))
+    with pytest.warns(fp.FairprogWarning, match="lower for class 1, the last"):
+        fp.audit(y, -s, sensitive_features=a, n_permutations=2)
+
+
+def test_the_same_rows_give_the_same_audit():
+    s, y, a = draw(300, np.random.default_rng(0))
+    one, two = (fp.audit(y, s, sensitive_features=a).to_frame() for _ in range(2))
+    assert json.loads(one.to_json()) == json.loads(two.to_json())

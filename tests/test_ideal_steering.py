@@ -1,0 +1,307 @@
+"""`IdealSteering` is a well-behaved scikit-learn step, and does what the solution says."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.validation import _num_samples
+
+import fairprog as fp
+from fairprog.estimators.snap import lattices, snap_to
+from tests.instances import multivariate
+
+
+def one(X):
+    """Everybody's group."""
+    return np.zeros(_num_samples(X))
+
+
+class OneGroup(fp.IdealSteering):
+    """Everybody in one group: the identity, with scikit-learn's own signature."""
+
+    def fit(self, X, y, sample_weight=None):
+        return super().fit(X, y, sensitive_features=one(X), sample_weight=sample_weight)
+
+    def fit_transform(self, X, y, sample_weight=None):
+        return self.fit(X, y, sample_weight).transform(X)
+
+    def transform(self, X):
+        return super().transform(X, sensitive_features=one(X))
+
+    def inverse_transform(self, X):
+        return super().inverse_transform(X, sensitive_features=one(X))
+
+
+@parametrize_with_checks([OneGroup()])  # no expected failures
+@pytest.mark.filterwarnings("ignore")
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+def data(n=3000, seed=0, d=3, G=2):
+    D = multivariate(np.random.default_rng(seed), d, K=2, G=G)
+    X, y, a = D.sample(n, random_state=seed)
+    return X, y, np.array(list("abcd"))[[D.groups.index(g) for g in a.tolist()]]
+
+
+# ------------------------------------------------------------------------- what it does to rows
+
+
+@pytest.mark.parametrize("steer", ["all", ["b"]])
+def test_transform_is_align_of_the_solution(steer):
+    X, y, a = data()
+    step = fp.IdealSteering(steer, shrinkage=0.0).fit(X, y, sensitive_features=a)
+    Z = step.transform(X, sensitive_features=a)
+    D = fp.Normal.fit(X, y, sensitive_features=a)
+    sol = fp.NearestIdeal(D, steer).solve()
+    np.testing.assert_allclose(step.solution_.kl, sol.kl, rtol=1e-9)
+    np.testing.assert_array_equal(Z, step.solution_.align(X, sensitive_features=a))
+    np.testing.assert_allclose(step.inverse_transform(Z, sensitive_features=a), X, atol=1e-8)
+    np.testing.assert_allclose(step.sample_weight_, sol.sample_weight(y, sensitive_features=a))
+    assert step.solution_.certificate.ok
+
+
+def test_rows_of_the_ideal_population_become_fair_to_any_classifier():
+    X, y, a = data(20_000)
+    step = fp.IdealSteering(["b"]).fit(X, y, sensitive_features=a)
+    X = step.solution_.steer(X, y, sensitive_features=a)
+    gaps = {}
+    for name, Z in (("before", X), ("after", step.transform(X, sensitive_features=a))):
+        guess = DecisionTreeClassifier(max_depth=4, random_state=0).fit(Z, y).predict(Z)
+        table = fp.OutcomeTable.from_predictions(y, guess, sensitive_features=a)
+        gaps[name] = fp.EqualizedOdds().gap(table)
+    assert gaps["after"] < 0.01 and gaps["before"] > 0.03, gaps
+
+
+def test_a_group_known_by_probabilities_gets_the_mean_of_the_maps():
+    X, y, a = data()
+    step = fp.IdealSteering(snap=False).fit(X, y, sensitive_features=a)
+    sure = np.stack([a == "a", a == "b"], axis=1).astype(float)
+    by_label = step.transform(X, sensitive_features=a)
+    np.testing.assert_allclose(step.transform(X, sensitive_features=sure), by_label, rtol=1e-13)
+    half = step.transform(X, sensitive_features=np.full((len(X), 2), 0.5))
+    each = [step.transform(X, sensitive_features=np.full(len(X), g)) for g in "ab"]
+    np.testing.assert_allclose(half, 0.5 * (each[0] + each[1]), rtol=1e-12, atol=1e-13)
+    with pytest.raises(fp.DataError, match="sum to one in every row; row 0"):
+        step.transform(X, sensitive_features=np.full((len(X), 2), 0.4))
+
+
+def test_several_columns_are_crossed():
+    X, y, a = data(4000, G=4)
+    columns = np.stack([np.isin(a, ["a", "b"]), np.isin(a, ["a", "c"])], axis=1)
+    step = fp.IdealSteering("all").fit(X, y, sensitive_features=columns)
+    assert len(step.groups_) == 4 and (True, False) in step.groups_.tolist()
+    crossed = step.transform(X, sensitive_features=columns)
+    frame = pd.DataFrame(columns, columns=["sex", "race"])
+    np.testing.assert_array_equal(crossed, step.transform(X, sensitive_features=frame))
+    by_name = fp.IdealSteering("all").fit(X, y, sensitive_features=a)
+    np.testing.assert_allclose(  # a local optimum, found in another order of the groups
+        by_name.solution_.kl, step.solution_.kl, rtol=1e-6
+    )
+
+
+def test_small_cells_are_refused_and_merged_only_on_request():
+    X, y, a = data()
+    a = a.astype(object)
+    a[np.flatnonzero(y == 1)[:3]] = "c"
+    with pytest.raises(fp.DataError, match=r"Class 0, group 'c' has 0 row.*merge_groups") as info:
+        fp.IdealSteering().fit(X, y, sensitive_features=a)
+    assert info.value.cell == (0, "c")
+    with pytest.raises(fp.DataError, match="at least 5000 are needed"):
+        fp.IdealSteering(min_cell=5000).fit(X, y, sensitive_features=a)
+    step = fp.IdealSteering(merge_groups={"c": "b"}).fit(X, y, sensitive_features=a)
+    assert step.groups_.tolist() == ["a", "b"]
+    merged = np.where(a == "c", "b", a)
+    np.testing.assert_array_equal(
+        step.transform(X, sensitive_features=a), step.transform(X, sensitive_features=merged)
+    )
+
+
+def test_uniform_class_weights_weigh_every_class_the_same():
+    X, y, a = data()
+    keep = (y == 0) | (np.arange(len(y)) % 5 == 0)
+    X, y, a = X[keep], y[keep], a[keep]
+    step = fp.IdealSteering(["b"], class_weight="uniform", shrinkage=0.0)
+    step.fit(X, y, sensitive_features=a)
+    np.testing.assert_allclose(np.ptp(step.solution_.population.prior, axis=0), 0.0, atol=1e-15)
+    plain = fp.IdealSteering(["b"], shrinkage=0.0).fit(X, y, sensitive_features=a)
+    assert np.abs(plain.solution_.maps["b"].matrix - step.solution_.maps["b"].matrix).max() > 1e-3
+
+
+def test_partial_steering_lies_between_nothing_and_all():
+    X, y, a = data()
+    kl = [
+        fp.IdealSteering(["b"], map_bound=bound).fit(X, y, sensitive_features=a).solution_.kl
+        for bound in (0.0, 0.2, 100.0)
+    ]
+    assert kl[0] > 1.1 * kl[1] > 1.2 * kl[2]
+
+
+def test_lognormal_steering_moves_logarithms():
+    X, y, a = data()
+    kind = fp.IdealSteering(["b"], family="lognormal").fit(np.exp(X), y, sensitive_features=a)
+    plain = fp.IdealSteering(["b"]).fit(X, y, sensitive_features=a)
+    np.testing.assert_allclose(
+        np.log(kind.transform(np.exp(X), sensitive_features=a)),
+        plain.transform(X, sensitive_features=a),
+        atol=1e-8,
+    )
+    with pytest.raises(fp.DataError, match="positive"):
+        fp.IdealSteering(family="lognormal").fit(X, y, sensitive_features=a)
+
+
+@pytest.mark.parametrize("family", ["yeo-johnson", "quantile", fp.Power(0.5)])
+def test_features_that_are_normal_under_a_bijection(family, tmp_path):
+    Z, y, a = data()
+    X = np.sinh(Z)  # heavy tails
+    step = fp.IdealSteering(["b"], family=family, class_weight="uniform")
+    moved = step.fit_transform(X, y, sensitive_features=a)
+    assert isinstance(step.population_, fp.Transformed) and step.solution_.certificate.ok
+    np.testing.assert_array_equal(moved[a == "a"], X[a == "a"])
+    g, inner = step.population_.bijection, step.solution_.affine["b"].inverse()
+    expected = inner(g.forward(X[a == "b"]))
+    np.testing.assert_allclose(g.forward(moved[a == "b"]), expected, atol=1e-8)
+    np.testing.assert_allclose(
+        step.inverse_transform(moved, sensitive_features=a), X, rtol=1e-6, atol=1e-7
+    )
+    step.save(tmp_path / "step.json")
+    again = fp.IdealSteering.load(tmp_path / "step.json")
+    np.testing.assert_array_equal(again.transform(X, sensitive_features=a), moved)
+    clone(again).fit(X, y, sensitive_features=a)
+
+
+# ------------------------------------------------------------------------------------- snapping
+
+
+def test_rounding_keeps_the_mean_and_lands_on_values_that_occur():
+    rng = np.random.default_rng(0)
+    values = [np.array([0.0, 1.0, 4.0]), None]
+    X = np.column_stack([np.full(40_000, 2.5), rng.standard_normal(40_000)])
+    moved = np.arange(40_000) >= 100
+    Z = snap_to(X, moved, values, rng)
+    np.testing.assert_array_equal(Z[:100], X[:100])
+    np.testing.assert_array_equal(Z[:, 1], X[:, 1])
+    assert set(Z[100:, 0]) == {1.0, 4.0} and abs(Z[100:, 0].mean() - 2.5) < 0.03
+    wide = snap_to(np.array([[-3.0, 0.0], [9.0, 0.0]]), np.ones(2, bool), values, rng)
+    assert wide[:, 0].tolist() == [0.0, 4.0]
+
+
+def test_only_lattices_are_rounded():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.integers(0, 30, 1000), rng.standard_normal(1000)]).astype(float)
+    found = lattices(X, "auto")
+    assert found[0].size == 30 and found[1] is None
+    assert lattices(X, False) == [None, None] and lattices(X, True)[1].size == 1000
+
+
+def test_a_tree_cannot_read_the_group_from_rounded_values():
+    rng = np.random.default_rng(1)
+    n = 8000
+    y, a = rng.integers(0, 2, n), rng.integers(0, 2, n)
+    X = np.round(3 * rng.standard_normal((n, 2)) + 4 * y[:, None] + 2 * a[:, None])
+    leaks = {}
+    for snap in (False, "auto"):
+        step = fp.IdealSteering([1], snap=snap).fit(X, y, sensitive_features=a)
+        Z = step.transform(X, sensitive_features=a)
+        leaks[snap] = (
+            DecisionTreeClassifier(random_state=0).fit(Z[::2], a[::2]).score(Z[1::2], a[1::2])
+        )
+    assert leaks[False] > 0.95 and leaks["auto"] < 0.55
+
+
+# ------------------------------------------------------------------------------ as scikit-learn
+
+
+def test_data_frames_keep_their_names():
+    X, y, a = data()
+    frame = pd.DataFrame(X, columns=["u", "v", "w"])
+    step = fp.IdealSteering(["b"]).set_output(transform="pandas")
+    out = step.fit_transform(frame, y, sensitive_features=pd.Series(a))
+    assert list(out.columns) == ["u", "v", "w"] and isinstance(out, pd.DataFrame)
+    with pytest.raises(ValueError, match="feature names"):
+        step.transform(frame[["v", "u", "w"]], sensitive_features=a)
+
+
+def test_the_same_input_gives_the_same_bits():
+    X, y, a = data()
+    X = np.round(X, 1)
+    step = fp.IdealSteering(["b"]).fit(X, y, sensitive_features=a)
+    again = clone(step).fit(X, y, sensitive_features=a)
+    np.testing.assert_array_equal(
+        step.transform(X, sensitive_features=a), again.transform(X, sensitive_features=a)
+    )
+
+
+def test_a_grid_search_routes_the_groups():
+    X, y, a = data(1200)
+    with sklearn.config_context(enable_metadata_routing=True):
+        step = (
+            fp.IdealSteering(["b"])
+            .set_fit_request(sensitive_features=True)
+            .set_transform_request(sensitive_features=True)
+        )
+        pipe = Pipeline([("steer", step), ("model", LogisticRegression())])
+        search = GridSearchCV(
+            pipe,
+            {
+                "steer__transport": [fp.Monotone(), fp.Diagonal()],
+                "steer__shrinkage": ["auto", 0.0, 0.5],
+            },
+            cv=3,
+        ).fit(X, y, sensitive_features=a)
+        assert search.best_estimator_.predict(X, sensitive_features=a).shape == y.shape
+        assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+        assert search.score(X, y, sensitive_features=a) > 0.6
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_saved_and_loaded_it_moves_rows_the_same(tmp_path, suffix):
+    X, y, a = data()
+    X[:, 0] = np.round(X[:, 0])
+    step = fp.IdealSteering(["b"], transport=fp.Diagonal()).fit(X, y, sensitive_features=a)
+    step.save(tmp_path / f"step{suffix}")
+    again = fp.IdealSteering.load(tmp_path / f"step{suffix}")
+    np.testing.assert_array_equal(
+        step.transform(X, sensitive_features=a), again.transform(X, sensitive_features=a)
+    )
+    assert again.get_params()["transport"] == fp.Diagonal()
+    fp.Moments().save(tmp_path / "moments.npz")
+    with pytest.raises(fp.DataError, match="holds a Moments"):
+        fp.IdealSteering.load(tmp_path / "moments.npz")
+
+
+# ------------------------------------------------------------------------------ careless users
+
+
+def test_every_careless_mistake_gets_a_sentence():
+    X, y, a = data(400)
+    step = fp.IdealSteering()
+    with pytest.raises(fp.DataError, match="maps are one per group"):
+        step.fit(X, y, sensitive_features=None)
+    fitted = fp.IdealSteering().fit(X, y, sensitive_features=a)
+    with pytest.raises(fp.DataError, match="maps are one per group"):
+        fitted.transform(X, sensitive_features=None)
+    with pytest.raises(fp.DataError, match="the same as `y`"):
+        step.fit(X, y, sensitive_features=y)
+    with pytest.raises(fp.DataError, match="Were features or labels passed"):
+        step.fit(X, y, sensitive_features=X[:, 0])
+    with pytest.raises(fp.DataError, match="Class 1, group 'b' has 0"):
+        step.fit(X, np.where(a == "b", 0, y), sensitive_features=a)
+    with pytest.raises(fp.DataError, match="at least two classes"):
+        step.fit(X, np.zeros(400), sensitive_features=a)
+    with pytest.raises(ValueError, match="NaN"):
+        step.fit(np.where(X > 2, np.nan, X), y, sensitive_features=a)
+    with pytest.raises(fp.DataError, match="at least 2 are needed"):
+        step.fit(X[:3], y[:3], sensitive_features=a[:3])
+    with pytest.raises(fp.DataError, match="not seen before"):
+        fitted.transform(X, sensitive_features=np.full(400, "z"))
+    with pytest.raises(fp.ModelError, match="`family`"):
+        fp.IdealSteering(family="cauchy").fit(X, y, sensitive_features=a)
+    with pytest.raises(fp.ModelError, match="`class_weight`"):
+        fp.IdealSteering(class_weight="balanced").fit(X, y, sensitive_features=a)

@@ -1,0 +1,290 @@
+"""Moments gathered in pieces, anywhere, are the moments of all rows."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fairprog as fp
+
+
+def rows(n=900, d=5, seed=0, dtype=np.float64, loc=0.0):
+    rng = np.random.default_rng(seed)
+    X = (rng.standard_normal((n, d)) * np.linspace(1.0, 2.0, d) + loc).astype(dtype)
+    y, a = rng.integers(0, 3, n), rng.choice(["a", "b"], n)
+    return X + y[:, None].astype(dtype), y, a
+
+
+def gathered(X, y, a, pieces=1, weight=None, **options):
+    out = fp.Moments(**options)
+    for part in np.array_split(np.arange(len(X)), pieces):
+        w = None if weight is None else weight[part]
+        out.partial_fit(X[part], y[part], sensitive_features=a[part], sample_weight=w)
+    return out
+
+
+def same_bits(one, other):
+    left, right = one.to_dict(), other.to_dict()
+    for key in ("mean", "scatter", "mass", "count"):
+        order = [
+            right["slots" if key == "scatter" else "cells"].index(c)
+            for c in left["slots" if key == "scatter" else "cells"]
+        ]
+        for x, k in zip(left[key], order, strict=True):
+            if not np.array_equal(x, right[key][k]):
+                return False
+    return True
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 9), st.booleans())
+def test_pieces_make_the_population_of_all_rows(seed, pieces, weighted):
+    X, y, a = rows(seed=seed)
+    w = np.random.default_rng(seed).uniform(0.0, 2.0, len(X)) if weighted else None
+    if weighted:
+        w[::7] = 0.0
+    D = gathered(X, y, a, pieces, w).population()
+    E = fp.Normal.fit(X, y, sensitive_features=a, sample_weight=w)
+    np.testing.assert_allclose(D.prior, E.prior, rtol=1e-12)
+    np.testing.assert_allclose(D.mean, E.mean, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(D.cov, E.cov, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("covariance", ["full", "tied", "diagonal"])
+def test_merging_in_any_order_gives_the_same(covariance):
+    X, y, a = rows()
+    parts = np.array_split(np.arange(len(X)), 4)
+    pieces = [gathered(X[p], y[p], a[p], covariance=covariance) for p in parts]
+    forth, back = fp.Moments(covariance), fp.Moments(covariance)
+    for piece in pieces:
+        forth.merge(piece)
+    for piece in pieces[::-1]:
+        back.merge(piece)
+    once = gathered(X, y, a, covariance=covariance).population()
+    for D in (forth.population(), back.population()):
+        np.testing.assert_allclose(D.mean, once.mean, rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(D.cov, once.cov, rtol=1e-11, atol=1e-13)
+    assert forth.n_rows == back.n_rows == len(X)
+
+
+def test_what_is_kept_agrees_with_what_can_be_derived():
+    X, y, a = rows()
+    full = gathered(X, y, a, 3)
+    for form in ("tied", "diagonal"):
+        D, E = full.population(covariance=form), gathered(X, y, a, 5, covariance=form).population()
+        np.testing.assert_allclose(D.cov, E.cov, rtol=1e-11, atol=1e-13)
+    tied = full.population(covariance="tied").cov
+    by_hand = (
+        sum(
+            (X[(y == i) & (a == "b")] - X[(y == i) & (a == "b")].mean(0)).T
+            @ (X[(y == i) & (a == "b")] - X[(y == i) & (a == "b")].mean(0))
+            for i in range(3)
+        )
+        / (a == "b").sum()
+    )
+    np.testing.assert_allclose(tied[0, 1], by_hand, rtol=1e-11)
+    assert np.array_equal(tied[0], tied[2])
+
+
+def test_float32_products_do_not_cancel():
+    """Means of 1e4 standard deviations: the textbook sum of squares loses everything."""
+    X, y, a = rows(4000, dtype=np.float64, loc=1e4)
+    single = X.astype(np.float32)
+    exact = fp.Normal.fit(single.astype(np.float64), y, sensitive_features=a)
+    D = gathered(single, y, a, 7).population()
+    assert np.abs(D.cov - exact.cov).max() < 2e-5
+    np.testing.assert_allclose(D.mean, exact.mean, rtol=1e-8)
+    cell = single[(y == 0) & (a == "a")]
+    textbook = cell.T @ cell / len(cell) - np.outer(cell.mean(0), cell.mean(0))
+    assert np.abs(textbook - exact.cov[0, 0]).max() > 0.5  # the control: it does matter
+
+
+def test_drifting_and_sorted_streams_stay_stable():
+    X, y, a = rows(6000)
+    X = X + np.linspace(0.0, 1e6, len(X))[:, None]  # the first rows say nothing about the last
+    D = gathered(X, y, a, 60).population()
+    E = fp.Normal.fit(X, y, sensitive_features=a)
+    np.testing.assert_allclose(D.cov, E.cov, rtol=1e-10)
+
+
+def test_blocks_and_windows_change_nothing_but_rounding(monkeypatch):
+    from fairprog.kernels import streaming
+
+    X, y, a = rows(3000, d=4)
+    before = gathered(X, y, a).population()
+    monkeypatch.setattr(streaming, "BLOCK_BYTES", 64 * 8 * 4)
+    monkeypatch.setattr(streaming, "WINDOW_BYTES", 200 * 8 * 4)
+    np.testing.assert_allclose(gathered(X, y, a).population().cov, before.cov, rtol=1e-12)
+
+
+def test_a_memory_map_is_read_as_it_lies(tmp_path):
+    X, y, a = rows(dtype=np.float32)
+    X.tofile(tmp_path / "rows.f32")
+    mapped = np.memmap(tmp_path / "rows.f32", dtype=np.float32, mode="r", shape=X.shape)
+    assert same_bits(gathered(mapped, y, a), gathered(X, y, a))
+
+
+def test_labels_may_appear_late_and_are_sorted():
+    moments = fp.Moments()
+    X, y, a = rows()
+    for label in ("b", "a"):
+        here = a == label
+        moments.partial_fit(X[here], y[here], sensitive_features=a[here])
+    D = moments.population()
+    assert D.groups == ("a", "b") and D.classes == (0, 1, 2)
+    given_order = gathered(X, y, a, groups=["b", "a"], classes=[2, 0, 1]).population()
+    assert given_order.groups == ("b", "a") and given_order.classes == (2, 0, 1)
+    np.testing.assert_allclose(given_order.mean[1, 1], D.mean[0, 0], rtol=1e-12)
+
+
+# ------------------------------------------------------------------------- files, interruptions
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".json"])
+def test_saved_and_loaded_to_the_bit(tmp_path, suffix):
+    X, y, a = rows()
+    moments = gathered(X, y, a, 3)
+    moments.save(tmp_path / f"moments{suffix}")
+    again = fp.load(tmp_path / f"moments{suffix}")
+    assert same_bits(moments, again) and again.n_chunks == 3
+    assert same_bits(
+        moments.partial_fit(X, y, sensitive_features=a),
+        again.partial_fit(X, y, sensitive_features=a),
+    )
+
+
+def chunks(X, y, a, pieces=12, stop=None):
+    for k, part in enumerate(np.array_split(np.arange(len(X)), pieces)):
+        if k == stop:
+            raise KeyboardInterrupt
+        yield X[part], y[part], a[part]
+
+
+def test_interrupted_and_resumed_ends_with_the_same_bits(tmp_path):
+    X, y, a = rows()
+    whole = fp.Moments().update(chunks(X, y, a), progress=False)
+    path = tmp_path / "moments.npz"
+    with pytest.raises(KeyboardInterrupt):
+        fp.Moments().update(chunks(X, y, a, stop=8), checkpoint=path, every=3, progress=False)
+    assert fp.load(path).n_chunks == 6
+    resumed = fp.Moments().update(chunks(X, y, a), checkpoint=path, every=3, progress=False)
+    assert same_bits(whole, resumed) and resumed.n_chunks == 12
+    again = fp.Moments().update(chunks(X, y, a), checkpoint=path, progress=False)
+    assert same_bits(whole, again)  # finished work is not done twice
+    with pytest.raises(fp.ModelError, match="start from empty"):
+        resumed.update(chunks(X, y, a), checkpoint=path, progress=False)
+    with pytest.raises(fp.DataError, match="not a checkpoint"):
+        fp.Moments("tied").update(chunks(X, y, a), checkpoint=path, progress=False)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_dask_cluster_of_two_gathers_the_same_bits():
+    distributed = pytest.importorskip("distributed", reason="dask is not installed")
+    da = pytest.importorskip("dask.array", reason="dask is not installed")
+    X, y, a = rows(1200, dtype=np.float32)
+    groups = (a == "b").astype(int)
+    alone = fp.Moments()
+    for part in np.split(np.arange(1200), 6):
+        alone.partial_fit(X[part], y[part], sensitive_features=groups[part])
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster),
+    ):
+        together = fp.Moments.from_dask(
+            da.from_array(X, chunks=(200, 3)),
+            da.from_array(y, chunks=300),
+            sensitive_features=da.from_array(groups, chunks=200),
+        )
+    assert same_bits(alone, together) and together.n_chunks == 6
+
+
+# ------------------------------------------------------------------------------------ shrinkage
+
+
+def test_shrinkage_is_towards_the_own_groups_pooled_covariance():
+    X, y, a = rows()
+    moments = gathered(X, y, a)
+    D, tied = moments.population(), moments.population(covariance="tied")
+    half = moments.population(shrinkage=0.5)
+    np.testing.assert_allclose(half.cov, 0.5 * (D.cov + tied.cov), rtol=1e-12)
+    np.testing.assert_allclose(moments.population(shrinkage=1.0).cov, tied.cov, rtol=1e-12)
+
+
+def test_automatic_shrinkage_is_near_the_best_and_vanishes_with_n():
+    rng = np.random.default_rng(0)
+    d = 8
+    roots = [np.diag(np.linspace(1.0, s, d)) for s in (0.6, 1.8)]
+    truth = np.stack([R @ R.T for R in roots])
+    losses = {"auto": [], 0.0: [], 1.0: []}
+    used = []
+    for n in (30, 30, 30, 30, 30, 30, 3000):
+        X = np.concatenate([rng.standard_normal((n, d)) @ R for R in (*roots, *roots)])
+        y, a = np.repeat([0, 1, 0, 1], n), np.repeat([0, 0, 1, 1], n)
+        moments = gathered(X, y, a)
+        with pytest.warns(fp.FairprogWarning) if n < 5 * d else _quiet():
+            covs = {s: moments.population(shrinkage=s).cov for s in ("auto", 1.0)}
+        with pytest.warns(fp.FairprogWarning) if n < 5 * d else _quiet():
+            covs[0.0] = moments.population().cov
+        for s, cov in covs.items():
+            if n == 30:
+                losses[s].append(np.sum((cov[:, 0] - truth) ** 2))
+        used.append(np.abs(covs["auto"] - covs[0.0]).max() / np.abs(covs[0.0]).max())
+    assert np.mean(losses["auto"]) < 0.9 * min(np.mean(losses[0.0]), np.mean(losses[1.0]))
+    assert used[-1] < 0.05 < used[0]
+
+
+def _quiet():
+    from contextlib import nullcontext
+
+    return nullcontext()
+
+
+# ------------------------------------------------------------------------------------ bad input
+
+
+def test_an_error_leaves_everything_as_it_was():
+    X, y, a = rows()
+    moments = gathered(X, y, a)
+    before = gathered(X, y, a)
+    broken = X.copy()
+    broken[17, 2] = np.nan
+    with pytest.raises(fp.DataError, match="found nan in row 17, column 2"):
+        moments.partial_fit(broken, y, sensitive_features=a)
+    with pytest.raises(fp.DataError, match="has 4 features; the rows before had 5"):
+        moments.partial_fit(X[:, :4], y, sensitive_features=a)
+    with pytest.raises(fp.DataError, match="`y` has 3 entries"):
+        moments.partial_fit(X, y[:3], sensitive_features=a)
+    with pytest.raises(fp.DataError, match="`sensitive_features` is required"):
+        moments.partial_fit(X, y, sensitive_features=None)
+    assert same_bits(moments, before) and moments.n_chunks == 1
+
+
+def test_messages_say_what_is_wrong():
+    X, y, a = rows()
+    with pytest.raises(fp.ModelError, match="must be one of"):
+        fp.Moments("sparse")
+    with pytest.raises(fp.DataError, match="No rows have been gathered"):
+        fp.Moments().population()
+    with pytest.raises(fp.DataError, match="not seen before"):
+        gathered(X, y, a, classes=[0, 1])
+    hole = ~((y == 2) & (a == "b"))
+    with pytest.raises(fp.DataError, match="Class 2, group 'b' has no rows"):
+        gathered(X[hole], y[hole], a[hole]).population()
+    with pytest.raises(fp.ModelError, match="'tied' ones were gathered"):
+        gathered(X, y, a, covariance="tied").population(covariance="full")
+    with pytest.raises(fp.ModelError, match="lie in"):
+        gathered(X, y, a).population(shrinkage=2.0)
+    with pytest.raises(fp.ModelError, match="moments of log X"):
+        gathered(X, y, a).population("lognormal")
+    with pytest.raises(fp.ModelError, match="must be Moments"):
+        gathered(X, y, a).merge(gathered(X, y, a, covariance="tied"))
+    with pytest.raises(fp.DataError, match="known are"):
+        fp.Moments(classes=[0, 1]).merge(gathered(X, y, a))
+    with pytest.raises(fp.DataError, match="Chunk 0 must be"):
+        fp.Moments().update([X], progress=False)
+    with pytest.raises(fp.DataError, match="numbers"):
+        fp.Moments().partial_fit([["x"]], [0], sensitive_features=[0])
+    with pytest.raises(fp.DataError, match="overflow"):
+        gathered(np.array([1e300, -1e300, 1e300, 0.0]), np.zeros(4), np.zeros(4))
