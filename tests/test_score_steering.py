@@ -363,7 +363,7 @@ class NoScores(ClassifierMixin, BaseEstimator):
 
 
 def test_every_careless_mistake_gets_a_sentence():
-    s, y, a, _ = scores(400)
+    s, y, a, z = scores(400)
     step = fp.ScoreSteering()
 
     def fails(message, *args, kind=fp.DataError, step=step, **kwargs):
@@ -398,7 +398,7 @@ def test_every_careless_mistake_gets_a_sentence():
     with pytest.warns(fp.FairprogWarning, match="higher for class 0 than for 1"):
         fp.ScoreSteering().fit(1 - s, y, sensitive_features=a)
     with pytest.warns(fp.FairprogWarning, match="were `y` and `sensitive_features` swapped"):
-        fp.ScoreSteering().fit(1 - s, a, sensitive_features=np.where(s > 0.5, "u", "v"))
+        fp.ScoreSteering().fit(expit(z), (a == "a").astype(int), sensitive_features=y)
 
 
 def test_careless_mistakes_with_the_classifier():

@@ -182,7 +182,7 @@ class ScoreSteering(TransformerMixin, BaseEstimator):
         Warns
         -----
         FairprogWarning
-            If scores are higher for the negative class, or tell groups better than classes.
+            If scores are higher for the negative class, or tell two groups apart and the classes hardly.
         """
         self._check_options()
         s = self._scores(X)
@@ -510,7 +510,7 @@ def _check_binary(classes: tuple[Hashable, ...]) -> None:
 def _warn_of_direction(
     z: Array, i: Indices, a: Indices, weight: Array, classes: tuple[Hashable, ...]
 ) -> None:
-    """Warn if scores run against the classes, or tell the groups better than the classes."""
+    """Warn if scores run against the classes, or tell the groups and hardly the classes."""
     positive = i == 1
     told = auc(z, positive, weight)
     if told < 0.5:
@@ -521,7 +521,7 @@ def _warn_of_direction(
             stacklevel=3,
         )
         return
-    if a.max() == 1:
+    if a.max() == 1 and told < 0.65:
         by_group = auc(z, a == 1, weight)
         if max(by_group, 1.0 - by_group) > told + 0.1:
             warnings.warn(
