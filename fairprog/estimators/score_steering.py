@@ -60,7 +60,8 @@ class ScoreSteering(TransformerMixin, BaseEstimator):
         (:class:`fairprog.PiecewiseLinear`; some group must stay).
         "normal": the nearest ideal normal population, increasing affine maps.
     steer : "all" or list of groups, default "all"
-        Which groups may move; scores of the others stay exactly as they are.
+        Which groups may move; scores of the others stay exactly as they are, and so do the gaps
+        among those.
     space : {"logit", "identity"}
         Where maps act. "logit": scores are probabilities and stay in [0, 1]; they are clipped to
         [eps, 1 - eps], eps = 2.2e-16, so that 0 and 1 have a logit. "identity": any real scores.
@@ -182,7 +183,7 @@ class ScoreSteering(TransformerMixin, BaseEstimator):
         Warns
         -----
         FairprogWarning
-            If scores are higher for the negative class, or tell two groups apart and the classes hardly.
+            If scores are higher for the negative class, or tell two groups and hardly the classes.
         """
         self._check_options()
         s = self._scores(X)
