@@ -411,7 +411,11 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 def _as(family: type[Normal], D: Normal, prior: Array) -> Normal:
     """Return the population of a family with the parameters of D and a prior."""
-    spread = {"std": D.std} if D.is_univariate else {"cov": D.cov}
+    spread: dict[str, Any] = {"cov": D.cov}
+    if D.is_univariate:
+        spread = {"std": D.std}
+    elif D.covariance == "tied":
+        spread = {"cov": D.cov[0], "covariance": "tied"}
     return family(prior, D.mean, **spread, classes=D.classes, groups=D.groups)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from fairprog.labels import Array, Indices
 
-__all__ = ["cell_moments", "shrink"]
+__all__ = ["cell_moments"]
 
 
 def cell_moments(
@@ -54,42 +54,3 @@ def cell_moments(
     if tied:
         cov /= np.where(mass > 0, mass, 1.0).sum(axis=0)[:, None, None]
     return count, mass, mean, cov
-
-
-def shrink(count: Indices, mass: Array, cov: Array, amount: float) -> Array:
-    r"""Return every cell's covariance moved towards its own group's pooled one, T.
-
-    :math:`(1 - s) \hat\Sigma_{ia} + s T_a`. Where `amount` is negative ("auto"), s minimises the
-    expected squared error in coordinates in which T is I; for n normal rows the noise is
-
-    .. math:: s = \min\Bigl(1, \frac{(\|\hat\Sigma\|_F^2 + (\mathrm{tr}\,\hat\Sigma)^2) / n}
-        {\|\hat\Sigma - I\|_F^2}\Bigr).
-
-    Parameters
-    ----------
-    count : Indices, shape (K, G)
-    mass : Array, shape (K, G)
-    cov : Array, shape (K, G, d, d)
-    amount : float
-        In [0, 1], or negative for "auto".
-
-    Notes
-    -----
-    Source: Ledoit and Wolf (2004), with the noise of normal rows; theory.md section 9.
-    """
-    out = np.empty_like(cov)
-    for g in range(cov.shape[1]):
-        share = mass[:, g] / mass[:, g].sum()
-        pooled = np.einsum("i,ijk->jk", share, cov[:, g])
-        values, vectors = np.linalg.eigh(pooled)
-        keep = values > 1e-10 * values[-1]
-        W = vectors[:, keep] / np.sqrt(values[keep])
-        for k in range(len(cov)):
-            s = amount
-            if amount < 0:
-                white = W.T @ cov[k, g] @ W
-                distance = float(((white - np.eye(len(white))) ** 2).sum())
-                noise = float((white**2).sum() + np.trace(white) ** 2) / count[k, g]
-                s = 1.0 if distance <= noise else noise / distance
-            out[k, g] = (1.0 - s) * cov[k, g] + s * pooled
-    return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fairprog.labels import Array
+from fairprog.labels import Array, Indices
 
 __all__ = ["optimal_shrinkage", "shrink"]
 
@@ -64,7 +64,9 @@ def _inverse_root(S: Array) -> Array:
     return root
 
 
-def shrink(cov: Array, mass: Array, n: Array, shrinkage: float | str) -> tuple[Array, Array]:
+def shrink(
+    cov: Array, mass: Array, n: Array | Indices, shrinkage: float | str
+) -> tuple[Array, Array]:
     """Return the shrunk covariances and the weight of the pooled one used in every cell.
 
     Parameters

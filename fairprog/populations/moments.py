@@ -385,7 +385,7 @@ class Moments:
         if shrinkage == 0.0 and form == "full":
             check_counts(count, mean.shape[2], mean, cov, classes, groups)
         elif shrinkage != 0.0:
-            cov, used = shrink(cov, mass, count.astype(float), shrinkage)
+            cov, used = shrink(cov, mass, count, shrinkage)
             if small.any():
                 warnings.warn(
                     f"{int(small.sum())} cell(s) have fewer than 5 d rows; their covariances are "
@@ -404,6 +404,8 @@ class Moments:
             return Normal(prior, mean[..., 0], std=np.sqrt(cov.reshape(prior.shape)), **labels)
         if form == "diagonal":
             cov = cov[..., None] * np.eye(mean.shape[2])
+        if form == "tied":
+            return Normal(prior, mean, cov=cov[0], covariance="tied", **labels)
         return Normal(prior, mean, cov=cov, **labels)
 
     def _covariances(
@@ -418,7 +420,7 @@ class Moments:
         if self.covariance == "tied":
             pooled = np.stack([self._scatter[g] for g in groups])
             pooled /= mass.sum(axis=0)[:, None, None]
-            return np.broadcast_to(pooled, (*shape, *pooled.shape[1:])).copy()
+            return np.broadcast_to(pooled, (*shape, *pooled.shape[1:]))
         scatter = np.stack([self._scatter[c, g] for c in classes for g in groups])
         if form == "diagonal" and scatter.ndim == 3:
             scatter = np.diagonal(scatter, axis1=1, axis2=2)
@@ -426,7 +428,7 @@ class Moments:
         extra = (None,) * (scatter.ndim - 2)
         if form == "tied":
             pooled = scatter.sum(axis=0) / mass.sum(axis=0)[:, *extra]
-            return np.broadcast_to(pooled, scatter.shape).copy()
+            return np.broadcast_to(pooled, scatter.shape)
         return scatter / mass[..., *extra]
 
     def _cells(

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError
-from fairprog.kernels.moments import cell_moments, shrink
+from fairprog.kernels.moments import cell_moments
 from fairprog.kernels.normal import gaussian_map, push, symmetric_root
+from fairprog.kernels.shrinkage import shrink
 from fairprog.labels import (
     Array,
     check_features,
@@ -162,7 +163,7 @@ class NormalRows(NormalCells):
         check_counts(count, d, mean, cov, class_labels, group_labels, amount)
         prior = mass / mass.sum()
         if amount is not None:
-            cov = shrink(count, mass, cov, amount)
+            cov = shrink(cov, mass, count, "auto" if amount < 0 else amount)[0]
         labels: dict[str, Any] = {
             "classes": class_labels,
             "groups": group_labels,
