@@ -468,3 +468,23 @@ def test_bad_options_of_an_estimate(options, error, message):
     X, y, a = sample(np.random.default_rng(0))
     with pytest.raises(error, match=message):
         fp.Normal.fit(X, y, sensitive_features=a, **options)
+
+
+@pytest.mark.parametrize("varying", [60, 66])
+def test_a_steered_population_with_null_directions_is_steered_again(varying):
+    """Its covariances are restricted to the support when they are asked for."""
+    B = multivariate(np.random.default_rng(5), varying)
+    mean = np.concatenate([B.mean, np.ones((2, 2, 67 - varying))], axis=2)
+    cov = np.zeros((2, 2, 67, 67))
+    cov[..., :varying, :varying] = B.cov
+    D = fp.Normal(B.prior, mean, cov=cov)
+    with pytest.warns(fp.FairprogWarning, match="set aside"):
+        # the metric "pooled" would be another one for the steered population
+        settings = {"steer": [1], "transport": fp.Monotone("identity")}
+        first = fp.NearestIdeal(D, **settings).solve()
+        again = fp.NearestIdeal(first.population, **settings).solve()
+    assert first.kl > 0.1
+    assert again.kl < 1e-10
+    assert again.certificate.ok
+    assert np.abs(again.maps[1].matrix - first.maps[1].matrix).max() < 1e-4
+    assert first.aligned.is_ideal()

@@ -155,7 +155,10 @@ class RestrictedCells:
     def __len__(self) -> int:
         return len(self._cells)
 
-    def __getitem__(self, k: int) -> Array:
+    def __getitem__(self, k: Any) -> Any:
+        """Return one covariance, or the sequence of those at a slice or list of positions."""
+        if not isinstance(k, int | np.integer):
+            return RestrictedCells(self._cells[k], self._basis)
         if not 0 <= k < len(self):
             raise IndexError(k)
         return np.ascontiguousarray(restrict(self._cells[k], self._basis))

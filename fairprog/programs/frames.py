@@ -175,12 +175,12 @@ class Frame:
     @cached_property
     def Gamma(self) -> Array:  # noqa: N802 - as in the formula
         """Whitened reference covariances, shape (K, k, k)."""
-        return symmetrize(self.inverse @ self.cov @ self.inverse.T)
+        return symmetrize(self.inverse @ np.asarray(self.cov) @ self.inverse.T)
 
     @cached_property
     def Sigma(self) -> Array:  # noqa: N802 - as in the formula
         """Whitened covariances of the group's own cells, shape (K, k, k)."""
-        return symmetrize(self.inverse @ self.own_cov @ self.inverse.T)
+        return symmetrize(self.inverse @ np.asarray(self.own_cov) @ self.inverse.T)
 
     @cached_property
     def metric_norms(self) -> tuple[Array | None, Array | None]:
