@@ -171,3 +171,14 @@ mathjax3_config = {
     },
     "chtml": {"matchFontHeight": False, "scale": 1.05},
 }
+
+
+def own_members_only(app, what, name, obj, skip, options):
+    """Leave out scikit-learn's request methods: their docstrings refer to its own glossary."""
+    short = name.rpartition(".")[2]
+    wanted = short.startswith("set_") and short.endswith("_request")
+    return True if wanted or short == "get_metadata_routing" else None
+
+
+def setup(app):
+    app.connect("autodoc-skip-member", own_members_only)

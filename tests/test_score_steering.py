@@ -293,25 +293,25 @@ def test_maps_of_the_same_model_and_not_of_others():
     from sklearn.model_selection import cross_val_predict
 
     honest, wrong = [], []
-    for seed in range(3):
+    for seed in range(4):
         rng = np.random.default_rng(seed)
-        n = 3000
-        a = np.where(rng.random(n) < 0.15, "b", "a")
-        y = rng.integers(0, 2, n)
-        X = rng.standard_normal((n, 40))
+        n, b = 6000, rng.random(6000) < 0.2
+        a, half = np.where(b, "b", "a"), np.arange(n) < 1500
+        y = (rng.random(n) < np.where(b, 0.25, 0.5)).astype(int)
+        X = rng.standard_normal((n, 60))
         X[:, 0] += y
-        X = np.column_stack([X, a == "b"])
-        half = np.arange(n) < 600
-        model = DecisionTreeClassifier(min_samples_leaf=3, random_state=0)
+        X[:, 1] += 0.8 * b
+        X = np.column_stack([X, b, X[:, :20] * b[:, None]])
+        model = LogisticRegression(C=1e6, max_iter=2000)  # learns the training rows by heart
         s = cross_val_predict(model, X[half], y[half], cv=2, method="predict_proba")[:, 1]
         step = fp.ScoreSteering().fit(s, y[half], sensitive_features=a[half])
-        refit = model.fit(X[half], y[half]).predict_proba(X[~half])[:, 1]
-        t = step.transform(refit, sensitive_features=a[~half])
+        refitted = model.fit(X[half], y[half]).predict_proba(X[~half])[:, 1]
+        t = step.transform(refitted, sensitive_features=a[~half])
         wrong.append(max(gaps(t, y[~half], a[~half])))
         ours = fp.SteeredClassifier(model, cv=2).fit(X[half], y[half], sensitive_features=a[half])
         p = ours.predict_proba(X[~half], sensitive_features=a[~half])[:, 1]
         honest.append(max(gaps(p, y[~half], a[~half])))
-    assert np.mean(honest) < np.mean(wrong) + 0.05
+    assert np.mean(honest) < 0.85 * np.mean(wrong)
 
 
 def test_the_most_accurate_threshold_is_found():
@@ -363,7 +363,7 @@ class NoScores(ClassifierMixin, BaseEstimator):
 
 
 def test_every_careless_mistake_gets_a_sentence():
-    s, y, a, _ = scores(400)
+    s, y, a, z = scores(400)
     step = fp.ScoreSteering()
 
     def fails(message, *args, kind=fp.DataError, step=step, **kwargs):
@@ -398,7 +398,7 @@ def test_every_careless_mistake_gets_a_sentence():
     with pytest.warns(fp.FairprogWarning, match="higher for class 0 than for 1"):
         fp.ScoreSteering().fit(1 - s, y, sensitive_features=a)
     with pytest.warns(fp.FairprogWarning, match="were `y` and `sensitive_features` swapped"):
-        fp.ScoreSteering().fit(1 - s, a, sensitive_features=np.where(s > 0.5, "u", "v"))
+        fp.ScoreSteering().fit(expit(z), (a == "a").astype(int), sensitive_features=y)
 
 
 def test_careless_mistakes_with_the_classifier():
