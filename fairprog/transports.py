@@ -189,6 +189,21 @@ class PiecewiseLinearMap:
         out = np.where(x > self.knots[-1], last, out)
         return out if np.ndim(X) == 1 else out[:, None]
 
+    def slope(self, x: Array) -> Array:
+        """Return T'(x) at points (n,); at a knot the slope of the piece on its left."""
+        piece = np.searchsorted(self.knots, np.asarray(x, dtype=float))
+        inner = np.diff(self.values) / np.diff(self.knots)
+        return np.concatenate([[self.left], inner, [self.right]])[piece]
+
+    def as_affine(self, rtol: float = 1e-9) -> AffineMap | None:
+        """Return the map as an affine one where its slopes agree to `rtol`, else None."""
+        slopes = self.slope(np.append(self.knots, np.inf))
+        rise = float((self.values[-1] - self.values[0]) / (self.knots[-1] - self.knots[0]))
+        if np.abs(slopes - rise).max() > rtol * rise:
+            return None
+        shift = float(self.values[0] - rise * self.knots[0])
+        return AffineMap(np.array([[rise]]), np.array([shift]))
+
     @property
     def theta(self) -> Array:
         """The numbers T is linear in: left slope, values, right slope, shape (n + 2,)."""

@@ -9,32 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
-from scipy.special import gammaln
 
 import fairprog as fp
 from fairprog.kernels.line_quadrature import numeric_slope
+from tests.family_laws import FAMILIES, POSITIVE, SCIPY, Power15
 
 Q = np.array([[0.3, 0.2], [0.25, 0.25]])
-
-
-class Power15(fp.LocationScale):
-    """exp(-|z|^1.5 / 1.5) up to a constant: no closed forms, a kink in the second derivative."""
-
-    kinks = (0.0,)
-    symmetric = True
-    constant = np.log(2.0 / 1.5 * 1.5 ** (2.0 / 3.0)) + gammaln(2.0 / 3.0)
-
-    @staticmethod
-    def neg_log_density(z):
-        return np.abs(z) ** 1.5 / 1.5 + Power15.constant
-
-    @staticmethod
-    def atom(z):
-        return cp.power(cp.abs(z), 1.5, approx=False) / 1.5 + Power15.constant
-
-    @staticmethod
-    def draw(rng, size):
-        return rng.choice([-1.0, 1.0], size) * (1.5 * rng.gamma(2 / 3, size=size)) ** (2 / 3)
 
 
 class StudentT(fp.LocationScale):
@@ -51,21 +31,6 @@ class StudentT(fp.LocationScale):
     @staticmethod
     def draw(rng, size):
         return rng.standard_t(99, size)
-
-
-# a population's cells as scipy's laws: (loc, scale) or the family's own two arrays
-SCIPY = {
-    fp.Laplace: lambda p, s: stats.laplace(p, s),
-    fp.Logistic: lambda p, s: stats.logistic(p, s),
-    fp.Gumbel: lambda p, s: stats.gumbel_r(p, s),
-    fp.GumbelMin: lambda p, s: stats.gumbel_l(p, s),
-    fp.ShiftedExponential: lambda p, s: stats.expon(p, s),
-    fp.Gamma: lambda k, m: stats.gamma(k, scale=m / k),
-    fp.Weibull: lambda k, s: stats.weibull_min(k, scale=s),
-    Power15: lambda p, s: stats.gennorm(1.5, p, s * 1.5 ** (2 / 3)),
-}
-FAMILIES = list(SCIPY)
-POSITIVE = (fp.Gamma, fp.Weibull)
 
 
 def parameters(family, rng):

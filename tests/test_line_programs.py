@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from scipy.stats import ks_2samp
 
 import fairprog as fp
-from tests.test_families import FAMILIES, SCIPY, Power15
+from tests.family_laws import FAMILIES, SCIPY, Power15
 
 NODES = 60_001
 

@@ -208,7 +208,7 @@ def test_solutions_survive_saving(tmp_path):
     again = fp.load(tmp_path / "weights.json")
     assert again.kl == sol.kl
     assert np.array_equal(again.weights(), sol.weights())
-    assert "Identity()" in sol.summary()
+    assert "b reweighted" in sol.summary()
     assert sol.bounds.total_variation <= 1.0
 
 

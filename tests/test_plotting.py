@@ -18,7 +18,6 @@ from fairprog.plotting import (
     style,
 )
 from fairprog.plotting.style import short
-from fairprog.solution.held_out import log_posterior
 from fairprog.solution.movement import movement_of_rows, population_movement
 
 
@@ -271,7 +270,7 @@ def test_boundaries_are_where_the_odds_are_even(K):
     for path in paths:
         margins = []
         for a in range(2):
-            scores = np.sort(log_posterior(D, path.vertices, np.full(len(path.vertices), a)))
+            scores = np.sort(D.log_posterior(path.vertices, np.full(len(path.vertices), a)))
             margins.append(np.median(np.abs(scores[:, -1] - scores[:, -2])))
         assert min(margins) < 0.02  # of the group it belongs to
 

@@ -12,7 +12,14 @@ from numpy.polynomial import Polynomial
 from fairprog.kernels.normal import symmetrize
 from fairprog.labels import Array
 
-__all__ = ["best_scale_ratio", "polynomial", "pull_back", "scale_ratio_cost", "two_group_cells"]
+__all__ = [
+    "best_scale_ratio",
+    "polynomial",
+    "profile_cost",
+    "pull_back",
+    "scale_ratio_cost",
+    "two_group_cells",
+]
 
 
 def _weights(w: Array, std: Array) -> tuple[Array, Array, Array, Array]:
@@ -156,3 +163,63 @@ def pull_back(
     M = np.linalg.inv(symmetrize(precision))
     m = (M @ right[..., None])[..., 0]
     return m, symmetrize(M)
+
+
+def profile_cost(
+    w: Array,
+    matrices: Array,
+    offsets: Array,
+    mean: Array,
+    precision: Array,
+    log_dets: Array,
+    fixed: tuple[int, Array] | None = None,
+) -> tuple[float, Array, Array]:
+    r"""Return the cost of given maps with the common cells at their best, and its gradient.
+
+    With :math:`T_i = \sum_a w_{ia} A_a' \Sigma_{ia}^{-1} A_a` and :math:`w_i = \sum_a w_{ia}` the
+    best covariances are :math:`M_i = w_i T_i^{-1}` and, :math:`r_{ia} = A_a m_i + b_a - \mu_{ia}`,
+
+    .. math:: f = \sum_{ia} \frac{w_{ia}}2 (\log\det\Sigma_{ia} - 2\log|\det A_a| - d
+        + r_{ia}'\Sigma_{ia}^{-1}r_{ia})
+        + \sum_i \frac12 (\mathrm{tr}\, T_i M_i - w_i \log\det M_i).
+
+    The gradient holds the cells fixed, which at their best is the same.
+
+    Parameters
+    ----------
+    w : Array, shape (K, G)
+    matrices, offsets : Array, shapes (G, d, d) and (G, d)
+    mean, precision : Array, shapes (K, G, d) and (K, G, d, d)
+        Target means and inverse covariances.
+    log_dets : Array, shape (K, G)
+        log det Sigma_ia.
+    fixed : (class index, covariance), optional
+        A common covariance fixed by choice of coordinates.
+
+    Returns
+    -------
+    cost : float
+    G, g : Array, shapes (G, d, d) and (G, d)
+        Gradients in A_a and b_a.
+    """
+    K, groups, d = mean.shape
+    away = np.linalg.inv(matrices).swapaxes(1, 2)
+    mass = w.sum(axis=0)
+    value = 0.5 * float((w * (log_dets - d)).sum())
+    value -= float(mass @ np.linalg.slogdet(matrices)[1])
+    G, g = -mass[:, None, None] * away, np.zeros((groups, d))
+    for i in range(K):
+        PA = precision[i] @ matrices
+        right = np.einsum("a,asr,as->r", w[i], PA, mean[i] - offsets)
+        T = symmetrize(np.einsum("a,asr,asc->rc", w[i], matrices, PA, optimize=True))
+        inner = np.linalg.inv(T)
+        m, M = inner @ right, float(w[i].sum()) * symmetrize(inner)
+        if fixed is not None and fixed[0] == i:
+            M = fixed[1]
+        r = matrices @ m + offsets - mean[i]
+        pulled = (precision[i] @ r[..., None])[..., 0] * w[i][:, None]
+        value += 0.5 * float(np.vdot(T, M)) - 0.5 * float(w[i].sum() * np.linalg.slogdet(M)[1])
+        value += 0.5 * float((r * pulled).sum())
+        G += w[i][:, None, None] * (PA @ M) + pulled[:, :, None] * m
+        g += pulled
+    return value, G, g

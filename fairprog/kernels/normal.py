@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import ndtr
 
 from fairprog.labels import Array
 
-__all__ = ["gaussian_map", "kl", "pooled_covariance", "push", "symmetric_root", "symmetrize"]
+__all__ = [
+    "gaussian_map",
+    "interval_mass",
+    "kl",
+    "pooled_covariance",
+    "push",
+    "symmetric_root",
+    "symmetrize",
+]
 
 
 def symmetrize(S: Array) -> Array:
     """Return (S + S') / 2 over the last two axes."""
     out: Array = 0.5 * (S + np.swapaxes(S, -1, -2))
+    return out
+
+
+def interval_mass(low: Array, high: Array) -> Array:
+    """Return P(low < Z <= high) of a standard normal, accurate in both tails."""
+    flip = low > 0
+    below, above = np.where(flip, -high, low), np.where(flip, -low, high)
+    out: Array = ndtr(above) - ndtr(below)
     return out
 
 

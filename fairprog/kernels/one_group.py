@@ -21,6 +21,7 @@ __all__ = [
     "cell_kl",
     "closed_form",
     "decrement",
+    "exact_step",
     "linear_basis",
     "newton",
     "project_gradient",
@@ -208,7 +209,7 @@ def newton(
             slope = float(step @ (fixed_hessian @ x + constant - linear))
             curvature = float(step @ fixed_hessian @ step)
             ratios = np.linalg.eigvals(inverse @ moved).real  # real: S is positive definite
-            x = x + _exact_step(curvature, slope, Q, ratios) * step
+            x = x + exact_step(curvature, slope, Q, ratios) * step
             continue
         if size >= 0.5 * last:  # quadratic convergence has ended in rounding
             break
@@ -219,7 +220,7 @@ def newton(
     return np.tensordot(x[:p], E, 1) + base, x[p:], iterations
 
 
-def _exact_step(a: float, b: float, Q: float, ratios: Array) -> float:
+def exact_step(a: float, b: float, Q: float, ratios: Array) -> float:
     """Minimise a t^2 / 2 + b t - Q sum log(1 + t ratio_j) over t > 0, convex: by bisection."""
 
     def slope(t: float) -> float:

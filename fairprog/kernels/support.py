@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from fairprog.kernels.normal import pooled_covariance
 from fairprog.labels import Array
 
 __all__ = ["mean_spread", "split_support"]
@@ -13,7 +12,7 @@ CONSTANT = 1e-10  # a column varies if its deviation is above this fraction of i
 NULL_VARIANCE = 1e-10  # of the largest, columns at unit variance
 
 
-def split_support(prior: Array, mean: Array, cov: Array) -> tuple[Array, Array]:
+def split_support(prior: Array, mean: Array, within: Array) -> tuple[Array, Array]:
     """Split feature space into the support of the cells and their null directions.
 
     A direction (a linear combination v'x of the features, columns scaled to unit variance) is
@@ -23,7 +22,8 @@ def split_support(prior: Array, mean: Array, cov: Array) -> tuple[Array, Array]:
     ----------
     prior : Array, shape (K, G)
     mean : Array, shape (K, G, d)
-    cov : Array, shape (K, G, d, d)
+    within : Array, shape (d, d)
+        Pooled within-cell covariance.
 
     Returns
     -------
@@ -33,7 +33,6 @@ def split_support(prior: Array, mean: Array, cov: Array) -> tuple[Array, Array]:
         Orthonormal basis of the combinations that are constant.
     """
     d = mean.shape[-1]
-    within = pooled_covariance(prior, cov)
     total, center = _total_variance(prior, mean, within)
     # a constant column has rounding noise where its variance should be zero
     varies = total > (CONSTANT * np.abs(center)) ** 2
@@ -51,13 +50,13 @@ def split_support(prior: Array, mean: Array, cov: Array) -> tuple[Array, Array]:
     return q[:, count:], q[:, :count]
 
 
-def mean_spread(prior: Array, mean: Array, cov: Array, null: Array) -> Array:
+def mean_spread(prior: Array, mean: Array, within: Array, null: Array) -> Array:
     """Return, per null direction, the largest distance of a cell mean from the first cell's.
 
     In units of the scale of the columns involved: above rounding (1e-5) the cells differ where
     they cannot overlap, and KL is infinite.
     """
-    total, center = _total_variance(prior, mean, pooled_covariance(prior, cov))
+    total, center = _total_variance(prior, mean, within)
     floor = (10.0 * CONSTANT * np.abs(center)) ** 2  # well above the rounding of a constant
     unit = np.sqrt((null**2 * np.maximum(total, floor)[:, None]).sum(axis=0))
     unit = np.where(unit > 0, unit, 1.0)

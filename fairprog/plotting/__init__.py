@@ -27,12 +27,13 @@ from fairprog.plotting.rates import (
 )
 from fairprog.plotting.solution import plot_solution
 from fairprog.plotting.style import COLORS, LINES, MARKERS, save_figure, style
-from fairprog.plotting.weights import plot_weights
+from fairprog.plotting.weights import plot_atoms, plot_weights
 
 __all__ = [
     "COLORS",
     "LINES",
     "MARKERS",
+    "plot_atoms",
     "plot_audit",
     "plot_bounds",
     "plot_certificate",

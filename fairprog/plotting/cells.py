@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from scipy.linalg import eigh
 
-from fairprog.kernels.bayes_rates import decision_regions
 from fairprog.kernels.normal import pooled_covariance
 from fairprog.labels import Array
 from fairprog.plotting.style import MARKERS, class_line, group_color, short
-from fairprog.populations import LogNormal, Normal
-from fairprog.solution.held_out import log_posterior
 
 __all__ = ["Frame", "draw_cells", "frame_of", "legend_handles"]
 
+Function = Callable[[Array], Array]
+
 HALF = np.sqrt(2.0 * np.log(2.0))  # this many standard deviations hold half of a normal law in 2-d
-CURVE = np.linspace(-4.5, 4.5, 181)  # standard deviations at which a density is drawn
+CURVE = np.linspace(-4.5, 4.5, 181)  # normal scores of the points at which a density is drawn
 GRID = 121  # points each way of the grid that boundaries are found on
 
 
@@ -35,11 +35,13 @@ class Frame:
     names : (str, str)
         Labels of the axes.
     low, high : Array, shape (1,) or (2,)
-        What is shown, in normal coordinates.
+        What is shown, in the family's own coordinates.
     plane : Array, shape (d, 2), or None
         Directions to look along; None in one dimension.
-    logarithmic : bool
-        Whether axes are logarithmic, in the user's units.
+    scale : str or (callable, callable)
+        Of the axes in the user's units, for matplotlib.
+    show : callable
+        From the family's own coordinates to the units of the axes.
     boundaries : bool
         Whether the plane is the whole space, so that decision boundaries can be drawn.
     top : float
@@ -50,67 +52,102 @@ class Frame:
     low: Array
     high: Array
     plane: Array | None
-    logarithmic: bool
+    scale: str | tuple[Function, Function]
+    show: Function
     boundaries: bool
     top: float
 
-    def show(self, z: Array) -> Array:
-        """Return normal coordinates in the units of the axes."""
-        return np.exp(z) if self.logarithmic else z
+    def space(self, set_scale: Callable[..., object]) -> None:
+        """Space an axis of features evenly in the family's own coordinates."""
+        if isinstance(self.scale, str):
+            set_scale(self.scale)
+        else:
+            set_scale("function", functions=self.scale)
 
 
-def frame_of(populations: Sequence[Normal], names: Sequence[str] | None = None) -> Frame:
+def frame_of(populations: Sequence[Any], names: Sequence[str] | None = None) -> Frame:
     """Return limits and directions that suit all of the populations; the first one leads.
 
     Parameters
     ----------
-    populations : sequence of Normal
+    populations : sequence of Population
+        One feature: any family. Several: normal cells, perhaps seen through a bijection.
     names : sequence of str, optional
         Of the features; default those of the first population.
     """
     D = populations[0]
-    log = isinstance(D, LogNormal)
     if D.n_features == 1:
-        means = np.stack([P.location[..., 0] for P in populations])
-        stds = np.stack([np.sqrt(P.cov[..., 0, 0]) for P in populations])
-        rates = np.stack([P.base_rates for P in populations])
-        units = "(data units, log)" if log else "(units of the data)"
-        return Frame(
-            names=(
-                f"{_feature(D, 0, names)} {units}",
-                "base rate × density (per unit of " + ("log x)" if log else "x)"),
-            ),
-            low=np.array([(means - 3.2 * stds).min()]),
-            high=np.array([(means + 3.2 * stds).max()]),
-            plane=None,
-            logarithmic=log,
-            boundaries=True,
-            top=1.05 * float((rates / (np.sqrt(2.0 * np.pi) * stds)).max()),
-        )
-    V, axes = _plane(D, names)
-    centres = np.stack([P.location @ V for P in populations])
-    variances = np.stack([np.einsum("dk,iade,ek->iak", V, P.cov, V) for P in populations])
+        return _line_frame(populations, names)
+    D, log = D.core, D.coordinate == "log x" and D.core is D
+    V, axes = _plane(populations[0], names)
+    centres = np.stack([P.core.location @ V for P in populations])
+    variances = np.stack([np.einsum("dk,iade,ek->iak", V, P.core.cov, V) for P in populations])
     reach = 1.35 * HALF * np.sqrt(np.maximum(variances, 0.0))
     low, high = (centres - reach).min((0, 1, 2)), (centres + reach).max((0, 1, 2))
     flat = high <= low  # nothing varies along a null direction
+    shown = log and D.n_features == 2
     return Frame(
         names=axes,
         low=np.where(flat, low - 1.0, low),
         high=np.where(flat, high + 1.0, high),
         plane=V,
-        logarithmic=log and D.n_features == 2,
+        scale="log" if shown else "linear",
+        show=np.exp if shown else _same,
         boundaries=D.n_features == 2 and D.null_dimension == 0,
         top=0.0,
     )
 
 
-def draw_cells(ax: Axes, D: Normal, frame: Frame, *, overlay: bool = False) -> None:
+def _line_frame(populations: Sequence[Any], names: Sequence[str] | None) -> Frame:
+    D = populations[0]
+    ends = [P.cell_quantiles(np.array([-3.2, 3.2])) for P in populations]
+    low, high = float(np.min(ends)), float(np.max(ends))
+    curves = [c for P in populations for c in _curves(P, (low, high))]
+    top = 1.05 * max(float(height.max()) for _, _, _, height in curves)
+    for a, b in ((low, high), (high, low)):  # a density that begins at an end needs room there
+        if max(float(h[z == a].max(initial=0.0)) for *_, z, h in curves) > 0.03 * top:
+            low, high = (a - 0.05 * (b - a), high) if a == low else (low, a + 0.05 * (a - b))
+    units = {"x": "(units of the data)", "log x": "(data units, log)"}
+    scales: dict[str, str] = {"x": "linear", "log x": "log"}
+    return Frame(
+        names=(
+            f"{_feature(D, 0, names)} "
+            + units.get(D.coordinate, f"(data units, spaced by {D.coordinate})"),
+            f"base rate × density (per unit of {D.coordinate})",
+        ),
+        low=np.array([low]),
+        high=np.array([high]),
+        plane=None,
+        scale=scales.get(D.coordinate) or (_by_column(D._forward), _by_column(D._backward)),
+        show=_by_column(D._backward),
+        boundaries=True,
+        top=top,
+    )
+
+
+def _same(z: Array) -> Array:
+    return z
+
+
+def _by_column(f: Function) -> Function:
+    """Return a map of one feature for arrays of any shape; what has no image becomes NaN."""
+
+    def mapped(x: Array) -> Array:
+        values: Array = np.ma.filled(np.ma.asarray(x, dtype=float), np.nan)
+        with np.errstate(all="ignore"):
+            out: Array = np.asarray(f(values.reshape(-1, 1))).reshape(np.shape(values))
+        return out
+
+    return mapped
+
+
+def draw_cells(ax: Axes, D: Any, frame: Frame, *, overlay: bool = False) -> None:
     """Draw the cells of a population and its 0-1 Bayes rule.
 
     Parameters
     ----------
     ax : Axes
-    D : Normal
+    D : Population
     frame : Frame
     overlay : bool
         The groups are expected to coincide: later ones are drawn thinner, so that all show.
@@ -123,7 +160,7 @@ def draw_cells(ax: Axes, D: Normal, frame: Frame, *, overlay: bool = False) -> N
     ax.set(xlabel=frame.names[0], ylabel=frame.names[1])
 
 
-def legend_handles(D: Normal) -> list[Patch | Line2D]:
+def legend_handles(D: Any) -> list[Patch | Line2D]:
     """Return what tells groups (colour) and classes (line, marker) apart."""
     flat = D.n_features > 1
     handles: list[Patch | Line2D] = [
@@ -143,7 +180,7 @@ def legend_handles(D: Normal) -> list[Patch | Line2D]:
     ]
 
 
-def _feature(D: Normal, k: int, names: Sequence[str] | None) -> str:
+def _feature(D: Any, k: int, names: Sequence[str] | None) -> str:
     known = names or D.feature_names
     if known is not None:
         return short(known[k])
@@ -154,37 +191,58 @@ def _feature(D: Normal, k: int, names: Sequence[str] | None) -> str:
 
 
 def _draw_densities(
-    ax: Axes, D: Normal, frame: Frame, widths: Sequence[float], overlay: bool
+    ax: Axes, D: Any, frame: Frame, widths: Sequence[float], overlay: bool
 ) -> None:
     low, high, top = float(frame.low[0]), float(frame.high[0]), frame.top
-    mean, std = D.location[..., 0], np.sqrt(D.cov[..., 0, 0])
+    for i, a, z, height in _curves(D, (low, high)):
+        color, depth = group_color(a), 0.22 * i / max(D.n_classes - 1, 1)
+        ax.plot(frame.show(z), height, color=color, linestyle=class_line(i), linewidth=widths[a])
+        if depth > 0 and not (overlay and a):
+            ax.fill_between(frame.show(z), height, color=color, alpha=depth, linewidth=0)
+    _draw_regions(ax, D, (low, high), top, frame.show)
+    frame.space(ax.set_xscale)
+    ax.set_xlim(*frame.show(np.array([low, high])))
+    if not isinstance(frame.scale, str):
+        ticks = _spaced_ticks(*frame.scale, low, high)
+        ax.xaxis.set_major_locator(FixedLocator(ticks))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.6g}"))
+
+
+def _curves(D: Any, ends: tuple[float, float]) -> list[tuple[int, int, Array, Array]]:
+    """Return (class, group, points, base rate times density) of every cell within the ends."""
+    low, high = ends
+    quantiles = D.cell_quantiles(CURVE)
+    breaks = D.density_breaks()
+    step = 1e-9 * (high - low)
+    beside = np.concatenate([breaks - step, breaks, breaks + step])  # both sides of a jump
+    out = []
     for i in range(D.n_classes):
         for a in range(D.n_groups):
-            x = np.clip(np.concatenate([[low], mean[i, a] + CURVE * std[i, a], [high]]), low, high)
-            x = np.unique(x)
-            z = (x - mean[i, a]) / std[i, a]
-            scale = D.base_rates[i, a] / (np.sqrt(2.0 * np.pi) * std[i, a])
-            height = scale * np.exp(-0.5 * z**2)
-            color, depth = group_color(a), 0.22 * i / max(D.n_classes - 1, 1)
-            ax.plot(
-                frame.show(x), height, color=color, linestyle=class_line(i), linewidth=widths[a]
-            )
-            if depth > 0 and not (overlay and a):
-                ax.fill_between(frame.show(x), height, color=color, alpha=depth, linewidth=0)
-    _draw_regions(ax, D, mean, std, (low, high), top, frame.show)
-    if frame.logarithmic:
-        ax.set_xscale("log")
-    ax.set_xlim(*frame.show(np.array([low, high])))
+            z = np.concatenate([[low], quantiles[:, i, a], beside, [high]])
+            z = np.unique(np.clip(z, low, high))
+            out.append((i, a, z, D.base_rates[i, a] * D.cell_density(z)[:, i, a]))
+    return out
+
+
+def _spaced_ticks(forward: Function, backward: Function, low: float, high: float) -> list[float]:
+    """Return short numbers that are about evenly spaced in the family's own coordinates."""
+    z = np.linspace(low, high, 7)[1:-1]
+    ticks = set()
+    for goal, x in zip(z, backward(z), strict=True):
+        for digits in range(1, 7):
+            tick = float(f"{x:.{digits}g}")
+            if abs(float(forward(np.array(tick))) - goal) <= 0.2 * (z[1] - z[0]):
+                ticks.add(tick)
+                break
+    return sorted(ticks)
 
 
 def _draw_regions(
     ax: Axes,
-    D: Normal,
-    mean: Array,
-    std: Array,
+    D: Any,
     ends: tuple[float, float],
     top: float,
-    show: Callable[[Array], Array],
+    show: Function,
 ) -> None:
     """Draw one band per group below the axis: what the group's 0-1 Bayes rule predicts."""
     height = 0.095 * top
@@ -193,7 +251,7 @@ def _draw_regions(
     cost = 1.0 - np.eye(D.n_classes)
     for a, group in enumerate(D.groups):
         middle = -(a + 0.75) * 1.25 * height
-        points, decisions = decision_regions(cost, D.prior[:, a], mean[:, a], std[:, a])
+        points, decisions = D.decision_regions(cost, a)
         edges = np.concatenate([[ends[0]], np.clip(points, *ends), [ends[1]]])
         for left, right, j in zip(edges[:-1], edges[1:], decisions, strict=True):
             if right <= left:
@@ -235,10 +293,12 @@ def _draw_regions(
 # -- several features --
 
 
-def _plane(D: Normal, given: Sequence[str] | None) -> tuple[Array, tuple[str, str]]:
+def _plane(D: Any, given: Sequence[str] | None) -> tuple[Array, tuple[str, str]]:
     """Return two directions (d, 2) to look along, and the labels of the axes."""
+    seen, D = D, D.core
     if D.n_features == 2:
-        names = [f"{_feature(D, k, given)} (units of the data)" for k in (0, 1)]
+        units = "units of the data" if seen is D else f"as {seen.coordinate}"
+        names = [f"{_feature(seen, k, given)} ({units})" for k in (0, 1)]
         return np.eye(2), (names[0], names[1])
     m, U = D.support_mean, D.support_basis
     within = pooled_covariance(D.prior, D.support_cov)
@@ -248,15 +308,13 @@ def _plane(D: Normal, given: Sequence[str] | None) -> tuple[Array, tuple[str, st
     V = U @ (vectors * np.where(vectors.sum(axis=0) < 0, -1.0, 1.0))
     if V.shape[1] < 2:  # a single direction varies: show it against one that does not
         V = np.column_stack([V, D._null[:, 0]])
-    of = " of log x" if isinstance(D, LogNormal) else ""
+    of = "" if seen.coordinate == "x" else f" of {seen.coordinate}"
     names = [f"{k} discriminant{of} (pooled s.d.)" for k in ("first", "second")]
     return V, (names[0], names[1])
 
 
-def _draw_ellipses(
-    ax: Axes, D: Normal, frame: Frame, widths: Sequence[float], overlay: bool
-) -> None:
-    V = frame.plane
+def _draw_ellipses(ax: Axes, D: Any, frame: Frame, widths: Sequence[float], overlay: bool) -> None:
+    V, D = frame.plane, D.core
     assert V is not None
     angle = np.linspace(0.0, 2.0 * np.pi, 121)
     circle = HALF * np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -275,20 +333,20 @@ def _draw_ellipses(
             ax.plot(*centre, color=color, marker=MARKERS[i % len(MARKERS)], markersize=size)
     if frame.boundaries:
         _draw_boundaries(ax, D, frame, widths)
-    if frame.logarithmic:
-        ax.set(xscale="log", yscale="log")
+    frame.space(ax.set_xscale)
+    frame.space(ax.set_yscale)
     limits = [frame.show(np.array([a, b])) for a, b in zip(frame.low, frame.high, strict=True)]
     ax.set_xlim(*limits[0])
     ax.set_ylim(*limits[1])
 
 
-def _draw_boundaries(ax: Axes, D: Normal, frame: Frame, widths: Sequence[float]) -> None:
+def _draw_boundaries(ax: Axes, D: Any, frame: Frame, widths: Sequence[float]) -> None:
     """Draw where each group's 0-1 Bayes rule changes its mind: the class odds are even."""
     sides = [np.linspace(a, b, GRID) for a, b in zip(frame.low, frame.high, strict=True)]
-    points = np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2) @ D.support_basis
+    points = np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2)
     shown = [frame.show(s) for s in sides]
     for a in range(D.n_groups):
-        scores = log_posterior(D, points, np.full(len(points), a))
+        scores = D.log_posterior(points, np.full(len(points), a))
         for i in range(1 if D.n_classes == 2 else 0, D.n_classes):
             rival = np.delete(scores, i, axis=1).max(axis=1)
             lead = (scores[:, i] - rival).reshape(GRID, GRID)

@@ -34,7 +34,8 @@ def plot_maps(sol: Solution, ax: Sequence[Axes] | None = None) -> tuple[Figure, 
     -------
     (Figure, axes)
     """
-    D, E = sol.original, sol.population
+    D, E = sol.original.core, sol.population.core
+    where = sol.original.coordinate
     maps = {a: T for a, T in enumerate(sol.affine.values()) if isinstance(T, PiecewiseLinearMap)}
     steered = list(maps)
     with style():
@@ -68,12 +69,14 @@ def plot_maps(sol: Solution, ax: Sequence[Axes] | None = None) -> tuple[Figure, 
             x = np.union1d(np.linspace(low, high, 200), T.knots)
             right.plot(x, T(x), color=group_color(a), label=f"group {D.groups[a]}")
             right.plot(T.knots, T.values, ".", color=group_color(a), markersize=3)
-        left.set_xlabel("feature x (units of the data)")
-        left.set_ylabel("base rate × density (per unit of x)")
+        units = "feature x (units of the data)" if where == "x" else f"{where}, x the feature"
+        left.set_xlabel(units)
+        left.set_ylabel(f"base rate × density (per unit of {where})")
         left.set_title(f"steered; grey: before. KL = {sol.kl:.3g} nats")
         left.legend()
-        right.set_xlabel(f"common coordinates (group {sol.settings['reference']}, units of x)")
-        right.set_ylabel("steered feature (units of x)")
+        reference, unit = sol.settings["reference"], "units of x" if where == "x" else where
+        right.set_xlabel(f"common coordinates (group {reference}, {unit})")
+        right.set_ylabel(f"steered feature ({unit})")
         right.set_title("maps and their knots")
         right.legend()
     return fig, (left, right)

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fairprog.plotting.cells import draw_cells, frame_of, legend_handles
 from fairprog.plotting.style import legend_columns, new_axes, style
-from fairprog.populations import Normal
 
 __all__ = ["plot_population"]
 
 
-def plot_population(population: Normal, ax: Axes | None = None) -> tuple[Figure, Axes]:
+def plot_population(population: Any, ax: Axes | None = None) -> tuple[Figure, Axes]:
     """Draw every cell of a population with the 0-1 Bayes rule of each group.
 
     One feature: base rates times densities; curves of one group cross where its rule changes
     its mind, and the bands below the axis show what it predicts. Two features: the ellipse that
     holds half of each cell, and thin lines where the rule of a group changes. More: ellipses in
-    the plane of the two leading discriminant directions, without rules.
+    the plane of the two leading discriminant directions, without rules. Densities are per unit
+    of the family's own coordinates (log x, ...) and the axis is spaced by them, in the user's
+    units, which keeps areas and crossings true.
 
     Parameters
     ----------
-    population : Normal
+    population : Population
+        One feature: any family. Several: Normal or LogNormal, perhaps seen through a bijection
+        (drawn in the coordinates of the base).
     ax : Axes, optional
         Default: a new figure.
 

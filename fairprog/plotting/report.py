@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,7 +22,8 @@ from fairprog.plotting.movement import plot_movement
 from fairprog.plotting.rates import plot_rates
 from fairprog.plotting.style import MARKERS, class_line, group_color, style
 from fairprog.plotting.svg import figure_svg, variable_of
-from fairprog.populations import Evaluation, Normal
+from fairprog.plotting.weights import draw_atoms
+from fairprog.populations import Evaluation
 from fairprog.populations.evaluation import tables_at_thresholds
 from fairprog.solution import Solution
 from fairprog.solution.evidence import Evidence, Section
@@ -30,6 +32,7 @@ from fairprog.solution.movement import LEVELS, Movement, population_movement
 from fairprog.solution.words import (
     bounds_words,
     certificate_words,
+    conditions_words,
     grown_gaps,
     headline,
     settings_rows,
@@ -68,7 +71,9 @@ def report_html(
     found = Evidence() if evidence is None else evidence
     name = "fairprog report" if title is None else title
     before, after = _evaluations(sol)
-    movement = population_movement(sol) if found.movement is None else found.movement
+    movement = found.movement
+    if movement is None and sol.moves_rows:
+        movement = population_movement(sol)
     thresholds = _threshold_gaps(sol)
     warnings = [
         *found.remarks,
@@ -80,7 +85,11 @@ def report_html(
         ("populations", "Populations before and after", _populations(sol, movement)),
         ("gaps", "Gaps between groups", _gaps(sol, before, after, thresholds)),
         ("rows", "Gaps on rows", _rows(found)),
-        ("movement", "Who moves how far", _movement(movement, found.ranks)),
+        *(
+            []
+            if movement is None
+            else [("movement", "Who moves how far", _movement(movement, found.ranks))]
+        ),
         ("prices", "What fairness costs", _prices(sol)),
         ("bounds", "What it says about the original population", _bounds(sol)),
         ("certificate", "Why to believe it", _certificate(sol)),
@@ -146,7 +155,10 @@ def notebook_html(sol: Solution) -> str:
         _facts(sol, before, after, _threshold_gaps(sol)),
         _warning_list(warnings) if warnings else "",
         _legend(sol.original),
-        panels(*_population_panels(sol), _price_picture(sol)),
+        panels(
+            *_population_panels(sol),
+            *([_price_picture(sol)] if sol.price or sol.sensitivity else []),
+        ),
     ]
     return tag("div", tag("style", Markup(_stylesheet())), *parts, class_="fairprog notebook")
 
@@ -256,16 +268,23 @@ def _warning_list(warnings: Sequence[str]) -> Markup:
 # -- populations --
 
 
-def _populations(sol: Solution, movement: Movement) -> Markup:
-    said = _population_words(sol.original)
-    complete = len(movement.features) == sol.original.n_features
-    names = movement.features if complete else None
+def _populations(sol: Solution, movement: Movement | None) -> Markup:
+    said = _population_words(sol)
+    names = None
+    if movement is not None and len(movement.features) == sol.original.n_features:
+        names = movement.features
     pictures = panels(*_population_panels(sol, names))
     return join([_legend(sol.original), paragraphs(said), pictures])
 
 
 def _population_panels(sol: Solution, names: Sequence[str] | None = None) -> list[Markup]:
     """Return the figures before, after, and in common coordinates, on the same axes."""
+    if not sol.moves_rows:
+        both = {"Before": sol.original, "After": sol.population}
+        return [
+            picture(lambda ax, P=P: draw_atoms(ax, P), name, f"The {what} population.")  # type: ignore[misc]
+            for (name, P), what in zip(both.items(), ("original", "steered"), strict=True)
+        ]
     D, common = sol.original, sol.aligned
     populations = {
         "Before": (D, "The original population."),
@@ -287,14 +306,27 @@ def _population_panels(sol: Solution, names: Sequence[str] | None = None) -> lis
     ]
 
 
-def _population_words(D: Normal) -> list[str]:
+def _population_words(sol: Solution) -> list[str]:
+    D = sol.original
+    if not sol.moves_rows:
+        return [
+            "Each line is a class of a group: the probability, within the group, of every value "
+            "(atom) together with that class. Steering changes weights, not values."
+        ]
     if D.n_features == 1:
+        per_unit = (
+            ""
+            if D.coordinate == "x"
+            else f" Densities are per unit of {D.coordinate}, and the axis is spaced by it."
+        )
         return [
             "Each curve is a class of a group: its base rate times its density. Where the curves "
             "of a group cross, its Bayes rule for 0-1 cost changes its mind; the bands below show "
-            "what that rule predicts."
+            f"what that rule predicts.{per_unit}"
         ]
     text = "Each ellipse holds half of a class of a group; its centre is marked."
+    if D.core is not D:
+        text += f" Cells are drawn as {D.coordinate}, feature by feature: there they are normal."
     if D.n_features == 2 and not D.null_dimension:
         return [f"{text} Thin lines: where the Bayes rule of a group changes its mind (0-1 cost)."]
     return [
@@ -309,7 +341,7 @@ def _common_words(sol: Solution) -> str:
     return "Each group taken back by its map: they coincide, drawn one upon the other."
 
 
-def _legend(D: Normal) -> Markup:
+def _legend(D: Any) -> Markup:
     """Return the legend: colours of groups, lines and markers of classes."""
     items: list[Markup] = []
     for handle in legend_handles(D):
@@ -453,7 +485,7 @@ def _rows(found: Evidence) -> Markup:
         parts.append(
             tag(
                 "p",
-                "This report was made without data. Moments of a population are estimates: give "
+                "This report was made without data. What a population says is an estimate: give "
                 "rows that it was not fitted to, and gaps are measured on them with bands.",
             )
         )
@@ -521,6 +553,7 @@ def _movement(move: Movement, ranks: Mapping[Hashable, float] | None) -> Markup:
     said = [
         "Aligning takes each group back into the common coordinates, without labels. "
         "Displacements are in pooled standard deviations of each feature"
+        + ("" if move.coordinate == "x" else f" (as {move.coordinate})")
         + (
             ", those of the population: no sampling."
             if move.counts is None
@@ -590,9 +623,11 @@ def _price_picture(sol: Solution) -> Markup:
 def _prices(sol: Solution) -> Markup:
     said = [
         "A price is how fast KL falls per unit of a bound that is relaxed; a sensitivity is how "
-        "it changes when the target of one condition is shifted by one unit. The conditions say "
-        "that the classes of a group move by one map: linear parts and offsets agree."
+        "it changes when the target of one condition is shifted by one unit. "
+        + conditions_words(sol)
     ]
+    if not sol.price and not sol.sensitivity:
+        return paragraphs(["This program has no bound and no condition that carries a price."])
     prices = []
     for name, price in sol.price.items():
         low, high = sol.price_interval.get(name, (float("nan"), float("nan")))

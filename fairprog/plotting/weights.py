@@ -1,4 +1,4 @@
-"""A finite population before and after reweighting."""
+"""A finite population, and one before and after reweighting."""
 
 from __future__ import annotations
 
@@ -8,12 +8,69 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fairprog.plotting.style import MARKERS, class_line, figure_of, group_color, style
+from fairprog.plotting.style import (
+    MARKERS,
+    class_line,
+    figure_of,
+    group_color,
+    new_axes,
+    short,
+    style,
+)
+from fairprog.populations import Categorical
 from fairprog.solution import Solution
 
-__all__ = ["plot_weights"]
+__all__ = ["draw_atoms", "plot_atoms", "plot_weights"]
 
 FEW = 25  # atoms that are marked and named
+
+
+def draw_atoms(ax: Axes, D: Categorical) -> None:
+    """Draw P(X=x, Y=i | A=a) of every cell of a finite population over its atoms."""
+    few = D.n_atoms <= FEW
+    for a, group in enumerate(D.groups):
+        for i, label in enumerate(D.classes):
+            ax.plot(
+                range(D.n_atoms),
+                D.joint[:, i, a] / D.group_mass[a],
+                color=group_color(a),
+                linestyle=class_line(i),
+                marker=MARKERS[i % len(MARKERS)] if few else None,
+                # equal laws cover each other after steering: sizes keep them visible
+                markersize=7.0 - 2.0 * (a % 3),
+                label=f"group {short(group, 30)}, class {short(label, 30)}",
+            )
+    ax.set(xlabel="atom x", ylabel="P(X=x, Y=y | group)")
+    if few:
+        ax.set_xticks(range(D.n_atoms), [short(v, 12) for v in D.values])
+
+
+def plot_atoms(population: Categorical, ax: Axes | None = None) -> tuple[Figure, Axes]:
+    """Draw every cell of a finite population over its atoms.
+
+    Parameters
+    ----------
+    population : Categorical
+    ax : Axes, optional
+        Default: a new figure.
+
+    Returns
+    -------
+    (Figure, Axes)
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Categorical([[[.3, .1], [.1, .1]], [[.1, .1], [.1, .1]]], groups=["a", "b"])
+    >>> fig, ax = D.plot()
+    >>> len(ax.lines)
+    4
+    """
+    with style():
+        fig, axes = new_axes(ax, (4.2, 3.0))
+        draw_atoms(axes, population)
+        axes.legend()
+    return fig, axes
 
 
 def plot_weights(
@@ -50,23 +107,8 @@ def plot_weights(
             (before, sol.original, "original"),
             (after, sol.population, f"steered, KL {sol.kl:.3g} nats"),
         ):
-            few = D.n_atoms <= FEW
-            for a, group in enumerate(D.groups):
-                for i, label in enumerate(D.classes):
-                    panel.plot(
-                        range(D.n_atoms),
-                        D.joint[:, i, a] / D.group_mass[a],
-                        color=group_color(a),
-                        linestyle=class_line(i),
-                        marker=MARKERS[i % len(MARKERS)] if few else None,
-                        # equal laws cover each other after steering: sizes keep them visible
-                        markersize=7.0 - 2.0 * (a % 3),
-                        label=f"group {group}, class {label}",
-                    )
+            draw_atoms(panel, D)
             panel.set_title(title)
-            panel.set_xlabel("atom x")
-            if few:
-                panel.set_xticks(range(D.n_atoms), [str(v) for v in D.values])
-        before.set_ylabel("P(X=x, Y=y | group)")
+        after.set_ylabel("")
         before.legend()
     return fig, (before, after)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, as_labels, check_features, check_finite, column_names
+from fairprog.populations.coordinates import Coordinates
 from fairprog.transports import AffineMap, ConjugatedMap
 
 if TYPE_CHECKING:
@@ -55,11 +56,12 @@ def check_prior(
     return q if abs(q.sum() - 1.0) <= 1e-12 else q / q.sum(), class_labels, group_labels
 
 
-class Population:
+class Population(Coordinates):
     """Joint law of (X, Y, A): ``prior[i, a]`` = P(Y=i, A=a) and a law of X per cell.
 
     A family is a subclass. What a `Solution` asks of it: `as_features`, `user_map`, `cell_maps`,
-    `cell_divergences`, `kl`, `evaluate`, `is_ideal`, `to_dict` and `from_dict`.
+    `cell_divergences`, `kl`, `evaluate`, `is_ideal`, `to_dict` and `from_dict`. What pictures and
+    reports ask besides: see :class:`~fairprog.populations.coordinates.Coordinates`.
 
     Attributes
     ----------
@@ -245,5 +247,6 @@ def population_from_dict(data: Mapping[str, Any]) -> Population:
     arguments = dict(data)
     name = arguments.pop("population", None)
     if name not in Population._registry:
-        raise ModelError(f"Unknown population {name!r}; known are {sorted(Population._registry)}.")
+        known = [n for n, c in Population._registry.items() if c.family != Population.family]
+        raise ModelError(f"Unknown population {name!r}; known are {sorted(known)}.")
     return Population._registry[name].from_dict(arguments)

@@ -36,6 +36,7 @@ class Bijection:
 
     _registry: ClassVar[dict[str, type[Bijection]]] = {}
     domain: ClassVar[tuple[float, float]] = (-np.inf, np.inf)  # open interval
+    symbol: ClassVar[str] = "g(x)"  # of the value at x
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -75,6 +76,7 @@ class Log(Bijection):
     """y = log x, for positive features."""
 
     domain: ClassVar[tuple[float, float]] = (0.0, np.inf)
+    symbol: ClassVar[str] = "log x"
 
     def forward(self, X: Array) -> Array:
         """Return log x."""
@@ -90,6 +92,7 @@ class Logit(Bijection):
     """y = log(x / (1 - x)), for features in (0, 1)."""
 
     domain: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    symbol: ClassVar[str] = "logit x"
 
     def forward(self, X: Array) -> Array:
         """Return log(x / (1 - x))."""

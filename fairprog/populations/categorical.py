@@ -515,6 +515,40 @@ class Categorical(Population):
         table = self.table(np.eye(self.n_classes)[bayes_actions(posterior, C)])
         return Evaluation(CostSensitiveRisk(C).evaluate(table), table, 0.0)
 
+    def log_odds_cdf(self, thresholds: Array) -> Array:
+        """Return P(log odds <= t | i, a), shape (T, 2, G), of two classes.
+
+        Log odds within 1e-11 of a threshold count as equal to it: the posteriors of an ideal
+        population agree to rounding only.
+        """
+        s, t = self.support, np.asarray(thresholds, dtype=float)
+        out = np.empty((len(t), 2, self.n_groups))
+        with np.errstate(divide="ignore"):
+            odds = np.log(s.posterior[:, 1]) - np.log(s.posterior[:, 0])
+        for a in range(self.n_groups):
+            rows = np.flatnonzero(s.group == a)
+            rows = rows[np.argsort(odds[rows], kind="stable")]
+            below = np.searchsorted(odds[rows], t + 1e-11 * (1.0 + np.abs(t)), side="right")
+            mass = np.cumsum(s.weight[rows, None] * s.posterior[rows], axis=0) / self.prior[:, a]
+            out[:, :, a] = np.concatenate([np.zeros((1, 2)), mass])[below]
+        return np.minimum(out, 1.0)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw P(X=x, Y=i | A=a) over the atoms; see :func:`fairprog.plotting.plot_atoms`.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Default: a new figure.
+
+        Returns
+        -------
+        (figure, axes)
+        """
+        from fairprog.plotting import plot_atoms
+
+        return plot_atoms(self, ax=ax)
+
     def ideality_gap(self, notion: Notion | None = None) -> float:
         """Return the worst gap of a notion over all cost matrices (0 iff ideal for it).
 

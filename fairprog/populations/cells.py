@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairprog.errors import DataError, FairprogWarning
+from fairprog.errors import DataError, FairprogWarning, ModelError
+from fairprog.kernels.blas import cholesky
+from fairprog.kernels.normal import pooled_covariance
 from fairprog.kernels.support import mean_spread, split_support
-from fairprog.labels import Array, Indices
+from fairprog.labels import Array, Indices, check_number
 
-__all__ = ["check_classes", "check_counts", "refuse_cells", "support_of_cells"]
+__all__ = [
+    "RestrictedCells",
+    "check_classes",
+    "check_counts",
+    "check_shrinkage",
+    "check_structure",
+    "refuse_asymmetric",
+    "refuse_cells",
+    "restrict",
+    "support_of_cells",
+]
 
+STRUCTURES = ("full", "tied")
 MEASURED = {
     "positive": "found",
     "symmetric": "its largest asymmetry is",
@@ -45,10 +59,14 @@ def support_of_cells(
     prior: Array,
     mean: Array,
     cov: Array,
+    within: Array,
     classes: Sequence[Hashable],
     groups: Sequence[Hashable],
 ) -> tuple[Array, Array]:
     """Return bases of the support and of the null directions, (d, k) and (d, d - k).
+
+    `cov` has one matrix per cell, or (1, G, d, d) where classes share them; `within` is the pooled
+    covariance.
 
     Raises
     ------
@@ -56,11 +74,12 @@ def support_of_cells(
         If nothing varies, if a direction is constant within cells but differs between them, or
         if a cell's covariance is not positive definite on the support.
     """
-    _refuse_indefinite(cov, classes, groups)
-    basis, null = split_support(prior, mean, cov)
+    refuse_asymmetric(cov, classes, groups)
+    _refuse_below(cov, -1e-8, classes, groups)
+    basis, null = split_support(prior, mean, within)
     if basis.shape[1] == 0 or not np.diagonal(cov, axis1=-2, axis2=-1).max() > 0:
         raise DataError("`cov` has no direction with positive variance.", argument="cov")
-    spread = mean_spread(prior, mean, cov, null)
+    spread = mean_spread(prior, mean, within, null)
     if spread.size and spread.max() > 1e-5:
         direction = null[:, int(np.argmax(spread))]
         columns = [int(j) for j in np.flatnonzero(np.abs(direction) > 1e-8)]
@@ -70,25 +89,89 @@ def support_of_cells(
             "cells is infinite. Drop one of these features.",
             argument="mean",
         )
-    smallest = _smallest_eigenvalue(basis.T @ cov @ basis)
-    refuse_cells(smallest <= 1e-13, smallest, "cov", "positive definite", classes, groups)
+    _refuse_below(cov, 1e-13, classes, groups, basis)
     return basis, null
 
 
-def _refuse_indefinite(
-    cov: Array, classes: Sequence[Hashable], groups: Sequence[Hashable]
+def refuse_asymmetric(cov: Array, classes: Sequence[Hashable], groups: Sequence[Hashable]) -> None:
+    """Refuse matrices that are not symmetric to 1e-8 of their largest entry."""
+    asymmetry, size = np.zeros(cov.shape[:2]), np.zeros(cov.shape[:2])
+    for cell in np.ndindex(asymmetry.shape):
+        asymmetry[cell] = np.abs(cov[cell] - cov[cell].T).max()
+        size[cell] = np.abs(cov[cell]).max()
+    refuse_cells(asymmetry > 1e-8 * size, asymmetry, "cov", "symmetric", classes, groups)
+
+
+def _refuse_below(
+    cov: Array,
+    bound: float,
+    classes: Sequence[Hashable],
+    groups: Sequence[Hashable],
+    basis: Array | None = None,
 ) -> None:
-    """Refuse what is no covariance at all, before anything is set aside as constant."""
-    smallest = _smallest_eigenvalue(cov)
-    refuse_cells(smallest < -1e-8, smallest, "cov", "positive definite", classes, groups)
+    """Refuse cells with an eigenvalue, at unit variances, below a bound; on a basis if given.
+
+    Each cell is settled by a Cholesky factor, and by its eigenvalues only where that fails.
+    """
+    smallest = np.full(cov.shape[:2], np.inf)
+    for cell in np.ndindex(smallest.shape):
+        S = cov[cell] if basis is None else restrict(cov[cell], basis)
+        variances = np.abs(np.diagonal(S))
+        positive = variances > 0
+        scale = np.where(positive, 1.0 / np.sqrt(np.where(positive, variances, 1.0)), 1.0)
+        unit = S * np.outer(scale, scale)
+        shifted = unit.copy()
+        shifted[np.diag_indices(len(S))] -= bound
+        try:
+            cholesky(shifted)
+        except np.linalg.LinAlgError:
+            smallest[cell] = np.linalg.eigvalsh(unit)[0]
+    refuse_cells(smallest <= bound, smallest, "cov", "positive definite", classes, groups)
 
 
-def _smallest_eigenvalue(cov: Array) -> Array:
-    """Return the smallest eigenvalue of every cell at unit variances (so size does not matter)."""
-    variances = np.abs(np.diagonal(cov, axis1=-2, axis2=-1))
-    scale = np.where(variances > 0, 1.0 / np.sqrt(np.where(variances > 0, variances, 1.0)), 1.0)
-    out: Array = np.linalg.eigvalsh(cov * scale[..., :, None] * scale[..., None, :])[..., 0]
-    return out
+def restrict(cov: Array, basis: Array) -> Array:
+    """Return U' cov U over the last two axes: a view where U is the identity.
+
+    As `split_support` builds it, a square U is the identity. Where U selects columns, entries
+    are copied and nothing is multiplied.
+    """
+    d, k = basis.shape
+    if d == k:  # nothing was set aside
+        return cov
+    if np.count_nonzero(basis) == k:
+        columns = basis.argmax(axis=0)
+        return np.asarray(cov[..., columns[:, None], columns])
+    return np.asarray(basis.T @ cov @ basis)
+
+
+class RestrictedCells:
+    """U' S_i U for the covariances S_i (K, d, d) of one group, each computed when asked for."""
+
+    def __init__(self, cells: Array, basis: Array) -> None:
+        self._cells, self._basis = cells, basis
+        self.strides = cells.strides
+        self.shape = (len(cells), basis.shape[1], basis.shape[1])
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def __getitem__(self, k: int) -> Array:
+        if not 0 <= k < len(self):
+            raise IndexError(k)
+        return np.ascontiguousarray(restrict(self._cells[k], self._basis))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.stack([self[k] for k in range(len(self))])
+
+
+def check_structure(covariance: str) -> str:
+    """Return the structure of the covariances, if it is one."""
+    if covariance not in STRUCTURES:
+        raise ModelError(
+            f"`covariance` must be one of {list(STRUCTURES)}; found {covariance!r}.",
+            argument="covariance",
+        )
+    return covariance
 
 
 def check_classes(classes: Sequence[Hashable], n: int) -> None:
@@ -101,6 +184,31 @@ def check_classes(classes: Sequence[Hashable], n: int) -> None:
         )
 
 
+def check_shrinkage(shrinkage: str | float | None, tied: bool) -> float | None:
+    """Return None, the part in [0, 1], or -1 for "auto"."""
+    if shrinkage is None:
+        return None
+    if tied:
+        raise ModelError(
+            "`shrinkage` moves class covariances towards their group's pooled one; "
+            "covariance='tied' is that one already.",
+            argument="shrinkage",
+        )
+    if isinstance(shrinkage, str):
+        if shrinkage != "auto":
+            raise ModelError(
+                f"`shrinkage` must be 'auto' or a number in [0, 1]; found {shrinkage!r}.",
+                argument="shrinkage",
+            )
+        return -1.0
+    amount = check_number(shrinkage, "shrinkage")
+    if amount > 1.0:
+        raise DataError(
+            f"`shrinkage` must be at most 1; found {shrinkage!r}.", argument="shrinkage"
+        )
+    return amount
+
+
 def check_counts(
     count: Indices,
     d: int,
@@ -108,8 +216,12 @@ def check_counts(
     cov: Array,
     classes: Sequence[Hashable],
     groups: Sequence[Hashable],
+    shrinkage: float | None = None,
 ) -> None:
-    """Refuse cells with too few rows for a covariance; warn of cells with fewer than 5 d."""
+    """Refuse cells with too few rows for a covariance; warn of cells with fewer than 5 d.
+
+    Tied and shrunk covariances draw on all rows of their group.
+    """
     for i, c in enumerate(classes):
         for a, g in enumerate(groups):
             if count[i, a] < 2:
@@ -119,11 +231,28 @@ def check_counts(
                     argument="X",
                     cell=(c, g),
                 )
-    mass = count / count.sum()
-    varying = split_support(mass, mean, cov)[0].shape[1]
+    weights = count / count.sum()
+    tied = len(cov) < len(count)
+    within = pooled_covariance(weights.sum(axis=0)[None] if tied else weights, cov)
+    varying = split_support(weights, mean, within)[0].shape[1]
+    shrunk = shrinkage is not None and shrinkage != 0.0
+    if tied or shrunk:
+        rows = count.sum(axis=0)
+        for a, g in enumerate(groups):
+            if rows[a] < varying + len(classes):
+                raise DataError(
+                    f"Group {g!r} has {rows[a]} rows for {varying} features that vary and "
+                    f"{len(classes)} class means; its pooled covariance needs at least "
+                    f"{varying + len(classes)}. Use fewer features (for instance their principal "
+                    "components) or merge groups.",
+                    argument="X",
+                    cell=(None, g),
+                )
+    if tied:
+        return
     for i, c in enumerate(classes):
         for a, g in enumerate(groups):
-            if count[i, a] <= varying:
+            if count[i, a] <= varying and not shrunk:
                 raise DataError(
                     f"Class {c!r}, group {g!r} has {count[i, a]} rows for {varying} features "
                     f"that vary; a covariance needs at least {varying + 1}. Use fewer features "
@@ -140,7 +269,17 @@ def check_counts(
     if small:
         warnings.warn(
             f"Cells (class, group) with fewer than 5 d = {5 * d} rows: {', '.join(small)}. Their "
-            "covariances are maximum-likelihood estimates; no shrinkage was used.",
+            + (
+                f"covariances were shrunk towards their group's ({_shrinkage_text(shrinkage)})."
+                if shrunk
+                else "covariances are maximum-likelihood estimates; no shrinkage was used."
+            ),
             FairprogWarning,
             stacklevel=3,
         )
+
+
+def _shrinkage_text(amount: float | None) -> str:
+    """Return the amount as it was given."""
+    automatic = amount is not None and amount < 0
+    return "shrinkage='auto'" if automatic else f"shrinkage={amount:g}"

@@ -1,55 +1,52 @@
-"""Normal populations on finitely many atoms, with a stated error.
+"""Populations on finitely many atoms, with a stated error.
 
 Ideal populations are discretised in the common coordinates: the same atoms, carried by one map
 per group, so that the discretised population is ideal to rounding. Others share atoms in the
-features themselves. One feature: bins with their exact probabilities. Several: quasi-Monte Carlo
-nodes, weighted so that the prior is exact.
+features themselves. One feature, any family: bins with their exact probabilities. Several, normal
+cells: quasi-Monte Carlo nodes, weighted so that the prior is exact.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from fairprog.errors import DataError
 from fairprog.kernels.finite import bayes_actions
 from fairprog.labels import Array, check_number
 from fairprog.populations.categorical import Categorical
 
-if TYPE_CHECKING:
-    from fairprog.populations.normal import Normal
-
-__all__ = ["discretize_normal"]
+__all__ = ["discretize"]
 
 SPLIT = 8  # sub-bins, or scrambles, by which the error is measured
 
 
-def discretize_normal(D: Normal, n: int, random_state: int | np.random.Generator) -> Categorical:
+def discretize(D: Any, n: int, random_state: int | np.random.Generator) -> Categorical:
     """Return a categorical population with n atoms; see ``Normal.discretize``."""
     n = int(check_number(n, "n", 2))
     if n > 10**7:
         raise DataError(f"`n` = {n} atoms are too many.", argument="n")
     ideal = D.is_ideal()
-    mean, var = D.support_mean, D.support_cov
-    # cells of the atoms: those of the first group where one map carries them to every group
-    cells = (mean[:, :1], var[:, :1]) if ideal else (mean, var)
+    # atoms stand in the first group's coordinates where one map carries them to every group
+    groups = slice(0, 1) if ideal else slice(None)
     weight = D.prior / D.prior.sum(axis=0) / D.n_groups
-    weight = weight[:, :1] * D.n_groups if ideal else weight
-    if mean.shape[-1] == 1:
-        edges = _quantile_edges(weight, cells[0][..., 0], np.sqrt(cells[1][..., 0, 0]), n)
-        law, error = _bins(D, edges, cells, ideal)
-        nodes = _centres(edges)[:, None]
+    weight = weight[:, groups] * (D.n_groups if ideal else 1)
+    if D.n_features == 1:
+        edges = _quantile_edges(D, weight, groups, n)
+        law, error = _bins(D, edges, groups)
+        Z = _centres(edges)[:, None]
     else:
+        cells = D.support_mean[:, groups], D.support_cov[:, groups]
         rng = np.random.default_rng(random_state)
         scrambles = [_nodes(weight, *cells, n, int(rng.integers(2**31))) for _ in range(SPLIT + 1)]
         nodes, law = scrambles[0]
         tables = np.array([_bayes_table(_joint(D, other)) for _, other in scrambles[1:]])
         error = float(tables.std(axis=0, ddof=1).max())
-    U = D.support_basis
-    X = nodes @ U.T + D.location[0, 0] @ (np.eye(len(U)) - U @ U.T)
-    values = D._backward(X)
+        U = D.support_basis
+        Z = nodes @ U.T + D.location[0, 0] @ (np.eye(len(U)) - U @ U.T)
+    values = D.from_coordinates(Z)
     out = Categorical(
         _joint(D, law),
         values=values[:, 0] if values.shape[1] == 1 else values,
@@ -60,7 +57,7 @@ def discretize_normal(D: Normal, n: int, random_state: int | np.random.Generator
     return out
 
 
-def _joint(D: Normal, law: Array) -> Array:
+def _joint(D: Any, law: Array) -> Array:
     """Return P(x, i, a) from laws P(x | i, a), shape (X, K, 1 or G)."""
     out: Array = D.prior * (law / law.sum(axis=0))
     return out
@@ -73,23 +70,12 @@ def _bayes_table(joint: Array) -> Array:
     return np.einsum("xia,xaj->aij", joint, h.reshape(*mass.shape, K))
 
 
-def _interval(low: Array, high: Array) -> Array:
-    """Return P(low < Z <= high) of a standard normal, accurate in both tails."""
-    flip = low > 0
-    below, above = np.where(flip, -high, low), np.where(flip, -low, high)
-    out: Array = ndtr(above) - ndtr(below)
-    return out
-
-
-def _quantile_edges(weight: Array, mean: Array, std: Array, n: int) -> Array:
+def _quantile_edges(D: Any, weight: Array, groups: slice, n: int) -> Array:
     """Return n - 1 increasing inner edges: quantiles of the mixture of the cells."""
-    low, high = (mean - 9 * std).min(), (mean + 9 * std).max()
-    z = np.linspace(-9, 9, 4001)
-    grid = np.unique((mean.ravel()[:, None] + std.ravel()[:, None] * z).ravel())
-    grid = grid[(grid > low) & (grid < high)]
-    cdf = np.zeros(len(grid))
-    for w, m, s in zip(weight.ravel(), mean.ravel(), std.ravel(), strict=True):
-        cdf += w * ndtr((grid - m) / s)
+    count = max(401, 16001 // D.prior.size)  # so that many cells take no more memory than few
+    grid = np.unique(D.cell_quantiles(np.linspace(-9, 9, count))[..., groups])[1:-1]
+    masses = np.einsum("nia,ia->n", D.cell_masses(grid)[..., groups], weight)
+    cdf = np.cumsum(masses)[:-1]
     increasing = np.concatenate([[True], np.diff(cdf) > 0])
     edges = np.interp(np.arange(1, n) / n, cdf[increasing] / cdf[-1], grid[increasing])
     return np.unique(edges)
@@ -101,19 +87,13 @@ def _centres(edges: Array) -> Array:
     return 0.5 * (ends[1:] + ends[:-1])
 
 
-def _bins(D: Normal, edges: Array, cells: tuple[Array, Array], ideal: bool) -> tuple[Array, float]:
+def _bins(D: Any, edges: Array, groups: slice) -> tuple[Array, float]:
     """Return P(bin | i, a), shape (X, K, 1 or G), and the error of any table's entry."""
-    mean, std = cells[0][..., 0], np.sqrt(cells[1][..., 0, 0])
-
-    def law(e: Array) -> Array:
-        ends = np.concatenate([[-np.inf], e, [np.inf]])[:, None, None]
-        return _interval((ends[:-1] - mean) / std, (ends[1:] - mean) / std)
-
-    coarse = law(edges)
-    spread = float((mean + 9 * std).max() - (mean - 9 * std).min())
+    coarse = D.cell_masses(edges)[..., groups]
+    spread = float(np.ptp(D.cell_quantiles(np.array([-9.0, 9.0]))[..., groups]))
     outer = np.concatenate([[edges[0] - spread / 2], edges, [edges[-1] + spread / 2]])
     inner = np.linspace(outer[:-1], outer[1:], SPLIT, endpoint=False)[1:]  # within every bin
-    fine = law(np.sort(np.concatenate([edges, inner.ravel()])))
+    fine = D.cell_masses(np.sort(np.concatenate([edges, inner.ravel()])))[..., groups]
     parts = _joint(D, fine)
     mass = parts.sum(axis=1, keepdims=True)
     eta = parts / np.where(mass > 0, mass, 1.0)

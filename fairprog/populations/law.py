@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.special import ndtr
 
 from fairprog.kernels.line_quadrature import (
     effective_range,
@@ -172,6 +173,29 @@ class Law:
         """Standard deviation of Z."""
         z, w = self.rule
         return float(np.sqrt(w @ (z - self.mean) ** 2))
+
+    def quantiles(self, scores: Array) -> Array:
+        """Return z with P(Z <= z) = Phi(score); scores are cut at 6, where cdfs lose digits.
+
+        Newton's method on the cdf, halving a bracket wherever a step would leave it.
+        """
+        level = ndtr(np.clip(np.asarray(scores, dtype=float), -6.0, 6.0))
+        grid = np.concatenate([self.range[:1], self.points, self.range[2:]])
+        k = np.clip(np.searchsorted(self.cdf(grid), level), 1, grid.size - 1)
+        low, high = grid[k - 1], grid[k]
+        z = 0.5 * (low + high)
+        for _ in range(80):
+            off = self.cdf(z) - level
+            low, high = np.where(off < 0, z, low), np.where(off < 0, high, z)
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                step = z - off * np.exp(self.phi(z))
+            inside = (step > low) & (step < high)
+            new = np.where(inside, step, 0.5 * (low + high))
+            done = np.abs(new - z) <= 1e-14 * (1.0 + np.abs(new))
+            z = new
+            if done.all():
+                break
+        return np.asarray(z)
 
     def cdf(self, z: Array) -> Array:
         """P(Z <= z)."""

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fairprog.kernels.line_regions import level_masses, line_regions, monotone_edges
-from fairprog.labels import Array
+from fairprog.labels import Array, Indices
 
 if TYPE_CHECKING:
     from fairprog.populations.location_scale import LocationScale
 
-__all__ = ["Odds", "decision_rates", "log_odds_cdf", "log_odds_nodes", "odds"]
+__all__ = [
+    "Odds",
+    "breaks",
+    "cdfs",
+    "decision_rates",
+    "log_joint",
+    "log_odds_cdf",
+    "log_odds_nodes",
+    "odds",
+    "regions",
+]
 
 Function = Callable[[Array], Array]
 Odds = tuple[Function, Array, Function]
@@ -21,11 +31,12 @@ Odds = tuple[Function, Array, Function]
 GRID = 161  # nodes of every cell's own grid
 
 
-def _log_joint(D: LocationScale, a: int, order: list[int]) -> Callable[[Array], Array]:
+def log_joint(D: LocationScale, a: int, order: Iterable[int]) -> Function:
     """Return x -> log q_i p_i(x) of one group, classes in the given order."""
+    order = list(order)
     laws = [D.law(i, a) for i in order]
 
-    def log_joint(x: Array) -> Array:
+    def values(x: Array) -> Array:
         columns = []
         with np.errstate(over="ignore", divide="ignore"):
             for i, law in zip(order, laws, strict=True):
@@ -36,26 +47,38 @@ def _log_joint(D: LocationScale, a: int, order: list[int]) -> Callable[[Array], 
                 columns.append(np.log(D.prior[i, a] / D.base_scale[i, a]) - phi)
         return np.stack(columns, axis=-1)
 
-    return log_joint
+    return values
 
 
 def _grid(D: LocationScale, a: int) -> tuple[Array, Array]:
     """Return nodes that resolve every cell of a group, and the points where densities break."""
-    nodes, breaks = [], []
+    nodes = []
     for i in range(D.n_classes):
-        law, loc, scale = D.law(i, a), D.base_loc[i, a], D.base_scale[i, a]
-        low, mode, high = law.range
+        low, mode, high = D.law(i, a).range
         t = np.linspace(np.arcsinh(low - mode), np.arcsinh(high - mode), GRID)
-        nodes.append(loc + scale * (mode + np.sinh(t)))
+        nodes.append(D.base_loc[i, a] + D.base_scale[i, a] * (mode + np.sinh(t)))
+    return np.unique(np.concatenate(nodes)), breaks(D, a)
+
+
+def breaks(D: LocationScale, a: int) -> Array:
+    """Return, in order, where densities of one group have jumps or kinks."""
+    found = []
+    for i in range(D.n_classes):
+        law = D.law(i, a)
         ends = [e for e in law.support if np.isfinite(e)]
-        breaks += [loc + scale * k for k in (*law.kinks, *ends)]
-    return np.unique(np.concatenate(nodes)), np.array(sorted(set(breaks)))
+        found += [D.base_loc[i, a] + D.base_scale[i, a] * k for k in (*law.kinks, *ends)]
+    return np.array(sorted(set(found)))
 
 
-def _cdfs(D: LocationScale, a: int) -> Callable[[Array], Array]:
+def regions(D: LocationScale, a: int, cost: Array) -> tuple[Array, Indices]:
+    """Return points and the Bayes actions between them, of one group."""
+    return line_regions(log_joint(D, a, range(D.n_classes)), cost, *_grid(D, a))
+
+
+def cdfs(D: LocationScale, a: int) -> Callable[[Array], Array]:
     """Return x -> the cdfs of the classes of one group, shape (n, K)."""
 
-    def cdfs(x: Array) -> Array:
+    def values(x: Array) -> Array:
         return np.stack(
             [
                 D.law(i, a).cdf((x - D.base_loc[i, a]) / D.base_scale[i, a])
@@ -64,7 +87,7 @@ def _cdfs(D: LocationScale, a: int) -> Callable[[Array], Array]:
             axis=-1,
         )
 
-    return cdfs
+    return values
 
 
 def decision_rates(D: LocationScale, rule: LocationScale, cost: Array) -> Array:
@@ -72,9 +95,8 @@ def decision_rates(D: LocationScale, rule: LocationScale, cost: Array) -> Array:
     order_i, order_a = D._order_of(rule, "rule_of")
     rates = np.zeros((*D.prior.shape, cost.shape[1]))
     for a, b in enumerate(order_a):
-        grid, breaks = _grid(rule, b)
-        points, actions = line_regions(_log_joint(rule, b, order_i), cost, grid, breaks)
-        F = _cdfs(D, a)(points) if points.size else np.zeros((0, D.n_classes))
+        points, actions = line_regions(log_joint(rule, b, order_i), cost, *_grid(rule, b))
+        F = cdfs(D, a)(points) if points.size else np.zeros((0, D.n_classes))
         F = np.concatenate([np.zeros((1, D.n_classes)), F, np.ones((1, D.n_classes))])
         for region, action in enumerate(actions):
             rates[:, a, action] += F[region + 1] - F[region]
@@ -82,10 +104,10 @@ def decision_rates(D: LocationScale, rule: LocationScale, cost: Array) -> Array:
 
 
 def _log_odds(D: LocationScale, a: int) -> Callable[[Array], Array]:
-    log_joint = _log_joint(D, a, [0, 1])
+    joint = log_joint(D, a, [0, 1])
 
     def h(x: Array) -> Array:
-        terms = log_joint(x)
+        terms = joint(x)
         with np.errstate(invalid="ignore"):
             return np.asarray(terms[..., 1] - terms[..., 0])
 
@@ -95,7 +117,7 @@ def _log_odds(D: LocationScale, a: int) -> Callable[[Array], Array]:
 def odds(D: LocationScale, a: int) -> Odds:
     """Return the log odds of one group, edges between which they are monotone, and the cdfs."""
     h = _log_odds(D, a)
-    return h, monotone_edges(h, *_grid(D, a)), _cdfs(D, a)
+    return h, monotone_edges(h, *_grid(D, a)), cdfs(D, a)
 
 
 def log_odds_cdf(groups: list[Odds], thresholds: Array) -> Array:

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError
-from fairprog.labels import Array, check_finite, check_number, label_array
+from fairprog.labels import Array, Indices, check_finite, check_number, label_array
 from fairprog.populations import line_evaluation
 from fairprog.populations.base import Population, check_prior
+from fairprog.populations.categorical import Categorical
 from fairprog.populations.cell_fit import fit_cells, maximum_likelihood
 from fairprog.populations.cells import refuse_cells
+from fairprog.populations.coordinates import normalized_log
 from fairprog.populations.evaluation import Evaluation, evaluate_population, scan_costs
 from fairprog.populations.law import Law
 from fairprog.tables import DemographicParity, Notion, Risk
@@ -173,15 +175,74 @@ class LocationScale(Population):
             "feature_names": self.feature_names,
         }
 
-    # -- the bijection between the user's units and the family's coordinates (identity here) --
+    # -- its cells, in the family's coordinates --
 
-    @staticmethod
-    def _forward(X: Array) -> Array:
-        return X
+    @property
+    def coordinate_std(self) -> Array:
+        """Standard deviations of the cells in the family's coordinates, shape (K, G, 1)."""
+        return self.base_std[..., None]
 
-    @staticmethod
-    def _backward(X: Array) -> Array:
-        return X
+    def log_posterior(self, Z: Array, group: Indices) -> Array:
+        """Return log P(Y=i | z, a), shape (n, K), of rows (n, 1) in the family's coordinates."""
+        out = np.empty((len(Z), self.n_classes))
+        for a in range(self.n_groups):
+            rows = group == a
+            joint = line_evaluation.log_joint(self, a, range(self.n_classes))(Z[rows, 0])
+            out[rows] = normalized_log(joint, self.base_rates[:, a])
+        return out
+
+    def cell_quantiles(self, scores: Array) -> Array:
+        """Return z with P(Z <= z | i, a) = Phi(score), shape (n, K, G); scores are cut at 6."""
+        return self._by_cell(lambda law: law.quantiles(scores), self.base_scale, self.base_loc)
+
+    def cell_density(self, z: Array) -> Array:
+        """Return the densities of the cells at z (n,), shape (n, K, G)."""
+        groups = range(self.n_groups)
+        logs = [line_evaluation.log_joint(self, a, range(self.n_classes))(z) for a in groups]
+        out: Array = np.exp(np.stack(logs, axis=-1)) / self.prior
+        return out
+
+    def cell_masses(self, edges: Array) -> Array:
+        """Return P(edges[k-1] < Z <= edges[k] | i, a), shape (n + 1, K, G)."""
+        groups = range(self.n_groups)
+        F = np.stack([line_evaluation.cdfs(self, a)(edges) for a in groups], axis=-1)
+        ends = np.zeros((1, *self.prior.shape)), np.ones((1, *self.prior.shape))
+        return np.maximum(np.diff(np.concatenate([ends[0], F, ends[1]]), axis=0), 0.0)
+
+    def density_breaks(self) -> Array:
+        """Return where densities of cells have jumps or kinks."""
+        found = [line_evaluation.breaks(self, a) for a in range(self.n_groups)]
+        return np.unique(np.concatenate(found))
+
+    def decision_regions(self, cost: Array, a: int) -> tuple[Array, Indices]:
+        """Return points and the Bayes actions between them, of the group at `a`."""
+        return line_evaluation.regions(self, a, cost)
+
+    def _by_cell(self, of: Callable[[Law], Array], gain: Array, shift: Array) -> Array:
+        values = [[of(law) for law in row] for row in self.laws]
+        out: Array = np.moveaxis(np.array(values), -1, 0) * gain + shift
+        return out
+
+    def discretize(self, n: int = 2048, random_state: int = 0) -> Categorical:
+        """Return a population on at most n atoms, bins of X with exact probabilities.
+
+        Ideal populations are cut in the coordinates of the first group, and stay ideal to
+        rounding; see :meth:`Normal.discretize`.
+
+        Parameters
+        ----------
+        n : int, default 2048
+        random_state : int
+            Not used: nothing is sampled.
+
+        Returns
+        -------
+        Categorical
+            ``discretization_error`` as for :meth:`Normal.discretize` with one feature.
+        """
+        from fairprog.populations.discretize import discretize
+
+        return discretize(self, n, random_state)
 
     def user_map(self, affine: AffineMap) -> AffineMap | ConjugatedMap:
         """Return an affine map of the family's coordinates as a map in the user's units."""

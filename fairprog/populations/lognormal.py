@@ -49,6 +49,7 @@ class LogNormal(Normal):
     """
 
     family: ClassVar[str] = "lognormal"
+    coordinate = "log x"
 
     @staticmethod
     def _forward(X: Array) -> Array:

@@ -1,48 +1,32 @@
-"""Normal populations: every cell (class, group) has a normal law."""
+"""Normal populations, univariate and multivariate: the family and its fairness."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from fairprog.errors import DataError, ModelError
-from fairprog.kernels.bayes_rates import decision_rates, log_odds_cdf, log_odds_nodes
+from fairprog.errors import ModelError
+from fairprog.kernels.bayes_rates import (
+    decision_rates,
+    decision_regions,
+    log_odds_cdf,
+    log_odds_nodes,
+)
 from fairprog.kernels.common_map import common_map
-from fairprog.kernels.moments import cell_moments
-from fairprog.kernels.normal import (
-    gaussian_map,
-    kl,
-    pooled_covariance,
-    push,
-    symmetric_root,
-    symmetrize,
-)
-from fairprog.labels import (
-    Array,
-    check_features,
-    check_finite,
-    check_number,
-    check_weights,
-    column_names,
-    encode,
-    label_array,
-    label_order,
-    label_vector,
-)
-from fairprog.populations.base import Population, check_prior
+from fairprog.kernels.normal import interval_mass
+from fairprog.labels import Array, Indices
 from fairprog.populations.categorical import Categorical
-from fairprog.populations.cells import check_classes, check_counts, refuse_cells, support_of_cells
+from fairprog.populations.coordinates import normalized_log
 from fairprog.populations.evaluation import Evaluation, evaluate_population, scan_costs
+from fairprog.populations.normal_rows import NormalRows
 from fairprog.tables import DemographicParity, Notion, Risk
-from fairprog.transports import AffineMap
 
 __all__ = ["Normal"]
 
 
-class Normal(Population):
+class Normal(NormalRows):
     """Normal law of X in every cell: X | Y=i, A=a ~ N(mean[i, a], cov[i, a]).
 
     Parameters
@@ -53,8 +37,11 @@ class Normal(Population):
         Cell means, in the units of the features; (K, G) is the univariate case.
     std : array_like, shape (K, G)
         Cell standard deviations (univariate case only).
-    cov : array_like, shape (K, G, d, d)
+    cov : array_like, shape (K, G, d, d), or (G, d, d) where tied
         Cell covariances; singular only in directions that are constant in every cell.
+    covariance : {"full", "tied"}
+        "tied": one covariance per group, shared by its classes; nothing of size K G d^2 is
+        formed and solving costs as much as for one class.
     classes, groups : sequence of hashables, optional
         Labels; default 0, 1, ....
     feature_names : sequence of str, optional
@@ -90,284 +77,57 @@ class Normal(Population):
 
     family: ClassVar[str] = "normal"
 
-    def __init__(
-        self,
-        prior: ArrayLike,
-        mean: ArrayLike,
-        *,
-        std: ArrayLike | None = None,
-        cov: ArrayLike | None = None,
-        classes: Iterable[Any] | None = None,
-        groups: Iterable[Any] | None = None,
-        feature_names: Iterable[str] | None = None,
-    ) -> None:
-        self.prior, self.classes, self.groups = check_prior(prior, classes, groups)
-        if (std is None) == (cov is None):
-            raise ModelError("Give exactly one of `std` (univariate) and `cov`.", argument="std")
-        K, G = self.prior.shape
-        center = check_finite(mean, "mean")
-        self.is_univariate = std is not None
-        if std is not None:
-            spread = check_finite(std, "std", (K, G))
-            if center.shape != (K, G):
-                raise DataError(
-                    f"`mean` has shape {center.shape}; with `std` it must be {(K, G)}.",
-                    argument="mean",
-                )
-            refuse_cells(spread <= 0, spread, "std", "positive", self.classes, self.groups)
-            self._mean, self._cov = center[..., None], (spread**2)[..., None, None]
-        else:
-            if center.ndim != 3 or center.shape[:2] != (K, G) or not center.shape[2]:
-                raise DataError(
-                    f"`mean` has shape {center.shape}; with `cov` it must be ({K}, {G}, d), "
-                    "d >= 1.",
-                    argument="mean",
-                )
-            d = center.shape[2]
-            S = check_finite(cov, "cov", (K, G, d, d))
-            asymmetry = np.abs(S - np.swapaxes(S, -1, -2)).max(axis=(-1, -2))
-            skewed = asymmetry > 1e-8 * np.abs(S).max(axis=(-1, -2))
-            refuse_cells(skewed, asymmetry, "cov", "symmetric", self.classes, self.groups)
-            self._mean, self._cov = center, symmetrize(S)
-        self.feature_names = None if feature_names is None else tuple(feature_names)
-        if self.feature_names is not None and len(self.feature_names) != self.n_features:
-            raise DataError(
-                f"`feature_names` lists {len(self.feature_names)} names for {self.n_features} "
-                "features.",
-                argument="feature_names",
-            )
-        self._basis, self._null = support_of_cells(
-            self.prior, self._mean, self._cov, self.classes, self.groups
-        )
-        self.support_mean = self._mean @ self._basis
-        self.support_cov = self._basis.T @ self._cov @ self._basis
-        for array in (self.prior, self._mean, self._cov, self.support_mean, self.support_cov):
-            array.setflags(write=False)
+    # -- its cells, in normal coordinates --
 
     @property
-    def n_features(self) -> int:
-        """Number of features, d."""
-        return int(self._mean.shape[-1])
+    def coordinate_std(self) -> Array:
+        """Standard deviations of the cells in normal coordinates, shape (K, G, d)."""
+        return self.std.reshape(self.location.shape)
 
-    @property
-    def null_dimension(self) -> int:
-        """Number of null directions: constant in every cell and equal between cells."""
-        return int(self._null.shape[1])
+    def log_posterior(self, Z: Array, group: Indices) -> Array:
+        """Return log P(Y=i | z, a), shape (n, K), of rows (n, d) in normal coordinates."""
+        joint = np.empty((len(Z), self.n_classes))
+        rows_of = Z @ self.support_basis
+        for a in range(self.n_groups):
+            rows, cells = group == a, self.support_cov_of(a)
+            for i in range(self.n_classes):
+                L = np.linalg.cholesky(cells[i])
+                white = np.linalg.solve(L, (rows_of[rows] - self.support_mean[i, a]).T)
+                log_det = np.log(np.diag(L)).sum()
+                joint[rows, i] = np.log(self.prior[i, a]) - log_det - 0.5 * (white**2).sum(axis=0)
+        return normalized_log(joint, self.base_rates.mean(axis=1))  # a density is never zero
 
-    @property
-    def support_basis(self) -> Array:
-        """Orthonormal columns (d, k) of the directions that vary."""
-        return self._basis
+    def _line(self) -> tuple[Array, Array]:
+        """Return means and standard deviations (K, G) of the only feature."""
+        if self.n_features > 1:
+            raise self._missing("densities of one feature")
+        return self.location[..., 0], self.coordinate_std[..., 0]
 
-    @property
-    def mean(self) -> Array:
-        """Cell means: (K, G) when univariate, else (K, G, d)."""
-        return self._mean[..., 0] if self.is_univariate else self._mean
+    def cell_quantiles(self, scores: Array) -> Array:
+        """Return mean + score std, shape (n, K, G)."""
+        mean, std = self._line()
+        out: Array = mean + std * np.asarray(scores, dtype=float)[:, None, None]
+        return out
 
-    @property
-    def location(self) -> Array:
-        """Cell means with the feature axis always there, shape (K, G, d)."""
-        return self._mean
+    def cell_density(self, z: Array) -> Array:
+        """Return the normal densities at z (n,), shape (n, K, G)."""
+        mean, std = self._line()
+        u = (np.asarray(z, dtype=float)[:, None, None] - mean) / std
+        out: Array = np.exp(-0.5 * u**2) / (np.sqrt(2.0 * np.pi) * std)
+        return out
 
-    @property
-    def std(self) -> Array:
-        """Standard deviations of the features: (K, G) when univariate, else (K, G, d)."""
-        out: Array = np.sqrt(np.diagonal(self._cov, axis1=-2, axis2=-1))
-        return out[..., 0] if self.is_univariate else out
+    def cell_masses(self, edges: Array) -> Array:
+        """Return P(edges[k-1] < Z <= edges[k] | i, a), accurate in both tails."""
+        mean, std = self._line()
+        ends = np.concatenate([[-np.inf], edges, [np.inf]])[:, None, None]
+        return interval_mass((ends[:-1] - mean) / std, (ends[1:] - mean) / std)
 
-    @property
-    def cov(self) -> Array:
-        """Cell covariances, shape (K, G, d, d)."""
-        return self._cov
-
-    # -- the bijection between the user's units and the normal coordinates (identity here) --
-
-    @staticmethod
-    def _forward(X: Array) -> Array:
-        return X
-
-    @staticmethod
-    def _backward(X: Array) -> Array:
-        return X
-
-    def mapped(self, maps: Mapping[Hashable, AffineMap]) -> Self:
-        """Return the population whose group g is moved by maps[g], in normal coordinates."""
-        moved = [
-            push(maps[g].matrix, maps[g].offset, self._mean[:, a], self._cov[:, a])
-            for a, g in enumerate(self.groups)
-        ]
-        mean, cov = (np.stack(parts, axis=1) for parts in zip(*moved, strict=True))
-        data = self.to_dict() | {"mean": mean, "cov": cov}
-        if self.is_univariate:
-            data |= {"mean": mean[..., 0], "std": np.sqrt(cov[..., 0, 0])}
-            del data["cov"]
-        del data["population"]
-        return type(self)(**data)
-
-    def cell_maps(self, target: Self) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
-        """Return per cell the monotone transport to the cell of `target`, in the pooled metric."""
-        U, cells = self._basis, np.ndindex(*self.prior.shape)
-        W = symmetric_root(pooled_covariance(self.prior, self.support_cov), -0.5)
-        maps = {}
-        for i, a in cells:
-            same = np.array_equal(self._mean[i, a], target.location[i, a])
-            if same and np.array_equal(self._cov[i, a], target.cov[i, a]):  # a group that stays
-                affine = AffineMap.identity(self.n_features)
-            else:
-                inner = gaussian_map(self.support_cov[i, a], U.T @ target.cov[i, a] @ U, W)
-                shift = target.location[i, a] @ U - inner @ self.support_mean[i, a]
-                affine = AffineMap(U @ inner @ U.T + np.eye(len(U)) - U @ U.T, U @ shift)
-            maps[i, a] = self.user_map(affine)
-        return maps
-
-    def to_normal(self, X: ArrayLike) -> Array:
-        """Return features in the coordinates in which the population is normal, shape (n, d)."""
-        return self._forward(self.as_features(X))
-
-    # -- statistics --
-
-    @classmethod
-    def fit(
-        cls,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sensitive_features: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        classes: Sequence[Any] | None = None,
-        groups: Sequence[Any] | None = None,
-    ) -> Self:
-        """Estimate a population by maximum likelihood (moments divided by n).
-
-        Parameters
-        ----------
-        X : array_like, shape (n, d) or (n,)
-            Features; one feature gives a univariate population.
-        y, sensitive_features : array_like, shape (n,)
-            Class and group of each row.
-        sample_weight : array_like, shape (n,), optional
-            Nonnegative weights.
-        classes, groups : sequence, optional
-            Label order: given, else sorted.
-
-        Raises
-        ------
-        DataError
-            For missing or infinite values, lengths that differ, unknown labels, a cell with
-            fewer than two rows, or a cell whose covariance is singular.
-
-        Warns
-        -----
-        FairprogWarning
-            Where a cell has fewer than 5 d rows.
-
-        Examples
-        --------
-        >>> import fairprog as fp
-        >>> X, y, a = [1., 3., 2., 4., 0., 2., 5., 7.], [0, 0, 1, 1] * 2, list("aaaabbbb")
-        >>> fp.Normal.fit(X * 3, y * 3, sensitive_features=a * 3).mean
-        array([[2., 1.],
-               [3., 6.]])
-        """
-        features = cls._forward(cls.check_domain(check_features(X)))
-        n, d = features.shape
-        if n == 0:
-            raise DataError("`X` has no rows.", argument="X")
-        y_vector = label_vector(y, "y", n)
-        a_vector = label_vector(sensitive_features, "sensitive_features", n)
-        class_labels = label_order(classes, y_vector, "classes")
-        group_labels = label_order(groups, a_vector, "groups")
-        i = encode(y, class_labels, "y", n)
-        g = encode(sensitive_features, group_labels, "sensitive_features", n)
-        weight = check_weights(sample_weight, n)
-        count, mass, mean, cov = cell_moments(
-            features, i, g, weight, (len(class_labels), len(group_labels))
-        )
-        check_classes(class_labels, n)
-        check_counts(count, d, mean, cov, class_labels, group_labels)
-        prior = mass / mass.sum()
-        labels: dict[str, Any] = {
-            "classes": class_labels,
-            "groups": group_labels,
-            "feature_names": column_names(X),
-        }
-        if d == 1:
-            return cls(prior, mean[..., 0], std=np.sqrt(cov[..., 0, 0]), **labels)
-        return cls(prior, mean, cov=cov, **labels)
-
-    def sample(
-        self, n: int, random_state: int | np.random.Generator | None = None
-    ) -> tuple[Array, NDArray[Any], NDArray[Any]]:
-        """Draw n rows.
-
-        Parameters
-        ----------
-        n : int
-            Number of rows.
-        random_state : int or numpy Generator, optional
-
-        Returns
-        -------
-        X : Array, shape (n, d)
-        y, a : arrays of labels, shape (n,)
-        """
-        rng = np.random.default_rng(random_state)
-        if check_number(n, "n") != int(n):
-            raise DataError(f"`n` must be a whole number; found {n!r}.", argument="n")
-        n = int(n)
-        K, G = self.prior.shape
-        cell = rng.choice(K * G, size=n, p=self.prior.ravel())
-        z = rng.standard_normal((n, self.n_features))
-        X = np.empty((n, self.n_features))
-        for c in range(K * G):
-            i, a = divmod(c, G)
-            values, vectors = np.linalg.eigh(self._cov[i, a])
-            root = vectors * np.sqrt(np.maximum(values, 0.0))
-            X[cell == c] = self._mean[i, a] + z[cell == c] @ root.T
-        classes, groups = label_array(self.classes), label_array(self.groups)
-        return self._backward(X), classes[cell // G], groups[cell % G]
-
-    def same_support(self, other: Normal) -> bool:
-        """Return whether the same directions are constant, at the same values."""
-        if self.n_features != other.n_features or self.null_dimension != other.null_dimension:
-            return False
-        if not self.null_dimension:
-            return True
-        here, there = self._mean[0, 0] @ self._null, other.location[0, 0] @ self._null
-        apart = np.abs(here - there) > 1e-6 * (1.0 + np.abs(here))
-        return not apart.any() and bool(np.abs(self._null.T @ other.support_basis).max() <= 1e-6)
-
-    def cell_divergences(self, other: Self) -> Array:
-        """Return V_ia = KL(P_ia || P'_ia) in nats, shape (K, G), P' the cells of `other`."""
-        order_i, order_a = self._order_of(other, "other")
-        cells = np.ix_(order_i, order_a)
-        U = other.support_basis
-        if not self.same_support(other):
-            return np.full(self.prior.shape, np.inf)
-        return kl(
-            self._mean @ U,
-            U.T @ self._cov @ U,
-            other.support_mean[cells],
-            other.support_cov[cells],
-        )
+    def decision_regions(self, cost: Array, a: int) -> tuple[Array, Indices]:
+        """Return points and the Bayes actions between them, of the group at `a`."""
+        mean, std = self._line()
+        return decision_regions(cost, self.prior[:, a], mean[:, a], std[:, a])
 
     # -- fairness --
-
-    def plot(self, ax: Any = None) -> Any:
-        """Draw the cells; see :func:`fairprog.plotting.plot_population`.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Default: a new figure.
-
-        Returns
-        -------
-        (figure, axes)
-        """
-        from fairprog.plotting import plot_population
-
-        return plot_population(self, ax=ax)
 
     def evaluate(
         self,
@@ -504,25 +264,6 @@ class Normal(Population):
         >>> E.discretization_error < 2e-3
         True
         """
-        from fairprog.populations.discretize import discretize_normal
+        from fairprog.populations.discretize import discretize
 
-        return discretize_normal(self, n, random_state)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the constructor's arguments, with the family's name."""
-        spread = {"std": self.std} if self.is_univariate else {"cov": self.cov}
-        return {
-            "population": type(self).__name__,
-            "prior": self.prior,
-            "mean": self.mean,
-            **spread,
-            "classes": self.classes,
-            "groups": self.groups,
-            "feature_names": self.feature_names,
-        }
-
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(K={self.n_classes}, G={self.n_groups}, d={self.n_features}, "
-            f"classes={list(self.classes)}, groups={list(self.groups)})"
-        )
+        return discretize(self, n, random_state)

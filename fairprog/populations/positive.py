@@ -25,6 +25,8 @@ __all__ = ["Exponential", "Gamma", "Weibull"]
 class _Positive(LocationScale):
     """Families whose own coordinates are log X."""
 
+    coordinate = "log x"
+
     @staticmethod
     def _forward(X: Array) -> Array:
         return np.log(X)

@@ -10,14 +10,24 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import ModelError
 from fairprog.kernels.piecewise_linear import map_divergence, normal_moments, quadratic_forms
-from fairprog.labels import Array
+from fairprog.labels import Array, Indices
 from fairprog.populations.base import Population
+from fairprog.populations.categorical import Categorical
 from fairprog.populations.evaluation import Evaluation
 from fairprog.populations.normal import Normal
 from fairprog.tables import Notion, Risk
-from fairprog.transports import PiecewiseLinearMap
+from fairprog.transports import AffineMap, PiecewiseLinearMap
 
 __all__ = ["Pushforward"]
+
+
+def _as_piecewise(T: AffineMap | PiecewiseLinearMap) -> PiecewiseLinearMap:
+    if isinstance(T, PiecewiseLinearMap):
+        return T
+    gain, shift = float(T.matrix[0, 0]), float(T.offset[0])
+    if gain < 0:
+        raise ModelError("A Pushforward has increasing maps; this one mirrors.", argument="maps")
+    return PiecewiseLinearMap(np.array([0.0, 1.0]), np.array([shift, shift + gain]))
 
 
 class Pushforward(Population):
@@ -151,6 +161,95 @@ class Pushforward(Population):
         return {
             (i, a): then(move, self.maps.get(self.groups[a])) for (i, a), move in inner.items()
         }
+
+    # -- its cells, in x --
+
+    def mapped(self, maps: Mapping[Hashable, AffineMap | PiecewiseLinearMap]) -> Any:
+        """Return the population whose group g is moved once more, by maps[g].
+
+        Where every map undoes that of its group to rounding, this is a normal population.
+        """
+        bent: dict[Hashable, PiecewiseLinearMap] = {}
+        straight: dict[Hashable, AffineMap] = {}
+        for g in self.groups:
+            T, S = self.maps.get(g), maps.get(g, AffineMap.identity(1))
+            if T is None and isinstance(S, AffineMap):
+                straight[g] = S
+                continue
+            line = (_as_piecewise(S) if T is None else _as_piecewise(S) @ T).as_affine()
+            if line is None:
+                bent[g] = _as_piecewise(S) if T is None else _as_piecewise(S) @ T
+            straight[g] = AffineMap.identity(1) if line is None else line
+        base = self.base.mapped(straight)
+        return type(self)(base, bent) if bent else base
+
+    @property
+    def coordinate_std(self) -> Array:
+        """Standard deviations of the cells, shape (K, G, 1)."""
+        return self.std[..., None]
+
+    def _moved(self, values: Array) -> Array:
+        """Return T_a of values (..., G) of the base."""
+        out = np.array(values, dtype=float)
+        for a, g in enumerate(self.groups):
+            if g in self.maps:
+                out[..., a] = self.maps[g](out[..., a].ravel()).reshape(out.shape[:-1])
+        return out
+
+    def _back(self, z: Array) -> Array:
+        """Return points z (n,) in the base of every group, shape (n, G)."""
+        columns = [self.maps[g].inverse()(z) if g in self.maps else z for g in self.groups]
+        return np.stack(columns, axis=-1)
+
+    def log_posterior(self, Z: Array, group: Indices) -> Array:
+        """Return log P(Y=i | x, a), shape (n, K): that of `base` where the map comes from."""
+        rows = np.arange(len(Z))
+        return self.base.log_posterior(self._back(Z[:, 0])[rows, group][:, None], group)
+
+    def log_odds_cdf(self, thresholds: Array) -> Array:
+        """Return P(log odds <= t | i, a), shape (T, 2, G): that of `base`."""
+        return self.base.log_odds_cdf(thresholds)
+
+    def cell_quantiles(self, scores: Array) -> Array:
+        """Return T_a(mean + score std), shape (n, K, G)."""
+        return self._moved(self.base.cell_quantiles(scores))
+
+    def cell_density(self, z: Array) -> Array:
+        """Return p(T_a^{-1}(x)) / T_a'(T_a^{-1}(x)) at x (n,), shape (n, K, G)."""
+        back = self._back(np.asarray(z, dtype=float))
+        out = np.empty((len(back), *self.prior.shape))
+        for a, g in enumerate(self.groups):
+            slope = self.maps[g].slope(back[:, a])[:, None] if g in self.maps else 1.0
+            out[..., a] = self.base.cell_density(back[:, a])[..., a] / slope
+        return out
+
+    def cell_masses(self, edges: Array) -> Array:
+        """Return P(edges[k-1] < X <= edges[k] | i, a): normal, between edges taken back."""
+        back = self._back(edges)
+        by_group = [self.base.cell_masses(back[:, a])[..., a] for a in range(self.n_groups)]
+        return np.stack(by_group, axis=-1)
+
+    def density_breaks(self) -> Array:
+        """Return the images of the knots: densities jump there."""
+        return np.unique(np.concatenate([[], *(T.values for T in self.maps.values())]))
+
+    def decision_regions(self, cost: Array, a: int) -> tuple[Array, Indices]:
+        """Return points and the Bayes actions between them, of the group at `a`."""
+        points, actions = self.base.decision_regions(cost, a)
+        T = self.maps.get(self.groups[a])
+        return points if T is None or not points.size else T(points), actions
+
+    def with_prior(self, prior: Array) -> Self:
+        """Return the population with the same cells and another prior (K, G)."""
+        return type(self)(self.base.with_prior(prior), self.maps)
+
+    def discretize(
+        self, n: int = 2048, random_state: int | np.random.Generator = 0
+    ) -> Categorical:
+        """Return a population on at most n atoms, bins of X; see :meth:`Normal.discretize`."""
+        from fairprog.populations.discretize import discretize
+
+        return discretize(self, n, random_state)
 
     def evaluate(
         self,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import ModelError
-from fairprog.labels import Array, check_features
+from fairprog.labels import Array, Indices, check_features
 from fairprog.populations.base import Population, population_from_dict
 from fairprog.populations.bijections import Bijection, as_bijection, bijection_from_dict
+from fairprog.populations.categorical import Categorical
 from fairprog.populations.evaluation import Evaluation
 from fairprog.tables import Notion, Risk
 from fairprog.transports import AffineMap, ConjugatedMap
@@ -67,6 +68,7 @@ class Transformed(Population):
         self.bijection = as_bijection(bijection)
         self.prior, self.classes, self.groups = base.prior, base.classes, base.groups
         self.feature_names = base.feature_names
+        self.coordinate = base.coordinate.replace("x", self.bijection.symbol)
         for name in ("exponents", "knots"):
             d = np.shape(getattr(self.bijection, name, np.zeros(base.n_features)))[-1]
             if d != base.n_features:
@@ -108,6 +110,85 @@ class Transformed(Population):
                 inner.affine, lambda X: first(forward(X)), lambda Y: g.backward(last(Y))
             )
         return ConjugatedMap(inner, forward, g.backward)
+
+    def mapped(self, maps: Mapping[Hashable, AffineMap]) -> Self:
+        """Return the population whose group g is moved by maps[g], in the base's coordinates."""
+        return type(self)(self.base.mapped(maps), self.bijection)
+
+    # -- its cells: the base's, in the base's coordinates --
+
+    def _forward(self, X: Array) -> Array:  # type: ignore[override]
+        out: Array = self.base._forward(self.bijection.forward(X))
+        return out
+
+    def _backward(self, X: Array) -> Array:  # type: ignore[override]
+        return self.bijection.backward(self.base._backward(X))
+
+    @property
+    def core(self) -> Any:
+        """The base, or what that is seen through in its turn."""
+        return self.base.core
+
+    @property
+    def coordinate_std(self) -> Array:
+        """The base's, shape (K, G, d)."""
+        out: Array = self.base.coordinate_std
+        return out
+
+    def log_posterior(self, Z: Array, group: Indices) -> Array:
+        """Return log P(Y=i | z, a), shape (n, K): the base's."""
+        out: Array = self.base.log_posterior(Z, group)
+        return out
+
+    def log_odds_cdf(self, thresholds: Array) -> Array:
+        """Return P(log odds <= t | i, a), shape (T, 2, G): the base's."""
+        out: Array = self.base.log_odds_cdf(thresholds)
+        return out
+
+    def cell_quantiles(self, scores: Array) -> Array:
+        """Return quantiles of g(X), shape (n, K, G): the base's."""
+        out: Array = self.base.cell_quantiles(scores)
+        return out
+
+    def cell_density(self, z: Array) -> Array:
+        """Return densities of g(X), shape (n, K, G): the base's."""
+        out: Array = self.base.cell_density(z)
+        return out
+
+    def cell_masses(self, edges: Array) -> Array:
+        """Return probabilities of intervals of g(X), shape (n + 1, K, G): the base's."""
+        out: Array = self.base.cell_masses(edges)
+        return out
+
+    def density_breaks(self) -> Array:
+        """Return where densities of g(X) have jumps or kinks."""
+        out: Array = self.base.density_breaks()
+        return out
+
+    def decision_regions(self, cost: Array, a: int) -> tuple[Array, Indices]:
+        """Return points of g(X) and the Bayes actions between them, of the group at `a`."""
+        points, actions = self.base.decision_regions(cost, a)
+        return points, actions
+
+    def with_prior(self, prior: Array) -> Self:
+        """Return the population with the same cells and another prior (K, G)."""
+        return type(self)(self.base.with_prior(prior), self.bijection)
+
+    def discretize(
+        self, n: int = 2048, random_state: int | np.random.Generator = 0
+    ) -> Categorical:
+        """Return the base on n atoms, their values in the units of X; see the base's.
+
+        An ideal population stays ideal to rounding.
+        """
+        D = self.base.discretize(n, random_state)
+        values = np.asarray(D.values, dtype=float)
+        X = self.bijection.backward(values.reshape(len(values), -1))
+        out = Categorical(
+            D.joint, values=X.reshape(values.shape), classes=D.classes, groups=D.groups
+        )
+        out.discretization_error = D.discretization_error
+        return out
 
     def cell_maps(self, target: Self) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
         """Return the base's maps between cells, through the bijection."""

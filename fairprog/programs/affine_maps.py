@@ -11,18 +11,16 @@ answer is never worse than those of the convex classes it starts from.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from fairprog.kernels.affine_search import best_offset, search
 from fairprog.kernels.common_map import common_map
-from fairprog.kernels.one_group import newton
 from fairprog.kernels.threads import one_blas_thread
 from fairprog.labels import Array
 from fairprog.populations import Normal
 from fairprog.programs.all_groups import nearest_all
-from fairprog.programs.frames import Frame, make_frame
+from fairprog.programs.frames import Frame, make_frame, solve_frame
 from fairprog.programs.group_maps import GroupMaps
 from fairprog.programs.map_space import MapSpace
 from fairprog.transports import Affine, AffineMap, Diagonal, Monotone, Transport, Whitened
@@ -35,14 +33,12 @@ GAIN = 1e-10  # a round that gains less, relative to max(1, KL), is the last
 
 def nearest_one_affine(D: Normal, frame: Frame, mirror: bool) -> GroupMaps:
     """Return the best map found for one steered group; `mirror` allows det A < 0."""
-    C = frame.C
-    cells = frame.center + frame.m @ C.T, C @ frame.Gamma @ C.T
+    cells = frame.center + frame.mean, frame.cov
     group = D.groups.index(frame.group)
     starts = []
     for transport in _convex(D):
         f = make_frame(D, transport, group, frame.w, cells)
-        S, beta, _ = newton(f.kind, f.root, f.w, *f.args)
-        starts.append(GroupMaps.from_user(frame, f.user_map(S, beta)).S)
+        starts.append(GroupMaps.from_user(frame, f.user_map(*solve_frame(f))).S)
     exact, _, _ = common_map(*frame.args)  # where one exists this is it
     if mirror or np.linalg.slogdet(exact)[0] > 0:
         starts.append(exact)
@@ -68,7 +64,8 @@ def nearest_all_affine(
     K, k = D.n_classes, D.support_basis.shape[1]
     anonymous = np.zeros((K, k)), np.broadcast_to(np.eye(k), (K, k, k))
     frames = [make_frame(D, Affine(), a, prior[:, a], anonymous) for a in range(D.n_groups)]
-    anchor = int(np.argmax(D.group_mass))
+    mass = D.group_mass  # the first of groups of equal size, whatever rounding says
+    anchor = int(np.flatnonzero(mass >= mass.max() * (1.0 - 1e-9))[0])
     with one_blas_thread():
         starts = [_as_seen_from(D, prior, frames, r, mirror) for r in range(D.n_groups)]
         for transport in (Monotone(), *(Whitened(c) for c in D.classes)):
@@ -115,9 +112,9 @@ def _search_again(D: Normal, g: GroupMaps, best: Sequence[GroupMaps], mirror: bo
     """Return the group's map, searched for anew given the common laws of all maps."""
     space, x = _coordinates([h.frame for h in best], best, 0)
     m, M = space.common_cells(*space.maps(x))
-    f = replace(g.frame, m=m, Gamma=M)
-    _, B = search(f.w, *f.args, [g.S], mirror)
-    return GroupMaps(g.frame, B, best_offset(B, f.w, f.m, f.mu, f.Sigma))
+    f = g.frame
+    _, B = search(f.w, m, M, f.mu, f.Sigma, [g.S], mirror)
+    return GroupMaps(f, B, best_offset(B, f.w, m, f.mu, f.Sigma))
 
 
 def _coordinates(

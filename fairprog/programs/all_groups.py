@@ -7,7 +7,8 @@ best of the starts is returned, labelled local, except for K = G = 2, d = 1, whe
 points are the roots of a polynomial.
 
 Common coordinates. The maps A_a -> A_a G give the same population, so a class of maps needs a rule
-that fixes G. Translations, scalings and diagonal maps are groups: any G of the class will do.
+that fixes G. Translations, scalings and diagonal maps are groups: any G of the class will do, and
+`normalised` takes the one whose logarithms average to nothing.
 `Whitened` gives the common law the identity as covariance of its class. For `Monotone` the common
 coordinates are those of one group, the best one, and every other group's map is monotone as seen
 from there, so that the answer is never worse than with that group staying. Without such a rule
@@ -30,6 +31,8 @@ from fairprog.programs.map_space import MapSpace
 from fairprog.transports import AffineMap, Monotone, Transport, Whitened
 
 __all__ = ["nearest_all", "nearest_two_groups", "normalised"]
+
+EQUALLY_GOOD = 1e-9  # nats, relative to max(1, cost)
 
 
 def nearest_two_groups(
@@ -89,7 +92,11 @@ def nearest_all(
         # silent for the first seconds: most programs are done by then
         for space, start in tqdm(tasks, desc="starts", disable=None, delay=3.0, leave=False):
             ends.append((*space.descend(start), space))
-    _, x, space = min(ends, key=lambda end: end[0])
+    # the first of equally good ends: with two groups both anchors of `Monotone` give the same
+    # population, and rounding must not choose the common coordinates
+    least = min(value for value, _, _ in ends)
+    enough = least + EQUALLY_GOOD * max(1.0, abs(least))
+    x, space = next((x, space) for value, x, space in ends if value <= enough)
     Ss, betas = space.maps(x)
     m, M = space.common_cells(Ss, betas)
     C = frames[0].C
@@ -116,25 +123,27 @@ def _frames(
 
 
 def normalised(
-    D: Normal, maps: list[AffineMap], cells: tuple[Array, Array], scale: bool
+    D: Normal, maps: list[AffineMap], cells: tuple[Array, Array], transport: Transport
 ) -> tuple[list[AffineMap], tuple[Array, Array]]:
-    """Choose common coordinates with sum_a p_a b_a = 0 and sum_a p_a log|det A_a| = 0."""
+    """Choose common coordinates with sum_a p_a b_a = 0 and sum_a p_a log|det A_a| = 0.
+
+    Diagonal maps leave one factor per feature free: sum_a p_a log|A_a[j, j]| = 0 for all j.
+    """
     p, U = D.group_mass, D.support_basis
-    k = U.shape[1]
-    inner = [U.T @ T.matrix @ U for T in maps]
-    factor = 1.0
-    if scale:
-        logs = np.array([np.linalg.slogdet(A)[1] for A in inner])
-        factor = float(np.exp(-(p @ logs) / k))
-    average = np.tensordot(p, np.stack(inner), 1)
+    inner = np.stack([U.T @ T.matrix @ U for T in maps])
+    factor = np.ones(U.shape[1])
+    if transport.kind == "diagonal":
+        factor = np.exp(-p @ np.log(np.abs(np.diagonal(inner, axis1=1, axis2=2))))
+    elif transport.kind != "fixed":
+        factor *= np.exp(-(p @ np.linalg.slogdet(inner)[1]) / len(factor))
     offsets = np.stack([U.T @ T.offset for T in maps])
     # mirror images and rotations may average to nothing: there no shift of the origin helps
-    shift = -np.linalg.pinv(average, rcond=1e-8) @ (p @ offsets)
-    # x_old = factor * x_new + shift
+    shift = -np.linalg.pinv(np.tensordot(p, inner, 1), rcond=1e-8) @ (p @ offsets)
+    # x_old = factor * x_new + shift, feature by feature
     rest = np.eye(len(U)) - U @ U.T
     out = [
-        AffineMap(factor * U @ A @ U.T + rest, U @ (A @ shift + b))
+        AffineMap(U @ (A * factor) @ U.T + rest, U @ (A @ shift + b))
         for A, b in zip(inner, offsets, strict=True)
     ]
     m, M = cells
-    return out, ((m - shift) / factor, M / factor**2)
+    return out, ((m - shift) / factor, M / np.outer(factor, factor))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fairprog.kernels.cells import LARGE, push_cov
 from fairprog.kernels.normal import push
 from fairprog.labels import Array, address
 from fairprog.populations import Normal
-from fairprog.programs.frames import dual_norms
 from fairprog.programs.group_maps import GroupMaps
 from fairprog.programs.proof import certify
 from fairprog.solution import Solution
+from fairprog.solution.arrays import ComputedArrays
 from fairprog.solution.certificate import CONIC_TOLERANCE, PARAMETER_TOLERANCE
 from fairprog.transports import AffineMap
 
@@ -68,9 +70,9 @@ def assemble(program: NearestNormal, answer: Answer, seconds: float) -> Solution
         maps[g.frame.group] = g.frame.user_map(g.S, g.beta)
     maps = {label: maps[label] for label in D.groups}
     cells = _common_cells(program, answer)
+    duals, sensitivity, price = _prices(program, answer)
     population = _population(program, answer, maps, cells, relaxed)
     kl = population.kl(D)
-    duals, sensitivity, price = _prices(program, answer)
     certificate = certify(program, answer, population, maps, cells, kl)
     return Solution(
         kl=kl,
@@ -92,7 +94,7 @@ def _common_cells(program: NearestNormal, answer: Answer) -> tuple[Array, Array]
     """Return the common laws R_i in all features: the reference's, or the free ones."""
     D = program.population
     if program.reference is not None:
-        return D.location[:, program.reference], D.cov[:, program.reference]
+        return D.location[:, program.reference], D.cov_of(program.reference)
     assert answer.reference is not None
     m, M = answer.reference
     U = D.support_basis
@@ -109,6 +111,8 @@ def _population(
 ) -> Normal:
     """Push the common laws through the maps; groups that stay are copied to the bit."""
     D = program.population
+    if D.n_features > LARGE and not relaxed:
+        return _large_population(program, answer, maps, cells)
     mean, cov = D.location.copy(), D.cov.copy()
     for g in answer.groups:
         a = D.groups.index(g.frame.group)
@@ -123,6 +127,8 @@ def _population(
         "groups": D.groups,
         "feature_names": D.feature_names,
     }
+    if D.covariance == "tied" and not relaxed:  # one map for all classes keeps them tied
+        return type(D)(program.prior, mean, cov=cov[0], covariance="tied", **labels)
     if not D.is_univariate:
         return type(D)(program.prior, mean, cov=cov, **labels)
     std = np.sqrt(cov[..., 0, 0])
@@ -130,24 +136,47 @@ def _population(
     return type(D)(program.prior, mean[..., 0], std=std, **labels)
 
 
+def _large_population(
+    program: NearestNormal,
+    answer: Answer,
+    maps: dict[Hashable, AffineMap],
+    cells: tuple[Array, Array],
+) -> Normal:
+    """Push cell by cell; groups that stay share the original's arrays."""
+    D = program.population
+    mean = D.location.copy()
+    covs = [D.cov_of(a) for a in range(D.n_groups)]
+    m, M = cells
+    for g in answer.groups:
+        a, T = D.groups.index(g.frame.group), maps[g.frame.group]
+        mean[:, a] = m @ T.matrix.T + T.offset
+        distinct = M[:1] if D.covariance == "tied" else M
+        pushed = np.empty(distinct.shape)
+        for i, S in enumerate(distinct):
+            pushed[i] = push_cov(T.matrix, S)
+        covs[a] = np.broadcast_to(pushed, M.shape)
+    return D.moved(program.prior, mean, covs)
+
+
 def _prices(
     program: NearestNormal, answer: Answer
-) -> tuple[dict[str, Array], dict[str, Array], dict[str, float]]:
+) -> tuple[Mapping[str, Array], Mapping[str, Array], dict[str, float]]:
     """Return duals (CVXPY's sign), sensitivities and prices of every condition."""
     D = program.population
-    sensitivity: dict[str, Array] = {}
+    found: dict[str, Callable[[], Array]] = {}
     consensus = 0.0
     for g in answer.groups:
-        N, n = g.prices()
+        consensus += g.totals[0]
         for i, c in enumerate(D.classes):
-            consensus += sum(dual_norms(g.frame, N[i], n[i]))
-            linear, offset = g.frame.user_multipliers(N[i], n[i])
-            if linear is not None:
-                sensitivity[address("linear", g.frame.group, c)] = linear
+            if g.frame.kind != "fixed":
+                found[address("linear", g.frame.group, c)] = partial(_linear, g, i)
             where = address("offset", g.frame.group, c)
-            sensitivity[where] = np.asarray(offset[0]) if D.is_univariate else offset
-    duals = {where: np.asarray(-value) for where, value in sensitivity.items()}
+            found[where] = partial(_offset, g, i, D.is_univariate)
     price = {"consensus": float(consensus)}
+    if D.n_features > LARGE and answer.compiled is None:
+        return ComputedArrays(found, -1.0), ComputedArrays(found), price
+    sensitivity = {where: compute() for where, compute in found.items()}
+    duals = {where: np.asarray(-value) for where, value in sensitivity.items()}
     if answer.compiled is not None:
         for where, value in answer.compiled.condition_multipliers().items():
             duals[where] = value
@@ -155,3 +184,16 @@ def _prices(
             if answer.compiled.is_inequality(where):
                 price[where] = float(np.sum(value))
     return duals, sensitivity, price
+
+
+def _linear(g: GroupMaps, i: int) -> Array:
+    """Return the sensitivity of one class's linear condition, in the user's units."""
+    linear, _ = g.frame.user_multipliers(*g.class_prices(i))
+    assert linear is not None
+    return linear
+
+
+def _offset(g: GroupMaps, i: int, univariate: bool) -> Array:
+    """Return the sensitivity of one class's offset, in the user's units."""
+    offset = g.frame.user_offset(g.class_prices(i)[1])
+    return np.asarray(offset[0]) if univariate else offset

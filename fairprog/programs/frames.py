@@ -7,19 +7,37 @@ S~ = C^{-1} S C^{-T}, R~ = C' R C: everything the solvers see is of order one.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from fairprog.errors import ModelError
-from fairprog.kernels.normal import pooled_covariance, symmetric_root, symmetrize
-from fairprog.kernels.one_group import cell_gradients, cell_kl, decrement, project_gradient
+from fairprog.kernels.best_map import DENSE, best_map
+from fairprog.kernels.blas import average, cholesky, inverse, product, solve_lower, upper_times
+from fairprog.kernels.cells import (
+    LARGE,
+    decrement_bound,
+    distinct_cells,
+    raw_gradients,
+    stacked_kl,
+)
+from fairprog.kernels.newton_cg import decrement_cg
+from fairprog.kernels.normal import symmetric_root, symmetrize
+from fairprog.kernels.one_group import (
+    cell_gradients,
+    cell_kl,
+    decrement,
+    project_gradient,
+)
 from fairprog.labels import Array
 from fairprog.populations import Normal
-from fairprog.transports import AffineMap, Kind, Transport
+from fairprog.transports import AffineMap, Kind, Monotone, Transport
 
-__all__ = ["Frame", "dual_norms", "make_frame", "pooled_root"]
+__all__ = ["Frame", "dual_norms", "make_frame", "pooled_root", "solve_frame"]
+
+PROVEN = 1e-6  # a bound on the decrement below this needs no sharpening
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,50 +50,193 @@ class Frame:
         Label of the group.
     kind : str
         Linear space of S ("scalar" whenever d = 1).
-    root : Array, shape (k, k)
-        R~, negated for a mirror image.
-    C, center, target_center : Array
+    center, target_center : Array, shape (k,)
         x = center + C y on the reference side, target_center + C y on the group's.
-    user_root : Array, shape (k, k)
-        R in support coordinates.
+    pooled : Array, shape (k, k)
+        Pooled covariance of the population, support coordinates.
+    make_root : callable
+        Returns R in support coordinates, (k, k).
     basis : Array, shape (d, k)
         Support basis.
-    metric : Array, shape (k, k)
-        C' P^{-1} C: the pooled metric in whitened coordinates.
-    w, m, Gamma, mu, Sigma : Array
-        Weights q~_is, reference cells, the group's own cells.
+    w : Array, shape (K,)
+        Weights q~_is.
+    mean, own_mean : Array, shape (K, k)
+        Reference means less ``center``, the group's own less ``target_center``; support
+        coordinates.
+    cov, own_cov : Array, shape (K, k, k)
+        Covariances in support coordinates: the population's own arrays, not copies.
     sign : float
         -1 for a mirror image.
+
+    Notes
+    -----
+    The whitened cells m, Gamma, mu, Sigma are formed when asked for. Above 64 dimensions nothing
+    asks, but for maps of kind "full": gradients are taken from the population's own arrays, class
+    by class, and the matrices of the frame are computed where they are used and not kept.
     """
 
     group: Hashable
     kind: Kind
-    root: Array
-    C: Array
     center: Array
     target_center: Array
-    user_root: Array
+    pooled: Array
+    make_root: Callable[[], Array]
     basis: Array
-    metric: Array
     w: Array
-    m: Array
-    Gamma: Array
-    mu: Array
-    Sigma: Array
+    mean: Array
+    cov: Array
+    own_mean: Array
+    own_cov: Array
     sign: float = 1.0
 
     def mirrored(self) -> Frame:
         """Return the frame of the maps with A = -S R."""
-        fields = vars(self) | {"root": -self.root, "sign": -self.sign}
-        return Frame(**fields)
+        return replace(self, sign=-self.sign)
+
+    @property
+    def size(self) -> int:
+        """Dimension k of the support."""
+        return len(self.pooled)
+
+    def _keep(self, name: str, compute: Callable[[], Array]) -> Array:
+        """Return a matrix, computed once, or at every call in many dimensions."""
+        if name in self.__dict__:
+            found: Array = self.__dict__[name]
+            return found
+        value = compute()
+        if not self.is_large:
+            self.__dict__[name] = value
+        return value
+
+    @property
+    def C(self) -> Array:  # noqa: N802 - as in the formula
+        """C with C C' the pooled covariance (its diagonal only, for diagonal maps)."""
+        return self._keep("_C", lambda: pooled_root(self.pooled, self.kind))
+
+    @property
+    def inverse(self) -> Array:
+        """C^{-1}."""
+        return self._keep("_inverse", lambda: np.linalg.inv(self.C))
+
+    @property
+    def user_root(self) -> Array:
+        """R in support coordinates."""
+        return self._keep("_user_root", self.make_root)
+
+    @property
+    def root(self) -> Array:
+        """R~ in whitened coordinates, negated for a mirror image."""
+
+        def compute() -> Array:
+            if self.kind != "symmetric":
+                return self.sign * np.eye(self.size)
+            C = self.C
+            return np.asarray(C.T @ self.user_root @ C)
+
+        return self._keep("_root", compute)
+
+    @property
+    def metric(self) -> Array:
+        """C' P^{-1} C, P the pooled covariance: its metric in whitened coordinates."""
+
+        def compute() -> Array:
+            C = self.C
+            return symmetrize(C.T @ np.linalg.solve(self.pooled, C))
+
+        return self._keep("_metric", compute)
+
+    def only(self, i: int) -> Frame:
+        """Return the frame of one class alone."""
+        k = slice(i, i + 1)
+        return replace(
+            self,
+            w=self.w[k],
+            mean=self.mean[k],
+            cov=self.cov[k],
+            own_mean=self.own_mean[k],
+            own_cov=self.own_cov[k],
+        )
+
+    @property
+    def is_large(self) -> bool:
+        """Whether cells are taken one by one; the search over all maps needs them together."""
+        return self.size > LARGE and self.kind != "full"
+
+    @cached_property
+    def m(self) -> Array:
+        """Whitened reference means, shape (K, k)."""
+        return self.mean @ self.inverse.T
+
+    @cached_property
+    def mu(self) -> Array:
+        """Whitened means of the group's own cells, shape (K, k)."""
+        return self.own_mean @ self.inverse.T
+
+    @cached_property
+    def Gamma(self) -> Array:  # noqa: N802 - as in the formula
+        """Whitened reference covariances, shape (K, k, k)."""
+        return symmetrize(self.inverse @ self.cov @ self.inverse.T)
+
+    @cached_property
+    def Sigma(self) -> Array:  # noqa: N802 - as in the formula
+        """Whitened covariances of the group's own cells, shape (K, k, k)."""
+        return symmetrize(self.inverse @ self.own_cov @ self.inverse.T)
+
+    @cached_property
+    def metric_norms(self) -> tuple[Array | None, Array | None]:
+        """Matrices whose quadratic forms price an offset and, for diagonal maps, a gradient.
+
+        None stands for the identity: the metric is one in coordinates whitened by all of P.
+        """
+        if self.kind != "diagonal" and self.is_large:
+            return None, None
+        inverse = np.linalg.inv(self.metric)
+        if self.kind != "diagonal":
+            return inverse, None
+        return inverse, np.linalg.inv(self.metric * inverse)
+
+    @cached_property
+    def root_spectrum(self) -> tuple[Array, Array | None]:
+        """Eigenvalues and eigenvectors of R~ R~'; no vectors where it is the identity."""
+        root = self.root
+        if self.is_large and np.abs(root - np.eye(self.size)).max() < 1e-7:
+            return np.ones(self.size), None
+        values, vectors = np.linalg.eigh(root @ root.T)
+        return values, vectors
 
     @property
     def args(self) -> tuple[Array, Array, Array, Array]:
         """Reference and target cells, in the order the kernels take them."""
         return self.m, self.Gamma, self.mu, self.Sigma
 
+    @property
+    def raw(self) -> tuple[Array, Array, Array, Array]:
+        """The same in support coordinates."""
+        return self.mean, self.cov, self.own_mean, self.own_cov
+
+    def raw_map(self, S: Array) -> Array:
+        """Return A = C S~ R~ C^{-1} in support coordinates."""
+        if not self.is_large:
+            return np.asarray(self.C @ (S @ self.root) @ self.inverse)
+        if self.kind != "symmetric":  # C is diagonal or cancels
+            return self.sign * S
+        C = self.C
+        S = product(product(C, S), C.T)
+        del C
+        return product(S, self.user_root)
+
     def cost(self, S: Array, beta: Array) -> float:
         """Return sum_i w_i V_i, nats; S may be one matrix or one per class."""
+        if self.is_large and S.ndim == 2:
+            A, values = self.raw_map(S), np.zeros(len(self.w))
+            for members in distinct_cells(self.cov, self.own_cov):
+                spread = symmetrize(A @ self.cov[members[0]] @ A.T)
+                shared = np.broadcast_to(spread, (len(members), *spread.shape))
+                mean = self.mean[members] @ A.T + self.C @ beta
+                values[members] = stacked_kl(
+                    mean, shared, self.own_mean[members], self.own_cov[members[:1]]
+                )
+            return float(self.w @ values)
         return float(self.w @ cell_kl(S @ self.root, beta, *self.args))
 
     def gradients(self, S: Array, beta: Array) -> tuple[Array, Array]:
@@ -95,21 +256,68 @@ class Frame:
         G = project_gradient(self.kind, G, self.root)
         return self.w[:, None, None] * G, self.w[:, None] * g
 
+    def class_gradients(self, S: Array, beta: Array) -> Iterator[tuple[Array, Array]]:
+        """Yield what :meth:`gradients` stacks, one class at a time, for a shared map."""
+        if not self.is_large:
+            yield from zip(*self.gradients(S, beta), strict=True)
+            return
+        A, right, C = self.raw_map(S), None, self.C
+        if self.kind == "symmetric":
+            right = product(self.user_root.T, C)
+        b, U = C @ beta, np.ascontiguousarray(C.T)
+        del C
+        for i, (G, g) in enumerate(raw_gradients(A, b, *self.raw)):
+            if right is not None:  # B = C^{-1} A C and R~ = C' R C
+                N = average(product(upper_times(U, G), right))
+                N *= self.w[i]
+            else:
+                N = (self.w[i] * self.sign) * np.diag(np.diagonal(G))
+                if self.kind != "diagonal":
+                    N = project_gradient(self.kind, N, np.eye(self.size))
+            del G
+            yield N, self.w[i] * (U @ g)
+
     def decrement(
         self, S: Array, N: Array, n: Array, classes: Sequence[int] | None = None
     ) -> float:
-        """Return the Newton decrement of a gradient (N, n) in (S~, beta), over some classes."""
+        """Return the Newton decrement of a gradient (N, n) in (S~, beta), over some classes.
+
+        Exact up to 12 dimensions (64 but for a symmetric S, and for any A in all); beyond, an
+        upper bound, sharpened by conjugate gradients with the bound of what they leave where it
+        is not small itself.
+        """
         k = slice(None) if classes is None else list(classes)
-        return decrement(
-            self.kind, self.root, S, self.w[k], self.m[k], self.Gamma[k], self.Sigma[k], (N, n)
-        )
+        args = self.w[k], self.mean[k], self.cov[k], self.own_cov[k]
+        if self.size <= DENSE or (self.kind != "symmetric" and not self.is_large):
+            white = self.w[k], self.m[k], self.Gamma[k], self.Sigma[k]
+            return decrement(self.kind, self.root, S, *white, (N, n))
+        raw_n = np.linalg.solve(self.C.T, n)
+        bound = decrement_bound(S, N, raw_n, *args)
+        if bound < PROVEN or self.kind != "symmetric":
+            return bound
+        w, m, Gamma, Sigma = args
+        return decrement_cg(self.user_root, self._raw(S), w, m, Gamma, Sigma, self._pull(N), raw_n)
+
+    def _raw(self, S: Array) -> Array:
+        """Return S in support coordinates, A = S R."""
+        return np.asarray(self.C @ S @ self.C.T)
+
+    def _pull(self, N: Array) -> Array:
+        """Return a gradient in S~ as one in S."""
+        return np.asarray(self.inverse.T @ N @ self.inverse)
 
     def user_map(self, S: Array, beta: Array) -> AffineMap:
         """Return the map of (S~, beta) in the user's (normal) coordinates."""
-        A = self.C @ (S @ self.root) @ np.linalg.inv(self.C)
+        A = self.raw_map(S)
         b = self.target_center + self.C @ beta - A @ self.center
         U = self.basis
+        if U.shape[0] == U.shape[1] and self.is_large:  # nothing was set aside
+            return AffineMap(A, b)
         return AffineMap(U @ A @ U.T + np.eye(len(U)) - U @ U.T, U @ b)
+
+    def user_offset(self, n: Array) -> Array:
+        """Turn the gradient in beta of one class into that in the user's b, shape (d,)."""
+        return np.asarray(self.basis @ (self.inverse.T @ n))
 
     def user_multipliers(self, N: Array, n: Array) -> tuple[Array | None, Array]:
         """Turn gradients in (S~, beta) of one class into gradients in the user's (S, b).
@@ -121,9 +329,9 @@ class Frame:
             any A is allowed); None for translations.
         offset : Array, shape (d,)
         """
-        U, inverse_t = self.basis, np.linalg.inv(self.C).T
+        U, inverse_t = self.basis, self.inverse.T
         pulled = inverse_t @ n
-        offset = U @ pulled
+        offset = self.user_offset(n)
         if self.kind == "fixed":
             return None, offset
         # b = c_s + C beta - A c_r: moving S at fixed b moves beta as well
@@ -140,9 +348,8 @@ class Frame:
         return np.asarray(np.diag(U @ total @ U.T)), offset
 
 
-def pooled_root(D: Normal, kind: Kind) -> Array:
+def pooled_root(pooled: Array, kind: Kind) -> Array:
     """Return C with C C' the pooled covariance (its diagonal only, for diagonal maps)."""
-    pooled = pooled_covariance(D.prior, D.support_cov)
     if kind == "diagonal":
         return np.diag(np.sqrt(np.diag(pooled)))
     return np.linalg.cholesky(pooled)
@@ -183,34 +390,45 @@ def make_frame(
     k = D.support_basis.shape[1]
     if D.n_features == 1 and kind != "fixed":
         kind = "scalar"
-    C = pooled_root(D, kind)
-    inverse = np.linalg.inv(C)
-    pooled = pooled_covariance(D.prior, D.support_cov)
     mean, cov = reference
-    R = (
-        np.eye(k)
-        if kind != "symmetric"
-        else (transport.root(pooled, cov, D.classes, D.support_basis))
-    )
+
+    def root() -> Array:
+        if kind != "symmetric":
+            return np.eye(k)
+        if k > LARGE and transport == Monotone():  # the metric is P^{-1}: not by LU
+            return inverse(cholesky(D.pooled_cov), overwrite=True)
+        return transport.root(D.pooled_cov, cov, D.classes, D.support_basis)
+
     center = w @ mean / w.sum()
     own = D.support_mean[:, group]
     target_center = w @ own / w.sum()
     return Frame(
         group=D.groups[group],
         kind=kind,
-        root=C.T @ R @ C if kind == "symmetric" else np.eye(k),
-        C=C,
         center=center,
         target_center=target_center,
-        user_root=R,
+        pooled=D.pooled_cov,
+        make_root=root,
         basis=D.support_basis,
-        metric=symmetrize(C.T @ np.linalg.solve(pooled, C)),
         w=w,
-        m=(mean - center) @ inverse.T,
-        Gamma=symmetrize(inverse @ cov @ inverse.T),
-        mu=(own - target_center) @ inverse.T,
-        Sigma=symmetrize(inverse @ D.support_cov[:, group] @ inverse.T),
+        mean=mean - center,
+        cov=cov,
+        own_mean=own - target_center,
+        own_cov=D.support_cov_of(group),
     )
+
+
+def solve_frame(frame: Frame) -> tuple[Array, Array]:
+    """Return the exact (S~, beta) by Newton's method, dense or by conjugate gradients."""
+    if not frame.is_large:
+        return best_map(frame.kind, frame.root, frame.w, *frame.args)
+    if frame.kind != "symmetric":
+        S, beta = best_map(frame.kind, frame.root, frame.w, *frame.raw)
+        return S, np.linalg.solve(frame.C, beta)
+    S, beta = best_map(frame.kind, frame.user_root, frame.w, *frame.raw)
+    U = np.ascontiguousarray(frame.C.T)  # S~ = C^{-1} S C^{-T}
+    S = np.ascontiguousarray(solve_lower(U, S, overwrite=True).T)
+    return average(solve_lower(U, S, overwrite=True)), np.linalg.solve(U.T, beta)
 
 
 def dual_norms(frame: Frame, N: Array, n: Array) -> tuple[float, float]:
@@ -219,20 +437,23 @@ def dual_norms(frame: Frame, N: Array, n: Array) -> tuple[float, float]:
     The norms dual to the consensus form :math:`\|W(A_i - A)W^{-1}\|_F` and
     :math:`\|W(T_i(c) - T(c))\|`, W'W the pooled metric, of gradients N in S~ and n in beta.
     """
-    offset = float(np.sqrt(max(float(n @ np.linalg.solve(frame.metric, n)), 0.0)))
+    by_offset, by_diagonal = frame.metric_norms
+    offset = float(np.sqrt(max(float(n @ (n if by_offset is None else by_offset @ n)), 0.0)))
     if frame.kind == "fixed":
         return 0.0, offset
     if frame.kind == "scalar":
         return abs(float(np.trace(N))) / np.sqrt(len(N)), offset
     if frame.kind == "diagonal":
+        assert by_diagonal is not None
         g = np.diag(N)
-        H = frame.metric * np.linalg.inv(frame.metric)
-        return float(np.sqrt(max(float(g @ np.linalg.solve(H, g)), 0.0))), offset
+        return float(np.sqrt(max(float(g @ by_diagonal @ g), 0.0))), offset
     if frame.kind == "full":
-        W, inverse = symmetric_root(frame.metric), symmetric_root(frame.metric, -0.5)
-        return float(np.linalg.norm(inverse @ N @ W)), offset
+        W, back = symmetric_root(frame.metric), symmetric_root(frame.metric, -0.5)
+        return float(np.linalg.norm(back @ N @ W)), offset
     # maximise <N, X> over symmetric X with |X R~|_F <= 1: X H + H X = 2 N up to scale, H = R~ R~'
-    values, V = np.linalg.eigh(frame.root @ frame.root.T)
+    values, V = frame.root_spectrum
+    if V is None:
+        return float(np.linalg.norm(N)), offset
     rotated = V.T @ N @ V
     squared = float((rotated**2 * 2.0 / (values[:, None] + values[None, :])).sum())
     return float(np.sqrt(squared)), offset

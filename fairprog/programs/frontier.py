@@ -216,9 +216,7 @@ def _one_by_one(
     """Solve a program of another family at every bound (NaN where no price is known)."""
     found = []
     for bound in bounds:
-        at_bound = copy.copy(program)
-        at_bound.map_bound = float(bound)
-        found.append(at_bound.solve(time_limit=time_limit))
+        found.append(program.at_map_bound(float(bound)).solve(time_limit=time_limit))
     return Frontier(
         bounds,
         np.array([solution.kl for solution in found]),
@@ -252,15 +250,10 @@ def nearest_frontier(
     from fairprog.programs.compile import solve
 
     started = time.perf_counter()
-    if not isinstance(program, NearestNormal):
-        raise ModelError(
-            f"Frontiers over `map_bound` exist for normal and log-normal populations; found "
-            f"{type(program.population).__name__}.",
-            argument="population",
-        )
     bounds = np.atleast_1d(check_finite(map_bounds, "map_bounds"))
     if np.any(bounds < 0):
         raise DataError("`map_bounds` must be at least 0.", argument="map_bounds")
+    program.at_map_bound(float(bounds.max()))  # refuses programs that take none
     if not isinstance(program, NearestNormal):
         return _one_by_one(program, bounds, time_limit, started)
     if not program.staying:
@@ -305,7 +298,7 @@ def nearest_frontier(
                 raise failure
             _check(solution.certificate.ok, float(bound), solution.certificate)
         solves += 1
-        kl[k], price[k] = solution.kl, solution.price["consensus"]
+        kl[k], price[k] = solution.kl, solution.price.get("consensus", np.nan)
     return Frontier(
         bounds,
         kl,

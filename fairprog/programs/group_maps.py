@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from fairprog.kernels.normal import symmetrize
 from fairprog.kernels.one_group import closed_form
 from fairprog.labels import Array, address
-from fairprog.programs.frames import Frame
+from fairprog.programs.frames import Frame, dual_norms
 from fairprog.transports import AffineMap
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class GroupMaps:
     @classmethod
     def from_user(cls, frame: Frame, T: AffineMap) -> GroupMaps:
         """Read (S~, beta) off a map in the user's coordinates."""
-        U, inverse = frame.basis, np.linalg.inv(frame.C)
+        U, inverse = frame.basis, frame.inverse
         A, b = U.T @ T.matrix @ U, U.T @ T.offset
         B = inverse @ A @ frame.C
         if frame.kind == "scalar" and B[0, 0] < 0:
@@ -57,6 +58,41 @@ class GroupMaps:
         if self.S_cells is None or self.beta_cells is None:
             return self.frame.gradients(self.S, self.beta)
         return self.frame.gradients(self.S_cells, self.beta_cells)
+
+    @cached_property
+    def totals(self) -> tuple[float, float]:
+        """Price of consensus, and the Newton decrement of the sum of the multipliers.
+
+        One pass over the classes: the sum of dual norms, and the norm of a sum that vanishes at
+        an optimum.
+        """
+        if self.multipliers is None and self.S_cells is None:
+            pairs = self.frame.class_gradients(self.S, self.beta)
+        else:
+            pairs = zip(*self.prices(), strict=True)
+        if self.frame.kind == "symmetric":
+            self.frame.root_spectrum  # noqa: B018 - before the pass, which needs the memory
+        N, n, price = np.zeros_like(self.S), np.zeros_like(self.beta), 0.0
+        for own_N, own_n in pairs:
+            N += own_N
+            n += own_n
+            price += sum(dual_norms(self.frame, own_N, own_n))
+        return price, self.frame.decrement(self.S, N, n)
+
+    def common_decrement(self) -> float:
+        """Return the Newton decrement of the cost in the common (S~, beta)."""
+        if self.multipliers is None and self.S_cells is None:
+            return self.totals[1]
+        N, n = self.frame.gradients(self.S, self.beta)
+        return self.frame.decrement(self.S, N.sum(axis=0), n.sum(axis=0))
+
+    def class_prices(self, i: int) -> tuple[Array, Array]:
+        """Return the multipliers of one class."""
+        if self.multipliers is not None or self.S_cells is not None or not self.frame.is_large:
+            N, n = self.prices()
+            return N[i], n[i]
+        one = self.frame.only(i)
+        return next(one.class_gradients(self.S, self.beta))
 
     def prices(self) -> tuple[Array, Array]:
         """Return the multipliers of the consensus conditions."""

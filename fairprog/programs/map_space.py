@@ -1,21 +1,21 @@
 """The space of all groups' maps as free coordinates, for quasi-Newton descent.
 
 Positive definite matrices are written S = F F', positive numbers as exponentials, matrices of
-any kind as they are (on one side of det = 0). The common
-cells are eliminated: for given maps the best ones are known in closed form.
+any kind as they are (on one side of det = 0). The common cells are eliminated: for given maps
+the best ones are known in closed form.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from fairprog.kernels.all_groups import pull_back
+from fairprog.kernels.all_groups import profile_cost, pull_back
+from fairprog.kernels.best_map import DENSE, best_map
 from fairprog.kernels.common_rates import best_rates
 from fairprog.kernels.normal import symmetric_root, symmetrize
-from fairprog.kernels.one_group import cell_kl, linear_basis, newton
+from fairprog.kernels.one_group import cell_gradients, cell_kl, project_gradient
 from fairprog.labels import Array
 from fairprog.programs.frames import Frame
 
@@ -55,12 +55,16 @@ class MapSpace:
         self.sides, self.log_rates = sides, log_rates
         self.frames, self.fixed, self.anchor = list(frames), fixed, anchor
         self.kind, self.k = frames[0].kind, len(frames[0].root)
-        self.basis = linear_basis(self.kind, self.k)
-        square = self.kind in ("symmetric", "full")
-        self.size = self.k**2 if square else len(self.basis)
+        self.size = {"fixed": 0, "scalar": 1, "diagonal": self.k}.get(self.kind, self.k**2)
         self._w = np.stack([f.w for f in frames], axis=1)
         self._mu = np.stack([f.mu for f in frames], axis=1)
         self._Sigma = np.stack([f.Sigma for f in frames], axis=1)
+        self._root = np.stack([f.root for f in frames])
+        # rates that are chosen with the maps need every cell's divergence
+        self.many = self.k > DENSE and log_rates is None
+        if self.many:
+            self._precision = np.linalg.inv(self._Sigma)
+            self._log_dets = np.linalg.slogdet(self._Sigma)[1]
 
     # -- coordinates --
 
@@ -75,8 +79,9 @@ class MapSpace:
         if self.kind == "fixed":
             return np.broadcast_to(np.eye(self.k), (len(linear), self.k, self.k)), betas
         if self.kind not in ("symmetric", "full"):
-            logs = np.tensordot(linear, self.basis, 1)
-            return np.eye(self.k) * np.exp(logs), betas
+            logs = linear if self.kind == "diagonal" else linear / np.sqrt(self.k)
+            ones = np.ones((len(linear), self.k))
+            return np.eye(self.k) * np.exp(logs * ones)[:, None, :], betas
         F = linear.reshape(-1, self.k, self.k)
         S = F.copy() if self.kind == "full" else F @ np.swapaxes(F, 1, 2)
         if self.anchor is not None:
@@ -89,7 +94,10 @@ class MapSpace:
         if self.kind == "fixed":
             return np.zeros((len(N), 0))
         if self.kind not in ("symmetric", "full"):
-            return np.einsum("prs,ars->ap", self.basis, N @ S)
+            diagonal = np.einsum("ajj,ajj->aj", N, S)
+            if self.kind == "diagonal":
+                return diagonal
+            return np.asarray(diagonal.sum(axis=1, keepdims=True) / np.sqrt(self.k))
         F = linear.reshape(-1, self.k, self.k)
         out = (N.copy() if self.kind == "full" else 2.0 * N @ F).reshape(len(F), -1)
         if self.anchor is not None:
@@ -100,8 +108,7 @@ class MapSpace:
 
     def common_cells(self, S: Array, betas: Array) -> tuple[Array, Array]:
         """Return the best common cells for given maps."""
-        root = np.stack([f.root for f in self.frames])
-        m, M = pull_back(self._w, S @ root, betas, self._mu, self._Sigma)
+        m, M = pull_back(self._w, S @ self._root, betas, self._mu, self._Sigma)
         if self.fixed is not None:
             M[self.fixed[0]] = self.fixed[1]
         return m, M
@@ -113,34 +120,50 @@ class MapSpace:
                 S, betas = self.maps(x)
                 if self.sides is not None and (np.linalg.slogdet(S)[0] != self.sides).any():
                     return OUTSIDE, np.zeros_like(x)
-                m, M = self.common_cells(S, betas)
-                frames = [replace(f, m=m, Gamma=M) for f in self.frames]
-                V = np.stack(
-                    [
-                        cell_kl(S_a @ f.root, beta, *f.args)
-                        for f, S_a, beta in zip(frames, S, betas, strict=True)
-                    ],
-                    axis=1,
-                )
-                value, w = float((self._w * V).sum()), self._w
-                if self.log_rates is not None:
-                    # the best common cells do not depend on the rates, only on p_a
-                    mass = self._w.sum(axis=0)
-                    rho, value = best_rates(V, mass, self.log_rates)
-                    w = rho[:, None] * mass
-                N, n = [], []
-                for a, (f, S_a, beta) in enumerate(zip(frames, S, betas, strict=True)):
-                    g = replace(f, w=w[:, a])
-                    both = g.gradients(S_a, beta)
-                    N.append(both[0].sum(axis=0))
-                    n.append(both[1].sum(axis=0))
-                linear = self._pull_gradient(x, np.stack(N), S)
+                value, N, n = (self._profile if self.many else self._sums)(S, betas)
+                linear = self._pull_gradient(x, N, S)
         except np.linalg.LinAlgError:
             return OUTSIDE, np.zeros_like(x)
-        gradient = np.concatenate([linear, np.stack(n)], axis=1).ravel()
+        gradient = np.concatenate([linear, n], axis=1).ravel()
         if not (np.isfinite(value) and np.isfinite(gradient).all()):
             return OUTSIDE, np.zeros_like(x)
         return value, gradient
+
+    def _sums(self, S: Array, betas: Array) -> tuple[float, Array, Array]:
+        """Return cost and gradients from the cells' divergences: exact where they are tiny."""
+        m, M = self.common_cells(S, betas)
+        B, w = S @ self._root, self._w
+        V = np.stack(
+            [cell_kl(B[a], betas[a], m, M, f.mu, f.Sigma) for a, f in enumerate(self.frames)],
+            axis=1,
+        )
+        value = float((w * V).sum())
+        if self.log_rates is not None:
+            # the best common cells do not depend on the rates, only on p_a
+            mass = w.sum(axis=0)
+            rho, value = best_rates(V, mass, self.log_rates)
+            w = rho[:, None] * mass
+        N, n = [], []
+        for a, f in enumerate(self.frames):
+            G, g = cell_gradients(B[a], betas[a], m, M, f.mu, f.Sigma)
+            G = project_gradient(self.kind, G, f.root)
+            N.append(np.tensordot(w[:, a], G, 1))
+            n.append(w[:, a] @ g)
+        return value, np.stack(N), np.stack(n)
+
+    def _profile(self, S: Array, betas: Array) -> tuple[float, Array, Array]:
+        """Return the same by determinants, in a few matrix products per cell."""
+        value, G, g = profile_cost(
+            self._w,
+            S @ self._root,
+            betas,
+            self._mu,
+            self._precision,
+            self._log_dets,
+            self.fixed,
+        )
+        N = [project_gradient(self.kind, G_a, R) for G_a, R in zip(G, self._root, strict=True)]
+        return value, np.stack(N), g
 
     # -- descent --
 
@@ -166,12 +189,13 @@ class MapSpace:
         """Return the coordinates of every group's best maps for given common cells."""
         rows = []
         for f in self.frames:
-            S, beta, _ = newton(f.kind, f.root, f.w, m, M, f.mu, f.Sigma)
+            S, beta = best_map(f.kind, f.root, f.w, m, M, f.mu, f.Sigma)
             if self.kind == "symmetric":
                 linear = symmetric_root(symmetrize(S)).ravel()
             else:
-                logs = np.diag(np.log(np.diag(S)))
-                linear = np.einsum("prs,rs->p", self.basis, logs)
+                logs = np.log(np.diag(S))
+                mean = np.sqrt(self.k) * logs[:1]
+                linear = {"fixed": logs[:0], "scalar": mean}.get(self.kind, logs)
             rows.append(np.concatenate([linear, beta]))
         return np.concatenate(rows)
 

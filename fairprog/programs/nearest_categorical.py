@@ -39,6 +39,7 @@ class NearestCategorical(NearestIdeal):
     """
 
     families = (Categorical,)
+    joint_by_search = False
     population: Categorical
 
     def default_transport(self) -> Transport:

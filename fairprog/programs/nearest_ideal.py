@@ -95,6 +95,7 @@ class NearestIdeal:
     """
 
     families: ClassVar[tuple[type[Population], ...]] = ()
+    joint_by_search: ClassVar[bool] = True  # base_rates="joint" has no closed form
     _by_family: ClassVar[dict[type[Population], type[NearestIdeal]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -187,6 +188,14 @@ class NearestIdeal:
         fixed.base_rates = tuple(rho.tolist())
         return fixed
 
+    def at_map_bound(self, map_bound: float) -> Self:
+        """Return the program with another `map_bound`; ModelError if it takes none."""
+        other = copy.copy(self)
+        other.map_bound = map_bound
+        other.check_conditions()
+        other.check_family()
+        return other
+
     def rate_starts(self) -> list[Array]:
         """Return base rates (K,) to begin the joint search from, besides those of "equalize"."""
         rates = self.population.base_rates
@@ -246,9 +255,10 @@ class NearestIdeal:
         Parameters
         ----------
         solver : {"auto", "closed-form", "newton", "CLARABEL", "SCS"}
-            "auto" solves exactly (closed form for d = 1, else Newton's method) and, up to 12
-            dimensions, once more by Clarabel to compare; with custom constraints or a
-            `map_bound` it goes down the conic ladder.
+            "auto" solves exactly (closed form for d = 1, else Newton's method; in more than 12
+            dimensions its steps by conjugate gradients) and, up to 12 dimensions (64 for maps
+            with at most one number per feature), once more by Clarabel to compare; with custom
+            constraints or a `map_bound` it goes down the conic ladder.
         time_limit : float, optional
             Seconds per conic solve.
         verbose : bool
@@ -286,7 +296,7 @@ class NearestIdeal:
         if time_limit is not None:
             time_limit = check_number(time_limit, "time_limit")
         conic = Conic(time_limit, verbose, solver_options)
-        if self.base_rates == "joint":
+        if self.base_rates == "joint" and self.joint_by_search:
             solution = solve_joint(self, solver, conic, started)
         else:
             solution = self.find(solver, conic, started)
@@ -317,7 +327,7 @@ class NearestIdeal:
         Raises
         ------
         ModelError
-            For steer="all".
+            For steer="all", and for families and transports that take no `map_bound`.
 
         Examples
         --------

@@ -70,8 +70,8 @@ class NearestLine(NearestIdeal):
         super().check_conditions()
         if self.map_bound > 0:
             raise ModelError(
-                "`map_bound` exists for normal and log-normal populations; here the consensus is "
-                "exact. Leave it 0.",
+                "`map_bound` exists for normal, log-normal and finite populations; here the "
+                "consensus is exact. Leave it 0.",
                 argument="map_bound",
             )
         if self.constraints and self.transport.kind == "identity":
@@ -215,7 +215,7 @@ class NearestLine(NearestIdeal):
 
         compiled = self.compile([g.frame for g in answer.groups])
         try:
-            solve(compiled, CONIC, conic.time_limit, conic.verbose, conic.options)
+            solve(compiled, CONIC[:1], conic.time_limit, conic.verbose, conic.options)
         except SolverError:
             return  # the exact answer is proven by its own residuals
         if compiled.problem.status != "optimal" and compiled.solver != "CLARABEL":

@@ -107,7 +107,8 @@ class NearestNormal(NearestIdeal):
     def frames(self) -> list[Frame]:
         """Return the whitened coordinates of every steered group (some group stays)."""
         D = self.population
-        cells = D.support_mean[:, self.reference], D.support_cov[:, self.reference]
+        assert self.reference is not None
+        cells = D.support_mean[:, self.reference], D.support_cov_of(self.reference)
         return [make_frame(D, self.transport, a, self.prior[:, a], cells) for a in self.steered]
 
     def compile(self, frames: Sequence[Frame]) -> Compiled:

@@ -14,6 +14,7 @@ from fairprog.programs.conditions import Condition
 from fairprog.programs.nearest_ideal import NearestIdeal
 from fairprog.programs.options import Conic
 from fairprog.solution import Solution
+from fairprog.solution.frontier import Frontier
 from fairprog.transports import Transport
 
 __all__ = ["NearestTransformed"]
@@ -77,3 +78,7 @@ class NearestTransformed(NearestIdeal):
         g = self.population.bijection
         steered = Transformed(solution.population, g)
         return replace(solution, original=self.population, population=steered)
+
+    def frontier(self, map_bounds: ArrayLike, time_limit: float | None = None) -> Frontier:
+        """Return the base's: KL and prices do not change under a bijection."""
+        return self.inner.frontier(map_bounds, time_limit)

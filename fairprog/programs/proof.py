@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fairprog.kernels.all_groups import pull_back, scale_ratio_cost
+from fairprog.kernels.cells import LARGE, map_residuals
 from fairprog.kernels.common_map import map_residual
 from fairprog.kernels.normal import symmetric_root
 from fairprog.labels import Array
 from fairprog.populations import Normal
+from fairprog.populations.cells import RestrictedCells
 from fairprog.programs.frames import dual_norms
 from fairprog.solution import Certificate
 from fairprog.solution.certificate import IDEALITY_TOLERANCE
@@ -35,20 +37,22 @@ def certify(
     """Return the certificate of an answer; nothing in it is taken from a solver's word."""
     compiled = answer.compiled
     answered = [a for a in range(population.n_groups) if a not in program.staying]
+    others = [a for a in program.staying if a != program.reference]
     residual = 0.0
     if compiled is not None:
         residual = _conic_stationarity(answer)
     if not (program.constraints or program.map_bound > 0):
         residual = max(residual, _stationarity(program, answer, maps))
+    ideality = _ideality(program, population, maps, cells, answered)
     return Certificate(
         kkt_residual=residual / float(np.sqrt(max(1.0, kl))),
-        ideality_residual=_ideality(program, population, maps, cells, answered),
-        staying_residual=_ideality(program, population, maps, cells, program.staying),
+        ideality_residual=ideality,
+        staying_residual=_ideality(program, population, maps, cells, others),
         feasibility_residual=_feasibility(answer) / max(1.0, kl),
         conic_gap=answer.conic_gap,
         parameter_gap=answer.parameter_gap,
         globally_optimal=answer.globally_optimal and _no_lower_ratio(program, answer, maps),
-        ideality_tolerance=_rounding(population, answered),
+        ideality_tolerance=_rounding(population, answered, ideality),
         requires_ideality=program.map_bound == 0,
     )
 
@@ -61,8 +65,10 @@ def _ideality(
     groups: Sequence[int],
 ) -> float:
     """Return the worst whitened residual of a cell of some groups, plus that of base rates."""
-    U = program.population.support_basis
-    m, M = cells[0] @ U, U.T @ cells[1] @ U
+    D, U = program.population, program.population.support_basis
+    m = cells[0] @ U
+    large = D.n_features > LARGE
+    M: Any = RestrictedCells(cells[1], U) if large else U.T @ cells[1] @ U
     rates = population.base_rates
     # "keep" asks for nothing but the rates there were; otherwise all groups have the same
     keep = isinstance(program.base_rates, str) and program.base_rates == "keep"
@@ -73,17 +79,24 @@ def _ideality(
         T = maps[population.groups[a]]
         # what the constant directions add to A x
         constant = (cells[0][0] - m[0] @ U.T) @ T.matrix.T @ U
-        A, b = U.T @ T.matrix @ U, U.T @ T.offset + constant
-        mean, cov = population.location[:, a] @ U, U.T @ population.cov[:, a] @ U
-        worst = max(worst, map_residual(A, b, m, M, mean, cov))
+        square = large and U.shape[0] == U.shape[1]
+        A, b = T.matrix if square else U.T @ T.matrix @ U, U.T @ T.offset + constant
+        mean = population.location[:, a] @ U
+        measure = map_residuals if large else map_residual
+        cov = population.support_cov_of(a) if large else U.T @ population.cov_of(a) @ U
+        worst = max(worst, measure(A, b, m, M, mean, cov))
         off = max(off, float(np.abs(rates[:, a] - target[:, a]).max()))
     return worst + off
 
 
-def _rounding(population: Normal, groups: Sequence[int]) -> float:
-    """Return the ideality residual that rounding alone may cause: eps times the condition."""
-    U = population.support_basis
-    cov = U.T @ population.cov[:, list(groups)] @ U
+def _rounding(population: Normal, groups: Sequence[int], residual: float) -> float:
+    """Return the ideality residual that rounding alone may cause: eps times the condition.
+
+    Above 64 features only where the residual needs the excuse.
+    """
+    if population.n_features > LARGE and residual <= IDEALITY_TOLERANCE:
+        return IDEALITY_TOLERANCE
+    cov = np.stack([np.asarray(population.support_cov_of(a)) for a in groups], axis=1)
     scale = 1.0 / np.sqrt(np.diagonal(cov, axis1=-2, axis2=-1))
     values = np.linalg.eigvalsh(cov * scale[..., :, None] * scale[..., None, :])
     worst = float((values[..., -1] / np.maximum(values[..., 0], 1e-300)).max())
@@ -113,8 +126,7 @@ def _stationarity(
     """Return the Newton decrement in every group's map, and the residual of the common laws."""
     squares = 0.0
     for g in answer.groups:
-        N, n = g.frame.gradients(g.S, g.beta)
-        squares += g.frame.decrement(g.S, N.sum(axis=0), n.sum(axis=0)) ** 2
+        squares += g.common_decrement() ** 2
     if answer.reference is not None:
         squares += _reference_residual(program, maps, answer.reference) ** 2
     return float(np.sqrt(squares))

@@ -157,10 +157,11 @@ class RateRows:
     def price_weight(self, v: Array) -> Array:
         """Return |d row / d bound| at v: a price is this weight times the absolute multipliers."""
         n = self.A.shape[1]
-        moved = self.per_bound[:, :n] @ v
-        edge = np.maximum(np.abs(self.per_bound[:, n]), np.abs(self.per_bound[:, n + 1]))
+        value, moved = self.A @ v, self.per_bound[:, :n] @ v
+        above = np.abs(value - self.high) <= np.abs(value - self.low)  # the side that binds
+        edge = np.where(above, self.per_bound[:, n + 1], self.per_bound[:, n])
         relaxed = np.maximum(self.slope[:, :n] @ v + self.slope[:, n], 0.0)
-        out: Array = np.where(self.low == self.high, relaxed, np.abs(moved) + edge)
+        out: Array = np.where(self.low == self.high, relaxed, np.abs(moved - edge))
         return out
 
 

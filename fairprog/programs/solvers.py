@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fairprog.errors import FairprogWarning, InfeasibleError, ModelError, SolverError
-from fairprog.kernels.one_group import newton
 from fairprog.programs.affine_maps import nearest_all_affine, nearest_one_affine
 from fairprog.programs.all_groups import nearest_all, nearest_two_groups, normalised
 from fairprog.programs.answer import Answer
-from fairprog.programs.frames import make_frame
+from fairprog.programs.frames import make_frame, solve_frame
 from fairprog.programs.group_maps import GroupMaps, closed_form_maps, read_maps
 from fairprog.programs.options import CONIC, Conic
 from fairprog.transports import Translation
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["find_answer", "second_opinion"]
 
 CLARABEL_DIMENSION = 12  # beyond, a full covariance takes the interior point method seconds
+DIAGONAL_DIMENSION = 64  # the same for maps with at most one number per feature
 NOTHING = 1e-13  # nats, what rounding leaves of a divergence of zero
 COLLAPSED = 1e-6  # of the unconstrained map: narrower is a singular map met to tolerance
 
@@ -60,7 +60,8 @@ def conic_pays(program: NearestNormal) -> bool:
     kind = program.frames()[0].kind
     if kind == "full":  # not convex
         return False
-    return kind != "symmetric" or program.population.n_features <= CLARABEL_DIMENSION
+    limit = CLARABEL_DIMENSION if kind == "symmetric" else DIAGONAL_DIMENSION
+    return program.population.n_features <= limit
 
 
 def exact_answer(program: NearestNormal, solver: str) -> Answer:
@@ -81,14 +82,11 @@ def exact_answer(program: NearestNormal, solver: str) -> Answer:
         return Answer(chosen, "descent", all(g.cost() <= NOTHING for g in chosen))
     for frame in program.frames():
         signs = [frame, frame.mirrored()] if program.orientation == "any" else [frame]
-        candidates = [
-            GroupMaps(
-                f,
-                *(closed_form_maps(f) if closed else newton(f.kind, f.root, f.w, *f.args)[:2]),
-            )
-            for f in signs
-        ]
-        chosen.append(min(candidates, key=lambda c: c.cost()))
+        find = closed_form_maps if closed else solve_frame
+        candidates = [GroupMaps(f, *find(f)) for f in signs]
+        chosen.append(
+            candidates[0] if len(signs) == 1 else min(candidates, key=lambda c: c.cost())
+        )
     return Answer(chosen, "closed-form" if closed else "newton", globally_optimal=True)
 
 
@@ -120,7 +118,7 @@ def refuse_collapse(program: NearestNormal, answer: Answer) -> None:
     if not program.constraints or program.transport.kind == "fixed":
         return
     for g in answer.groups:
-        free, _, _ = newton(g.frame.kind, g.frame.root, g.frame.w, *g.frame.args)
+        free, _ = solve_frame(g.frame)
         ratio = np.linalg.eigvals(np.linalg.solve(free, g.S)).real.min()
         if ratio < COLLAPSED:
             names = [c.name for c in program.constraints]
@@ -204,7 +202,7 @@ def all_groups_answer(program: NearestNormal, solver: str) -> Answer:
         maps, cells = nearest_all_affine(D, program.prior, mirror)
     else:
         maps, cells, anchor = nearest_all(D, program.prior, program.transport, mirror)
-    maps, cells = normalised(D, maps, cells, program.transport.kind != "fixed")
+    maps, cells = normalised(D, maps, cells, program.transport)
     groups = []
     for a, T in enumerate(maps):
         # the anchor's matrix is a choice of coordinates, not a decision

@@ -23,8 +23,9 @@ class Certificate:
     kkt_residual : float
         Newton decrement of the Lagrangian's gradient over sqrt(max(1, KL)): independent of units,
         and half its square is how far KL is from its optimum, relative to max(1, KL), to second
-        order. Where a custom condition has a kink at the answer, its multipliers alone are
-        checked and `conic_gap` compares the two conic solvers.
+        order. In more than 12 dimensions an upper bound on it. Where a custom condition has a
+        kink at the answer, its multipliers alone are checked and `conic_gap` compares the two
+        conic solvers.
     ideality_residual : float
         Worst whitened residual of (mean, cov) of a cell against maps[g] # R_i, plus the largest
         difference from the target base rates. With ``map_bound`` > 0 it measures how far the

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.errors import DataError
+from fairprog.errors import DataError, ModelError
 from fairprog.kernels.empirical import spearman
 from fairprog.labels import Array, encode
 from fairprog.solution.held_out import GapCurve, gap_curves, posterior
@@ -91,6 +91,12 @@ def evidence_of_rows(
                 "`sensitive_features`; without any of them it shows the populations alone.",
                 argument=name,
             )
+    if X is not None and not sol.moves_rows:
+        raise ModelError(
+            "Categorical populations are reweighted and move no rows; give `scores`, `y` and "
+            "`sensitive_features` without `X`.",
+            argument="X",
+        )
     source = "The scores are the ones that were given."
     if scores is None:
         assert X is not None and y is not None and sensitive_features is not None
@@ -145,9 +151,7 @@ def _posteriors(
     the score takes those of all groups together, which keeps it blind.
     """
     E, a = sol.population, sensitive_features
-    data = E.to_dict()
-    data.pop("population")
-    blind = type(E)(**{**data, "prior": np.outer(E.prior.sum(axis=1), E.group_mass)})
+    blind = E.with_prior(np.outer(E.prior.sum(axis=1), E.group_mass))
     steered = sol.steer(X, y, sensitive_features=a)
     return {
         "as they are": posterior(sol.original, X, sensitive_features=a),

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 from fairprog.errors import DataError
 from fairprog.kernels.empirical import acceptance_gaps, gap_half_width, worst_gap
 from fairprog.labels import Array, Indices, check_finite, check_number, encode
-from fairprog.populations import Normal
+from fairprog.populations.base import Population
 
-__all__ = ["GapCurve", "check_confidence", "gap_curves", "log_posterior", "posterior"]
+__all__ = ["GapCurve", "check_confidence", "gap_curves", "posterior"]
 
 MAX_CLASSES = 8  # of more, the largest ones are shown
 
@@ -179,12 +179,12 @@ def check_confidence(confidence: float) -> float:
     return value
 
 
-def posterior(population: Normal, X: ArrayLike, *, sensitive_features: ArrayLike) -> Array:
+def posterior(population: Population, X: ArrayLike, *, sensitive_features: ArrayLike) -> Array:
     """Return P(Y=i | X=x, A=a) of every row under a population, shape (n, K).
 
     Parameters
     ----------
-    population : Normal
+    population : Population
     X : array_like, shape (n, d) or (n,), in the user's units
     sensitive_features : array_like, shape (n,)
 
@@ -197,22 +197,6 @@ def posterior(population: Normal, X: ArrayLike, *, sensitive_features: ArrayLike
     array([[0.5, 0.5],
            [0.5, 0.5]])
     """
-    Z = population.to_normal(X) @ population.support_basis
+    Z = population.to_coordinates(X)
     group = encode(sensitive_features, population.groups, "sensitive_features", len(Z))
-    return np.exp(log_posterior(population, Z, group))
-
-
-def log_posterior(D: Normal, Z: Array, group: Indices) -> Array:
-    """Return log P(Y=i | z, a), shape (n, K), of rows in support coordinates."""
-    joint = np.empty((len(Z), D.n_classes))
-    for a in range(D.n_groups):
-        rows = group == a
-        for i in range(D.n_classes):
-            L = np.linalg.cholesky(D.support_cov[i, a])
-            white = np.linalg.solve(L, (Z[rows] - D.support_mean[i, a]).T)
-            joint[rows, i] = (
-                np.log(D.prior[i, a]) - np.log(np.diag(L)).sum() - 0.5 * (white**2).sum(axis=0)
-            )
-    top = joint.max(axis=1, keepdims=True)
-    out: Array = joint - top - np.log(np.exp(joint - top).sum(axis=1, keepdims=True))
-    return out
+    return np.exp(population.log_posterior(Z, group))

@@ -2,7 +2,7 @@ r"""Who moves how far when groups are aligned, and whether ranks within a group 
 
 The displacement of a row x of group a is :math:`T_a^{-1}(x) - x`, feature by feature in pooled
 standard deviations :math:`s_j`, :math:`s_j^2 = \sum_{ia} q_{ia} S_{ia,jj}` of the original
-population, in the coordinates in which that is normal (logarithms for log-normal ones).
+population, in the family's own coordinates (log x for log-normal, gamma, Weibull ones).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from scipy.special import ndtri
 
 from fairprog.kernels.binormal import mixture_spearman
 from fairprog.kernels.empirical import spearman
-from fairprog.kernels.normal import pooled_covariance
 from fairprog.labels import Array, Indices, column_names, encode
 
 if TYPE_CHECKING:
@@ -49,6 +48,8 @@ class Movement:
         Rows; None: figures of the population, without sampling.
     n_features : int
         Of the population.
+    coordinate : str
+        In which displacements are measured, as a formula of x.
     """
 
     features: tuple[str, ...]
@@ -59,10 +60,13 @@ class Movement:
     rank: Array
     counts: Indices | None
     n_features: int
+    coordinate: str = "x"
 
 
 def population_movement(sol: Solution, names: Sequence[str] | None = None) -> Movement:
-    """Return the movement of the original population itself, exactly: displacements are normal.
+    """Return the movement of the original population itself: nothing is sampled.
+
+    One feature: quantiles of the cells, carried along. Several: displacements are normal.
 
     Parameters
     ----------
@@ -81,37 +85,72 @@ def population_movement(sol: Solution, names: Sequence[str] | None = None) -> Mo
            [ 0., -1.]])
     """
     D = sol.original
-    scale = _pooled_scale(sol)
-    rms = np.zeros((D.n_classes, D.n_groups))
-    mean, spread = np.zeros(D.location.shape), np.zeros(D.location.shape)
-    backs = [sol.affine[g].inverse() for g in D.groups]
-    for a, back in enumerate(backs):
-        shift = back.matrix - np.eye(D.n_features)
-        mean[:, a] = (D.location[:, a] @ shift.T + back.offset) / scale
-        variance = np.einsum("jk,ikl,jl->ij", shift, D.cov[:, a], shift)
-        spread[:, a] = np.sqrt(np.maximum(variance, 0.0)) / scale
-        rms[:, a] = np.sqrt((mean[:, a] ** 2 + spread[:, a] ** 2).mean(axis=-1))
-    square = np.einsum("ia,iad->d", D.prior, mean**2 + spread**2)
-    shown = _most_moved(square)
-    z = ndtri(np.array(LEVELS))[:, None, None, None]
-    rank = np.full((D.n_groups, shown.size), np.nan)
-    for a, back in enumerate(backs):
-        for k, j in enumerate(shown):
-            pair = np.stack([np.eye(D.n_features)[j], back.matrix[j]])
-            cov = pair @ D.cov[:, a] @ pair.T
-            if min(cov[:, 0, 0].min(), cov[:, 1, 1].min()) > 0:
-                means = D.location[:, a] @ pair.T
-                rank[a, k] = mixture_spearman(D.base_rates[:, a], means, cov)
+    quantiles, square, rank = (_on_a_line if D.n_features == 1 else _of_normal_cells)(sol)
+    shown = _most_moved(np.einsum("ia,iad->d", D.prior, square))
     return Movement(
         features=_names(sol, shown, names),
         classes=D.classes,
         groups=D.groups,
-        quantiles=(mean + z * spread)[..., shown],
-        rms=rms,
-        rank=rank,
+        quantiles=quantiles[..., shown],
+        rms=np.sqrt(square.mean(axis=-1)),
+        rank=rank[:, shown],
         counts=None,
         n_features=D.n_features,
+        coordinate=D.coordinate,
     )
+
+
+def _on_a_line(sol: Solution) -> tuple[Array, Array, Array]:
+    """Return quantiles (5, K, G, 1), mean squares (K, G, 1) and rank correlations (G, 1).
+
+    Averages over a cell by the trapezoidal rule in its normal scores.
+    """
+    D, scale = sol.original, _pooled_scale(sol)[0]
+    scores = np.linspace(-8.0, 8.0, 1601)
+    weight = np.exp(-0.5 * scores**2)
+    weight /= weight.sum()
+    quantiles = np.empty((len(LEVELS), *D.prior.shape, 1))
+    square, rank = np.empty((*D.prior.shape, 1)), np.empty((D.n_groups, 1))
+    points, at_levels = D.cell_quantiles(scores), D.cell_quantiles(ndtri(np.array(LEVELS)))
+    for a, group in enumerate(D.groups):
+        back = sol.affine[group].inverse()
+        start, end = back(np.array([0.0, 1.0]))
+        rank[a] = 1.0 if end > start else -1.0  # maps of one feature are monotone
+        for i in range(D.n_classes):
+            step = (back(points[:, i, a]) - points[:, i, a]) / scale
+            square[i, a] = weight @ step**2
+            turn = np.diff(step)
+            if (turn >= 0).all() or (turn <= 0).all():  # then quantiles are carried along
+                quantiles[:, i, a, 0] = np.sort(back(at_levels[:, i, a]) - at_levels[:, i, a])
+                quantiles[:, i, a, 0] /= scale
+            else:
+                order = np.argsort(step, kind="stable")
+                below = np.cumsum(weight[order]) - 0.5 * weight[order]
+                quantiles[:, i, a, 0] = np.interp(LEVELS, below, step[order])
+    return quantiles, square, rank
+
+
+def _of_normal_cells(sol: Solution) -> tuple[Array, Array, Array]:
+    """Return quantiles (5, K, G, d), mean squares (K, G, d) and rank correlations (G, d)."""
+    D = sol.original.core
+    scale = _pooled_scale(sol)
+    mean, spread = np.zeros(D.location.shape), np.zeros(D.location.shape)
+    rank = np.full((D.n_groups, D.n_features), np.nan)
+    for a, group in enumerate(D.groups):
+        back = sol.affine[group].inverse()
+        shift = back.matrix - np.eye(D.n_features)
+        mean[:, a] = (D.location[:, a] @ shift.T + back.offset) / scale
+        variance = np.einsum("jk,ikl,jl->ij", shift, D.cov[:, a], shift)
+        spread[:, a] = np.sqrt(np.maximum(variance, 0.0)) / scale
+    square = mean**2 + spread**2
+    for j in _most_moved(np.einsum("ia,iad->d", D.prior, square)):  # others are not shown
+        for a, group in enumerate(D.groups):
+            row = sol.affine[group].inverse().matrix[j]
+            pair = np.stack([np.eye(D.n_features)[j], row])
+            cov = pair @ D.cov[:, a] @ pair.T
+            if min(cov[:, 0, 0].min(), cov[:, 1, 1].min()) > 0:
+                rank[a, j] = mixture_spearman(D.base_rates[:, a], D.location[:, a] @ pair.T, cov)
+    return mean + ndtri(np.array(LEVELS))[:, None, None, None] * spread, square, rank
 
 
 def movement_of_rows(
@@ -134,7 +173,7 @@ def movement_of_rows(
         Of the features; default those of the population, else the columns of a data frame.
     """
     D = sol.original
-    Z = D.to_normal(X)
+    Z = D.to_coordinates(X)
     i = encode(y, D.classes, "y", len(Z))
     a = encode(sensitive_features, D.groups, "sensitive_features", len(Z))
     moved = np.empty_like(Z)
@@ -164,12 +203,14 @@ def movement_of_rows(
         rank=rank,
         counts=counts,
         n_features=D.n_features,
+        coordinate=D.coordinate,
     )
 
 
 def _pooled_scale(sol: Solution) -> Array:
     """Return pooled standard deviations (1 where a feature never varies), shape (d,)."""
-    variance = np.diag(pooled_covariance(sol.original.prior, sol.original.cov))
+    D = sol.original
+    variance = np.einsum("ia,iad->d", D.prior, D.coordinate_std**2)
     out: Array = np.sqrt(np.where(variance > 0, variance, 1.0))
     return out
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -31,6 +31,13 @@ class ReweightedSolution(Solution):
     >>> sol.sample_weight([0, 1], X=[0, 0], sensitive_features=["a", "b"]).round(3)
     array([0.794, 0.795])
     """
+
+    moves_rows: ClassVar[bool] = False
+
+    @property
+    def aligned(self) -> Any:
+        """The steered population: atoms are common coordinates already."""
+        return self.population
 
     def weights(self) -> Array:
         """Return D~(x, y, a) / D(x, y, a), shape (X, K, G); 0 where both are."""

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +16,7 @@ from fairprog.codec import register, save, write_atomically
 from fairprog.errors import DataError
 from fairprog.labels import Array, encode
 from fairprog.populations import Pushforward, population_from_dict
+from fairprog.solution.arrays import ComputedArrays
 from fairprog.solution.bounds import Bounds
 from fairprog.solution.certificate import Certificate
 from fairprog.solution.evidence import evidence_of_rows
@@ -41,8 +42,9 @@ class Solution:
     affine : dict group -> AffineMap
         Maps from the common coordinates to each group's steered ones, in the family's own
         coordinates (those of log X for log-normal populations): P~_ia = affine[a] # R_i.
-    duals : dict address -> Array
-        Net multipliers of the conditions, in CVXPY's sign.
+    duals : mapping address -> Array
+        Net multipliers of the conditions, in CVXPY's sign. Beyond 64 features each array is
+        computed when it is asked for, and so are those of `sensitivity`.
     sensitivity : dict address -> Array
         d KL / d delta when that condition's target is shifted by delta, e.g.
         ``offset[b,1]``: b_1 = b + delta for the map of class 1 of group b.
@@ -66,6 +68,8 @@ class Solution:
     -----
     Source: theory.md sections 3 to 6.
     """
+
+    moves_rows: ClassVar[bool] = True  # whether data go to the answer by maps, or by weights
 
     kl: float
     # the family is that of the program: its own parameters are attributes of these
@@ -201,7 +205,7 @@ class Solution:
         """
         from fairprog.plotting import plot_maps, plot_solution
 
-        if isinstance(self.population, Pushforward):
+        if isinstance(self.population.core, Pushforward):
             return plot_maps(self, ax=ax)
         return plot_solution(self, ax=ax)
 
@@ -334,9 +338,13 @@ class Solution:
 
     def __post_init__(self) -> None:
         for name in MAPPINGS:
-            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
-        for value in (*self.duals.values(), *self.sensitivity.values()):
-            value.setflags(write=False)
+            value = getattr(self, name)
+            if isinstance(value, ComputedArrays):
+                continue
+            object.__setattr__(self, name, MappingProxyType(dict(value)))
+            if name in ("duals", "sensitivity"):
+                for array in value.values():
+                    array.setflags(write=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle by the fields (mapping proxies cannot be pickled themselves)."""

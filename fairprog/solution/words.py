@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fairprog.populations import Evaluation
+from fairprog.populations import Categorical, Evaluation
 from fairprog.solution.certificate import Certificate
 from fairprog.solution.held_out import GapCurve
 from fairprog.solution.movement import Movement
 from fairprog.tables import DemographicParity, EqualizedOdds, EqualOpportunity
+from fairprog.transports import PiecewiseLinearMap
 
 if TYPE_CHECKING:
     from fairprog.solution.solution import Solution
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "bounds_words",
     "certificate_words",
+    "conditions_words",
     "grown_gaps",
     "headline",
     "settings_rows",
@@ -35,7 +37,22 @@ def headline(sol: Solution) -> str:
         what = "Nearest population with ideal class conditionals, base rates kept"
     if bound:
         what = f"Nearest population within map_bound = {bound:g} of ideal"
-    return f"{what}: {who} steered by {sol.settings['transport']!r}"
+    how = f"steered by {sol.settings['transport']!r}" if sol.moves_rows else "reweighted"
+    return f"{what}: {who} {how}"
+
+
+def conditions_words(sol: Solution) -> str:
+    """Return what the conditions are whose sensitivities are reported, and in which units."""
+    if not sol.moves_rows:
+        return (
+            "The conditions are those asked for; a map_bound bounds the total variation between "
+            "the law of a cell and the common one of its class."
+        )
+    bent = any(isinstance(T, PiecewiseLinearMap) for T in sol.affine.values())
+    parts = "the values at the knots and the outer slopes" if bent else "linear parts and offsets"
+    said = f"The conditions say that the classes of a group move by one map: {parts} agree."
+    where = sol.original.coordinate
+    return said if where == "x" else f"{said} Maps act on {where}: units are those of {where}."
 
 
 def certificate_words(certificate: Certificate) -> list[str]:
@@ -62,9 +79,9 @@ def certificate_words(certificate: Certificate) -> list[str]:
     )
     said.append(
         "Residuals are computed from the answer itself, not taken from a solver: how far it is "
-        "from stationary (KKT), how far its cells are from one map per group (ideality), how far "
-        "the groups that stay are from ideal among themselves, and how far conditions are "
-        "violated."
+        "from stationary (KKT), how far its cells are from common laws moved by one map per group "
+        "(ideality), how far the groups that stay are from ideal among themselves, and how far "
+        "conditions are violated."
     )
     if certificate.conic_gap is not None:
         said.append("A conic solver solved the same program; its answer is compared as well.")
@@ -112,7 +129,7 @@ def settings_rows(sol: Solution) -> list[tuple[str, str]]:
     D, s = sol.original, sol.settings
     steer = s["steer"] if s["steer"] == "all" else ", ".join(map(str, s["steer"]))
     rows = [
-        ("population", f"{type(D).__name__}, {D.n_features} feature(s)"),
+        ("population", _family(D)),
         ("classes", ", ".join(map(str, D.classes))),
         ("groups", ", ".join(map(str, D.groups))),
         ("steer", steer),
@@ -128,6 +145,15 @@ def settings_rows(sol: Solution) -> list[tuple[str, str]]:
             text = value if isinstance(value, str) else _plain(value)
         rows.append((name, text))
     return [*rows, ("solver", sol.solver), ("seconds", f"{sol.seconds:.2g}")]
+
+
+def _family(D: Any) -> str:
+    """Return the family and the size of a population."""
+    name = type(D.core).__name__
+    if D.core is not D:
+        name += f" seen as {D.coordinate}" + f" ({D.bijection!r})" * ("g(" in D.coordinate)
+    size = f"{D.n_atoms} atoms" if isinstance(D, Categorical) else f"{D.n_features} feature(s)"
+    return f"{name}, {size}"
 
 
 def grown_gaps(before: Evaluation, after: Evaluation) -> list[str]:
@@ -193,22 +219,27 @@ def _of_the_answer(sol: Solution) -> list[str]:
         said.append(
             f"Base rates change, most that of class {sol.original.classes[i]} in group "
             f"{sol.original.groups[a]}: {sol.original.base_rates[i, a]:.3f} to "
-            f"{sol.population.base_rates[i, a]:.3f}. No map of features can do that; it takes the "
-            "weights of sample_weight()."
+            f"{sol.population.base_rates[i, a]:.3f}."
+            + (
+                " No map of features can do that; it takes the weights of sample_weight()."
+                if sol.moves_rows
+                else ""
+            )
         )
     if apart > 1e-9:
         said.append(
             f"Base rates were kept and differ between groups (by up to {apart:.3f}): the "
-            "population is not ideal. Classifiers in common coordinates have equal true and false "
-            "positive rates on it, but group-aware Bayes rules and demographic parity still "
-            "differ."
+            "population is not ideal. Classifiers "
+            + ("in common coordinates" if sol.moves_rows else "that are blind to the group")
+            + " have equal true and false positive rates on it, but group-aware Bayes rules and "
+            "demographic parity still differ."
         )
     if sol.settings["map_bound"]:
         said.append(
             f"A map_bound of {sol.settings['map_bound']:g} was allowed: the population is near to "
             "ideal, not ideal."
         )
-    if sol.bounds.equal_opportunity() > 0.1:
+    if sol.moves_rows and sol.bounds.equal_opportunity() > 0.1:
         said.append(
             "Aligning rows as they are, without labels, is exact on rows of the steered "
             "population only. The populations are far enough apart that the bound on the equal "
@@ -244,7 +275,9 @@ def _of_the_maps(movement: Movement | None) -> list[str]:
         i, a = (int(k) for k in np.unravel_index(int(rms.argmax()), rms.shape))
         said.append(
             f"Rows of class {movement.classes[i]}, group {movement.groups[a]} move by "
-            f"{rms[i, a]:.2f} pooled standard deviations (root mean square)."
+            f"{rms[i, a]:.2f} pooled standard deviations"
+            + ("" if movement.coordinate == "x" else f" of {movement.coordinate}")
+            + " (root mean square)."
         )
     return said
 

@@ -1,0 +1,206 @@
+"""Rows of a normal population: estimated from, drawn, moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fairprog.errors import DataError
+from fairprog.kernels.moments import cell_moments, shrink
+from fairprog.kernels.normal import gaussian_map, push, symmetric_root
+from fairprog.labels import (
+    Array,
+    check_features,
+    check_number,
+    check_weights,
+    column_names,
+    encode,
+    label_array,
+    label_order,
+    label_vector,
+)
+from fairprog.populations.cells import (
+    check_classes,
+    check_counts,
+    check_shrinkage,
+    check_structure,
+    restrict,
+)
+from fairprog.populations.normal_cells import NormalCells
+from fairprog.transports import AffineMap
+
+__all__ = ["NormalRows"]
+
+
+class NormalRows(NormalCells):
+    """What a normal population does with rows; see :class:`Normal`."""
+
+    # -- moving --
+
+    def mapped(self, maps: Mapping[Hashable, AffineMap]) -> Self:
+        """Return the population whose group g is moved by maps[g], in normal coordinates."""
+        tied = self.covariance == "tied"  # one map for all classes keeps them tied
+        moved = [
+            push(
+                maps[g].matrix,
+                maps[g].offset,
+                self._mean[:, a],
+                self._cells[a][:1] if tied else self._cells[a],
+            )
+            for a, g in enumerate(self.groups)
+        ]
+        mean, cov = (np.stack(parts, axis=1) for parts in zip(*moved, strict=True))
+        data = self.to_dict() | {"mean": mean, "cov": cov[0] if tied else cov}
+        if self.is_univariate:
+            data |= {"mean": mean[..., 0], "std": np.sqrt(cov[..., 0, 0])}
+            del data["cov"]
+        del data["population"]
+        return type(self)(**data)
+
+    def cell_maps(self, target: Self) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
+        """Return per cell the monotone transport to the cell of `target`, in the pooled metric.
+
+        Each is computed when it is called: together they are as large as the population.
+        """
+        W = symmetric_root(self.pooled_cov, -0.5)
+        return {
+            (i, a): partial(self._move_cell, target, W, i, a)
+            for i, a in np.ndindex(*self.prior.shape)
+        }
+
+    def _move_cell(self, target: Self, W: Array, i: int, a: int, X: Array) -> Array:
+        """Carry rows of one cell to that of `target`, W the root of the metric."""
+        U, S, to = self._basis, self._cells[a][i], target.cov_of(a)[i]
+        same = np.array_equal(self._mean[i, a], target.location[i, a])
+        if same and np.array_equal(S, to):  # a group that stays
+            affine = AffineMap.identity(self.n_features)
+        else:
+            inner = gaussian_map(restrict(S, U), restrict(to, U), W)
+            shift = target.location[i, a] @ U - inner @ self.support_mean[i, a]
+            affine = AffineMap(U @ inner @ U.T + np.eye(len(U)) - U @ U.T, U @ shift)
+        return self.user_map(affine)(X)
+
+    def to_normal(self, X: ArrayLike) -> Array:
+        """Return features in the coordinates in which the population is normal, shape (n, d)."""
+        return self.to_coordinates(X)
+
+    # -- estimating and sampling --
+
+    @classmethod
+    def fit(
+        cls,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sensitive_features: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        classes: Sequence[Any] | None = None,
+        groups: Sequence[Any] | None = None,
+        covariance: str = "full",
+        shrinkage: str | float | None = None,
+    ) -> Self:
+        """Estimate a population by maximum likelihood (moments divided by n).
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d) or (n,)
+            Features; one feature gives a univariate population.
+        y, sensitive_features : array_like, shape (n,)
+            Class and group of each row.
+        sample_weight : array_like, shape (n,), optional
+            Nonnegative weights.
+        classes, groups : sequence, optional
+            Label order: given, else sorted.
+        covariance : {"full", "tied"}
+            "tied" estimates one covariance per group, pooled over its classes.
+        shrinkage : float in [0, 1] or "auto", optional
+            Part of every cell's covariance that is replaced by its own group's pooled one (never
+            another group's: that would hide the gap). "auto" takes, cell by cell, the part that
+            minimises the expected squared error for normal rows of that number (after Ledoit and
+            Wolf, 2004). Default: none.
+
+        Raises
+        ------
+        DataError
+            For missing or infinite values, lengths that differ, unknown labels, a cell with
+            fewer than two rows, or a cell whose covariance is singular.
+
+        Warns
+        -----
+        FairprogWarning
+            Where a cell has fewer than 5 d rows.
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> X, y, a = [1., 3., 2., 4., 0., 2., 5., 7.], [0, 0, 1, 1] * 2, list("aaaabbbb")
+        >>> fp.Normal.fit(X * 3, y * 3, sensitive_features=a * 3).mean
+        array([[2., 1.],
+               [3., 6.]])
+        """
+        features = cls._forward(cls.check_domain(check_features(X)))
+        n, d = features.shape
+        if n == 0:
+            raise DataError("`X` has no rows.", argument="X")
+        y_vector = label_vector(y, "y", n)
+        a_vector = label_vector(sensitive_features, "sensitive_features", n)
+        class_labels = label_order(classes, y_vector, "classes")
+        group_labels = label_order(groups, a_vector, "groups")
+        i = encode(y, class_labels, "y", n)
+        g = encode(sensitive_features, group_labels, "sensitive_features", n)
+        weight = check_weights(sample_weight, n)
+        tied = check_structure(covariance) == "tied"
+        amount = check_shrinkage(shrinkage, tied)
+        count, mass, mean, cov = cell_moments(
+            features, i, g, weight, (len(class_labels), len(group_labels)), tied
+        )
+        check_classes(class_labels, n)
+        check_counts(count, d, mean, cov, class_labels, group_labels, amount)
+        prior = mass / mass.sum()
+        if amount is not None:
+            cov = shrink(count, mass, cov, amount)
+        labels: dict[str, Any] = {
+            "classes": class_labels,
+            "groups": group_labels,
+            "feature_names": column_names(X),
+        }
+        if d == 1:
+            std = np.broadcast_to(np.sqrt(cov[..., 0, 0]), prior.shape)
+            return cls(prior, mean[..., 0], std=std, **labels)
+        return cls(prior, mean, cov=cov[0] if tied else cov, covariance=covariance, **labels)
+
+    def sample(
+        self, n: int, random_state: int | np.random.Generator | None = None
+    ) -> tuple[Array, NDArray[Any], NDArray[Any]]:
+        """Draw n rows.
+
+        Parameters
+        ----------
+        n : int
+            Number of rows.
+        random_state : int or numpy Generator, optional
+
+        Returns
+        -------
+        X : Array, shape (n, d)
+        y, a : arrays of labels, shape (n,)
+        """
+        rng = np.random.default_rng(random_state)
+        if check_number(n, "n") != int(n):
+            raise DataError(f"`n` must be a whole number; found {n!r}.", argument="n")
+        n = int(n)
+        K, G = self.prior.shape
+        cell = rng.choice(K * G, size=n, p=self.prior.ravel())
+        z = rng.standard_normal((n, self.n_features))
+        X = np.empty((n, self.n_features))
+        for c in range(K * G):
+            i, a = divmod(c, G)
+            values, vectors = np.linalg.eigh(self._cells[a][i])
+            root = vectors * np.sqrt(np.maximum(values, 0.0))
+            X[cell == c] = self._mean[i, a] + z[cell == c] @ root.T
+        classes, groups = label_array(self.classes), label_array(self.groups)
+        return self._backward(X), classes[cell // G], groups[cell % G]
