@@ -195,7 +195,12 @@ def build_parser() -> argparse.ArgumentParser:
     again = commands.add_parser(
         "reproduce", help="run the experiments", description=REPRODUCE, formatter_class=raw
     )
-    again.add_argument("--only", nargs="+", metavar="NAME", help="these experiments only")
+    again.add_argument(
+        "--only",
+        nargs="+",
+        metavar="NAME",
+        help="these experiments only; real: those on real data, which run only if named",
+    )
     again.add_argument(
         "--out", type=Path, default=Path("results"), metavar="DIR", help="default: results"
     )
