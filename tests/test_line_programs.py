@@ -442,3 +442,25 @@ def test_groups_that_stay_may_be_images_of_each_other():
     assert (sol.population.loc[:, :2] == loc[:, :2]).all()
     X, _, a = D.sample(100, 0)
     assert sol.align(X, sensitive_features=a)[a == "b"] == pytest.approx((X[a == "b"] - 1.0) / 2.0)
+
+
+def test_the_last_resort_ends_in_bounded_time():
+    """Clarabel gives up here; SCS is slow: it must neither hang nor be believed unproven."""
+    prior = [
+        [0.09895637307815021, 0.230799834772617],
+        [0.24232542329410048, 0.4279183688551323],
+    ]
+    loc = [[-5.422570874869545, 0.08340517205462514], [-3.2349349990473764, 2.219275998497046]]
+    scale = [[1.2143151428775034, 2.0624780317397153], [1.6707868374827806, 2.2086600380526877]]
+    D = fp.Logistic(prior, loc, scale)
+
+    @fp.constraint
+    def narrow(view, population):
+        return view.scale[0, 1] <= 1.1661294197009169
+
+    try:
+        sol = fp.NearestIdeal(D, steer=[1], constraints=[narrow]).solve()
+    except fp.SolverError as error:
+        assert "certificate" in error.details or "log" in error.details
+    else:
+        assert sol.certificate.ok and abs(sol.kl - 0.0714) < 1e-3

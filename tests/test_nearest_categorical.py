@@ -230,3 +230,13 @@ def test_the_frontier_over_the_bound_is_convex_and_falling():
     chords = -np.diff(found.risks) / 0.05
     assert np.all(found.prices[1:-1] <= chords[:-1] + 1e-6)
     assert np.all(found.prices[1:-1] >= chords[1:] - 1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_bounded_solutions_survive_saving(tmp_path, suffix):
+    D = population(np.random.default_rng(3), values=["u", "v", "w", "x"])
+    sol = fp.NearestIdeal(D, map_bound=0.05).solve()
+    sol.save(tmp_path / f"bounded{suffix}")
+    again = fp.load(tmp_path / f"bounded{suffix}")
+    assert again.kl == sol.kl and again.price == sol.price
+    assert all(np.array_equal(again.duals[k], v) for k, v in sol.duals.items())

@@ -341,10 +341,12 @@ class Solution:
             value = getattr(self, name)
             if isinstance(value, ComputedArrays):
                 continue
-            object.__setattr__(self, name, MappingProxyType(dict(value)))
+            entries = dict(value)
             if name in ("duals", "sensitivity"):
-                for array in value.values():
+                entries = {where: np.asarray(v) for where, v in entries.items()}
+                for array in entries.values():
                     array.setflags(write=False)
+            object.__setattr__(self, name, MappingProxyType(entries))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle by the fields (mapping proxies cannot be pickled themselves)."""

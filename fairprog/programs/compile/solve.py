@@ -20,6 +20,7 @@ SOLVER_OPTIONS: dict[str, dict[str, Any]] = {
     "CLARABEL": {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12, "max_iter": 200},
     "SCS": {"eps_abs": 1e-9, "eps_rel": 1e-9, "max_iters": 200_000},
 }
+LAST_RESORT = 20_000  # iterations; what they reach is judged by our own residuals
 TIME_LIMIT = {"CLARABEL": "time_limit", "SCS": "time_limit_secs"}
 
 
@@ -42,6 +43,8 @@ def solve(
     status = "not run"
     for name in ladder:
         settings = dict(SOLVER_OPTIONS[name])
+        if name == "SCS" and len(ladder) > 1:  # the last resort may be slow, not endless
+            settings["max_iters"] = LAST_RESORT
         if time_limit is not None:
             settings[TIME_LIMIT[name]] = float(time_limit)
         if name == ladder[0]:  # options are those of the solver that was meant
@@ -56,12 +59,14 @@ def solve(
         except cp.error.SolverError as error:
             status = f"error: {error}"
         except (TypeError, ValueError) as error:
-            if not options or name != ladder[0]:
+            if options and name == ladder[0]:
+                raise ModelError(
+                    f"{name} does not accept the solver options {dict(options)}: {error}",
+                    argument="solver_options",
+                ) from error
+            if isinstance(error, TypeError):
                 raise
-            raise ModelError(
-                f"{name} does not accept the solver options {dict(options)}: {error}",
-                argument="solver_options",
-            ) from error
+            status = f"error: {error}"  # such as data that overflow in the solver's form
         compiled.seconds += time.perf_counter() - started
         compiled.log.append(f"{name}: {status}")
         if status in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
