@@ -282,7 +282,7 @@ def _population_panels(sol: Solution, names: Sequence[str] | None = None) -> lis
     if not sol.moves_rows:
         both = {"Before": sol.original, "After": sol.population}
         return [
-            picture(lambda ax, P=P: draw_atoms(ax, P), name, f"The {what} population.")  # type: ignore[misc]
+            panel(lambda ax, P=P: draw_atoms(ax, P), name, f"The {what} population.")  # type: ignore[misc]
             for (name, P), what in zip(both.items(), ("original", "steered"), strict=True)
         ]
     D, common = sol.original, sol.aligned
