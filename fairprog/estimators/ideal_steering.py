@@ -411,7 +411,7 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 def _as(family: type[Normal], D: Normal, prior: Array) -> Normal:
     """Return the population of a family with the parameters of D and a prior."""
-    spread = {"std": D.std} if D.is_univariate else {"cov": D.cov}
+    spread: dict[str, Any] = {"std": D.std} if D.is_univariate else {"cov": D.cov}
     return family(prior, D.mean, **spread, classes=D.classes, groups=D.groups)
 
 
