@@ -209,8 +209,8 @@ def run(out: Path, quick: bool) -> list[Claim]:
 
 
 def _write(tables: list[tuple[Biographies, dict[str, Found], float]], out: Path) -> None:
-    header = ["occupations", "method", "splits", "accuracy", "its standard error"]
-    header += ["RMS TPR gap", "its standard error", "permutation floor", "why not"]
+    header = ["occupations", "method", "splits", "accuracy", "standard error of accuracy"]
+    header += ["RMS TPR gap", "standard error of RMS TPR gap", "permutation floor", "why not"]
     rows: list[list[object]] = []
     bars: list[list[object]] = []
     for data, found, chance in tables:
