@@ -69,10 +69,10 @@ def _features(case: Case, out: Path, seeds: range) -> list[Claim]:
                     (gaps(test, h)[0], float(np.mean(h == test.y)))
                 )
     values = {key: np.array(v) for key, v in found.items()}
-    header = ["learner", "step", "splits", "signed EO gap", "its standard error"]
+    header = ["learner", "step", "splits", "signed EO gap", "standard error of gap"]
     write_csv(
         out / "features.csv",
-        [*header, "accuracy", "its standard error"],
+        [*header, "accuracy", "standard error of accuracy"],
         [[*key, len(v), *_summary(v[:, 0]), *_summary(v[:, 1])] for key, v in values.items()],
     )
     steered = list(STEPS)[3:6]
