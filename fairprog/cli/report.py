@@ -21,6 +21,7 @@ __all__ = [
     "legend_words",
     "note",
     "solution_text",
+    "warning",
     "worse_words",
     "wrapped",
 ]
@@ -50,11 +51,20 @@ def wrapped(title: str, text: str) -> str:
 
 def note(text: str) -> str:
     """Return a remark, wrapped."""
+    return _marked("Note: ", text)
+
+
+def warning(text: str) -> str:
+    """Return a warning, wrapped."""
+    return _marked("WARNING: ", text)
+
+
+def _marked(mark: str, text: str) -> str:
     return textwrap.fill(
         text,
         WIDTH,
-        initial_indent="Note: ",
-        subsequent_indent="      ",
+        initial_indent=mark,
+        subsequent_indent=" " * len(mark),
         break_long_words=False,
         break_on_hyphens=False,
     )
@@ -135,7 +145,7 @@ def solution_text(solution: Solution) -> str:
 def comparison_text(
     comparison: Comparison, design: Design, test_size: float, requested: int
 ) -> str:
-    """Return the table of held-out figures, before and after."""
+    """Return the table of held-out figures, before and after, and a warning where gaps grew."""
     if comparison.splits == 0:
         reason = comparison.failures[0] if comparison.failures else "no split was asked for"
         return note(f"There are no held-out figures: {reason}")
@@ -153,6 +163,9 @@ def comparison_text(
         if comparison.splits == 1:
             cells = [f"{cell}        " for cell in cells]
         lines.append(f"  {m.name:30}" + "".join(f"{cell:>18}" for cell in cells))
+    worse = worse_words(comparison)
+    if worse:
+        lines.append(warning(worse))
     legend = legend_words(comparison.measures, design)
     lines.append(
         textwrap.fill(
