@@ -13,6 +13,7 @@ from fairprog.cli.csv_table import Table, quoted
 from fairprog.cli.tabular import Plan
 from fairprog.labels import Array
 from fairprog.solution import Solution
+from fairprog.solution.words import costly_conditions
 
 __all__ = [
     "comparison_text",
@@ -123,13 +124,9 @@ def solution_text(solution: Solution) -> str:
             if name == "consensus"
             else f"  {'price of ' + name:21} {price:10.5f} nats per unit of its bound{unsure}"
         )
-    costs = sorted(
-        ((float(np.linalg.norm(v)), where) for where, v in solution.sensitivity.items()),
-        key=lambda item: (-item[0], item[1]),
-    )
-    for k, (cost, where) in enumerate(costs[:4]):
-        title = "" if k else "most costly conditions"
-        lines.append(f"  {title:22} {cost:9.5f} {where}")
+    title, top = costly_conditions(solution)
+    lines.append(f"  {title}")
+    lines += [f"  {'':21} {cost:10.5f} {where}" for where, cost in top]
     verdict = "ok" if cert.ok else "NOT ok"
     scope = "global optimum" if cert.globally_optimal else "LOCAL optimum"
     line = (

@@ -639,14 +639,16 @@ def _prices(sol: Solution) -> Markup:
         flat = np.ravel(value)
         largest = flat[np.argmax(np.abs(flat))] if flat.size else 0.0
         shape = "number" if np.ndim(value) == 0 else " × ".join(map(str, np.shape(value)))
-        rows.append([where, shape, f"{np.linalg.norm(flat):.4g}", f"{largest:+.4g}"])
+        part = sol.price_by_condition.get(where)
+        share = "–" if part is None else f"{part:.4g}"
+        rows.append([where, share, shape, f"{np.linalg.norm(flat):.4g}", f"{largest:+.4g}"])
     tables = []
     if prices:
         head = ["price", "nats per unit", "valid prices", "unit"]
         tables.append(data_table("Prices of bounds", head, prices))
     if rows:
-        head = ["address", "shape", "norm", "largest entry"]
-        title = "Sensitivities of conditions, nats per unit"
+        head = ["address", "part of the price", "shape", "norm", "largest entry"]
+        title = "Conditions: part of the price of consensus; sensitivity, nats per unit of yours"
         tables.append(data_table(title, head, rows))
     return join([paragraphs(said), _pair(_price_picture(sol), *tables)])
 

@@ -21,6 +21,7 @@ __all__ = [
     "bounds_words",
     "certificate_words",
     "conditions_words",
+    "costly_conditions",
     "grown_gaps",
     "headline",
     "settings_rows",
@@ -53,6 +54,21 @@ def conditions_words(sol: Solution) -> str:
     said = f"The conditions say that the classes of a group move by one map: {parts} agree."
     where = sol.original.coordinate
     return said if where == "x" else f"{said} Maps act on {where}: units are those of {where}."
+
+
+def costly_conditions(sol: Solution, most: int = 4) -> tuple[str, list[tuple[str, float]]]:
+    """Return a title and figures by condition: the largest parts of the price of consensus.
+
+    These have no units of features, so they can be ranked. Where there are none the first norms
+    of sensitivities are returned, which cannot.
+    """
+    if sol.price_by_condition:
+        ranked = sorted(  # parts that differ by rounding only stay in the order of addresses
+            sol.price_by_condition.items(), key=lambda item: (-float(f"{item[1]:.6g}"), item[0])
+        )
+        return "most costly conditions (parts of the price of consensus)", ranked[:most]
+    first = [(where, float(np.linalg.norm(v))) for where, v in sol.sensitivity.items()][:most]
+    return "sensitivities (norms, in your units; not ranked)", first
 
 
 def certificate_words(certificate: Certificate) -> list[str]:
