@@ -202,6 +202,7 @@ def warnings_of(
     movement: Movement | None = None,
     curves: Sequence[GapCurve] = (),
     ranks: Mapping[Hashable, float] | None = None,
+    one_of_many: bool = False,
 ) -> list[str]:
     """Return what a reader should beware of, in sentences; empty where nothing is.
 
@@ -213,12 +214,15 @@ def warnings_of(
         The first score of each is the one before.
     ranks : mapping of group to float, optional
         Rank correlation of the score before and after.
+    one_of_many : bool
+        Whether the curves are those of one split of several, which judge whether gaps grew.
     """
     return [
         *_of_the_answer(sol),
         *_of_the_maps(movement),
         *_of_the_scores(ranks or {}),
-        *_of_the_rows(curves),
+        *([] if one_of_many else _grown_on_rows(curves)),
+        *_few_rows(curves),
     ]
 
 
@@ -308,7 +312,7 @@ def _of_the_scores(ranks: Mapping[Hashable, float]) -> list[str]:
     ]
 
 
-def _of_the_rows(curves: Sequence[GapCurve]) -> list[str]:
+def _grown_on_rows(curves: Sequence[GapCurve]) -> list[str]:
     said = []
     for curve in curves:
         first, *others = curve.worst
@@ -319,11 +323,14 @@ def _of_the_rows(curves: Sequence[GapCurve]) -> list[str]:
                     f"The gap at the worst threshold GREW ({curve.title}): {before:.3f} "
                     f"{first}, {after:.3f} {name}, each within {curve.half_width:.3f}."
                 )
-    if curves:
-        widest = max(curves, key=lambda c: c.half_width)
-        if widest.half_width > 0.15:
-            said.append(
-                f"There are few rows: gaps are known to within {widest.half_width:.2f} only "
-                f"({widest.title}: {', '.join(str(n) for n in widest.counts)} rows by group)."
-            )
     return said
+
+
+def _few_rows(curves: Sequence[GapCurve]) -> list[str]:
+    widest = max(curves, key=lambda c: c.half_width, default=None)
+    if widest is None or widest.half_width <= 0.15:
+        return []
+    return [
+        f"There are few rows: gaps are known to within {widest.half_width:.2f} only "
+        f"({widest.title}: {', '.join(str(n) for n in widest.counts)} rows by group)."
+    ]
