@@ -260,6 +260,7 @@ def test_every_unusable_column_is_listed_at_once(folder, capsys):
         "--drop to",
         "--drop-rows",
         "--features",
+        "For the missing values also give --drop-rows",
     ):
         assert part in said
     assert "'x1'" not in said
