@@ -3,6 +3,7 @@
 import doctest
 import importlib.metadata
 import inspect
+import re
 from pathlib import Path
 
 import fairprog
@@ -180,5 +181,50 @@ def own_members_only(app, what, name, obj, skip, options):
     return True if wanted or short == "get_metadata_routing" else None
 
 
+# --------------------------------------------------------------------------- sections of the theory
+# Docstrings cite "theory.md section 4": the numbered sections of the mathematics pages.
+
+SECTIONS = {
+    0: "index",
+    1: "ideal_populations",
+    2: "parametric",
+    3: "objective",
+    4: "one_group",
+    5: "all_groups",
+    6: "transfer",
+    7: "rates",
+    8: "rates",
+    9: "rates",
+}
+THEOREMS = {"A": "ideal_populations", "B": "one_group", "C": "all_groups"}
+MATHEMATICS = ":doc:`the mathematics </theory/index>`"
+
+
+def linked_theory(text: str) -> str:
+    """Turn citations of theory.md into links to the pages of the mathematics."""
+
+    def sections(match: re.Match) -> str:
+        link = r":doc:`\g<0> </theory/{}>`"
+        numbers = re.sub(
+            r"\d", lambda n: n.expand(link.format(SECTIONS[int(n[0])])), match["numbers"]
+        )
+        return f"{MATHEMATICS}, {match['word']} {numbers}"
+
+    def theorem(match: re.Match) -> str:
+        return f":doc:`Theorem {match[1]} </theory/{THEOREMS[match[1]]}>`"
+
+    numbers = r"(?P<word>sections?)\s+(?P<numbers>\d(?:(?:,\s*|\s+and\s+|\s+to\s+)\d)*)"
+    text = re.sub(r"theory\.md,?\s+" + numbers, sections, text)
+    text = re.sub(r"theory\.md,?\s+Theorem\s+([ABC])", theorem, text)
+    return text.replace("theory.md", MATHEMATICS)
+
+
+def link_theory(app, what, name, obj, options, lines):
+    """Link citations of theory.md; before numpydoc, which takes the docstring apart."""
+    if any("theory.md" in line for line in lines):
+        lines[:] = linked_theory("\n".join(lines)).split("\n")
+
+
 def setup(app):
+    app.connect("autodoc-process-docstring", link_theory, priority=400)
     app.connect("autodoc-skip-member", own_members_only)

@@ -70,6 +70,39 @@ def test_align_repeats_what_steer_wrote(folder, capsys):
     assert Path("again.csv").read_bytes() == Path("steered.csv").read_bytes()
 
 
+def test_the_head_of_the_report_is_the_mean_over_the_splits(folder, capsys):
+    """One split may contradict the others: it neither heads the page nor raises the alarm."""
+    assert steer("--report", "report.html", "--quiet", splits="4") == 0
+    printed = capsys.readouterr().out
+    page = Path("report.html").read_text(encoding="utf-8")
+    design = read_design(read_table("data.csv"), "y", "g")
+    plan = Plan.choose(design, None, None, fp.Monotone(), "equalize")
+    found = compare_held_out(design, plan, splits=4, test_size=0.4, seed=0, progress=False)
+    m = found["gap at worst threshold, Y=1"]
+    assert f"{m.before.mean():.3f} → {m.after.mean():.3f}" in page
+    error = m.after.std(ddof=1) / 2
+    assert "mean of 4 splits, standard errors" in page and f"and {error:.3f}" in page
+    assert "Gap on rows, worst threshold" not in page
+    assert "model score" in page
+    assert ("GREW" in page) == ("GREW" in printed)
+    assert steer("--report", "one.html", "--quiet", splits="1") == 0
+    assert "Gap on rows, worst threshold" in Path("one.html").read_text(encoding="utf-8")
+
+
+def test_a_warning_stands_under_the_table_where_gaps_grow(folder, capsys):
+    """The population of the README: aligned without labels the gap is the larger one."""
+    D = fp.Normal([[0.3, 0.2], [0.3, 0.2]], [[0.0, 1.0], [2.0, 2.0]], std=[[1, 1], [1, 2]])
+    X, y, a = D.sample(4000, random_state=0)
+    write(pd.DataFrame({"x": X[:, 0], "g": np.where(a == 1, "b", "a"), "y": y}))
+    assert steer("--report", "report.html", "--quiet", splits="4") == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = next(k for k, line in enumerate(lines) if line.startswith("WARNING: Some gaps GREW"))
+    assert lines[at - 1].lstrip().startswith("gap at worst threshold, Y=0")
+    assert "Some gaps GREW" in Path("report.html").read_text(encoding="utf-8")
+    assert steer("--quiet", data="data.csv", splits="0") == 0
+    assert "WARNING" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("suffix", ["json", "npz"])
 def test_a_saved_model_needs_no_label_and_aligns_to_the_bit(folder, suffix):
     assert steer("--out", "steered.csv", "--model", f"model.{suffix}") == 0
@@ -227,6 +260,7 @@ def test_every_unusable_column_is_listed_at_once(folder, capsys):
         "--drop to",
         "--drop-rows",
         "--features",
+        "For the missing values also give --drop-rows",
     ):
         assert part in said
     assert "'x1'" not in said

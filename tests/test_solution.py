@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import pickle
+import re
 import sys
 import types
 from collections.abc import Mapping
@@ -611,6 +612,51 @@ def test_summary(name):
     assert ("global" if sol.certificate.globally_optimal else "LOCAL") in text
     assert sol.solver in text
     assert max(len(line) for line in text.splitlines()) < 90
+
+
+@pytest.mark.parametrize("transport", [fp.Monotone(), fp.Diagonal(), fp.Translation()])
+def test_the_most_costly_conditions_do_not_depend_on_units(transport):
+    """A feature times 1000 reorders the norms of sensitivities, not the parts of the price."""
+    D = multivariate(np.random.default_rng(5), 3, 3, 2)
+    units = np.array([1000.0, 1.0, 0.02])
+    E = fp.Normal(
+        D.prior,
+        D.mean * units,
+        cov=D.cov * np.outer(units, units),
+        classes=D.classes,
+        groups=D.groups,
+    )
+    one, other = (fp.NearestIdeal(P, [D.groups[1]], transport).solve() for P in (D, E))
+    parts = one.price_by_condition
+    assert list(parts) == list(one.sensitivity)
+    assert sum(parts.values()) == pytest.approx(one.price["consensus"], rel=1e-12)
+    assert other.price_by_condition == pytest.approx(parts, rel=1e-6)
+
+    def ranked(sol):
+        return re.findall(r"^ {4}((?:linear|offset)\S+) +(\S+)$", sol.summary(), re.MULTILINE)
+
+    assert len(ranked(one)) == min(4, len(parts))
+    assert ranked(one) == ranked(other)
+    assert [float(v) for _, v in ranked(one)] == pytest.approx(
+        sorted(parts.values(), reverse=True)[:4], abs=1e-4
+    )
+    norms = [{w: np.linalg.norm(v) for w, v in s.sensitivity.items()} for s in (one, other)]
+    assert any(not np.isclose(norms[0][w], norms[1][w], rtol=0.01) for w in parts)
+
+
+@pytest.mark.parametrize("family", [fp.Normal, fp.Laplace])
+def test_parts_of_the_price_of_one_feature(family):
+    prior = [[0.3, 0.2], [0.3, 0.2]]
+    loc, spread = np.array([[0.0, 1.0], [2.0, 2.0]]), np.array([[1.0, 1.0], [1.0, 2.0]])
+    name = "std" if family is fp.Normal else "scale"
+    one, other = (
+        fp.NearestIdeal(family(prior, k * loc, **{name: k * spread}), steer=[1]).solve()
+        for k in (1.0, 1000.0)
+    )
+    assert sum(one.price_by_condition.values()) == pytest.approx(one.price["consensus"])
+    assert other.price_by_condition == pytest.approx(one.price_by_condition, rel=1e-5)
+    assert all(type(v) is float for v in one.price_by_condition.values())
+    assert fp.Solution.from_dict(one.to_dict()).price_by_condition == one.price_by_condition
 
 
 def test_summary_of_many_features_and_long_names():

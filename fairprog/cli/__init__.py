@@ -23,9 +23,11 @@ __all__ = ["build_parser", "main"]
 STEER = """\
 Fit a normal population to the rows of a CSV file, find the ideal population nearest to
 it in KL divergence, and bring the features of every group into common coordinates.
-That reads the group of a row, never its label; every other column goes out exactly as
-it came in. Printed are the divergence, the price of each condition, the certificate,
-and what a logistic model on held-out rows makes of the features before and after.
+That reads the group of a row, never its label: rows are ALIGNED, not moved to the ideal
+population, so gaps shrink only as far as the population is near to it, and may grow.
+Every other column goes out exactly as it came in. Printed are the divergence, the price
+of each condition, the certificate, and what a logistic model on held-out rows makes of
+the features before and after.
 
 Columns that cannot be features are an error that lists them; these options help:
   --onehot     text columns become 0/1 columns, one per value but the first; the model

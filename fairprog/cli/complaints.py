@@ -63,21 +63,21 @@ def listed(reasons: Mapping[str, str]) -> str:
 
 
 def complaint(table: Table, unusable: Mapping[str, str], gaps: Mapping[str, int]) -> str:
-    """Say everything that is wrong with the columns, and which option helps."""
+    """Say everything that is wrong with the columns, and which option helps with what."""
     parts, advice = [], []
     gaps = {name: count for name, count in gaps.items() if name not in unusable}
     if unusable:
         parts.append(f"has columns that cannot be features: {listed(unusable)}")
+        options = ["--drop to leave such columns out", "--features to name the columns to use"]
         if any(why.startswith("not numeric:") for why in unusable.values()):
-            advice.append("--onehot to encode text by 0/1 columns")
-        advice.append("--drop to leave such columns out")
+            options.insert(0, "--onehot to encode text by 0/1 columns")
+        advice.append(f"Give {', or '.join(options)}.")
     if gaps:
         counts = ", ".join(f"{name!r} ({count} rows)" for name, count in gaps.items())
         parts.append(f"has missing values in {counts}")
-        advice.append("--drop-rows to leave out rows with a missing value")
-    if unusable:
-        advice.append("--features to name the columns to use")
-    return f"{table.name} {' and '.join(parts)}. Give {', or '.join(advice)}."
+        also = "For the missing values also give" if unusable else "Give"
+        advice.append(f"{also} --drop-rows to leave out rows with a missing value.")
+    return f"{table.name} {' and '.join(parts)}. {' '.join(advice)}"
 
 
 def require_values(table: Table, columns: Sequence[str]) -> None:

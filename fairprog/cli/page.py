@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from fairprog.cli.audit_split import Comparison, held_out_scores
 from fairprog.cli.columns import Design
 from fairprog.cli.report import figure_text, legend_words, worse_words
@@ -103,13 +105,39 @@ def evidence_of_design(
             "The scores are those of logistic models, one trained on raw and one on aligned "
             f"features (the group is no feature), on {len(test):,} held-out rows: neither the "
             "models nor the maps were fitted to these. Rows are aligned without their labels."
+            + (
+                " The curves show one split, the first; means over all splits are in the table "
+                "below, and the head of the page and the warnings go by these."
+                if comparison.splits > 1
+                else ""
+            )
         ),
         curves=curves,
         ranks=score_ranks(scores, design.group[test], design.groups),
         movement=movement,
         sections=(_splits(comparison, design, test_size),) if comparison.measures else (),
         remarks=tuple(said),
+        card=_card(comparison),
     )
+
+
+def _card(comparison: Comparison) -> tuple[str, str, str] | None:
+    """Return the held-out gap for the head of the page, where it is a mean over splits."""
+    if comparison.splits < 2:
+        return None
+    titles = {
+        "gap at worst threshold, Y=1": "Held-out gap, worst threshold",
+        "equalized odds gap": "Held-out equalized odds gap",
+    }
+    m = next(m for m in comparison.measures if m.name in titles)
+    value = f"{m.before.mean():.3f} → {m.after.mean():.3f}"
+    errors = [v.std(ddof=1) / np.sqrt(v.size) for v in (m.before, m.after)]
+    rate = "" if "odds" in m.name else "equal opportunity; "
+    note = (
+        f"{rate}mean of {comparison.splits} splits, standard errors "
+        f"{errors[0]:.3f} and {errors[1]:.3f}"
+    )
+    return titles[m.name], value, note
 
 
 def _splits(comparison: Comparison, design: Design, test_size: float) -> Section:

@@ -13,6 +13,7 @@ from fairprog.cli.csv_table import Table, quoted
 from fairprog.cli.tabular import Plan
 from fairprog.labels import Array
 from fairprog.solution import Solution
+from fairprog.solution.words import costly_conditions
 
 __all__ = [
     "comparison_text",
@@ -21,6 +22,7 @@ __all__ = [
     "legend_words",
     "note",
     "solution_text",
+    "warning",
     "worse_words",
     "wrapped",
 ]
@@ -50,11 +52,20 @@ def wrapped(title: str, text: str) -> str:
 
 def note(text: str) -> str:
     """Return a remark, wrapped."""
+    return _marked("Note: ", text)
+
+
+def warning(text: str) -> str:
+    """Return a warning, wrapped."""
+    return _marked("WARNING: ", text)
+
+
+def _marked(mark: str, text: str) -> str:
     return textwrap.fill(
         text,
         WIDTH,
-        initial_indent="Note: ",
-        subsequent_indent="      ",
+        initial_indent=mark,
+        subsequent_indent=" " * len(mark),
         break_long_words=False,
         break_on_hyphens=False,
     )
@@ -113,13 +124,9 @@ def solution_text(solution: Solution) -> str:
             if name == "consensus"
             else f"  {'price of ' + name:21} {price:10.5f} nats per unit of its bound{unsure}"
         )
-    costs = sorted(
-        ((float(np.linalg.norm(v)), where) for where, v in solution.sensitivity.items()),
-        key=lambda item: (-item[0], item[1]),
-    )
-    for k, (cost, where) in enumerate(costs[:4]):
-        title = "" if k else "most costly conditions"
-        lines.append(f"  {title:22} {cost:9.5f} {where}")
+    title, top = costly_conditions(solution)
+    lines.append(f"  {title}")
+    lines += [f"  {'':21} {cost:10.5f} {where}" for where, cost in top]
     verdict = "ok" if cert.ok else "NOT ok"
     scope = "global optimum" if cert.globally_optimal else "LOCAL optimum"
     line = (
@@ -135,7 +142,7 @@ def solution_text(solution: Solution) -> str:
 def comparison_text(
     comparison: Comparison, design: Design, test_size: float, requested: int
 ) -> str:
-    """Return the table of held-out figures, before and after."""
+    """Return the table of held-out figures, before and after, and a warning where gaps grew."""
     if comparison.splits == 0:
         reason = comparison.failures[0] if comparison.failures else "no split was asked for"
         return note(f"There are no held-out figures: {reason}")
@@ -153,6 +160,9 @@ def comparison_text(
         if comparison.splits == 1:
             cells = [f"{cell}        " for cell in cells]
         lines.append(f"  {m.name:30}" + "".join(f"{cell:>18}" for cell in cells))
+    worse = worse_words(comparison)
+    if worse:
+        lines.append(warning(worse))
     legend = legend_words(comparison.measures, design)
     lines.append(
         textwrap.fill(

@@ -14,7 +14,7 @@ from fairprog.cli.audit_split import compare_held_out
 from fairprog.cli.columns import Design, read_design
 from fairprog.cli.csv_table import Table, quoted, read_table
 from fairprog.cli.page import write_report
-from fairprog.cli.report import comparison_text, design_text, note, solution_text, worse_words
+from fairprog.cli.report import comparison_text, design_text, note, solution_text
 from fairprog.cli.tabular import Plan, TableSteering
 from fairprog.errors import FairprogWarning, ModelError
 from fairprog.transports import Diagonal, Monotone, Scaling, Translation, Transport, Whitened
@@ -72,9 +72,6 @@ def run_steer(options: argparse.Namespace) -> int:
             progress=not options.quiet,
         )
         print("\n" + comparison_text(comparison, design, options.test_size, options.splits))
-        worse = worse_words(comparison)
-        if worse:
-            print(note(worse))
     print()
     if options.model is not None:
         steering.save(options.model)

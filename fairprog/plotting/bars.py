@@ -24,8 +24,9 @@ TINY = 1e-17  # a residual of zero is drawn here
 def plot_prices(sol: Solution, ax: Axes | None = None) -> tuple[Figure, Axes]:
     """Draw prices of bounds and sensitivities of conditions, each with its name or address.
 
-    A sensitivity that is a number is drawn with its sign, a vector or matrix by its norm. Of more
-    than sixteen conditions the most costly are drawn.
+    A sensitivity that is a number is drawn with its sign, a vector or matrix by its norm, in the
+    user's units: bars of different units do not compare. Of more than sixteen conditions those
+    with the largest parts of the price of consensus are drawn, after conditions of the user's.
 
     Parameters
     ----------
@@ -51,7 +52,8 @@ def plot_prices(sol: Solution, ax: Axes | None = None) -> tuple[Figure, Axes]:
         (name, float(value) if np.ndim(value) == 0 else float(np.linalg.norm(value)))
         for name, value in sol.sensitivity.items()
     ]
-    worst = sorted(range(len(costs)), key=lambda k: -abs(costs[k][1]))[:MOST]
+    parts = sol.price_by_condition
+    worst = sorted(range(len(costs)), key=lambda k: -parts.get(costs[k][0], np.inf))[:MOST]
     costs = [costs[k] for k in sorted(worst)]
     rows = [*prices, *costs]
     with style():

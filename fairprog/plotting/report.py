@@ -27,7 +27,6 @@ from fairprog.populations import Evaluation
 from fairprog.populations.evaluation import tables_at_thresholds
 from fairprog.solution import Solution
 from fairprog.solution.evidence import Evidence, Section
-from fairprog.solution.held_out import GapCurve
 from fairprog.solution.movement import LEVELS, Movement, population_movement
 from fairprog.solution.words import (
     bounds_words,
@@ -78,7 +77,7 @@ def report_html(
     warnings = [
         *found.remarks,
         *grown_gaps(before, after),
-        *warnings_of(sol, movement, found.curves, found.ranks),
+        *warnings_of(sol, movement, found.curves, found.ranks, found.card is not None),
     ]
     sections = [
         ("warnings", "What to beware of", _warning_list(warnings)),
@@ -96,9 +95,7 @@ def report_html(
         ("settings", "Settings and versions", _settings(sol)),
     ]
     lead = tag("p", headline(sol) + ".", class_="lead")
-    return whole_page(
-        name, [lead, _facts(sol, before, after, thresholds, found.curves[:1])], sections
-    )
+    return whole_page(name, [lead, _facts(sol, before, after, thresholds, found)], sections)
 
 
 def whole_page(
@@ -152,7 +149,7 @@ def notebook_html(sol: Solution) -> str:
     warnings = [*grown_gaps(before, after), *warnings_of(sol)]
     parts = [
         tag("p", tag("b", headline(sol) + ".")),
-        _facts(sol, before, after, _threshold_gaps(sol)),
+        _facts(sol, before, after, _threshold_gaps(sol), Evidence()),
         _warning_list(warnings) if warnings else "",
         _legend(sol.original),
         panels(
@@ -206,7 +203,7 @@ def _facts(
     before: Evaluation,
     after: Evaluation,
     thresholds: Mapping[str, tuple[Array, Array, Array]],
-    curves: Sequence[GapCurve] = (),
+    found: Evidence,
 ) -> Markup:
     cert = sol.certificate
     facts: list[tuple[str, object, str]] = [
@@ -231,7 +228,9 @@ def _facts(
                 "of the populations, 0-1 cost",
             )
         )
-    for curve in curves:
+    if found.card is not None:
+        facts.append(found.card)
+    for curve in () if found.card is not None else found.curves[:1]:
         first, second = (list(curve.worst.values()) * 2)[:2]
         facts.append(
             (
@@ -595,7 +594,7 @@ def _movement(move: Movement, ranks: Mapping[Hashable, float] | None) -> Markup:
         rank_rows.append([group, *score, *(_number(float(r), 3) for r in move.rank[a])])
     rank_table = data_table(
         "Ranks within a group: Spearman's correlation before and after (1: kept)",
-        ["group", *([] if ranks is None else ["score"]), *move.features],
+        ["group", *([] if ranks is None else ["model score"]), *move.features],
         rank_rows,
     )
     return join([paragraphs(said), _pair(picture, rank_table), moves])
@@ -639,14 +638,16 @@ def _prices(sol: Solution) -> Markup:
         flat = np.ravel(value)
         largest = flat[np.argmax(np.abs(flat))] if flat.size else 0.0
         shape = "number" if np.ndim(value) == 0 else " × ".join(map(str, np.shape(value)))
-        rows.append([where, shape, f"{np.linalg.norm(flat):.4g}", f"{largest:+.4g}"])
+        part = sol.price_by_condition.get(where)
+        share = "–" if part is None else f"{part:.4g}"
+        rows.append([where, share, shape, f"{np.linalg.norm(flat):.4g}", f"{largest:+.4g}"])
     tables = []
     if prices:
         head = ["price", "nats per unit", "valid prices", "unit"]
         tables.append(data_table("Prices of bounds", head, prices))
     if rows:
-        head = ["address", "shape", "norm", "largest entry"]
-        title = "Sensitivities of conditions, nats per unit"
+        head = ["address", "part of the price", "shape", "norm", "largest entry"]
+        title = "Conditions: part of the price of consensus; sensitivity, nats per unit of yours"
         tables.append(data_table(title, head, rows))
     return join([paragraphs(said), _pair(_price_picture(sol), *tables)])
 

@@ -70,7 +70,7 @@ def assemble(program: NearestNormal, answer: Answer, seconds: float) -> Solution
         maps[g.frame.group] = g.frame.user_map(g.S, g.beta)
     maps = {label: maps[label] for label in D.groups}
     cells = _common_cells(program, answer)
-    duals, sensitivity, price = _prices(program, answer)
+    duals, sensitivity, price, by_condition = _prices(program, answer)
     population = _population(program, answer, maps, cells, relaxed)
     kl = population.kl(D)
     certificate = certify(program, answer, population, maps, cells, kl)
@@ -82,6 +82,7 @@ def assemble(program: NearestNormal, answer: Answer, seconds: float) -> Solution
         duals=duals,
         sensitivity=sensitivity,
         price=price,
+        price_by_condition=by_condition,
         price_interval={} if program.constraints else {k: (v, v) for k, v in price.items()},
         certificate=certificate,
         settings=program.settings(),
@@ -160,21 +161,21 @@ def _large_population(
 
 def _prices(
     program: NearestNormal, answer: Answer
-) -> tuple[Mapping[str, Array], Mapping[str, Array], dict[str, float]]:
-    """Return duals (CVXPY's sign), sensitivities and prices of every condition."""
+) -> tuple[Mapping[str, Array], Mapping[str, Array], dict[str, float], dict[str, float]]:
+    """Return duals (CVXPY's sign), sensitivities, prices, and that of consensus by condition."""
     D = program.population
     found: dict[str, Callable[[], Array]] = {}
-    consensus = 0.0
+    shares: dict[str, float] = {}
     for g in answer.groups:
-        consensus += g.totals[0]
-        for i, c in enumerate(D.classes):
+        for i, (c, (linear, offset)) in enumerate(zip(D.classes, g.totals[0], strict=True)):
             if g.frame.kind != "fixed":
-                found[address("linear", g.frame.group, c)] = partial(_linear, g, i)
+                where = address("linear", g.frame.group, c)
+                found[where], shares[where] = partial(_linear, g, i), linear
             where = address("offset", g.frame.group, c)
-            found[where] = partial(_offset, g, i, D.is_univariate)
-    price = {"consensus": float(consensus)}
+            found[where], shares[where] = partial(_offset, g, i, D.is_univariate), offset
+    price = {"consensus": float(sum(shares.values()))}
     if D.n_features > LARGE and answer.compiled is None:
-        return ComputedArrays(found, -1.0), ComputedArrays(found), price
+        return ComputedArrays(found, -1.0), ComputedArrays(found), price, shares
     sensitivity = {where: compute() for where, compute in found.items()}
     duals = {where: np.asarray(-value) for where, value in sensitivity.items()}
     if answer.compiled is not None:
@@ -183,7 +184,7 @@ def _prices(
             sensitivity[where] = np.asarray(-value)
             if answer.compiled.is_inequality(where):
                 price[where] = float(np.sum(value))
-    return duals, sensitivity, price
+    return duals, sensitivity, price, shares
 
 
 def _linear(g: GroupMaps, i: int) -> Array:

@@ -442,7 +442,7 @@ def dual_norms(frame: Frame, N: Array, n: Array) -> tuple[float, float]:
     if frame.kind == "fixed":
         return 0.0, offset
     if frame.kind == "scalar":
-        return abs(float(np.trace(N))) / np.sqrt(len(N)), offset
+        return abs(float(np.trace(N))) / float(np.sqrt(len(N))), offset
     if frame.kind == "diagonal":
         assert by_diagonal is not None
         g = np.diag(N)

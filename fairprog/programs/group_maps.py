@@ -60,11 +60,11 @@ class GroupMaps:
         return self.frame.gradients(self.S_cells, self.beta_cells)
 
     @cached_property
-    def totals(self) -> tuple[float, float]:
-        """Price of consensus, and the Newton decrement of the sum of the multipliers.
+    def totals(self) -> tuple[list[tuple[float, float]], float]:
+        """Prices (linear, offset) of every class, and the decrement of the multipliers' sum.
 
-        One pass over the classes: the sum of dual norms, and the norm of a sum that vanishes at
-        an optimum.
+        One pass over the classes: the dual norms, whose sum is the price of consensus, and the
+        norm of a sum that vanishes at an optimum.
         """
         if self.multipliers is None and self.S_cells is None:
             pairs = self.frame.class_gradients(self.S, self.beta)
@@ -72,12 +72,13 @@ class GroupMaps:
             pairs = zip(*self.prices(), strict=True)
         if self.frame.kind == "symmetric":
             self.frame.root_spectrum  # noqa: B018 - before the pass, which needs the memory
-        N, n, price = np.zeros_like(self.S), np.zeros_like(self.beta), 0.0
+        N, n = np.zeros_like(self.S), np.zeros_like(self.beta)
+        prices = []
         for own_N, own_n in pairs:
             N += own_N
             n += own_n
-            price += sum(dual_norms(self.frame, own_N, own_n))
-        return price, self.frame.decrement(self.S, N, n)
+            prices.append(dual_norms(self.frame, own_N, own_n))
+        return prices, self.frame.decrement(self.S, N, n)
 
     def common_decrement(self) -> float:
         """Return the Newton decrement of the cost in the common (S~, beta)."""

@@ -93,7 +93,7 @@ def assemble_line(program: NearestLine, answer: LineAnswer, seconds: float) -> S
     laws, loc, scale = answer.reference or program.reference_cells()
     population = _population(program, maps, laws, loc, scale)
     kl = population.kl(D)
-    duals, sensitivity, price = _prices(program, answer)
+    duals, sensitivity, price, by_condition = _prices(program, answer)
     return Solution(
         kl=kl,
         original=D,
@@ -102,6 +102,7 @@ def assemble_line(program: NearestLine, answer: LineAnswer, seconds: float) -> S
         duals=duals,
         sensitivity=sensitivity,
         price=price,
+        price_by_condition=by_condition,
         price_interval={} if program.constraints else {k: (v, v) for k, v in price.items()},
         certificate=_certify(program, answer, population, maps, (loc, scale), kl),
         settings=program.settings(),
@@ -131,28 +132,30 @@ def _population(
 
 def _prices(
     program: NearestLine, answer: LineAnswer
-) -> tuple[dict[str, Array], dict[str, Array], dict[str, float]]:
-    """Return duals (CVXPY's sign), sensitivities and prices of every condition."""
+) -> tuple[dict[str, Array], dict[str, Array], dict[str, float], dict[str, float]]:
+    """Return duals (CVXPY's sign), sensitivities, prices, and that of consensus by condition."""
     D = program.population
     sensitivity: dict[str, Array] = {}
-    consensus = 0.0
+    shares: dict[str, float] = {}
     for g in answer.groups:
         N, n = g.stationarity()[1] if g.multipliers is None else g.multipliers
-        consensus += g.frame.price(N, n)
+        by_linear, by_offset = g.frame.prices(N, n)
         linear, offset = g.frame.user_multipliers(N, n)
         for i, c in enumerate(D.classes):
             if linear is not None:
-                sensitivity[address("linear", g.frame.group, c)] = np.asarray(linear[i])
-            sensitivity[address("offset", g.frame.group, c)] = np.asarray(offset[i])
+                where = address("linear", g.frame.group, c)
+                sensitivity[where], shares[where] = np.asarray(linear[i]), float(by_linear[i])
+            where = address("offset", g.frame.group, c)
+            sensitivity[where], shares[where] = np.asarray(offset[i]), float(by_offset[i])
     duals = {where: np.asarray(-value) for where, value in sensitivity.items()}
-    price = {"consensus": consensus}
+    price = {"consensus": float(sum(shares.values()))}
     if answer.compiled is not None:
         for where, value in answer.compiled.condition_multipliers().items():
             duals[where] = value
             sensitivity[where] = np.asarray(-value)
             if answer.compiled.is_inequality(where):
                 price[where] = float(np.sum(value))
-    return duals, sensitivity, price
+    return duals, sensitivity, price, shares
 
 
 def _certify(

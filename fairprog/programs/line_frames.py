@@ -163,9 +163,9 @@ class LineFrame:
         offset = n / self.C
         return (self.sign * N + offset * self.center if self.scales else None), offset
 
-    def price(self, N: Array, n: Array) -> float:
+    def prices(self, N: Array, n: Array) -> tuple[Array, Array]:
         """Return minus d KL / d bound of consensus balls: |A_i - A| and |T_i(c) - T(c)| over C."""
-        return float(np.abs(N).sum() + np.abs(n).sum())
+        return np.abs(N), np.abs(n)
 
 
 def line_frame(

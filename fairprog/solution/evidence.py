@@ -60,6 +60,9 @@ class Evidence:
         Anything else.
     remarks : tuple of str
         Warnings in sentences.
+    card : tuple of (name, value, note), optional
+        The figure for the head of the page where rows were split more than once; it and the
+        remarks then stand for the gaps of the one split that the curves show.
     """
 
     source: str = ""
@@ -69,6 +72,7 @@ class Evidence:
     movement: Movement | None = None
     sections: tuple[Section, ...] = ()
     remarks: tuple[str, ...] = ()
+    card: tuple[str, str, str] | None = None
 
 
 def evidence_of_rows(

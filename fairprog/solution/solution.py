@@ -26,7 +26,15 @@ from fairprog.transports import AffineMap, ConjugatedMap, PiecewiseLinearMap
 
 __all__ = ["Solution"]
 
-MAPPINGS = ("affine", "duals", "sensitivity", "price", "price_interval", "settings")
+MAPPINGS = (
+    "affine",
+    "duals",
+    "sensitivity",
+    "price",
+    "price_interval",
+    "price_by_condition",
+    "settings",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +71,11 @@ class Solution:
         What produced the answer.
     seconds : float
         Wall-clock time of the solve.
+    price_by_condition : dict address -> float
+        The part of the price of consensus each condition accounts for, in nats per unit of
+        ``map_bound``: the dual norm of its multiplier in the pooled metric. These sum to
+        ``price["consensus"]`` and, unlike sensitivities, do not depend on the units of the
+        features. Empty where there is no such price (piecewise linear maps, finite populations).
 
     Notes
     -----
@@ -84,6 +97,7 @@ class Solution:
     settings: Mapping[str, Any]
     solver: str
     seconds: float = field(default=0.0, compare=False)
+    price_by_condition: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def maps(self) -> dict[Hashable, AffineMap | ConjugatedMap | PiecewiseLinearMap]:
@@ -307,6 +321,7 @@ class Solution:
             "sensitivity": dict(self.sensitivity),
             "price": dict(self.price),
             "price_interval": dict(self.price_interval),
+            "price_by_condition": dict(self.price_by_condition),
             "certificate": vars(self.certificate),
             "settings": settings,
             "solver": self.solver,
@@ -331,6 +346,7 @@ class Solution:
             original=original,
             population=population,
             affine={g: _map_from(value) for g, value in data["affine"].items()},
+            price_by_condition=data.get("price_by_condition", {}),
             certificate=Certificate(**data["certificate"]),
             settings=settings,
             **rest,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from fairprog.solution.words import headline
+from fairprog.solution.words import costly_conditions, headline
 from fairprog.tables import DemographicParity, EqualOpportunity
 
 if TYPE_CHECKING:
@@ -49,10 +47,9 @@ def _prices(sol: Solution) -> str:
     for name, price in sol.price.items():
         unit = "map_bound" if name == "consensus" else "its bound"
         lines.append(f"  price of {name:15} {price:10.4f}   nats of KL per unit of {unit}")
-    costs = {where: float(np.linalg.norm(v)) for where, v in sol.sensitivity.items()}
-    top = sorted(costs.items(), key=lambda item: -item[1])[:4]
-    if top and top[0][1] > 1e-9:
-        lines.append("  most costly conditions (norm of d KL / d target)")
+    title, top = costly_conditions(sol)
+    if any(cost > 1e-9 for _, cost in top):
+        lines.append(f"  {title}")
         lines += [f"    {where:22} {cost:10.4f}" for where, cost in top]
     return "\n".join(lines)
 

@@ -21,6 +21,7 @@ __all__ = [
     "bounds_words",
     "certificate_words",
     "conditions_words",
+    "costly_conditions",
     "grown_gaps",
     "headline",
     "settings_rows",
@@ -53,6 +54,21 @@ def conditions_words(sol: Solution) -> str:
     said = f"The conditions say that the classes of a group move by one map: {parts} agree."
     where = sol.original.coordinate
     return said if where == "x" else f"{said} Maps act on {where}: units are those of {where}."
+
+
+def costly_conditions(sol: Solution, most: int = 4) -> tuple[str, list[tuple[str, float]]]:
+    """Return a title and figures by condition: the largest parts of the price of consensus.
+
+    These have no units of features, so they can be ranked. Where there are none the first norms
+    of sensitivities are returned, which cannot.
+    """
+    if sol.price_by_condition:
+        ranked = sorted(  # parts that differ by rounding only stay in the order of addresses
+            sol.price_by_condition.items(), key=lambda item: (-float(f"{item[1]:.6g}"), item[0])
+        )
+        return "most costly conditions (parts of the price of consensus)", ranked[:most]
+    first = [(where, float(np.linalg.norm(v))) for where, v in sol.sensitivity.items()][:most]
+    return "sensitivities (norms, in your units; not ranked)", first
 
 
 def certificate_words(certificate: Certificate) -> list[str]:
@@ -186,6 +202,7 @@ def warnings_of(
     movement: Movement | None = None,
     curves: Sequence[GapCurve] = (),
     ranks: Mapping[Hashable, float] | None = None,
+    one_of_many: bool = False,
 ) -> list[str]:
     """Return what a reader should beware of, in sentences; empty where nothing is.
 
@@ -197,12 +214,15 @@ def warnings_of(
         The first score of each is the one before.
     ranks : mapping of group to float, optional
         Rank correlation of the score before and after.
+    one_of_many : bool
+        Whether the curves are those of one split of several, which judge whether gaps grew.
     """
     return [
         *_of_the_answer(sol),
         *_of_the_maps(movement),
         *_of_the_scores(ranks or {}),
-        *_of_the_rows(curves),
+        *([] if one_of_many else _grown_on_rows(curves)),
+        *_few_rows(curves),
     ]
 
 
@@ -292,7 +312,7 @@ def _of_the_scores(ranks: Mapping[Hashable, float]) -> list[str]:
     ]
 
 
-def _of_the_rows(curves: Sequence[GapCurve]) -> list[str]:
+def _grown_on_rows(curves: Sequence[GapCurve]) -> list[str]:
     said = []
     for curve in curves:
         first, *others = curve.worst
@@ -303,11 +323,14 @@ def _of_the_rows(curves: Sequence[GapCurve]) -> list[str]:
                     f"The gap at the worst threshold GREW ({curve.title}): {before:.3f} "
                     f"{first}, {after:.3f} {name}, each within {curve.half_width:.3f}."
                 )
-    if curves:
-        widest = max(curves, key=lambda c: c.half_width)
-        if widest.half_width > 0.15:
-            said.append(
-                f"There are few rows: gaps are known to within {widest.half_width:.2f} only "
-                f"({widest.title}: {', '.join(str(n) for n in widest.counts)} rows by group)."
-            )
     return said
+
+
+def _few_rows(curves: Sequence[GapCurve]) -> list[str]:
+    widest = max(curves, key=lambda c: c.half_width, default=None)
+    if widest is None or widest.half_width <= 0.15:
+        return []
+    return [
+        f"There are few rows: gaps are known to within {widest.half_width:.2f} only "
+        f"({widest.title}: {', '.join(str(n) for n in widest.counts)} rows by group)."
+    ]
