@@ -181,7 +181,7 @@ def own_members_only(app, what, name, obj, skip, options):
     return True if wanted or short == "get_metadata_routing" else None
 
 
-# --------------------------------------------------------------------------- sections of the theory
+# ---------------------------------------------------------------------------- links to the theory
 # Docstrings cite "theory.md section 4": the numbered sections of the mathematics pages.
 
 SECTIONS = {
