@@ -7,7 +7,7 @@ array of scores as it is and need a byte per row besides.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -35,7 +35,7 @@ from fairprog.labels import (
 )
 from fairprog.populations.base import Population, check_prior
 from fairprog.populations.evaluation import Evaluation
-from fairprog.populations.scores import check_posterior, encode_groups, score_bins
+from fairprog.populations.scores import ScoreBins, check_posterior, encode_groups, score_bins
 from fairprog.tables import (
     AtomTable,
     CostSensitiveRisk,
@@ -170,6 +170,8 @@ class Categorical(Population):
         self.discretization_error = 0.0
         #: number of rows it was counted from (the effective one of weighted rows), where known
         self.n_rows: int | None = None
+        #: the bins of scores that are its atoms, where it was counted in bins
+        self.score_bins: ScoreBins | None = None
         for array in (self.prior, support.weight, support.score, support.group, support.atom):
             array.setflags(write=False)
 
@@ -268,7 +270,8 @@ class Categorical(Population):
         bins : int or array_like, optional
             Number of quantile bins (of every class's score but the first), or the inner edges
             (binary labels). Only bins that hold rows become atoms; their ``values`` are the mean
-            scores.
+            scores. The population remembers its bins: a classifier decided on it puts new scores
+            into them.
         sample_weight : array_like, shape (n,), optional
             Nonnegative weights.
         classes, groups : sequence, optional
@@ -325,7 +328,7 @@ class Categorical(Population):
             out = cls._from_support(support, n, None, class_labels, group_labels)
             out.n_rows = _effective(weight)
             return out
-        atom, values = score_bins(score, bins, weight)
+        atom, values, bins_of = score_bins(score, bins, weight)
         joint = np.zeros((len(values), K, len(group_labels)))
         if y is None:
             columns = np.stack([1.0 - score, score], 1) if score.ndim == 1 else score
@@ -335,6 +338,7 @@ class Categorical(Population):
             np.add.at(joint, (atom, encode(y, class_labels, "y", n), group), weight)
         out = cls(joint, values=values, classes=class_labels, groups=group_labels)
         out.n_rows = _effective(weight)
+        out.score_bins = bins_of
         return out
 
     @classmethod
@@ -599,9 +603,9 @@ class Categorical(Population):
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the constructor's arguments, with the family's name."""
+        """Return the constructor's arguments and the bins, with the family's name."""
         values = self._values
-        return {
+        out = {
             "population": type(self).__name__,
             "joint": self.joint,
             "values": (
@@ -612,6 +616,19 @@ class Categorical(Population):
             "classes": self.classes,
             "groups": self.groups,
         }
+        if self.score_bins is not None:
+            out["score_bins"] = self.score_bins.to_dict()
+        return out
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild a population from what `to_dict` returned."""
+        arguments = dict(data)
+        bins = arguments.pop("score_bins", None)
+        out = super().from_dict(arguments)
+        if bins is not None:
+            out.score_bins = ScoreBins.from_dict(bins)
+        return out
 
     def __repr__(self) -> str:
         return (

@@ -6,13 +6,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from fairprog.errors import DataError
 from fairprog.kernels.score_rules import apply_rule
-from fairprog.labels import Array, encode
+from fairprog.labels import Array
 from fairprog.populations import Categorical
-from fairprog.populations.scores import check_posterior
 from fairprog.solution.classifier import RandomizedClassifier
 
 __all__ = ["ThresholdClassifier"]
@@ -78,25 +75,6 @@ class ThresholdClassifier(RandomizedClassifier):
         out[:, 0] = 1.0 - out[:, 1]
         return out
 
-    def predict_proba_from_scores(
-        self, proba: ArrayLike, *, sensitive_features: ArrayLike
-    ) -> Array:
-        """Apply the rules to scores that need not be atoms.
-
-        Parameters
-        ----------
-        proba : array_like, shape (n,) or (n, 2)
-            P(Y = last class), or of both classes.
-        sensitive_features : array_like, shape (n,)
-
-        Returns
-        -------
-        Array, shape (n, 2)
-        """
-        score, K = check_posterior(proba)
-        if K != 2:
-            raise DataError(f"`proba` has {K} classes; needed are 2.", argument="proba")
-        groups = self.population.groups
-        return self._apply(
-            score, encode(sensitive_features, groups, "sensitive_features", len(score))
-        )
+    def _by_posterior(self, score: Array, group: Any) -> Array:
+        """Apply the rules to scores that need not be atoms."""
+        return self._apply(score, group)
