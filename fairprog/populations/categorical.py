@@ -172,6 +172,8 @@ class Categorical(Population):
         self.n_rows: int | None = None
         #: the bins of scores that are its atoms, where it was counted in bins
         self.score_bins: ScoreBins | None = None
+        #: whether the posteriors are scores that were given, not shares of labels counted
+        self.scores_given = False
         for array in (self.prior, support.weight, support.score, support.group, support.atom):
             array.setflags(write=False)
 
@@ -326,7 +328,7 @@ class Categorical(Population):
             keep = slice(None) if sample_weight is None else weight > 0
             support = Support(np.arange(n)[keep], group[keep], weight[keep], score[keep])
             out = cls._from_support(support, n, None, class_labels, group_labels)
-            out.n_rows = _effective(weight)
+            out.n_rows, out.scores_given = _effective(weight), True
             return out
         atom, values, bins_of = score_bins(score, bins, weight)
         joint = np.zeros((len(values), K, len(group_labels)))
@@ -337,7 +339,7 @@ class Categorical(Population):
         else:
             np.add.at(joint, (atom, encode(y, class_labels, "y", n), group), weight)
         out = cls(joint, values=values, classes=class_labels, groups=group_labels)
-        out.n_rows = _effective(weight)
+        out.n_rows, out.scores_given = _effective(weight), y is None
         out.score_bins = bins_of
         return out
 
@@ -603,7 +605,7 @@ class Categorical(Population):
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the constructor's arguments and the bins, with the family's name."""
+        """Return the constructor's arguments and what it was made from, with the family's name."""
         values = self._values
         out = {
             "population": type(self).__name__,
@@ -616,18 +618,23 @@ class Categorical(Population):
             "classes": self.classes,
             "groups": self.groups,
         }
-        if self.score_bins is not None:
-            out["score_bins"] = self.score_bins.to_dict()
-        return out
+        bins = self.score_bins
+        origin = {
+            "n_rows": self.n_rows,
+            "scores_given": self.scores_given or None,
+            "score_bins": None if bins is None else bins.to_dict(),
+        }
+        return out | {key: value for key, value in origin.items() if value is not None}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild a population from what `to_dict` returned."""
         arguments = dict(data)
-        bins = arguments.pop("score_bins", None)
+        bins, n_rows = arguments.pop("score_bins", None), arguments.pop("n_rows", None)
+        given = arguments.pop("scores_given", False)
         out = super().from_dict(arguments)
-        if bins is not None:
-            out.score_bins = ScoreBins.from_dict(bins)
+        out.score_bins = None if bins is None else ScoreBins.from_dict(bins)
+        out.n_rows, out.scores_given = n_rows, bool(given)
         return out
 
     def __repr__(self) -> str:

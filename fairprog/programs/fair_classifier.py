@@ -320,7 +320,10 @@ class FairClassifier:
             Name of the constraint whose bound is swept; default the only one that has a bound.
         bootstrap : int, default 0
             Number of resampled populations for bands: each the in-sample frontier of a
-            multinomial sample of `sample_size` rows.
+            multinomial sample of `sample_size` rows. Where the posteriors are scores that were
+            given (``from_scores`` without `y`), rows are drawn and keep their scores: the bands
+            hold for calibrated scores, and do not cover errors of the scores. Else labels are
+            drawn with the rows and counted again.
         sample_size : int, optional
             Rows the population was counted from; default ``population.n_rows``.
         confidence : float, default 0.9
