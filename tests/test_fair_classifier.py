@@ -556,6 +556,29 @@ def test_new_scores_fall_into_the_bins_of_the_population(tmp_path, suffix, count
     assert np.array_equal(again.predict_proba_from_scores(score, sensitive_features=a), proba)
 
 
+def test_class_labels_are_drawn_for_new_scores():
+    score, y, a = miscalibrated()
+    D = fp.Categorical.from_scores(
+        score, y=np.array(["no", "yes"])[y], bins=3, sensitive_features=a
+    )
+    rule = fp.FairClassifier(D, None, [fp.DemographicParity()]).solve().classifier
+    proba = rule.predict_proba_from_scores(score, sensitive_features=a)
+    mixed = np.flatnonzero((proba[:, 1] > 0.05) & (proba[:, 1] < 0.95))
+    assert mixed.size  # some bin is randomised
+    many, f = np.full(20_000, score[mixed[0]]), np.full(20_000, a[mixed[0]])
+    drawn = rule.predict_from_scores(many, sensitive_features=f, random_state=0)
+    assert set(drawn) == {"no", "yes"}
+    assert np.mean(drawn == "yes") == pytest.approx(proba[mixed[0], 1], abs=0.02)
+    again = rule.predict_from_scores(many, sensitive_features=f, random_state=0)
+    assert np.array_equal(drawn, again)
+    E = fp.Categorical.from_scores(score, sensitive_features=a, classes=["no", "yes"])
+    sharp = fp.FairClassifier(E).solve().classifier
+    assert sharp.predict_from_scores([0.2, 0.8], sensitive_features=["f", "m"]).tolist() == [
+        "no",
+        "yes",
+    ]
+
+
 def test_bins_of_several_classes_and_bins_without_rows():
     rng = np.random.default_rng(32)
     p, a = rng.dirichlet([1, 1, 1], 3000), rng.choice(["f", "m"], 3000)

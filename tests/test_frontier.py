@@ -102,6 +102,7 @@ def test_bands_hold_the_frontiers_of_samples():
     assert np.all((ratio > 1.5) & (ratio < 7))  # sqrt(10) = 3.2
     table = frontier.to_frame()
     assert list(table.columns) == ["bound", "risk", "price", "risk_low", "risk_high"]
+    assert repr(frontier).endswith("in [0.02, 0.1], 90% bands of 15 samples)")
     _, ax = frontier.plot()
     assert "equal opportunity" in ax.get_xlabel()
     with pytest.raises(fp.ModelError, match="`sample_size` is required"):
@@ -181,6 +182,8 @@ def test_nearest_populations_have_the_same_frontier():
     mirrored = fp.NearestIdeal(UNIVARIATE, steer=["b"], orientation="any").frontier([0.0, 0.2])
     assert np.all(mirrored.risks <= prog.frontier([0.0, 0.2]).risks + 1e-9)
     frontier.plot()
+    assert list(frontier.to_frame().columns) == ["bound", "kl", "price"]
+    assert repr(frontier) == "Frontier(kl, 4 values of 'map_bound' in [0, 0.6])"
     with pytest.raises(fp.ModelError, match="steer='all'"):
         fp.NearestIdeal(UNIVARIATE).frontier([0.1])
     with pytest.raises(fp.DataError, match="at least 0"):

@@ -7,6 +7,7 @@ array of scores as it is and need a byte per row besides.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fairprog.errors import DataError, ModelError
+from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.kernels.finite import (
     bayes_actions,
     same_posterior_laws,
@@ -35,7 +36,13 @@ from fairprog.labels import (
 )
 from fairprog.populations.base import Population, check_prior
 from fairprog.populations.evaluation import Evaluation
-from fairprog.populations.scores import ScoreBins, check_posterior, encode_groups, score_bins
+from fairprog.populations.scores import (
+    ScoreBins,
+    are_labels,
+    check_posterior,
+    encode_groups,
+    score_bins,
+)
 from fairprog.tables import (
     AtomTable,
     CostSensitiveRisk,
@@ -277,7 +284,9 @@ class Categorical(Population):
         sample_weight : array_like, shape (n,), optional
             Nonnegative weights.
         classes, groups : sequence, optional
-            Label order; default 0, ..., K-1 (or the sorted labels of `y`), sorted groups.
+            Labels in order, classes in that of the columns of `proba`, so that scores are of the
+            last one: ``classes=["no", "yes"]``. Default 0, ..., K-1 (or the sorted labels of
+            `y`), sorted groups.
 
         Raises
         ------
@@ -286,6 +295,16 @@ class Categorical(Population):
             group.
         ModelError
             For `y` without `bins`.
+
+        Warns
+        -----
+        FairprogWarning
+            Where every score is 0 or 1: labels rather than probabilities.
+
+        Notes
+        -----
+        Scores that are read as posteriors must be calibrated within each group: among the rows
+        of a group with score s, a share s has the last class.
 
         Examples
         --------
@@ -301,6 +320,13 @@ class Categorical(Population):
                [0.8, 0.9]])
         """
         score, K = check_posterior(proba)
+        if are_labels(score):
+            warnings.warn(
+                "Every score in `proba` is 0 or 1. Probabilities are expected: what "
+                "`predict_proba` returns, not `predict`.",
+                FairprogWarning,
+                stacklevel=2,
+            )
         n = len(score)
         if y is not None and bins is None:
             raise ModelError(

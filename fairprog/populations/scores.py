@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -20,7 +19,7 @@ from fairprog.labels import (
     label_vector,
 )
 
-__all__ = ["ScoreBins", "check_posterior", "encode_groups", "score_bins"]
+__all__ = ["ScoreBins", "are_labels", "check_posterior", "encode_groups", "score_bins"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +120,12 @@ def check_posterior(proba: ArrayLike) -> tuple[Array, int]:
     return (score[:, 1].copy() if score.shape[1] == 2 else score), score.shape[1]
 
 
+def are_labels(score: Array) -> bool:
+    """Return whether every score is 0 or 1, so that it looks like a prediction."""
+    few = score[:64]
+    return not np.any((few != 0) & (few != 1)) and not np.any((score != 0) & (score != 1))
+
+
 def score_bins(score: Array, bins: Any, weight: Array) -> tuple[Indices, Array, ScoreBins]:
     """Return the atom of each row, the atoms' mean scores, (X,) or (X, K), and the bins.
 
@@ -141,7 +146,7 @@ def score_bins(score: Array, bins: Any, weight: Array) -> tuple[Indices, Array, 
     columns = score[:, None] if score.ndim == 1 else score[:, 1:]
     if np.ndim(bins) == 0:
         number = np.asarray(bins).item()
-        if not (isinstance(number, Real) and number >= 1 and number % 1 == 0):
+        if not (isinstance(number, (int, float)) and number >= 1 and number % 1 == 0):
             raise DataError(
                 f"`bins` must be a whole number >= 1 or increasing edges; found {bins!r}.",
                 argument="bins",

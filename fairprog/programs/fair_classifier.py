@@ -14,7 +14,7 @@ from fairprog.errors import InfeasibleError, ModelError, SolverError
 from fairprog.labels import check_number
 from fairprog.populations import Categorical
 from fairprog.programs.classifier_answer import assemble_classifier
-from fairprog.programs.conditions import Condition
+from fairprog.programs.conditions import Condition, as_list
 from fairprog.solution.classifier_solution import ClassifierSolution
 from fairprog.tables import Constraint, ErrorRate, FractionalNotion, Risk
 
@@ -363,12 +363,8 @@ def _is_free(template: Any) -> bool:
 
 def _keyed(constraints: Any) -> dict[str, Any]:
     """Return the constraints by name (``name:2`` for the second of a name)."""
-    if not isinstance(constraints, Iterable) or isinstance(constraints, str):
-        raise ModelError(
-            f"`constraints` must be a list; found {constraints!r}.", argument="constraints"
-        )
     out: dict[str, Any] = {}
-    for item in constraints:
+    for item in as_list(constraints):
         if not isinstance(item, Constraint):
             if not callable(item) or isinstance(item, (type, Risk)):
                 raise ModelError(

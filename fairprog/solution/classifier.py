@@ -175,6 +175,39 @@ class RandomizedClassifier:
             return self._by_bins(score, group)
         return self._by_posterior(score, group)
 
+    def predict_from_scores(
+        self,
+        scores: ArrayLike,
+        *,
+        sensitive_features: ArrayLike | None = None,
+        random_state: int | np.random.Generator | None = None,
+    ) -> NDArray[Any]:
+        """Draw class labels from :meth:`predict_proba_from_scores`.
+
+        Parameters
+        ----------
+        scores : array_like, shape (n,) or (n, K)
+        sensitive_features : array_like, shape (n,), optional
+            Groups; required where the classifier uses them.
+        random_state : int or numpy Generator, optional
+            Same state, same draw.
+
+        Returns
+        -------
+        array of classes, shape (n,)
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> D = fp.Categorical.from_scores([.2, .8, .4, .9], sensitive_features=list("aabb"),
+        ...                                classes=["no", "yes"])
+        >>> rule = fp.FairClassifier(D, fp.ErrorRate()).solve().classifier
+        >>> rule.predict_from_scores([.3, .7], sensitive_features=["a", "b"]).tolist()
+        ['no', 'yes']
+        """
+        proba = self.predict_proba_from_scores(scores, sensitive_features=sensitive_features)
+        return self._draw(proba, random_state)
+
     def _scored(
         self, proba: ArrayLike, sensitive_features: ArrayLike | None
     ) -> tuple[Array, Indices]:
