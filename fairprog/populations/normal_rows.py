@@ -164,8 +164,9 @@ class NormalRows(NormalCells):
         check_classes(class_labels, n)
         if len(class_labels) == 1 and classes is None:
             warnings.warn(
-                f"`y` holds one class ({class_labels[0]!r}): labels are ignored, and a population of "
-                f"one class is ideal already. Give classes={list(class_labels)} if that is meant.",
+                f"`y` holds one class ({class_labels[0]!r}): labels are ignored, and a "
+                "population of one class is ideal already. Give "
+                f"classes={list(class_labels)} if that is meant.",
                 FairprogWarning,
                 stacklevel=2,
             )

@@ -10,7 +10,7 @@ import numpy as np
 from fairprog.kernels.score_rules import apply_rule
 from fairprog.labels import Array
 from fairprog.populations import Categorical
-from fairprog.solution.classifier import RandomizedClassifier
+from fairprog.solution.classifier import TIE, RandomizedClassifier
 
 __all__ = ["ThresholdClassifier"]
 
@@ -36,8 +36,10 @@ class ThresholdClassifier(RandomizedClassifier):
     >>> import fairprog as fp
     >>> D = fp.Categorical.from_scores([.2, .8, .4, .9], sensitive_features=list("aabb"))
     >>> rule = fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualOpportunity()]).solve().classifier
+    >>> {g: round(t, 3) for g, t in rule.thresholds.items()}
+    {'a': 0.741, 'b': 0.4}
     >>> rule.predict_proba_from_scores([.7, .95], sensitive_features=["a", "b"])[:, 1]
-    array([1., 1.])
+    array([0., 1.])
     """
 
     rules: Array
@@ -76,5 +78,23 @@ class ThresholdClassifier(RandomizedClassifier):
         return out
 
     def _by_posterior(self, score: Array, group: Any) -> Array:
-        """Apply the rules to scores that need not be atoms."""
-        return self._apply(score, group)
+        """Apply the rules; between the threshold's atom and the next ones adjusted costs decide.
+
+        The rules put the threshold at an atom. Among the atoms nothing lies between it and its
+        neighbours, but new scores do.
+        """
+        out, s = self._apply(score, group), self.population.support
+        assert self.costs is not None
+        reduced = self.costs[:, :, 1] - self.costs[:, :, 0]
+        for a, (share, upper, *_) in enumerate(self.rules):
+            if share < 1:
+                continue
+            own = s.score[s.group == a]
+            low = own[own < upper].max(initial=-np.inf)
+            high = own[own > upper].min(initial=np.inf)
+            near = (group == a) & (score > low) & (score < high) & (score != upper)
+            extra = reduced[a, 0] + (reduced[a, 1] - reduced[a, 0]) * score
+            decided = near & (np.abs(extra) > TIE * max(1.0, float(np.abs(reduced[a]).max())))
+            out[decided, 1] = extra[decided] < 0
+        out[:, 0] = 1.0 - out[:, 1]
+        return out
