@@ -691,6 +691,71 @@ def test_an_error_inside_a_condition_is_the_users_with_a_note():
     assert any("fp.constraint(broken)" in note for note in error.value.__notes__)
 
 
+def test_what_cvxpy_refuses_inside_a_condition_names_the_condition():
+    def by_numpy(view, population):
+        return np.abs(view.mean["yes", "b"]) <= 1
+
+    def chained(view, population):
+        return view.mean["yes", "b"] <= 1 and view.mean["no", "b"] <= 1
+
+    def one_argument(view):
+        return view.mean["yes", "b"] <= 1
+
+    refused = r"CVXPY refuses what the condition fp.constraint\(%s\)"
+    check(lambda: solve_with(by_numpy), MODEL, refused % "by_numpy", "constraints")
+    check(lambda: solve_with(chained), MODEL, refused % "chained", "constraints")
+    arity = r"fp.constraint\(one_argument\) must take two arguments, \(view, population\)"
+    check(lambda: solve_with(one_argument), MODEL, arity, "constraints")
+    D = fp.Categorical.from_scores([0.2, 0.8, 0.4, 0.9], sensitive_features=list("aabb"))
+    for program in (
+        fp.FairClassifier(D, None, [one_argument]),
+        fp.NearestIdeal(fp.Categorical(np.full((2, 2, 2), 0.125)), constraints=[one_argument]),
+    ):
+        check(program.solve, MODEL, arity, "constraints")
+
+
+def test_a_single_constraint_is_answered_by_how_to_write_it():
+    D = fp.Categorical.from_scores([0.2, 0.8, 0.4, 0.9], sensitive_features=list("aabb"))
+    check(
+        lambda: fp.FairClassifier(D, fp.ErrorRate(), fp.EqualOpportunity()),
+        MODEL,
+        r"must be a list; .* write constraints=\[EqualOpportunity\(\)\]",
+        "constraints",
+    )
+    check(lambda: fp.NearestIdeal(D1, constraints=up), MODEL, r"constraints=\[up\]", "constraints")
+
+
+def test_what_only_the_answer_has_is_asked_of_solve():
+    program = fp.NearestIdeal(D1)
+    with pytest.raises(AttributeError, match=r"call \.solve\(\) first: program\.solve\(\)\.kl"):
+        _ = program.kl
+    with pytest.raises(AttributeError, match=r"\.solve\(\)\.sample_weight"):
+        _ = program.sample_weight
+    with pytest.raises(AttributeError, match=r"no attribute 'klm'\.$"):
+        _ = program.klm
+    assert not hasattr(program, "__array__")
+
+
+def test_scores_that_are_predictions_are_noticed():
+    groups = list("aabb")
+    for hard in ([0, 1, 0, 1], [0.0, 1.0, 0.0, 1.0], np.eye(2)[[0, 1, 0, 1]]):
+        with pytest.warns(fp.FairprogWarning, match="`predict_proba` returns, not `predict`"):
+            fp.Categorical.from_scores(hard, sensitive_features=groups)
+    fp.Categorical.from_scores([0, 1, 0.5, 1], sensitive_features=groups)  # warns of nothing
+    for bins in ("auto", 0, 2.5, np.nan, "50"):
+        with pytest.raises(fp.DataError, match="`bins` must be a whole number >= 1"):
+            fp.Categorical.from_scores([0.1, 0.9] * 2, bins=bins, sensitive_features=groups)
+
+
+def test_a_constant_label_is_noticed():
+    x, a = np.random.default_rng(0).normal(size=40), list("ab") * 20
+    with pytest.warns(fp.FairprogWarning, match=r"one class \(1\): labels are ignored"):
+        noticed = fp.Normal.fit(x, np.ones(40, int), sensitive_features=a)
+    meant = fp.Normal.fit(x, np.ones(40, int), sensitive_features=a, classes=[1])
+    assert np.array_equal(noticed.mean, meant.mean)
+    assert fp.NearestIdeal(meant, steer=["b"]).solve().kl == pytest.approx(0, abs=1e-12)
+
+
 def test_a_condition_may_not_take_the_name_of_another_price():
     """`price["consensus"]` is that of the maps' agreement, `offset[b,yes]` one of its parts."""
 

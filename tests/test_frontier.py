@@ -102,6 +102,7 @@ def test_bands_hold_the_frontiers_of_samples():
     assert np.all((ratio > 1.5) & (ratio < 7))  # sqrt(10) = 3.2
     table = frontier.to_frame()
     assert list(table.columns) == ["bound", "risk", "price", "risk_low", "risk_high"]
+    assert repr(frontier).endswith("in [0.02, 0.1], 90% bands of 15 samples)")
     _, ax = frontier.plot()
     assert "equal opportunity" in ax.get_xlabel()
     with pytest.raises(fp.ModelError, match="`sample_size` is required"):
@@ -111,6 +112,56 @@ def test_bands_hold_the_frontiers_of_samples():
     fp.FairClassifier(counted, fp.ErrorRate(), [fp.EqualOpportunity()]).frontier(
         [0.1], bootstrap=2, progress=False
     )
+
+
+def test_bands_of_given_scores_are_those_of_fresh_rows():
+    def rows(seed, n=1500):
+        rng = np.random.default_rng(seed)
+        a = rng.choice(["a", "b"], n)
+        return fp.Categorical.from_scores(
+            rng.beta(np.where(a == "a", 2.0, 3.0), 2.0), sensitive_features=a
+        )
+
+    notion = fp.EqualOpportunity(difference_bound=0.05)
+    fc = fp.FairClassifier(rows(0), fp.ErrorRate(), [notion])
+    frontier = fc.frontier([0.05], bootstrap=25, progress=False)
+    low, high = frontier.bands
+    assert np.all((low < frontier.risks) & (frontier.risks < high))
+    fresh = [fp.FairClassifier(rows(k), None, [notion]).solve().risk for k in range(1, 81)]
+    assert low[0] < np.mean(fresh) < high[0]
+    assert 0.6 < frontier.samples.std() / np.std(fresh) < 1.6
+    # control: were labels drawn, every row would know its own, and the band miss the curve
+    fc.population.scores_given = False
+    wrong = fc.frontier([0.05], bootstrap=3, progress=False)
+    assert wrong.bands[1][0] < 0.6 * frontier.risks[0]
+
+
+def test_bands_of_given_scores_in_bins_and_after_loading(tmp_path):
+    rng = np.random.default_rng(5)
+    a, p = rng.choice(["a", "b"], 800), rng.beta(2, 2, 800)
+    D = fp.Categorical.from_scores(p, bins=10, sensitive_features=a)
+    E = fp.Categorical.from_scores(
+        p, y=rng.random(800) < p, bins=10, sensitive_features=a, classes=[False, True]
+    )
+    assert D.scores_given and not E.scores_given
+    sol = fp.FairClassifier(D, None, [fp.EqualOpportunity()]).solve()
+    sol.save(tmp_path / "bins.npz")
+    loaded = fp.load(tmp_path / "bins.npz").classifier.population
+    assert (loaded.scores_given, loaded.n_rows) == (True, 800)
+    curves = [
+        fp.FairClassifier(P, None, [fp.EqualOpportunity()]).frontier(
+            [0.1], bootstrap=4, progress=False
+        )
+        for P in (D, loaded)
+    ]
+    assert np.allclose(curves[0].samples, curves[1].samples, atol=1e-9)
+    rare = fp.Categorical.from_scores(
+        [0.0, 1.0, 0.4, 0.6], sensitive_features=list("aabb"), sample_weight=[1e-9, 1e-9, 1, 1]
+    )
+    with pytest.raises(fp.DataError, match="too few for bands"):
+        fp.FairClassifier(rare, None, [fp.EqualOpportunity()]).frontier(
+            [0.1], bootstrap=2, sample_size=20, progress=False
+        )
 
 
 def test_nearest_populations_have_the_same_frontier():
@@ -131,6 +182,8 @@ def test_nearest_populations_have_the_same_frontier():
     mirrored = fp.NearestIdeal(UNIVARIATE, steer=["b"], orientation="any").frontier([0.0, 0.2])
     assert np.all(mirrored.risks <= prog.frontier([0.0, 0.2]).risks + 1e-9)
     frontier.plot()
+    assert list(frontier.to_frame().columns) == ["bound", "kl", "price"]
+    assert repr(frontier) == "Frontier(kl, 4 values of 'map_bound' in [0, 0.6])"
     with pytest.raises(fp.ModelError, match="steer='all'"):
         fp.NearestIdeal(UNIVARIATE).frontier([0.1])
     with pytest.raises(fp.DataError, match="at least 0"):

@@ -209,6 +209,19 @@ def test_new_scores_get_the_rule_and_copies_keep_it(tmp_path):
     assert loaded.risk == sol.risk
 
 
+@pytest.mark.parametrize("notion", [None, fp.EqualOpportunity(), fp.DemographicParity()])
+def test_between_atoms_new_scores_are_compared_with_the_threshold(notion):
+    D = fp.Categorical.from_scores(
+        [0.2, 0.45, 0.8, 0.1, 0.4, 0.9], sensitive_features=list("aaabbb")
+    )
+    rule = fp.FairClassifier(D, None, [notion] if notion else []).solve().classifier
+    grid = np.setdiff1d(np.linspace(0.005, 0.995, 100), D.support.score)
+    for g, t in rule.thresholds.items():
+        far = grid[np.abs(grid - t) > 1e-6]
+        proba = rule.predict_proba_from_scores(far, sensitive_features=[g] * len(far))
+        assert np.array_equal(proba[:, 1], far > t)
+
+
 # ------------------------------------------------------------------------------- the kernels
 
 

@@ -7,7 +7,8 @@ array of scores as it is and need a byte per row besides.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+import warnings
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -15,7 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fairprog.errors import DataError, ModelError
+from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.kernels.finite import (
     bayes_actions,
     same_posterior_laws,
@@ -35,7 +36,13 @@ from fairprog.labels import (
 )
 from fairprog.populations.base import Population, check_prior
 from fairprog.populations.evaluation import Evaluation
-from fairprog.populations.scores import check_posterior, encode_groups, score_bins
+from fairprog.populations.scores import (
+    ScoreBins,
+    are_labels,
+    check_posterior,
+    encode_groups,
+    score_bins,
+)
 from fairprog.tables import (
     AtomTable,
     CostSensitiveRisk,
@@ -170,6 +177,10 @@ class Categorical(Population):
         self.discretization_error = 0.0
         #: number of rows it was counted from (the effective one of weighted rows), where known
         self.n_rows: int | None = None
+        #: the bins of scores that are its atoms, where it was counted in bins
+        self.score_bins: ScoreBins | None = None
+        #: whether the posteriors are scores that were given, not shares of labels counted
+        self.scores_given = False
         for array in (self.prior, support.weight, support.score, support.group, support.atom):
             array.setflags(write=False)
 
@@ -268,11 +279,14 @@ class Categorical(Population):
         bins : int or array_like, optional
             Number of quantile bins (of every class's score but the first), or the inner edges
             (binary labels). Only bins that hold rows become atoms; their ``values`` are the mean
-            scores.
+            scores. The population remembers its bins: a classifier decided on it puts new scores
+            into them.
         sample_weight : array_like, shape (n,), optional
             Nonnegative weights.
         classes, groups : sequence, optional
-            Label order; default 0, ..., K-1 (or the sorted labels of `y`), sorted groups.
+            Labels in order, classes in that of the columns of `proba`, so that scores are of the
+            last one: ``classes=["no", "yes"]``. Default 0, ..., K-1 (or the sorted labels of
+            `y`), sorted groups.
 
         Raises
         ------
@@ -281,6 +295,16 @@ class Categorical(Population):
             group.
         ModelError
             For `y` without `bins`.
+
+        Warns
+        -----
+        FairprogWarning
+            Where every score is 0 or 1: labels rather than probabilities.
+
+        Notes
+        -----
+        Scores that are read as posteriors must be calibrated within each group: among the rows
+        of a group with score s, a share s has the last class.
 
         Examples
         --------
@@ -296,6 +320,13 @@ class Categorical(Population):
                [0.8, 0.9]])
         """
         score, K = check_posterior(proba)
+        if are_labels(score):
+            warnings.warn(
+                "Every score in `proba` is 0 or 1. Probabilities are expected: what "
+                "`predict_proba` returns, not `predict`.",
+                FairprogWarning,
+                stacklevel=2,
+            )
         n = len(score)
         if y is not None and bins is None:
             raise ModelError(
@@ -323,9 +354,9 @@ class Categorical(Population):
             keep = slice(None) if sample_weight is None else weight > 0
             support = Support(np.arange(n)[keep], group[keep], weight[keep], score[keep])
             out = cls._from_support(support, n, None, class_labels, group_labels)
-            out.n_rows = _effective(weight)
+            out.n_rows, out.scores_given = _effective(weight), True
             return out
-        atom, values = score_bins(score, bins, weight)
+        atom, values, bins_of = score_bins(score, bins, weight)
         joint = np.zeros((len(values), K, len(group_labels)))
         if y is None:
             columns = np.stack([1.0 - score, score], 1) if score.ndim == 1 else score
@@ -334,7 +365,8 @@ class Categorical(Population):
         else:
             np.add.at(joint, (atom, encode(y, class_labels, "y", n), group), weight)
         out = cls(joint, values=values, classes=class_labels, groups=group_labels)
-        out.n_rows = _effective(weight)
+        out.n_rows, out.scores_given = _effective(weight), y is None
+        out.score_bins = bins_of
         return out
 
     @classmethod
@@ -599,9 +631,9 @@ class Categorical(Population):
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the constructor's arguments, with the family's name."""
+        """Return the constructor's arguments and what it was made from, with the family's name."""
         values = self._values
-        return {
+        out = {
             "population": type(self).__name__,
             "joint": self.joint,
             "values": (
@@ -612,6 +644,24 @@ class Categorical(Population):
             "classes": self.classes,
             "groups": self.groups,
         }
+        bins = self.score_bins
+        origin = {
+            "n_rows": self.n_rows,
+            "scores_given": self.scores_given or None,
+            "score_bins": None if bins is None else bins.to_dict(),
+        }
+        return out | {key: value for key, value in origin.items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild a population from what `to_dict` returned."""
+        arguments = dict(data)
+        bins, n_rows = arguments.pop("score_bins", None), arguments.pop("n_rows", None)
+        given = arguments.pop("scores_given", False)
+        out = super().from_dict(arguments)
+        out.score_bins = None if bins is None else ScoreBins.from_dict(bins)
+        out.n_rows, out.scores_given = n_rows, bool(given)
+        return out
 
     def __repr__(self) -> str:
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
@@ -9,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fairprog.errors import DataError
+from fairprog.errors import DataError, FairprogWarning
 from fairprog.kernels.moments import cell_moments
 from fairprog.kernels.normal import gaussian_map, push, symmetric_root
 from fairprog.kernels.shrinkage import shrink
@@ -133,7 +134,8 @@ class NormalRows(NormalCells):
         Warns
         -----
         FairprogWarning
-            Where a cell has fewer than 5 d rows.
+            Where a cell has fewer than 5 d rows, or `y` holds one class and `classes` is not
+            given.
 
         Examples
         --------
@@ -160,6 +162,14 @@ class NormalRows(NormalCells):
             features, i, g, weight, (len(class_labels), len(group_labels)), tied
         )
         check_classes(class_labels, n)
+        if len(class_labels) == 1 and classes is None:
+            warnings.warn(
+                f"`y` holds one class ({class_labels[0]!r}): labels are ignored, and a "
+                "population of one class is ideal already. Give "
+                f"classes={list(class_labels)} if that is meant.",
+                FairprogWarning,
+                stacklevel=2,
+            )
         check_counts(count, d, mean, cov, class_labels, group_labels, amount)
         prior = mass / mass.sum()
         if amount is not None:

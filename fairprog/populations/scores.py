@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +19,64 @@ from fairprog.labels import (
     label_vector,
 )
 
-__all__ = ["check_posterior", "encode_groups", "score_bins"]
+__all__ = ["ScoreBins", "are_labels", "check_posterior", "encode_groups", "score_bins"]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreBins:
+    """The bins a population was counted in: what tells the atom of a score never seen.
+
+    Attributes
+    ----------
+    edges : tuple of Array
+        Inner edges, one array per class but the first, in units of the scores as given. A score
+        equal to an edge belongs to the bin above it.
+    codes : integer array, shape (X, K - 1)
+        The bin of every atom, per class but the first.
+    """
+
+    edges: tuple[Array, ...]
+    codes: Indices
+
+    def atoms(self, score: Array, values: Array, known: NDArray[np.bool_]) -> Indices:
+        """Return the atom of each score among those `known`.
+
+        A bin that is not known gives way to the known atom with the nearest mean score.
+
+        Parameters
+        ----------
+        score : Array, shape (n,) or (n, K)
+        values : Array, shape (X,) or (X, K)
+            Mean scores of the atoms.
+        known : boolean array, shape (X,)
+        """
+        where = np.flatnonzero(known)
+        code = np.concatenate([self.codes[where], _codes(score, self.edges)])
+        if code.shape[1] == 1:
+            distinct, inverse = np.unique(code[:, 0], return_inverse=True)
+        else:
+            distinct, inverse = np.unique(code, axis=0, return_inverse=True)
+        inverse = inverse.reshape(-1)
+        atom_of = np.full(len(distinct), -1, dtype=np.intp)
+        atom_of[inverse[: len(where)]] = where
+        out = atom_of[inverse[len(where) :]]
+        rest = np.flatnonzero(out < 0)
+        if rest.size:
+            from scipy.spatial import cKDTree
+
+            tree = cKDTree(values[where].reshape(len(where), -1))
+            out[rest] = where[tree.query(score[rest].reshape(len(rest), -1))[1]]
+        return out
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that :meth:`from_dict` reads back."""
+        return {"edges": self.edges, "codes": self.codes}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild the bins from :meth:`to_dict`."""
+        edges = tuple(np.asarray(e, dtype=float) for e in data["edges"])
+        return cls(edges, np.asarray(data["codes"], dtype=np.intp))
 
 
 def check_posterior(proba: ArrayLike) -> tuple[Array, int]:
@@ -62,8 +120,14 @@ def check_posterior(proba: ArrayLike) -> tuple[Array, int]:
     return (score[:, 1].copy() if score.shape[1] == 2 else score), score.shape[1]
 
 
-def score_bins(score: Array, bins: Any, weight: Array) -> tuple[Indices, Array]:
-    """Return the atom of each row and the atoms' mean scores, (X,) or (X, K).
+def are_labels(score: Array) -> bool:
+    """Return whether every score is 0 or 1, so that it looks like a prediction."""
+    few = score[:64]
+    return not np.any((few != 0) & (few != 1)) and not np.any((score != 0) & (score != 1))
+
+
+def score_bins(score: Array, bins: Any, weight: Array) -> tuple[Indices, Array, ScoreBins]:
+    """Return the atom of each row, the atoms' mean scores, (X,) or (X, K), and the bins.
 
     Parameters
     ----------
@@ -81,11 +145,13 @@ def score_bins(score: Array, bins: Any, weight: Array) -> tuple[Indices, Array]:
     """
     columns = score[:, None] if score.ndim == 1 else score[:, 1:]
     if np.ndim(bins) == 0:
-        count = int(bins)
-        if count != bins or count < 1:
+        number = np.asarray(bins).item()
+        if not (isinstance(number, (int, float)) and number >= 1 and number % 1 == 0):
             raise DataError(
-                f"`bins` must be a whole number >= 1; found {bins!r}.", argument="bins"
+                f"`bins` must be a whole number >= 1 or increasing edges; found {bins!r}.",
+                argument="bins",
             )
+        count = int(number)
         levels = np.arange(1, count) / count
         edges = [np.unique(np.quantile(c, levels)) for c in columns.T]
     else:
@@ -97,10 +163,7 @@ def score_bins(score: Array, bins: Any, weight: Array) -> tuple[Indices, Array]:
                 "Edges of bins are for binary labels; give a number of bins.", argument="bins"
             )
         edges = [inner]
-    code = np.stack(
-        [np.searchsorted(e, c, side="right") for e, c in zip(edges, columns.T, strict=True)], 1
-    )
-    _, atom = np.unique(code, axis=0, return_inverse=True)
+    codes, atom = np.unique(_codes(score, edges), axis=0, return_inverse=True)
     atom = atom.reshape(-1)
     total = np.bincount(atom, weight)
     # an atom all of whose rows have weight zero takes their plain mean
@@ -108,7 +171,16 @@ def score_bins(score: Array, bins: Any, weight: Array) -> tuple[Indices, Array]:
     total = np.bincount(atom, safe)
     full = score[:, None] if score.ndim == 1 else score
     values = np.stack([np.bincount(atom, safe * c) / total for c in full.T], axis=1)
-    return atom, values[:, 0] if score.ndim == 1 else values
+    bins_of = ScoreBins(tuple(edges), codes)
+    return atom, values[:, 0] if score.ndim == 1 else values, bins_of
+
+
+def _codes(score: Array, edges: Sequence[Array]) -> Indices:
+    """Return the bin of each row, per class but the first: shape (n, K - 1)."""
+    columns = score[:, None] if score.ndim == 1 else score[:, 1:]
+    return np.stack(
+        [np.searchsorted(e, c, side="right") for e, c in zip(edges, columns.T, strict=True)], 1
+    )
 
 
 def encode_groups(

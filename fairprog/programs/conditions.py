@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from fairprog.errors import ModelError
+from fairprog.errors import FairprogError, ModelError
 
-__all__ = ["Condition", "checked_conditions", "constraint"]
+__all__ = ["Condition", "as_list", "checked_conditions", "constraint"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,37 @@ class Condition:
         return str(getattr(self.function, "__name__", "constraint"))
 
     def __call__(self, view: Any, population: Any) -> Any:
-        """Evaluate the function."""
-        return self.function(view, population)
+        """Evaluate the function.
+
+        Raises
+        ------
+        ModelError
+            If it takes other arguments, or CVXPY refuses what it does with an expression. Other
+            errors of the function are its own, and get a note with its name.
+        """
+        try:
+            inspect.signature(self.function).bind(view, population)
+        except TypeError as error:
+            raise ModelError(
+                f"The condition {self!r} must take two arguments, (view, population): {error}.",
+                argument="constraints",
+            ) from None
+        except ValueError:
+            pass  # a built-in function, which tells no signature
+        try:
+            return self.function(view, population)
+        except FairprogError:
+            raise
+        except Exception as error:
+            if not _raised_by_cvxpy(error):
+                error.add_note(f"This happened in the condition {self!r}.")
+                raise
+            raise ModelError(
+                f"CVXPY refuses what the condition {self!r} does with an expression: "
+                f"{' '.join(str(error).split())} Use CVXPY's functions (cp.abs, not np.abs), and "
+                "return several conditions as a list.",
+                argument="constraints",
+            ) from error
 
     def __repr__(self) -> str:
         return f"fp.constraint({self.name})"
@@ -49,15 +79,29 @@ class Condition:
         return f"{module}:{name}"
 
 
+def _raised_by_cvxpy(error: Exception) -> bool:
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return at is not None and str(at.tb_frame.f_globals.get("__name__")).startswith("cvxpy")
+
+
+def as_list(constraints: Any) -> list[Any]:
+    """Return constraints as a list; ModelError for a single one, saying how to write it."""
+    if isinstance(constraints, Iterable) and not isinstance(constraints, str):
+        return list(constraints)
+    name = getattr(constraints, "__name__", None) or repr(constraints)
+    raise ModelError(
+        f"`constraints` must be a list; found {constraints!r}. For a single one write "
+        f"constraints=[{name}].",
+        argument="constraints",
+    )
+
+
 def checked_conditions(constraints: Any) -> tuple[Condition, ...]:
     """Return the conditions of a program; ModelError for anything else than functions."""
-    if not isinstance(constraints, Iterable) or isinstance(constraints, str):
-        raise ModelError(
-            f"`constraints` must be a list of conditions; found {constraints!r}.",
-            argument="constraints",
-        )
     out = []
-    for item in constraints:
+    for item in as_list(constraints):
         if not callable(item):
             raise ModelError(
                 f"`constraints` holds {item!r}, which is not a function (view, population) -> "

@@ -14,7 +14,7 @@ from fairprog.errors import InfeasibleError, ModelError, SolverError
 from fairprog.labels import check_number
 from fairprog.populations import Categorical
 from fairprog.programs.classifier_answer import assemble_classifier
-from fairprog.programs.conditions import Condition
+from fairprog.programs.conditions import Condition, as_list
 from fairprog.solution.classifier_solution import ClassifierSolution
 from fairprog.tables import Constraint, ErrorRate, FractionalNotion, Risk
 
@@ -320,7 +320,10 @@ class FairClassifier:
             Name of the constraint whose bound is swept; default the only one that has a bound.
         bootstrap : int, default 0
             Number of resampled populations for bands: each the in-sample frontier of a
-            multinomial sample of `sample_size` rows.
+            multinomial sample of `sample_size` rows. Where the posteriors are scores that were
+            given (``from_scores`` without `y`), rows are drawn and keep their scores: the bands
+            hold for calibrated scores, and do not cover errors of the scores. Else labels are
+            drawn with the rows and counted again.
         sample_size : int, optional
             Rows the population was counted from; default ``population.n_rows``.
         confidence : float, default 0.9
@@ -360,12 +363,8 @@ def _is_free(template: Any) -> bool:
 
 def _keyed(constraints: Any) -> dict[str, Any]:
     """Return the constraints by name (``name:2`` for the second of a name)."""
-    if not isinstance(constraints, Iterable) or isinstance(constraints, str):
-        raise ModelError(
-            f"`constraints` must be a list; found {constraints!r}.", argument="constraints"
-        )
     out: dict[str, Any] = {}
-    for item in constraints:
+    for item in as_list(constraints):
         if not isinstance(item, Constraint):
             if not callable(item) or isinstance(item, (type, Risk)):
                 raise ModelError(

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError, InfeasibleError, ModelError, SolverError
 from fairprog.labels import Array, check_finite, check_number
-from fairprog.populations import Categorical
+from fairprog.populations import Categorical, Support
 from fairprog.programs.answer import Answer, assemble
 from fairprog.programs.classifier_answer import assemble_classifier
 from fairprog.programs.group_maps import read_maps
@@ -54,7 +54,9 @@ def classifier_frontier(
         Name of the constraint whose bound is swept; default the only one that has a bound.
     bootstrap : int, default 0
         Number of resampled populations for bands: the in-sample frontier of a multinomial sample
-        of `sample_size` rows.
+        of `sample_size` rows. Where the posteriors are scores that were given
+        (``from_scores`` without `y`), rows are drawn and keep their scores; else labels are drawn
+        with them and counted again.
     sample_size : int, optional
         Rows the population was counted from; default ``population.n_rows``.
     confidence : float
@@ -200,7 +202,22 @@ def _bootstrap(
 
 
 def _resample(D: Categorical, size: int, rng: np.random.Generator) -> Categorical:
+    """Return the population of `size` rows drawn from D, counted again.
+
+    Posteriors that were given as scores stay what they are: a sample of rows changes the weights
+    alone (were labels drawn and counted, every row would know its own).
+    """
+    s = D.support
     for _ in range(100):
+        if D.scores_given:
+            count = rng.multinomial(size, s.weight / s.weight.sum())
+            kept = count > 0
+            drawn = Support(s.atom[kept], s.group[kept], count[kept] / size, s.score[kept])
+            mass = np.zeros((D.n_groups, D.n_classes))
+            np.add.at(mass, drawn.group, drawn.posterior * drawn.weight[:, None])
+            if np.all(mass > 0):
+                return Categorical._from_support(drawn, D.n_atoms, D._values, D.classes, D.groups)
+            continue
         joint = rng.multinomial(size, D.joint.ravel() / D.joint.sum()).reshape(D.joint.shape)
         if np.all(joint.sum(axis=0) > 0):
             return Categorical(joint / size, values=D.values, classes=D.classes, groups=D.groups)
@@ -223,6 +240,7 @@ def _one_by_one(
         np.array([solution.price.get("consensus", np.nan) for solution in found]),
         "map_bound",
         "KL divergence (nats)",
+        quantity="kl",
         compilations=len(found),
         solves=len(found),
         seconds=time.perf_counter() - started,
@@ -305,6 +323,7 @@ def nearest_frontier(
         price,
         "map_bound",
         "KL divergence (nats)",
+        quantity="kl",
         compilations=len(compiled),
         solves=solves,
         seconds=time.perf_counter() - started,

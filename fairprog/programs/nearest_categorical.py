@@ -202,6 +202,7 @@ class NearestCategorical(NearestIdeal):
         for a in self.staying:
             joint[:, :, a] = D.joint[:, :, a]
         population = Categorical(joint, values=D._values, classes=D.classes, groups=D.groups)
+        population.score_bins = D.score_bins
         kl = divergence(population.joint.ravel(), D.joint.ravel())
         scale = max(1.0, kl)
         conic_gap = parameter_gap = None

@@ -28,7 +28,7 @@ from fairprog.programs.options import (
     reference_group,
     steered_groups,
 )
-from fairprog.solution import Solution
+from fairprog.solution import ReweightedSolution, Solution
 from fairprog.transports import Monotone, Transport
 
 if TYPE_CHECKING:
@@ -154,6 +154,17 @@ class NearestIdeal:
         )
         check_addresses(population)
         self.check_family()
+
+    if not TYPE_CHECKING:  # for the type checker unknown names stay unknown
+
+        def __getattr__(self, name: str) -> Any:
+            """Say of a name that only the answer has where it is."""
+            fields = {*Solution.__dataclass_fields__, *ReweightedSolution.__dataclass_fields__}
+            answers = {*fields, *dir(Solution), *dir(ReweightedSolution)}
+            message = f"{type(self).__name__!r} object has no attribute {name!r}."
+            if name in answers and not name.startswith("_"):
+                message += f" This is the program; call .solve() first: program.solve().{name}"
+            raise AttributeError(message, name=name, obj=self)
 
     def __repr__(self) -> str:
         steer = "all" if not self.staying else [self.population.groups[a] for a in self.steered]

@@ -128,36 +128,119 @@ class RandomizedClassifier:
     # -- on any scores --
 
     def predict_proba_from_scores(
-        self, proba: ArrayLike, *, sensitive_features: ArrayLike
+        self, proba: ArrayLike, *, sensitive_features: ArrayLike | None = None
     ) -> Array:
-        """Apply the rule of adjusted costs to posteriors that need not be atoms.
+        """Apply the classifier to scores that need not be atoms.
+
+        Where the population was counted in bins (``Categorical.from_scores(..., bins=...)``), a
+        score falls into its bin and gets what was decided there, for its group: the same
+        calibration as that of the population. A bin in which the group had no rows gives way to
+        the group's bin with the nearest mean score. Otherwise the scores are read as posteriors,
+        calibrated within each group, and get the rule of adjusted costs.
 
         Parameters
         ----------
         proba : array_like, shape (n,) or (n, K)
-            P(Y = last class), or of every class.
-        sensitive_features : array_like, shape (n,)
+            P(Y = last class), or of every class: scores of the kind the population was made
+            from.
+        sensitive_features : array_like, shape (n,), optional
+            Groups; required where the classifier uses them.
 
         Returns
         -------
         Array, shape (n, K)
-            One-hot, except on ties, which are randomised as they were on the population.
+            Without bins one-hot, except on ties, which are randomised as they were on the
+            population.
 
         Raises
         ------
+        DataError
+            For scores outside [0, 1], another number of classes, missing or unknown groups.
         ModelError
-            For a group-blind classifier, or one without adjusted costs.
+            For populations without bins: a group-blind classifier, or one without adjusted
+            costs.
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> D = fp.Categorical.from_scores(
+        ...     [.2, .3, .8, .9] * 2, y=[0, 0, 0, 1, 0, 1, 1, 1], bins=[.5],
+        ...     sensitive_features=list("aaaabbbb"))
+        >>> rule = fp.FairClassifier(D, fp.ErrorRate()).solve().classifier
+        >>> rule.predict_proba_from_scores([.45, .55], sensitive_features=["b", "b"])[:, 1]
+        array([0., 1.])
         """
+        score, group = self._scored(proba, sensitive_features)
+        if self.population.score_bins is not None:
+            return self._by_bins(score, group)
+        return self._by_posterior(score, group)
+
+    def predict_from_scores(
+        self,
+        scores: ArrayLike,
+        *,
+        sensitive_features: ArrayLike | None = None,
+        random_state: int | np.random.Generator | None = None,
+    ) -> NDArray[Any]:
+        """Draw class labels from :meth:`predict_proba_from_scores`.
+
+        Parameters
+        ----------
+        scores : array_like, shape (n,) or (n, K)
+        sensitive_features : array_like, shape (n,), optional
+            Groups; required where the classifier uses them.
+        random_state : int or numpy Generator, optional
+            Same state, same draw.
+
+        Returns
+        -------
+        array of classes, shape (n,)
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> D = fp.Categorical.from_scores([.2, .8, .4, .9], sensitive_features=list("aabb"),
+        ...                                classes=["no", "yes"])
+        >>> rule = fp.FairClassifier(D, fp.ErrorRate()).solve().classifier
+        >>> rule.predict_from_scores([.3, .7], sensitive_features=["a", "b"]).tolist()
+        ['no', 'yes']
+        """
+        proba = self.predict_proba_from_scores(scores, sensitive_features=sensitive_features)
+        return self._draw(proba, random_state)
+
+    def _scored(
+        self, proba: ArrayLike, sensitive_features: ArrayLike | None
+    ) -> tuple[Array, Indices]:
+        """Return checked scores and group codes (zeros where the groups do not matter)."""
         score, K = check_posterior(proba)
-        posterior = np.stack([1.0 - score, score], axis=1) if score.ndim == 1 else score
         if self.population.n_classes != K:
             raise DataError(
                 f"`proba` has {K} classes; needed are {self.population.n_classes}.",
                 argument="proba",
             )
-        group = encode(
-            sensitive_features, self.population.groups, "sensitive_features", len(score)
-        )
+        if not self.uses_group:
+            return score, np.zeros(len(score), dtype=np.intp)
+        groups = self.population.groups
+        return score, encode(sensitive_features, groups, "sensitive_features", len(score))
+
+    def _by_bins(self, score: Array, group: Indices) -> Array:
+        """Return what was decided in the bin of each score."""
+        D, s = self.population, self.population.support
+        assert D.score_bins is not None
+        out = np.empty((len(score), D.n_classes))
+        for a in range(D.n_groups) if self.uses_group else [0]:
+            rows = np.flatnonzero(group == a)
+            pairs = np.flatnonzero((s.group == a) | (not self.uses_group))
+            pair_of = np.full(D.n_atoms, -1, dtype=np.intp)
+            pair_of[s.atom[pairs]] = pairs
+            atom = D.score_bins.atoms(score[rows], D.values, pair_of >= 0)
+            out[rows] = self.h[pair_of[atom]]
+        return out
+
+    def _by_posterior(self, score: Array, group: Indices) -> Array:
+        """Return the predictions with the smallest adjusted cost, ties as on the population."""
+        K = self.population.n_classes
+        posterior = np.stack([1.0 - score, score], axis=1) if score.ndim == 1 else score
         tied = self._tied(posterior, group)
         out = tied / tied.sum(axis=1, keepdims=True)
         s = self.population.support
@@ -176,7 +259,9 @@ class RandomizedClassifier:
         if self.costs is None or not self.uses_group:
             raise ModelError(
                 "This classifier is a table over its population, not a rule on posteriors: it is "
-                "group-blind, or a template speaks about single individuals."
+                "group-blind, or a template speaks about single individuals. Make the population "
+                "by `Categorical.from_scores(..., bins=...)`, whose classifiers put new scores "
+                "into the same bins."
             )
         cost = np.einsum("mi,mij->mj", posterior, self.costs[group])
         scale = TIE * max(1.0, float(np.abs(self.costs).max()))
@@ -187,7 +272,8 @@ class RandomizedClassifier:
         """Group thresholds t: predict the last class iff its posterior exceeds t (binary labels).
 
         At the threshold itself the prediction is randomised. Below 0: always, above 1: never.
-        None where the optimum is no such rule.
+        None where the optimum is no such rule. On a population counted in bins they are
+        thresholds of its posteriors, not of the scores it was made from.
 
         Examples
         --------

@@ -36,6 +36,8 @@ class Frontier:
     compilations, solves : int
         How often a program was canonicalised and a solver ran, without the bootstrap.
     seconds : float
+    quantity : {"risk", "kl"}
+        Name of the optimum in :meth:`to_frame`.
 
     Examples
     --------
@@ -57,14 +59,24 @@ class Frontier:
     compilations: int = 0
     solves: int = 0
     seconds: float = field(default=0.0, compare=False)
+    quantity: str = "risk"
+
+    def __repr__(self) -> str:
+        text = f"Frontier({self.quantity}, {len(self.bounds)} values of {self.bound_name!r}"
+        if len(self.bounds):
+            text += f" in [{self.bounds.min():g}, {self.bounds.max():g}]"
+        if self.samples is not None:
+            text += f", {self.confidence:.0%} bands of {len(self.samples)} samples"
+        return text + ")"
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a pandas DataFrame: bound, risk, price, and the band where there is one."""
+        """Return a pandas DataFrame: bound, risk (or kl), price, and the band if there is one."""
         import pandas as pd
 
-        columns = {"bound": self.bounds, "risk": self.risks, "price": self.prices}
+        name = self.quantity
+        columns = {"bound": self.bounds, name: self.risks, "price": self.prices}
         if self.bands is not None:
-            columns |= {"risk_low": self.bands[0], "risk_high": self.bands[1]}
+            columns |= {f"{name}_low": self.bands[0], f"{name}_high": self.bands[1]}
         return pd.DataFrame(columns)
 
     def plot(self, ax: Any = None) -> Any:

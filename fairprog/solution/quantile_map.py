@@ -165,6 +165,11 @@ class QuantileMap:
                 out[rows] = np.stack(moved, axis=1)
         return out[:, 0] if np.ndim(X) == 1 else out
 
+    def __repr__(self) -> str:
+        knots = max(len(T.knots) for Ts in self.maps.values() for T in Ts)
+        d = len(next(iter(self.maps.values())))
+        return f"QuantileMap(groups={list(self.maps)}, d={d}, at most {knots} knots)"
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_dict` reads back."""
         return {"maps": {g: [T.to_dict() for T in Ts] for g, Ts in self.maps.items()}}

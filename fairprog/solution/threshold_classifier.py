@@ -6,14 +6,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from fairprog.errors import DataError
 from fairprog.kernels.score_rules import apply_rule
-from fairprog.labels import Array, encode
+from fairprog.labels import Array
 from fairprog.populations import Categorical
-from fairprog.populations.scores import check_posterior
-from fairprog.solution.classifier import RandomizedClassifier
+from fairprog.solution.classifier import TIE, RandomizedClassifier
 
 __all__ = ["ThresholdClassifier"]
 
@@ -39,8 +36,10 @@ class ThresholdClassifier(RandomizedClassifier):
     >>> import fairprog as fp
     >>> D = fp.Categorical.from_scores([.2, .8, .4, .9], sensitive_features=list("aabb"))
     >>> rule = fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualOpportunity()]).solve().classifier
+    >>> {g: round(t, 3) for g, t in rule.thresholds.items()}
+    {'a': 0.741, 'b': 0.4}
     >>> rule.predict_proba_from_scores([.7, .95], sensitive_features=["a", "b"])[:, 1]
-    array([1., 1.])
+    array([0., 1.])
     """
 
     rules: Array
@@ -78,25 +77,24 @@ class ThresholdClassifier(RandomizedClassifier):
         out[:, 0] = 1.0 - out[:, 1]
         return out
 
-    def predict_proba_from_scores(
-        self, proba: ArrayLike, *, sensitive_features: ArrayLike
-    ) -> Array:
-        """Apply the rules to scores that need not be atoms.
+    def _by_posterior(self, score: Array, group: Any) -> Array:
+        """Apply the rules; between the threshold's atom and the next ones adjusted costs decide.
 
-        Parameters
-        ----------
-        proba : array_like, shape (n,) or (n, 2)
-            P(Y = last class), or of both classes.
-        sensitive_features : array_like, shape (n,)
-
-        Returns
-        -------
-        Array, shape (n, 2)
+        The rules put the threshold at an atom. Among the atoms nothing lies between it and its
+        neighbours, but new scores do.
         """
-        score, K = check_posterior(proba)
-        if K != 2:
-            raise DataError(f"`proba` has {K} classes; needed are 2.", argument="proba")
-        groups = self.population.groups
-        return self._apply(
-            score, encode(sensitive_features, groups, "sensitive_features", len(score))
-        )
+        out, s = self._apply(score, group), self.population.support
+        assert self.costs is not None
+        reduced = self.costs[:, :, 1] - self.costs[:, :, 0]
+        for a, (share, upper, *_) in enumerate(self.rules):
+            if share < 1:
+                continue
+            own = s.score[s.group == a]
+            low = own[own < upper].max(initial=-np.inf)
+            high = own[own > upper].min(initial=np.inf)
+            near = (group == a) & (score > low) & (score < high) & (score != upper)
+            extra = reduced[a, 0] + (reduced[a, 1] - reduced[a, 0]) * score
+            decided = near & (np.abs(extra) > TIE * max(1.0, float(np.abs(reduced[a]).max())))
+            out[decided, 1] = extra[decided] < 0
+        out[:, 0] = 1.0 - out[:, 1]
+        return out

@@ -16,7 +16,7 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 
-from fairprog.errors import FairprogError, ModelError
+from fairprog.errors import ModelError
 from fairprog.labels import Array, address
 from fairprog.populations import Categorical
 from fairprog.programs.compile.compiled import label
@@ -245,13 +245,7 @@ def _conditions(
     )
     out: dict[str, Any] = {}
     for condition in conditions:
-        try:
-            returned = condition(view, original)
-        except FairprogError:
-            raise
-        except Exception as error:
-            error.add_note(f"This happened in the condition {condition!r}.")
-            raise
+        returned = condition(view, original)
         several = isinstance(returned, (list, tuple))
         for k, item in enumerate(returned if several else [returned]):
             where = f"{condition.name}[{k}]" if several else condition.name

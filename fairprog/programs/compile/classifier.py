@@ -17,7 +17,7 @@ import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 
-from fairprog.errors import FairprogError, ModelError
+from fairprog.errors import ModelError
 from fairprog.labels import Array
 from fairprog.populations import Categorical
 from fairprog.programs.compile.compiled import label
@@ -240,13 +240,7 @@ def _appears(parameter: Any, problem: Any) -> bool:
 
 def _conditions(condition: Condition, view: TableVariables, D: Categorical) -> dict[str, Any]:
     """Call a user's condition on the view of the table; label what it returns."""
-    try:
-        returned = condition(view, D)
-    except FairprogError:
-        raise
-    except Exception as error:
-        error.add_note(f"This happened in the condition {condition!r}.")
-        raise
+    returned = condition(view, D)
     several = isinstance(returned, (list, tuple))
     out = {}
     for k, item in enumerate(returned if several else [returned]):

@@ -8,7 +8,7 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 
-from fairprog.errors import FairprogError, ModelError
+from fairprog.errors import ModelError
 from fairprog.kernels.normal import symmetric_root
 from fairprog.kernels.one_group import linear_basis
 from fairprog.labels import address
@@ -121,13 +121,7 @@ def custom_constraints(
     """Call the user's conditions on (steered, original), check what they return, label it."""
     out: dict[str, Any] = {}
     for condition in conditions:
-        try:
-            returned = condition(*views)
-        except FairprogError:
-            raise
-        except Exception as error:
-            error.add_note(f"This happened in the condition {condition!r}.")
-            raise
+        returned = condition(*views)
         several = isinstance(returned, (list, tuple))
         for k, item in enumerate(returned if several else [returned]):
             where = f"{condition.name}[{k}]" if several else condition.name
