@@ -134,7 +134,10 @@ class FairClassifier:
         >>> [c.label for c in fc.problem.constraints][3:]
         ['equal_opportunity[a,1,1]', 'equal_opportunity[b,1,1]']
         """
-        return self.compile().problem
+        from fairprog.programs.compile import compile_classifier
+
+        parts = self.population, self.risk, self.constraints, self.uses_group
+        return compile_classifier(*parts, scaled=False).problem
 
     # -- solving --
 
