@@ -32,12 +32,18 @@ def assemble_classifier(
     """Read the classifier, choose the smallest prices, recompute everything in numpy."""
     D = program.population
     vectors = price_vectors(compiled, form, constraints)
+    own = {key: constraints[key].unit(D.classes) for key in vectors}
+    vectors = {key: (own[key] * v[0], own[key] * v[1]) for key, v in vectors.items()}
     intervals: dict[str, tuple[float, float]] = {}
     if price_intervals and vectors and form.read().linear:
         intervals = _smallest_prices(form, vectors)
     unit = compiled.unit
-    price = {key: unit * _clean(_price(form.y, *v)) for key, v in vectors.items()}
-    intervals = {key: (unit * _clean(low), unit * _clean(high)) for key, (low, high) in intervals.items()}
+    per = {key: unit / own[key] for key in vectors}
+    price = {key: per[key] * _clean(_price(form.y, *v)) for key, v in vectors.items()}
+    intervals = {
+        key: (per[key] * _clean(low), per[key] * _clean(high))
+        for key, (low, high) in intervals.items()
+    }
     for where, key in compiled.owners.items():
         if not isinstance(constraints.get(key), Constraint) and compiled.is_inequality(where):
             price[where] = float(np.sum(compiled.dual(where)))
@@ -75,9 +81,7 @@ def assemble_classifier(
         ),
         price=price,
         price_interval=intervals,
-        duals={
-            where: compiled.dual(where) for where in compiled.constraints
-        },
+        duals={where: compiled.dual(where) for where in compiled.constraints},
         sensitivity={where: compiled.sensitivity(where) for where in compiled.constraints},
         certificate=certificate,
         settings={

@@ -219,7 +219,10 @@ class FairClassifier:
         try:
             solution = solve_by_sorting(self, required, price_intervals, started)
         except InfeasibleError:
-            raise self._infeasible(self.constraints) from None
+            error = self._infeasible(self.constraints)
+            if required or isinstance(error, InfeasibleError):
+                raise error from None
+            return None
         except SolverError:
             if required:
                 raise
@@ -242,7 +245,11 @@ class FairClassifier:
 
         form = StandardForm(compiled.problem)
         if form.solve(*how) == "infeasible":
-            raise self._infeasible(constraints)
+            error = self._infeasible(constraints)
+            if how[0] != "auto" or isinstance(error, InfeasibleError):
+                raise error
+            if all(form.solve(s, *how[1:3], {}) == "infeasible" for s in ("CLARABEL", "SCS")):
+                raise error
         return form
 
     def _infeasible(self, constraints: Mapping[str, Any]) -> FairprogError:
@@ -259,19 +266,29 @@ class FairClassifier:
                 details={"missed": missed},
             )
         names = [key for key in constraints if key in heavy]
-        if not names or self._missed({k: constraints[k] for k in names})[0] <= CLASH:
+        if len(names) < len(constraints) and not self._clash(constraints, names):
             names = list(constraints)
         for key in list(names):  # deletion filter: who is left clashes without the others' help
-            fewer = {k: constraints[k] for k in names if k != key}
-            if fewer and self._missed(fewer)[0] > CLASH:
-                names = list(fewer)
+            fewer = [k for k in names if k != key]
+            names = fewer if self._clash(constraints, fewer) else names
+        if len(names) < len(constraints):
+            missed, weights, _ = self._missed({k: constraints[k] for k in names})
+        clash = "clash" if len(names) > 1 else "cannot be satisfied"
+        amount = f" (missed by at least {missed:.3g} in sum)" if np.isfinite(missed) else ""
         return InfeasibleError(
-            f"No classifier satisfies the constraints: {names} clash (together they are missed "
-            f"by at least {missed:.3g}). Relax one of them.",
+            f"No classifier satisfies the constraints: {names} {clash}{amount}. Relax one of "
+            "them.",
             argument="constraints",
             status="infeasible",
             details={"conditions": names, "multipliers": weights, "missed": missed},
         )
+
+    def _clash(self, constraints: Mapping[str, Any], names: list[str]) -> bool:
+        """Return whether these constraints are proven to clash."""
+        try:
+            return bool(names) and self._missed({k: constraints[k] for k in names})[0] > CLASH
+        except SolverError:  # no proof: nobody is acquitted by it
+            return False
 
     def _missed(self, constraints: Mapping[str, Any]) -> tuple[float, dict[str, float], set[str]]:
         """Return the least sum of violations, its multipliers, and who has any.

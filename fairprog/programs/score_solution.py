@@ -89,9 +89,11 @@ def _solution(
         table = D.table(rule.h)
     rows = answer.rows
     priced = [key for key, c in constraints.items() if c.bound is not None]
-    price = {k: _clean(p, unit) for k, p in zip(constraints, answer.price, strict=True) if k in priced}
+    per = {key: unit / c.unit(D.classes) for key, c in constraints.items()}
+    prices = zip(constraints, answer.price, strict=True)
+    price = {key: _clean(p, per[key]) for key, p in prices if key in priced}
     intervals = {
-        key: (_clean(low, unit), _clean(high, unit))
+        key: (_clean(low, per[key]), _clean(high, per[key]))
         for key, (low, high) in zip(constraints, answer.price_interval, strict=True)
         if key in priced and not np.isnan(low)
     }
