@@ -32,18 +32,29 @@ def assemble_classifier(
     """Read the classifier, choose the smallest prices, recompute everything in numpy."""
     D = program.population
     vectors = price_vectors(compiled, form, constraints)
+    own = {key: constraints[key].unit(D.classes) for key in vectors}
+    vectors = {key: (own[key] * v[0], own[key] * v[1]) for key, v in vectors.items()}
     intervals: dict[str, tuple[float, float]] = {}
     if price_intervals and vectors and form.read().linear:
         intervals = _smallest_prices(form, vectors)
-    price = {key: _clean(_price(form.y, *v)) for key, v in vectors.items()}
-    intervals = {key: (_clean(low), _clean(high)) for key, (low, high) in intervals.items()}
+    unit = compiled.unit
+    per = {key: unit / own[key] for key in vectors}
+    price = {key: per[key] * _clean(_price(form.y, *v)) for key, v in vectors.items()}
+    intervals = {
+        key: (per[key] * _clean(low), per[key] * _clean(high))
+        for key, (low, high) in intervals.items()
+    }
     for where, key in compiled.owners.items():
         if not isinstance(constraints.get(key), Constraint) and compiled.is_inequality(where):
-            price[where] = float(np.sum(compiled.constraints[where].dual_value))
+            price[where] = float(np.sum(compiled.dual(where)))
     h = _classifier(program, compiled)
     table = D.table(h)
     risk = program.risk.evaluate(table)
-    missed = [t.violation(table) for t in constraints.values() if isinstance(t, Constraint)]
+    missed = [
+        t.violation(table) / t.unit(D.classes)
+        for t in constraints.values()
+        if isinstance(t, Constraint)
+    ]
     missed += [
         float(np.max(c.violation()))
         for where, c in compiled.constraints.items()
@@ -53,13 +64,12 @@ def assemble_classifier(
     if compiled.table_level:
         costs = compiled.adjusted_costs().reshape(D.n_groups, D.n_classes, D.n_classes)
     residual = form.residuals()
-    scale = max(1.0, abs(risk))
     certificate = ClassifierCertificate(
-        violation=max([0.0, *missed]) / scale,
-        risk_gap=abs(risk - float(compiled.problem.value)) / scale,
+        violation=max([0.0, *missed]),
+        risk_gap=abs(risk / unit - float(compiled.problem.value)),
         primal_residual=residual["primal"],
         dual_residual=residual["dual"],
-        slackness=max(residual["slackness"], _excess(program, h, costs) / scale),
+        slackness=max(residual["slackness"], _excess(program, h, costs) / unit),
         duality_gap=residual["gap"],
         globally_optimal=program._free is None,
     )
@@ -71,10 +81,7 @@ def assemble_classifier(
         ),
         price=price,
         price_interval=intervals,
-        duals={
-            where: np.asarray(c.dual_value, dtype=float)
-            for where, c in compiled.constraints.items()
-        },
+        duals={where: compiled.dual(where) for where in compiled.constraints},
         sensitivity={where: compiled.sensitivity(where) for where in compiled.constraints},
         certificate=certificate,
         settings={

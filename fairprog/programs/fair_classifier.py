@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.errors import InfeasibleError, ModelError, SolverError
+from fairprog.errors import FairprogError, InfeasibleError, ModelError, SolverError
 from fairprog.labels import check_number
 from fairprog.populations import Categorical
 from fairprog.programs.classifier_answer import assemble_classifier
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["FairClassifier"]
 
 SOLVERS = ("auto", "SORT", "HIGHS", "CLARABEL", "SCS")
+CLASH = 1e-8  # least sum of violations that proves a clash
 LEVELS = 41  # levels of a fractional notion that are tried before the best is refined
 
 
@@ -134,7 +135,10 @@ class FairClassifier:
         >>> [c.label for c in fc.problem.constraints][3:]
         ['equal_opportunity[a,1,1]', 'equal_opportunity[b,1,1]']
         """
-        return self.compile().problem
+        from fairprog.programs.compile import compile_classifier
+
+        parts = self.population, self.risk, self.constraints, self.uses_group
+        return compile_classifier(*parts, scaled=False).problem
 
     # -- solving --
 
@@ -215,7 +219,14 @@ class FairClassifier:
         try:
             solution = solve_by_sorting(self, required, price_intervals, started)
         except InfeasibleError:
-            raise self._infeasible(self.constraints) from None
+            error = self._infeasible(self.constraints)
+            if required or isinstance(error, InfeasibleError):
+                raise error from None
+            return None
+        except SolverError:
+            if required:
+                raise
+            return None  # the linear program decides
         if solution is None or solution.certificate.ok:
             return solution
         if required:
@@ -234,33 +245,68 @@ class FairClassifier:
 
         form = StandardForm(compiled.problem)
         if form.solve(*how) == "infeasible":
-            raise self._infeasible(constraints)
+            error = self._infeasible(constraints)
+            if how[0] != "auto" or isinstance(error, InfeasibleError):
+                raise error
+            if all(form.solve(s, *how[1:3], {}) == "infeasible" for s in ("CLARABEL", "SCS")):
+                raise error
         return form
 
-    def _infeasible(self, constraints: Mapping[str, Any]) -> InfeasibleError:
-        """Minimise the sum of violations; its multipliers prove the clash and name it."""
-        from fairprog.programs.compile import StandardForm, compile_classifier
+    def _infeasible(self, constraints: Mapping[str, Any]) -> FairprogError:
+        """Minimise the sum of violations; name constraints that clash, none of them needlessly.
 
-        compiled = compile_classifier(
-            self.population, self.risk, constraints, self.uses_group, elastic=True
-        )
-        form = StandardForm(compiled.problem)
-        names, weights, missed = list(constraints), {}, float("nan")
-        if form.solve("auto", None, False, {}) == "optimal":
-            missed = float(compiled.problem.value)
-            weights = {
-                where: float(np.max(np.abs(c.dual_value), initial=0.0))
-                for where, c in compiled.constraints.items()
-            }
-            heavy = {compiled.owners[w] for w, v in weights.items() if v > 1e-6}
-            names = [key for key in constraints if key in heavy] or names
+        A SolverError where the least sum of violations is zero: then nothing clashes.
+        """
+        missed, weights, heavy = self._missed(constraints)
+        if missed <= CLASH:
+            return SolverError(
+                f"The solver reports that the constraints clash, but they are missed by at least "
+                f"{missed:.3g} only. Try another solver.",
+                status="infeasible",
+                details={"missed": missed},
+            )
+        names = [key for key in constraints if key in heavy]
+        if len(names) < len(constraints) and not self._clash(constraints, names):
+            names = list(constraints)
+        for key in list(names):  # deletion filter: who is left clashes without the others' help
+            fewer = [k for k in names if k != key]
+            names = fewer if self._clash(constraints, fewer) else names
+        if len(names) < len(constraints):
+            missed, weights, _ = self._missed({k: constraints[k] for k in names})
+        clash = "clash" if len(names) > 1 else "cannot be satisfied"
+        amount = f" (missed by at least {missed:.3g} in sum)" if np.isfinite(missed) else ""
         return InfeasibleError(
-            f"No classifier satisfies the constraints: {names} clash (together they are missed "
-            f"by at least {missed:.3g}). Relax one of them.",
+            f"No classifier satisfies the constraints: {names} {clash}{amount}. Relax one of "
+            "them.",
             argument="constraints",
             status="infeasible",
             details={"conditions": names, "multipliers": weights, "missed": missed},
         )
+
+    def _clash(self, constraints: Mapping[str, Any], names: list[str]) -> bool:
+        """Return whether these constraints are proven to clash."""
+        try:
+            return bool(names) and self._missed({k: constraints[k] for k in names})[0] > CLASH
+        except SolverError:  # no proof: nobody is acquitted by it
+            return False
+
+    def _missed(self, constraints: Mapping[str, Any]) -> tuple[float, dict[str, float], set[str]]:
+        """Return the least sum of violations, its multipliers, and who has any.
+
+        Infinite where functions of the user's, which have no slack, clash already.
+        """
+        from fairprog.programs.compile import StandardForm, compile_classifier
+
+        parts = self.population, self.risk, constraints, self.uses_group
+        compiled = compile_classifier(*parts, elastic=True)
+        if StandardForm(compiled.problem).solve("auto", None, False, {}) == "infeasible":
+            return float("inf"), {}, set()
+        weights = {
+            where: float(np.max(np.abs(c.dual_value), initial=0.0))
+            for where, c in compiled.constraints.items()
+        }
+        heavy = {compiled.owners[w] for w, v in weights.items() if v > 1e-6}
+        return float(compiled.problem.value), weights, heavy
 
     def _search_level(self, key: str, how: tuple[Any, ...]) -> float:
         """Return the best level of a fractional notion: a scan, then golden sections."""

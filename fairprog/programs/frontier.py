@@ -165,8 +165,8 @@ def _sweep(
         residuals = form.residuals()
         _check(max(residuals.values()) <= TOLERANCE, bound, residuals)
         sign = -1.0 if template.bound_field == "ratio_bound" else 1.0
-        risks[k] = float(compiled.problem.value)
-        prices[k] = sign * float((slope[0] - slope[1] @ form.x) @ form.y)
+        risks[k] = compiled.unit * float(compiled.problem.value)
+        prices[k] = sign * compiled.unit * float((slope[0] - slope[1] @ form.x) @ form.y)
     solves += 0 if form is None else form.solves
     return risks, prices, compilations, solves
 

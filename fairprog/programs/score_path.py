@@ -44,7 +44,7 @@ class ScoreAnswer:
         See :mod:`fairprog.kernels.score_rules`.
     levels : Array, shape (L,)
     rows : RateRows
-        The program.
+        The program, in the risk's unit; all other numbers are in the user's costs.
     marginals : Array, shape (m,)
         d risk / d target of every row.
     reduced : Array, shape (G, 2)
@@ -262,19 +262,20 @@ def _proved(
     Z = np.empty((G, 2, 2))
     Z[:, :, 1] = np.clip(points, 0.0, mass)
     Z[:, :, 0] = mass - Z[:, :, 1]
+    unit = rows.unit  # from here on in the user's costs
     return ScoreAnswer(
-        risk=float(math.fsum(rows.objective * v)) + rows.constant,
+        risk=unit * (float(math.fsum(rows.objective * v)) + rows.constant),
         Z=Z,
         rules=rules,
         levels=levels,
         rows=rows,
-        marginals=marginals,
-        reduced=per_mass,
-        price=price,
-        price_interval=interval,
-        duality_gap=math.fsum([slackness, *terms, *at_ends]),
-        slackness=float(max([slackness, *terms])),
-        dual_residual=float(np.abs(free).max(initial=0.0)),
+        marginals=unit / rows.units * marginals,
+        reduced=unit * per_mass,
+        price=tuple(unit * p for p in price),
+        price_interval=tuple((unit * low, unit * high) for low, high in interval),
+        duality_gap=unit * math.fsum([slackness, *terms, *at_ends]),
+        slackness=unit * float(max([slackness, *terms])),
+        dual_residual=unit * float(np.abs(free).max(initial=0.0)),
         feasibility_residual=max(0.0, float(violation.max(initial=0.0))),
         method=method,
         rounds=rounds,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["solve_by_sorting"]
 
 FEW = 20_000  # pairs up to which the table knows its individuals (it holds them in arrays)
-ZERO = 1e-9  # prices below this are rounding
+ZERO = 1e-9  # prices below this, in units of the risk, are rounding
 
 
 def solve_by_sorting(
@@ -72,15 +72,15 @@ def _solution(
     D = program.population
     table: OutcomeTable = OutcomeTable(answer.Z, D.classes, D.groups)
     risk = program.risk.evaluate(table)
-    scale = max(1.0, abs(risk))
-    missed = [template.violation(table) for template in constraints.values()]
+    unit = answer.rows.unit
+    missed = [t.violation(table) / t.unit(D.classes) for t in constraints.values()]
     certificate = ClassifierCertificate(
-        violation=max([0.0, *missed]) / scale,
-        risk_gap=abs(risk - answer.risk) / scale,
+        violation=max([0.0, *missed]),
+        risk_gap=abs(risk - answer.risk) / unit,
         primal_residual=answer.feasibility_residual,
-        dual_residual=answer.dual_residual,
-        slackness=answer.slackness,
-        duality_gap=answer.duality_gap / scale,
+        dual_residual=answer.dual_residual / unit,
+        slackness=answer.slackness / unit,
+        duality_gap=answer.duality_gap / unit,
     )
     rule = ThresholdClassifier(
         D, answer.rules, answer.reduced, program.risk.matrix(D.classes)[:, 0]
@@ -89,9 +89,11 @@ def _solution(
         table = D.table(rule.h)
     rows = answer.rows
     priced = [key for key, c in constraints.items() if c.bound is not None]
-    price = {k: _clean(p) for k, p in zip(constraints, answer.price, strict=True) if k in priced}
+    per = {key: unit / c.unit(D.classes) for key, c in constraints.items()}
+    prices = zip(constraints, answer.price, strict=True)
+    price = {key: _clean(p, per[key]) for key, p in prices if key in priced}
     intervals = {
-        key: (_clean(low), _clean(high))
+        key: (_clean(low, per[key]), _clean(high, per[key]))
         for key, (low, high) in zip(constraints, answer.price_interval, strict=True)
         if key in priced and not np.isnan(low)
     }
@@ -116,5 +118,5 @@ def _solution(
     )
 
 
-def _clean(price: float) -> float:
-    return 0.0 if abs(price) < ZERO else float(price)
+def _clean(price: float, unit: float) -> float:
+    return 0.0 if abs(price) < ZERO * unit else float(price)

@@ -18,6 +18,7 @@ from fairprog.errors import ModelError
 from fairprog.labels import Array
 from fairprog.tables.notions import Notion
 from fairprog.tables.templates import Constraint, Term
+from fairprog.tables.units import express_in_units
 
 __all__ = ["Affine", "NotLinear", "RateRows", "rate_rows"]
 
@@ -142,6 +143,10 @@ class RateRows:
     slope : Array, shape (m, 2 G + L + 1)
         For equations that stand for a bound of zero: relaxed by eps they would read
         |row| <= (slope . v + constant) eps.
+    unit : float
+        What the risk was divided by.
+    units : Array, shape (m,)
+        What each row was divided by.
     """
 
     objective: Array
@@ -153,6 +158,8 @@ class RateRows:
     owner: Array
     per_bound: Array
     slope: Array
+    unit: float
+    units: Array
 
     def price_weight(self, v: Array) -> Array:
         """Return |d row / d bound| at v: a price is this weight times the absolute multipliers."""
@@ -191,7 +198,7 @@ def rate_rows(
     """
     now, later = (ScoreView(mass, classes, groups, shift) for shift in (0.0, 1.0))
     now.levels_are_rates = False
-    goal = risk.express(now)
+    goal, unit = express_in_units(risk, now)
     if len(goal) != 1 or goal[0].sense != "minimize":
         raise NotLinear("the risk has conditions of its own")
     terms: list[tuple[Term, Term, int]] = []
@@ -222,6 +229,8 @@ def rate_rows(
         owner=np.array([k for _, _, k in terms], dtype=float),
         per_bound=difference,
         slope=np.array([_slope(term, n) for term, _, _ in terms]).reshape(len(terms), n + 1),
+        unit=unit,
+        units=np.array([term.unit for term, _, _ in terms], dtype=float),
     )
 
 

@@ -264,7 +264,7 @@ class RandomizedClassifier:
                 "into the same bins."
             )
         cost = np.einsum("mi,mij->mj", posterior, self.costs[group])
-        scale = TIE * max(1.0, float(np.abs(self.costs).max()))
+        scale = TIE * (float(np.abs(self.costs).max()) or 1.0)
         return (cost <= cost.min(axis=1, keepdims=True) + scale).astype(int)
 
     @property

@@ -24,7 +24,11 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class ClassifierCertificate:
-    """Residuals recomputed in numpy from the answer, relative to ``max(1, abs(risk))``.
+    """Residuals recomputed in numpy from the answer.
+
+    What is a risk is relative to the risk's unit: the largest absolute cost, its square for a
+    variance, the largest weighted unit for a sum, 1 for other risks. What is a probability is
+    absolute.
 
     Attributes
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ from fairprog.labels import check_number
 from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.risks import Risk
 from fairprog.tables.templates import Constraint, TableView, Term
+from fairprog.tables.units import express_in_units, unit_of
 
 __all__ = ["RiskBound", "WeightedRisk"]
 
@@ -101,11 +103,15 @@ class RiskBound(Constraint):
         """Return by how much the risk exceeds the bound."""
         return self.evaluate(table) - self.upper
 
+    def unit(self, classes: tuple[Hashable, ...]) -> float:
+        """Return the unit of the risk."""
+        return unit_of(self.risk, classes)
+
     def express(self, view: TableView) -> list[Term]:
         """Return the risk's terms, what it minimises as one inequality."""
         bound = view.parameter("bound", self.upper)
-        terms = self.risk.express(view)
+        terms, unit = express_in_units(self.risk, view)
         total = sum(t.expression for t in terms if t.sense == "minimize")
         rest = [t for t in terms if t.sense != "minimize"]
         others = [replace(t, address=f"{self.name}:{t.address}") for t in rest]
-        return [*others, Term(total - bound, "<=", 0.0, self.name)]
+        return [*others, Term(total - bound / unit, "<=", 0.0, self.name, unit=unit)]

@@ -27,7 +27,8 @@ class Term:
     ``sense`` is ``"=="``, ``"<="``, ``"abs<="`` (``|expression| <= bound``) or ``"minimize"``
     (bound ignored). Expression and bound may be vectors of one length; the bound may be what
     ``view.parameter`` returned. ``slope`` belongs to equalities that stand for a bound of 0:
-    relaxed by eps they would read ``|expression| <= slope eps``.
+    relaxed by eps they would read ``|expression| <= slope eps``. ``unit`` is what expression and
+    bound were divided by, so that they are of order one.
     """
 
     expression: Any
@@ -35,6 +36,7 @@ class Term:
     bound: Any
     address: str
     slope: Any = None
+    unit: float = 1.0
 
 
 class TableView(Protocol):
@@ -136,6 +138,10 @@ class Constraint(Template):
     def bound(self) -> float | None:
         """The bound itself."""
         return None if self.bound_field is None else float(getattr(self, self.bound_field))
+
+    def unit(self, classes: tuple[Hashable, ...]) -> float:
+        """Return the unit of `violation`: 1 for probabilities."""
+        return 1.0
 
     def with_bound(self, bound: float) -> Self:
         """Return the same template with another bound."""

@@ -27,6 +27,7 @@ from fairprog.programs.compile.terms import TableVariables, compile_terms
 from fairprog.programs.conditions import Condition
 from fairprog.tables import Constraint, Risk
 from fairprog.tables.templates import Term
+from fairprog.tables.units import express_in_units
 
 __all__ = ["CompiledClassifier", "compile_classifier", "link_matrix", "value_at"]
 
@@ -65,6 +66,10 @@ class CompiledClassifier:
         Zero; its entries move the targets of the equalities.
     table_level : bool
         Whether every template speaks about the table only.
+    unit : float
+        What the risk was divided by: the problem's value times the unit is the risk.
+    units : dict address -> float
+        What the constraint at an address was divided by.
     """
 
     problem: Any
@@ -78,6 +83,8 @@ class CompiledClassifier:
     equalities: dict[str, tuple[int, Any]]
     shift: Any
     table_level: bool
+    unit: float
+    units: dict[str, float]
 
     def is_inequality(self, where: str) -> bool:
         """Return whether the constraint at an address is an inequality."""
@@ -85,12 +92,17 @@ class CompiledClassifier:
 
     def adjusted_costs(self) -> Array:
         """Return d Lagrangian / d Z, shape (G * K * K,): what the optimal rule minimises."""
-        return -self.shape[0] * np.asarray(self.link.dual_value, dtype=float)
+        return -self.unit * self.shape[0] * np.asarray(self.link.dual_value, dtype=float)
+
+    def dual(self, where: str) -> Array:
+        """Return the multiplier at an address, in the risk's own unit per constraint's."""
+        value = np.asarray(self.constraints[where].dual_value, dtype=float)
+        return value * (self.unit / self.units.get(where, 1.0))
 
     def sensitivity(self, where: str) -> Array:
         """Return d optimum / d delta when the target at an address is shifted by delta."""
         constraint = self.constraints[where]
-        dual = np.asarray(constraint.dual_value, dtype=float)
+        dual = self.dual(where)
         sides = constraint.args
         if self.is_inequality(where) and isinstance(sides[0], cp.abs):
             return -dual * np.sign(np.asarray(sides[0].args[0].value, dtype=float))
@@ -118,11 +130,13 @@ def compile_classifier(
     templates: Mapping[str, Constraint | Condition],
     uses_group: bool,
     elastic: bool = False,
+    scaled: bool = True,
 ) -> CompiledClassifier:
     """Build the program.
 
     With `elastic` the risk is left out and the sum of the templates' violations is minimised: its
-    multipliers prove that the templates clash, and say which.
+    multipliers prove that the templates clash, and say which. With `scaled` the risk is divided
+    by its unit.
 
     Raises
     ------
@@ -135,8 +149,9 @@ def compile_classifier(
     h, z = cp.Variable(n * K, name="h"), cp.Variable(G * K * K, name="Z")
     rows = cp.reshape(h, (n, K), order="C")
     if not uses_group:
-        spread = sp.coo_array((np.ones(len(s.atom)), (np.arange(len(s.atom)), s.atom)))
-        rows = spread.tocsr().reshape((len(s.atom), n)) @ rows
+        ones, pairs = np.ones(len(s.atom)), np.arange(len(s.atom))
+        spread = sp.coo_array((ones, (pairs, s.atom)), shape=(len(s.atom), n))
+        rows = spread.tocsr() @ rows
     individuals = {
         "h": rows,
         "weight": np.asarray(s.weight),
@@ -156,7 +171,11 @@ def compile_classifier(
     base = [label(h >= 0, "nonnegative"), label(sums @ h == 1, "probabilities"), link]
     views: dict[str, TableVariables] = {"risk": view()}
     owners: dict[str, str] = {}
-    terms = [] if elastic else risk.express(views["risk"])
+    terms, unit = [], 1.0
+    if not elastic and scaled:
+        terms, unit = express_in_units(risk, views["risk"])
+    elif not elastic:
+        terms = risk.express(views["risk"])
     conditions: dict[str, Any] = {}
     for key, template in templates.items():
         views[key] = view("bound", "level")
@@ -211,6 +230,8 @@ def compile_classifier(
         {t.address: (position[t.address], t.slope) for t in equal},
         shift,
         not any(v.looks_at_individuals for v in views.values()) and not conditions,
+        unit,
+        {t.address: t.unit for t in terms},
     )
 
 
@@ -269,4 +290,4 @@ def value_at(
     )
     if form.solve("auto", None, False, {}) == "infeasible":
         return float("inf")
-    return float(form.problem.value)
+    return compiled.unit * float(form.problem.value)

@@ -1,0 +1,175 @@
+"""Fair classifiers do not depend on the unit of the costs; who clashes is named, nobody else."""
+
+import numpy as np
+import pytest
+from test_categorical import random_categorical
+
+import fairprog as fp
+from fairprog.programs.compile import StandardForm
+
+C = np.array([[0.0, 1.0], [3.0, 0.0]])
+SCALES = (1e-9, 1e-6, 1e-3, 1e3, 1e9)
+
+
+def population():
+    return fp.Categorical(np.random.default_rng(0).dirichlet(np.ones(16)).reshape(4, 2, 2))
+
+
+def tight(bound=0.01):
+    return [
+        fp.EqualOpportunity(difference_bound=bound),
+        fp.DemographicParity(difference_bound=0.02),
+    ]
+
+
+PROGRAMS = {
+    "sorted": (lambda s: fp.CostSensitiveRisk(C * s), tight(), "SORT"),
+    "bisection": (lambda s: fp.CostSensitiveRisk(C * s), tight()[1:], "SORT"),
+    "linear": (lambda s: fp.CostSensitiveRisk(C * s), tight(), "HIGHS"),
+    "conic": (lambda s: fp.CostSensitiveRisk(C * s), tight(), "CLARABEL"),
+    "worst group": (lambda s: fp.WorstGroupRisk(C * s), tight(), "auto"),
+    "tail": (lambda s: fp.CVaR(C * s, level=0.5), tight(), "auto"),
+    "chi2": (lambda s: fp.RobustRisk(C * s, radius=0.1, ball="chi2"), tight(), "auto"),
+    "kl": (lambda s: fp.RobustRisk(C * s, radius=0.1, ball="kl"), tight(), "auto"),
+    "tv": (lambda s: fp.RobustRisk(C * s, radius=0.1, ball="tv"), tight(), "auto"),
+    "variance": (
+        lambda s: fp.CostSensitiveRisk(C * s) + (5 / s) * fp.GroupRiskVariance(C * s),
+        tight(),
+        "auto",
+    ),
+    "weighted": (lambda s: s * (fp.ErrorRate() + 0.3 * fp.RenyiInformation()), tight(), "auto"),
+    "robust notion": (
+        lambda s: fp.CostSensitiveRisk(C * s),
+        [fp.Robust(fp.DemographicParity(difference_bound=0.02), radius=0.01, ball="chi2")],
+        "auto",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PROGRAMS)
+def test_risk_and_prices_have_the_unit_of_the_costs(case):
+    make, constraints, solver = PROGRAMS[case]
+    D = population()
+    one = fp.FairClassifier(D, make(1.0), constraints).solve(solver)
+    assert max(one.price.values()) > 1e-3  # the constraints bind, so that prices say something
+    for s in SCALES:
+        sol = fp.FairClassifier(D, make(s), constraints).solve(solver)
+        assert sol.certificate.ok
+        assert sol.risk / s == pytest.approx(one.risk, abs=1e-8)
+        for key, price in one.price.items():
+            assert sol.price[key] / s == pytest.approx(price, abs=1e-6)
+        for key, (low, high) in one.price_interval.items():
+            assert np.divide(sol.price_interval[key], s) == pytest.approx((low, high), abs=1e-6)
+        for where, value in one.sensitivity.items():
+            # rows in the unit of the costs have multipliers without unit
+            inner = where.startswith(("worst_group_risk", "robust_risk"))
+            own = sol.sensitivity[where] / (1.0 if inner else s)
+            assert own == pytest.approx(value, abs=1e-5)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("solver", ["SORT", "HIGHS", "CLARABEL"])
+def test_bounds_on_risks_have_their_own_unit(scale, solver):
+    D = population()
+
+    def solve(s, upper=0.4):
+        bound = fp.RiskBound(fp.CostSensitiveRisk(C.T * s), upper * s)
+        return fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualOpportunity(), bound]).solve(solver)
+
+    one, sol = solve(1.0), solve(scale)
+    assert sol.risk == pytest.approx(one.risk, abs=1e-8)
+    key = "bound_cost_sensitive_risk"
+    assert one.price[key] > 1e-3
+    assert scale * sol.price[key] == pytest.approx(one.price[key], rel=1e-5)
+    assert scale * sol.sensitivity[key] == pytest.approx(one.sensitivity[key], rel=1e-5)
+    slope = (solve(1.0, 0.4 - 1e-5).risk - solve(1.0, 0.4 + 1e-5).risk) / 2e-5
+    assert one.price[key] == pytest.approx(slope, rel=1e-3)
+
+
+def test_rules_on_scores_and_frontiers_have_the_unit_of_the_costs():
+    D = population()
+    answers, scores = [], np.tile(np.linspace(0.01, 0.99, 50), 2)
+    for s in (1.0, 1e-9, 1e9):
+        fc = fp.FairClassifier(D, fp.CostSensitiveRisk(C * s), tight())
+        rule = fc.solve("HIGHS").classifier
+        proba = rule.predict_proba_from_scores(scores, sensitive_features=[0] * 50 + [1] * 50)
+        assert np.isin(proba, [0.0, 1.0]).sum() >= 100  # not everything is a tie
+        frontier = fc.frontier([0.0, 0.01, 0.05], "equal_opportunity")
+        answers.append(np.concatenate([frontier.risks / s, frontier.prices / s, proba[:, 1]]))
+    assert answers[1] == pytest.approx(answers[0], abs=1e-6)
+    assert answers[2] == pytest.approx(answers[0], abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e6, 1e9])
+def test_large_costs_make_nothing_infeasible(scale):
+    for seed in range(3):
+        D = random_categorical(np.random.default_rng(seed), X=6, K=3)
+        cost = scale * np.random.default_rng(seed).uniform(0, 1, (3, 3))
+        for risk in (fp.CostSensitiveRisk(cost), fp.RobustRisk(cost, radius=0.2)):
+            sol = fp.FairClassifier(D, risk, [fp.DemographicParity(difference_bound=0.3)]).solve()
+            assert sol.certificate.ok
+
+
+CLASHING = fp.Categorical([[[0.3, 0.05], [0.1, 0.1]], [[0.1, 0.1], [0.05, 0.2]]])
+
+
+def test_only_those_who_clash_are_named():
+    parities = [fp.DemographicParity(), fp.EqualizedOdds(), fp.AccuracyParity()]
+    alone = fp.RiskBound(fp.ErrorRate(), 0.1)
+    for solver in ("auto", "HIGHS", "CLARABEL"):
+        with pytest.raises(fp.InfeasibleError) as error:
+            fp.FairClassifier(CLASHING, fp.ErrorRate(), [*parities, alone]).solve(solver)
+        assert error.value.details["conditions"] == ["bound_error_rate"]
+        best = fp.FairClassifier(CLASHING, fp.ErrorRate()).solve().risk
+        assert error.value.details["missed"] == pytest.approx(best - 0.1, abs=1e-8)
+    # two that only clash together are both named
+    between = fp.RiskBound(fp.ErrorRate(), best + 1e-3)
+    with pytest.raises(fp.InfeasibleError) as error:
+        fp.FairClassifier(CLASHING, fp.ErrorRate(), [fp.DemographicParity(), between]).solve()
+    assert error.value.details["conditions"] == ["demographic_parity", "bound_error_rate"]
+
+
+def test_no_clash_is_reported_without_a_proof(monkeypatch):
+    solve, rungs = StandardForm.solve, []
+
+    def mistaken(self, solver, *rest):
+        status = solve(self, solver, *rest)
+        relaxed = any(v.name().startswith("miss:") for v in self.problem.variables())
+        rungs.append((solver, relaxed))
+        return "infeasible" if not relaxed and solver in wrong else status
+
+    monkeypatch.setattr(StandardForm, "solve", mistaken)
+    fc = fp.FairClassifier(population(), fp.GroupRiskVariance(), [fp.EqualOpportunity()])
+    wrong = ("auto", "CLARABEL")
+    assert fc.solve().certificate.ok  # the next solver decides
+    assert ("SCS", False) in rungs
+    wrong = ("auto", "CLARABEL", "SCS")
+    with pytest.raises(fp.SolverError, match="missed by at least") as error:
+        fc.solve()
+    assert not isinstance(error.value, fp.InfeasibleError)
+
+
+def test_a_failed_master_leaves_the_scores_to_the_linear_program(monkeypatch):
+    fc = fp.FairClassifier(population(), fp.ErrorRate(), tight())
+    expected = fc.solve("HIGHS")
+    monkeypatch.setattr(
+        "fairprog.programs.score_path.solve_with_cuts",
+        lambda curves, objective, A, *rest: ("iteration limit", objective, A[:, 0], 1),
+    )
+    assert fc.solve().solver == "HIGHS"
+    assert fc.solve().risk == pytest.approx(expected.risk, abs=1e-12)
+    with pytest.raises(fp.SolverError, match="iteration limit"):
+        fc.solve("SORT")
+
+
+def test_atoms_without_mass_do_not_disturb_group_blind_classifiers():
+    J = np.array([[[0.2, 0.1], [0.1, 0.1]], [[0.1, 0.1], [0.1, 0.2]]])
+    empty = np.zeros((1, 2, 2))
+    constraints = [fp.DemographicParity(difference_bound=0.01)]
+    risks = [
+        fp.FairClassifier(fp.Categorical(joint), fp.ErrorRate(), constraints, uses_group=False)
+        .solve()
+        .risk
+        for joint in (J, np.concatenate([J, empty]), np.concatenate([empty, J]))
+    ]
+    assert risks[1:] == pytest.approx([risks[0]] * 2, abs=1e-9)
