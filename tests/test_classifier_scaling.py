@@ -173,3 +173,16 @@ def test_atoms_without_mass_do_not_disturb_group_blind_classifiers():
         for joint in (J, np.concatenate([J, empty]), np.concatenate([empty, J]))
     ]
     assert risks[1:] == pytest.approx([risks[0]] * 2, abs=1e-9)
+
+
+def test_scores_of_the_population_get_back_its_table_though_a_whole_group_ties():
+    ties = 0
+    for seed in range(6):
+        D = random_categorical(np.random.default_rng(seed), X=7, K=2 + seed % 2)
+        sol = fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualizedOdds()]).solve("HIGHS")
+        s = D.support
+        labels = np.asarray(D.groups)[s.group]
+        proba = sol.classifier.predict_proba_from_scores(s.posterior, sensitive_features=labels)
+        assert pytest.approx(sol.table.Z, abs=1e-7) == D.table(proba).Z
+        ties += int(((proba > 1e-9) & (proba < 1 - 1e-9)).any())
+    assert ties

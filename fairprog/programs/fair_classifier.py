@@ -248,7 +248,7 @@ class FairClassifier:
             error = self._infeasible(constraints)
             if how[0] != "auto" or isinstance(error, InfeasibleError):
                 raise error
-            if all(form.solve(s, *how[1:3], {}) == "infeasible" for s in ("CLARABEL", "SCS")):
+            if all(form.solve(s, how[1], how[2], {}) == "infeasible" for s in ("CLARABEL", "SCS")):
                 raise error
         return form
 

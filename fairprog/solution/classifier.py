@@ -250,9 +250,25 @@ class RandomizedClassifier:
             for c in np.unique(code[(group == a) & (tied.sum(axis=1) > 1)]):
                 rows = (s.group == a) & (known_code == c)
                 if rows.any():
-                    weight = s.weight[rows] / s.weight[rows].sum()
-                    out[(group == a) & (code == c)] = weight @ self.h[rows]
+                    here = (group == a) & (code == c)
+                    out[here] = self._at_ties(posterior[here], rows)
         return out
+
+    def _at_ties(self, posterior: Array, rows: NDArray[np.bool_]) -> Array:
+        """Return what pairs of equal posterior got on average; for others, what all `rows` got."""
+        weight, h = self.population.support.weight[rows], self.h[rows]
+        both = np.concatenate([self.population.support.posterior[rows], posterior])
+        code = np.unique(np.round(both, 10), axis=0, return_inverse=True)[1].ravel()
+        known, asked = np.split(code, [len(h)])
+        size = int(code.max()) + 1
+        mass = np.bincount(known, weight, size)
+        sums = np.stack([np.bincount(known, weight * column, size) for column in h.T], axis=1)
+        everywhere = weight @ h / weight.sum()
+        found = mass > 0
+        mean: Array = np.where(
+            found[:, None], sums / np.where(found, mass, 1.0)[:, None], everywhere
+        )
+        return mean[asked]
 
     def _tied(self, posterior: Array, group: Any) -> NDArray[np.int_]:
         """Return which predictions have the smallest adjusted cost, shape (n, K)."""

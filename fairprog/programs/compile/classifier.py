@@ -171,7 +171,8 @@ def compile_classifier(
     base = [label(h >= 0, "nonnegative"), label(sums @ h == 1, "probabilities"), link]
     views: dict[str, TableVariables] = {"risk": view()}
     owners: dict[str, str] = {}
-    terms, unit = [], 1.0
+    terms: list[Term] = []
+    unit = 1.0
     if not elastic and scaled:
         terms, unit = express_in_units(risk, views["risk"])
     elif not elastic:
