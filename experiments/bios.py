@@ -196,18 +196,18 @@ def _moved(step: Step, Z: Array, data: Biographies, train: NDArray[np.integer]) 
 
 
 def run(out: Path, quick: bool) -> list[Claim]:
-    """Write methods.csv, gaps.csv, bios.png; claims on six occupations, figures on all twenty."""
+    """Write methods.csv, gaps.csv, bios.png; claims on six occupations, figures on nineteen."""
     data = most_common(6)
     methods = BASELINES | ({MAIN: VARIANTS[MAIN]} if quick else VARIANTS)
     seeds, components = (SPLITS[:2], 64) if quick else (SPLITS, COMPONENTS)
     found, chance = measure(data, methods, seeds, components)
     tables = [(data, components, found, chance)]
     if not quick:
-        either = {name: VARIANTS[name] for name in list(VARIANTS)[:2]}
-        tables.append((data, SMALL, *measure(data, BASELINES | either | BOTH, SPLITS, SMALL)))
-        twenty = most_common(20)
+        small = BASELINES | {name: VARIANTS[name] for name in list(VARIANTS)[:2]} | BOTH
+        tables.append((data, SMALL, *measure(data, small, SPLITS, SMALL)))
+        many = most_common(19)  # the twentieth has two men, one of them in the training rows
         few = BASELINES | {name: VARIANTS[name] for name in FEW}
-        tables.append((twenty, COMPONENTS, *measure(twenty, few, SPLITS[:2])))
+        tables.append((many, COMPONENTS, *measure(many, few, SPLITS[:2])))
     _write(tables, out)
     _draw(data, found, chance, out / "bios.png")
     return _claims(found, chance)
@@ -320,7 +320,7 @@ def _draw(data: Biographies, found: dict[str, Found], chance: float, path: Path)
         )
         left.set(xlabel="RMS TPR gap", ylabel="accuracy on test rows")
         left.set_xlim(left=0.0)
-        left.legend(fontsize=7, loc="best")
+        left.legend(fontsize=7, loc="center right", bbox_to_anchor=(1.0, 0.36))
         x = np.arange(len(data.occupations))
         for k, (name, colour) in enumerate(zip(shown, colours, strict=True)):
             f = found[name]
