@@ -343,7 +343,7 @@ def test_embeddings_are_steered_measured_and_drawn(tmp_path):
     none, ours = found["none"], found[bios.MAIN]
     assert 0.0 < chance < none.rms.mean()
     assert ours.rms.mean() < 0.7 * none.rms.mean()
-    bios._write([(data, found, chance)], tmp_path)
+    bios._write([(data, 6, found, chance)], tmp_path)
     bios._draw(data, found, chance, tmp_path / "bios.png")
     assert (tmp_path / "bios.png").stat().st_size < 120_000
     assert len(bios._claims(found, chance)) == 3
