@@ -137,7 +137,7 @@ def floor(y: Labels, predicted: Labels, gender: Labels, seed: int) -> float:
     found = []
     for _ in range(PERMUTATIONS):
         mixed = gender.copy()
-        for c in set(y.tolist()):
+        for c in sorted(set(y.tolist())):
             rows = y == c
             mixed[rows] = rng.permutation(mixed[rows])
         found.append(np.sqrt((tpr_gaps(y, predicted, mixed) ** 2).mean()))

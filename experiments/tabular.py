@@ -26,7 +26,7 @@ from .protocol import (
     worst_gaps,
 )
 
-__all__ = ["Run", "draw", "measure", "promises", "write"]
+__all__ = ["QUICK", "Run", "draw", "measure", "promises", "write"]
 
 FIGURES = (
     "accuracy",
@@ -39,6 +39,7 @@ FIGURES = (
     "signed gap given Y=0",
     "randomisation",
 )
+QUICK = ("none", "LEACE", "ideal steering", "threshold optimizer", "score steering")
 OURS = ("ideal steering", "score steering", "score steering, five folds", "score steering, normal")
 
 
