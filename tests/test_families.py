@@ -394,3 +394,18 @@ def test_bad_parameters_are_named():
     with warnings.catch_warnings(), pytest.raises(fp.DataError, match="exponents"):
         warnings.simplefilter("error")
         fp.YeoJohnson([3.0])
+
+
+def test_a_family_or_bijection_without_its_methods_says_what_is_missing():
+    class Nothing(fp.LocationScale):
+        pass
+
+    class Nowhere(fp.Bijection):
+        pass
+
+    with pytest.raises(fp.ModelError, match="neg_log_density"):
+        Nothing(Q, np.zeros((2, 2)), np.ones((2, 2))).evaluate()
+    with pytest.raises(fp.ModelError, match="draw"):
+        Nothing(Q, np.zeros((2, 2)), np.ones((2, 2))).sample(5)
+    with pytest.raises(fp.ModelError, match="Nowhere needs the method `forward"):
+        Nowhere().forward(np.ones((3, 1)))

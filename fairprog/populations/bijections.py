@@ -44,11 +44,17 @@ class Bijection:
 
     def forward(self, X: Array) -> Array:
         """Map features in the user's units to the family's coordinates."""
-        raise NotImplementedError
+        raise ModelError(
+            f"The bijection {type(self).__name__} needs the method `forward(X)`.",
+            argument="bijection",
+        )
 
     def backward(self, Y: Array) -> Array:
         """Map back."""
-        raise NotImplementedError
+        raise ModelError(
+            f"The bijection {type(self).__name__} needs the method `backward(Y)`.",
+            argument="bijection",
+        )
 
     def check_domain(self, X: Array) -> Array:
         """Return X; DataError naming the first entry outside the domain."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fairprog.errors import DataError
+from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, Indices, check_finite, check_number, label_array
 from fairprog.populations import line_evaluation
 from fairprog.populations.base import Population, check_prior
@@ -97,12 +97,20 @@ class LocationScale(Population):
     @staticmethod
     def neg_log_density(z: Array) -> Array:
         """Return phi(z) = -log p(z) of the standard law."""
-        raise NotImplementedError
+        raise ModelError(
+            "A family of your own needs the static method `neg_log_density(z)`: -log density of "
+            "its standard law (location 0, scale 1), for arrays z.",
+            argument="population",
+        )
 
     @staticmethod
     def draw(rng: np.random.Generator, size: int) -> Array:
         """Draw from the standard law."""
-        raise NotImplementedError
+        raise ModelError(
+            "A family of your own needs the static method `draw(rng, size)`, which draws from its "
+            "standard law, before it can be sampled.",
+            argument="population",
+        )
 
     def __init__(
         self,
