@@ -488,3 +488,35 @@ def test_a_steered_population_with_null_directions_is_steered_again(varying):
     assert again.certificate.ok
     assert np.abs(again.maps[1].matrix - first.maps[1].matrix).max() < 1e-4
     assert first.aligned.is_ideal()
+
+
+def test_large_programs_leave_the_cores_to_one_pool_of_threads(monkeypatch):
+    """While a large program is solved numpy's own BLAS is held to one thread; then as before."""
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    from fairprog.kernels.threads import OF_NUMPY, OF_SCIPY
+    from fairprog.programs import nearest_normal
+
+    def pools():
+        return {p["filepath"]: p["num_threads"] for p in threadpool_info()}
+
+    seen = []
+    find = nearest_normal.find_answer
+
+    def spy(*args):
+        seen.append(pools())
+        return find(*args)
+
+    small, large = (fp.NearestIdeal(embedding_population(d, 2), steer=["b"]) for d in (3, 70))
+    small.solve()  # loads what solvers bring along
+    monkeypatch.setattr(nearest_normal, "find_answer", spy)
+    with threadpool_limits(limits=2, user_api="blas"):
+        before = pools()
+        small.solve()
+        large.solve()
+        assert pools() == before
+    assert seen[0] == before
+    if not all(any(name in path for path in before) for name in (OF_NUMPY, OF_SCIPY)):
+        pytest.skip("numpy and scipy do not come with a BLAS each here")
+    for path, threads in seen[1].items():
+        assert threads == (1 if OF_NUMPY in path else before[path])

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fairprog.errors import FairprogWarning, ModelError
+from fairprog.kernels.cells import LARGE
 from fairprog.kernels.common_rates import best_rates
 from fairprog.kernels.normal import kl, push
+from fairprog.kernels.threads import one_blas_pool
 from fairprog.labels import Array, check_finite
 from fairprog.populations import Normal
 from fairprog.programs.affine_maps import nearest_all_affine
@@ -156,6 +159,11 @@ class NearestNormal(NearestIdeal):
             )
         if self.transport.kind == "piecewise":
             return solve_piecewise_maps(self, solver, conic, started)
+        with one_blas_pool() if self.population.n_features > LARGE else nullcontext():
+            return self._prove(solver, conic, started)
+
+    def _prove(self, solver: str, conic: Conic, started: float) -> Solution:
+        """Return the answer, proven."""
         answer = find_answer(self, solver, conic)
         solution = assemble(self, answer, time.perf_counter() - started)
         if not solution.certificate.ok and self.constraints and not answer.kinked:
