@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from instances import multivariate, random_matrix, transformed
+from scipy.linalg import sqrtm
 from scipy.optimize import minimize
 
 import fairprog as fp
@@ -15,6 +16,7 @@ from fairprog.kernels import blas, cells, newton_cg
 from fairprog.kernels.all_groups import profile_cost
 from fairprog.kernels.common_map import map_residual
 from fairprog.kernels.normal import kl
+from fairprog.kernels.one_class import one_class
 from fairprog.kernels.one_group import cell_gradients, cell_kl, decrement, newton, project_gradient
 from fairprog.kernels.small_maps import small_map
 
@@ -60,6 +62,10 @@ def test_blas_wrappers_are_the_products_they_say(seed, d, n):
     assert np.allclose(blas.solve_lower(U, R), np.linalg.solve(U.T, R))
     assert np.allclose(blas.solve_lower(U, R, transposed=True), np.linalg.solve(U, R))
     assert np.allclose(blas.inverse(U), np.linalg.inv(S))
+    assert np.allclose(blas.general_inverse(X) @ X, np.eye(d))
+    assert blas.log_abs_det(X) == pytest.approx(np.linalg.slogdet(X)[1])
+    with pytest.raises(np.linalg.LinAlgError):
+        blas.general_inverse(np.zeros((d, d)))
     assert np.allclose(blas.upper_times(U, X), U @ X)
     assert np.allclose(blas.times_lower(X, U), X @ U.T)
     assert np.allclose(blas.average(X.copy()), (X + X.T) / 2)
@@ -88,6 +94,71 @@ def test_conjugate_gradients_agree_with_dense_newton(seed, d, K, single):
     )
     assert there == pytest.approx(here, abs=1e-10)
     assert np.allclose(found, S, atol=1e-6 * np.abs(S).max())
+
+
+@pytest.mark.parametrize("condition", [1.0, 1e2, 1e4])
+def test_products_in_float32_are_as_good_at_any_condition(condition):
+    """Value and gradient at the start, in the basis, against the cells themselves in float64."""
+    rng, d, K = np.random.default_rng(0), 70, 3
+    scale = np.sqrt(np.geomspace(1.0, 1.0 / condition, d))
+
+    def cells_(rows):
+        Z = rng.standard_normal((K, rows, d)) * scale
+        return np.swapaxes(Z, 1, 2) @ Z / rows
+
+    Gamma, Sigma = cells_(4 * d), cells_(3 * d)
+    m, mu = rng.standard_normal((2, K, d)) * scale
+    w, root = rng.dirichlet(np.ones(K)), np.eye(d)
+    parts = cells.distinct_cells(Gamma, Sigma)
+    data = (w, m, Gamma, mu, Sigma, parts)
+    C, lam, constant, target = newton_cg._basis(root, data)
+    B = np.diag(lam**-0.5)
+    tables = newton_cg._cell_tables(C, root, data, np.float32)
+    value, G, beta = newton_cg._start_gradient(tables, B, w, target, parts)
+    _, exact, n = newton_cg._gradient(B, beta, C, root, data)
+    S = C @ B @ C.T
+    direct = w @ cell_kl(S @ root, C @ beta, m, Gamma, mu, Sigma)
+    assert value + constant - np.linalg.slogdet(B)[1] == pytest.approx(direct, rel=1e-4)
+    M = tables[-1] + newton_cg._barrier_diagonal(np.linalg.inv(B), 1.0, np.float64)
+    size = np.sqrt(newton_cg._norm2(exact - np.linalg.inv(B), M))
+    assert np.sqrt(newton_cg._norm2(G - exact, M)) < 1e-5 * size
+    assert np.linalg.norm(n) < 1e-5 * size
+    found, offset, _, residual = newton_cg.newton_cg(root, w, m, Gamma, mu, Sigma)
+    N, n = gradient(root, w, m, Gamma, mu, Sigma, found, offset)
+    value = w @ cell_kl(found @ root, offset, m, Gamma, mu, Sigma)
+    true = newton_cg.decrement_cg(root, found, w, m, Gamma, Sigma, N, n)
+    assert residual < 1e-8
+    assert true < 1e-8 * max(1.0, value)
+
+
+@given(seed=seeds, d=st.integers(1, 9))
+@settings(max_examples=20)
+def test_one_class_is_a_geometric_mean(seed, d):
+    """The closed form against its definition, Newton's method and optimal transport."""
+    rng = np.random.default_rng(seed)
+    root, w, m, Gamma, mu, Sigma = arguments(multivariate(rng, d, 1))
+    for R in (root, np.eye(d), random_matrix(rng, d)):
+        S, beta = one_class(R, m[0], Gamma[0], mu[0], Sigma[0])
+        assert np.allclose(S, S.T)
+        assert np.linalg.eigvalsh(S).min() > 0
+        assert np.allclose(S @ R @ Gamma[0] @ R.T @ S, Sigma[0])
+        assert np.allclose(S @ R @ m[0] + beta, mu[0])
+    for R in (root, np.eye(d)):
+        S, beta = one_class(R, m[0], Gamma[0], mu[0], Sigma[0])
+        by_steps, offset, _ = newton("symmetric", R, w, m, Gamma, mu, Sigma)
+        assert np.allclose(S, by_steps, atol=1e-6 * np.abs(S).max())
+        assert np.allclose(beta, offset, atol=1e-5 * max(1.0, np.abs(beta).max()))
+    half = np.real(sqrtm(Gamma[0]))
+    back = np.linalg.inv(half)
+    assert np.allclose(S, back @ np.real(sqrtm(half @ Sigma[0] @ half)) @ back)
+
+
+def test_one_class_has_nothing_to_agree_on():
+    D = embedding_population(70, 1)
+    sol = fp.NearestIdeal(D, steer=["b"], transport=fp.Monotone("identity")).solve()
+    assert sol.kl == pytest.approx(0.0, abs=1e-11)
+    assert sol.price["consensus"] == 0.0
+    assert sol.certificate.kkt_residual < 1e-9
 
 
 @given(seed=seeds, d=st.integers(2, 12), K=st.integers(1, 3))
@@ -341,7 +412,10 @@ def conic_agreement(seed):
     conic = fp.NearestIdeal(D, steer=["b"]).solve(solver="CLARABEL" if d <= 12 else "SCS")
     assert conic.kl == pytest.approx(kl, abs=1e-6 * max(1.0, kl))
     U, _, V = np.linalg.svd(rng.normal(size=(d, d)))
-    bad = U @ np.diag(np.geomspace(1.0, 1e-4, d)) @ V  # covariances: condition 1e8 and more
+    own = np.linalg.cond(D.cov).max()
+    bad = U @ np.diag(np.geomspace(1.0, 1e-4 * min(np.sqrt(own), 1e4), d)) @ V
+    stiffness = np.linalg.cond(bad @ D.cov @ bad.T).max()
+    assert stiffness < 2e8
     stiff = fp.NearestIdeal(transformed(D, bad, np.zeros(d)), steer=["b"]).solve(solver="newton")
     assert stiff.kl == pytest.approx(kl, abs=1e-6 * max(1.0, kl))
     root, w, *cells_ = arguments(D)

@@ -6,6 +6,7 @@ import numpy as np
 
 from fairprog.kernels.cells import LARGE
 from fairprog.kernels.newton_cg import newton_cg
+from fairprog.kernels.one_class import one_class
 from fairprog.kernels.one_group import newton
 from fairprog.kernels.small_maps import small_map
 from fairprog.labels import Array
@@ -21,10 +22,12 @@ def best_map(
 ) -> tuple[Array, Array]:
     """Return (S, beta) of the optimum of :mod:`fairprog.kernels.one_group`.
 
-    Dense Newton steps in few dimensions, conjugate gradients for a symmetric S in many, and the
-    small quadratics of :mod:`fairprog.kernels.small_maps` for the other kinds, whose root is
-    I or -I.
+    A closed form for one class; else dense Newton steps in few dimensions, conjugate gradients
+    for a symmetric S in many, and the small quadratics of :mod:`fairprog.kernels.small_maps` for
+    the other kinds, whose root is I or -I.
     """
+    if kind == "symmetric" and len(w) == 1:
+        return one_class(root, m[0], Gamma[0], mu[0], Sigma[0])
     if len(root) <= DENSE or (kind != "symmetric" and len(root) <= LARGE):
         S, beta, _ = newton(kind, root, w, m, Gamma, mu, Sigma)
     elif kind == "symmetric":

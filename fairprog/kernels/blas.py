@@ -16,8 +16,10 @@ __all__ = [
     "add_outer",
     "average",
     "cholesky",
+    "general_inverse",
     "gram",
     "inverse",
+    "log_abs_det",
     "log_det",
     "product",
     "solve",
@@ -112,6 +114,29 @@ def inverse(U: Array, *, overwrite: bool = False) -> Array:
 def log_det(U: Array) -> float:
     """Return log det S from U = cholesky(S)."""
     return 2.0 * float(np.log(np.diagonal(U)).sum())
+
+
+def general_inverse(X: Array) -> Array:
+    """Return the inverse of any invertible X, in Fortran order: its transpose is in C order.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If X is exactly singular.
+    """
+    LU, pivots, info = lapack.dgetrf(X)
+    size, _ = lapack.dgetri_lwork(len(X))
+    if not info:
+        out, info = lapack.dgetri(LU, pivots, lwork=int(size), overwrite_lu=True)
+    if info:
+        raise np.linalg.LinAlgError("the matrix is singular")
+    return out
+
+
+def log_abs_det(X: Array) -> float:
+    """Return log |det X| of any invertible X."""
+    LU, _, _ = lapack.dgetrf(X.T)
+    return float(np.log(np.abs(np.diagonal(LU))).sum())
 
 
 def _mirror(upper: Array, block: int = 64) -> Array:

@@ -11,6 +11,7 @@ from fairprog.kernels.blas import (
     add_outer,
     average,
     cholesky,
+    general_inverse,
     gram,
     log_det,
     product,
@@ -57,7 +58,7 @@ def raw_gradients(
     :math:`\nabla_A V_i = \Sigma_i^{-1}(A\Gamma_i + r_i m_i') - A^{-T}`,
     :math:`\nabla_b V_i = \Sigma_i^{-1} r_i`, :math:`r_i = A m_i + b - \mu_i`.
     """
-    away = np.linalg.inv(A).T
+    away = general_inverse(A).T
     r = m @ A.T + b - mu
     for members in distinct_cells(Gamma, Sigma):
         k = members[0]

@@ -32,6 +32,7 @@ from fairprog.kernels.blas import (
     cholesky,
     gram,
     inverse,
+    log_abs_det,
     log_det,
     product,
     solve,
@@ -47,9 +48,9 @@ __all__ = ["decrement_cg", "newton_cg"]
 
 SMALL = 64  # below, float64 costs as little
 DRIFT = 1e-3  # of a float64 gradient: below, its updates by float32 products have lost digits
-PRODUCTS = 1e-5  # precision of a step by float32 products, generously
+PRODUCTS = 1e-5  # precision of a step by products in the basis, until a float64 gradient tells
 Cells = tuple[Array, Array, Array, Array, Array, list[Indices]]  # w, m, Gamma, mu, Sigma, parts
-Tables = tuple[list[Array], list[Array], list[Array], list[Array], Array]
+Tables = tuple[list[Array], list[tuple[Array, Array]], list[Array], list[Array], Array]
 """Cells in the basis, see :func:`_cell_tables`."""
 
 
@@ -100,7 +101,8 @@ def newton_cg(
     B = np.diag(np.sqrt(Q / lam))
     value, G, beta = _start_gradient(tables, B, w, target, parts)  # the offset is C beta
     n: Array = np.zeros(d)
-    fresh, start, true, best, stalled, iterations = False, np.inf, np.inf, np.inf, 0, 0
+    fresh, size, start, true, best = False, np.inf, np.inf, np.inf, np.inf
+    precision, stalled, iterations = PRODUCTS, 0, 0
     while True:
         U = cholesky(B)
         logs = log_det(U)
@@ -108,18 +110,19 @@ def newton_cg(
         M = _barrier_diagonal(Binv, Q, dtype)
         M += tables[-1]
         G -= Q * Binv  # from here on that of f
-        size = float(np.sqrt(_norm2(G, M) + n @ n))
-        scale = max(1.0, abs(value + constant - 0.5 * Q * logs))
-        if iterations == 0:
-            start = size
-        elif not fresh and size < tol * scale and PRODUCTS * true < 0.3 * tol * scale:
+        said, size = size, float(np.sqrt(_norm2(G, M) + n @ n))
+        scale = max(1.0, abs(value + constant - Q * logs))
+        if iterations == 0 and not fresh:
+            start = max(size, PRODUCTS / DRIFT)
+        if not fresh and size < tol * scale and precision * true < 0.3 * tol * scale:
             break  # what the last float64 gradient left is within reach of the products
-        elif not fresh and (size < DRIFT * start or size < tol * scale):
+        if not fresh and size < max(DRIFT * start, tol * scale):
             del G, M, Binv
             value, G, n = _gradient(B, beta, C, root, data)
             fresh = True
             continue
         if fresh:
+            precision = max(PRODUCTS, float(np.sqrt(abs(size**2 - said**2))) / start)
             start = true = size
             if size < tol * scale or iterations >= max_iter:
                 break
@@ -199,7 +202,7 @@ def _basis(root: Array, data: Cells) -> tuple[Array, Array, float, Array]:
     del U
     G += (m.T * (w / Q)) @ m
     G = product(product(root, G), root.T)
-    logs -= 2.0 * Q * float(np.linalg.slogdet(root)[1])
+    logs -= 2.0 * Q * log_abs_det(root)
     U = cholesky(P)
     del P
     G = solve_lower(U, G, overwrite=True)
@@ -219,8 +222,8 @@ def _cell_tables(C: Array, root: Array, data: Cells, dtype: Any) -> Tables:
     packed : list of Array (d, d)
         For each distinct pair j the symmetric P_j = C' Sigma_j^{-1} C in the upper triangle and
         G_j = C' R Gamma_j R' C times the weights of its classes below the diagonal.
-    rest : list of Array (d,)
-        diag G_j - diag P_j: what a product with G_j that takes the diagonal of P_j lacks.
+    diagonals : list of (Array (d,), Array (d,))
+        Those of P_j, which the array holds between products, and of G_j.
     weighted, plain : lists of Array (k_j, d)
         The reference means of its classes, times their weights and not.
     diagonal : Array (d, d)
@@ -228,7 +231,7 @@ def _cell_tables(C: Array, root: Array, data: Cells, dtype: Any) -> Tables:
     w, m, Gamma, _, Sigma, parts = data
     d = m.shape[1]
     packed: list[Array] = []
-    rest: list[Array] = []
+    diagonals: list[tuple[Array, Array]] = []
     weighted: list[Array] = []
     plain: list[Array] = []
     diagonal: Array = np.zeros((d, d), dtype)
@@ -254,10 +257,10 @@ def _cell_tables(C: Array, root: Array, data: Cells, dtype: Any) -> Tables:
             block = P[rows, rows]
             block[...] = np.triu(block) + np.tril(G[rows, rows], -1)
         packed.append(P)
-        rest.append(g - p)
+        diagonals.append((p, g))
         weighted.append(wm)
         plain.append(x)
-    return packed, rest, weighted, plain, diagonal
+    return packed, diagonals, weighted, plain, diagonal
 
 
 def _rows_times_p(X: Array, T: Array) -> Array:
@@ -267,12 +270,19 @@ def _rows_times_p(X: Array, T: Array) -> Array:
 
 
 def _sandwich(
-    T: Array, rest: Array, V: Array, X: Array, wm: Array, out: Array, work: Array
+    T: Array,
+    diagonals: tuple[Array, Array],
+    V: Array,
+    X: Array,
+    wm: Array,
+    out: Array,
+    work: Array,
 ) -> None:
     """Add P (V G + X' wm) to `out`, V symmetric."""
     symm = blas.ssymm if T.dtype == np.float32 else blas.dsymm
-    np.multiply(V, rest, out=work)
-    symm(1.0, T.T, V.T, 1.0, work.T, lower=0, overwrite_c=1)  # (V G)' = G V
+    T.flat[:: len(T) + 1] = diagonals[1]
+    symm(1.0, T.T, V.T, 0.0, work.T, lower=0, overwrite_c=1)  # (V G)' = G V
+    T.flat[:: len(T) + 1] = diagonals[0]
     product(X.T, wm, work, add=True)
     symm(1.0, T.T, work.T, 1.0, out.T, side=1, lower=1, overwrite_c=1)  # (P W)' = W' P
 
@@ -281,16 +291,16 @@ def _start_gradient(
     tables: Tables, B: Array, w: Array, target: Array, parts: Sequence[Indices]
 ) -> tuple[float, Array, Array]:
     """Return the quadratic part of f at B and its best offset, its gradient, and that offset."""
-    packed, rest, weighted, plain, _ = tables
+    packed, diagonals, weighted, plain, _ = tables
     S = B.astype(packed[0].dtype)
     off = [x @ B - target[j] for x, j in zip(plain, parts, strict=True)]
     pulled = [_rows_times_p(r * w[j, None], T) for T, r, j in zip(packed, off, parts, strict=True)]
     beta = -np.sum([p.sum(axis=0) for p in pulled], axis=0, dtype=float)
     value, out, work = 0.0, np.zeros_like(S), np.empty_like(S)
-    for T, lack, wm, r, j in zip(packed, rest, weighted, off, parts, strict=True):
+    for T, both, wm, r, j in zip(packed, diagonals, weighted, off, parts, strict=True):
         r = r + beta
         before = float(np.vdot(out, S))
-        _sandwich(T, lack, S, np.zeros_like(wm), wm, out, work)
+        _sandwich(T, both, S, np.zeros_like(wm), wm, out, work)
         z = _rows_times_p(r, T)
         value += 0.5 * (float(np.vdot(out, S)) - before)
         value += 0.5 * float(w[j] @ np.einsum("kr,kr->k", z, r))
@@ -348,15 +358,15 @@ def _hessian_product(
     tables: Tables, Binv: Array, Q: float, V: Array, out: Array, work: Array
 ) -> Array:
     """Put the Hessian's product with a symmetric V into `out`; return the offset's shift."""
-    packed, rest, weighted, plain, _ = tables
+    packed, diagonals, weighted, plain, _ = tables
     shift = -np.sum(
         [_rows_times_p(wm @ V, T).sum(axis=0) for T, wm in zip(packed, weighted, strict=True)],
         axis=0,
     )
     product(Binv, product(V, Binv, work), out)
     out *= V.dtype.type(Q)
-    for T, lack, wm, x in zip(packed, rest, weighted, plain, strict=True):
-        _sandwich(T, lack, V, x @ V + shift, wm, out, work)
+    for T, both, wm, x in zip(packed, diagonals, weighted, plain, strict=True):
+        _sandwich(T, both, V, x @ V + shift, wm, out, work)
     average(out)
     return shift
 

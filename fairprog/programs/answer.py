@@ -67,7 +67,7 @@ def assemble(program: NearestNormal, answer: Answer, seconds: float) -> Solution
     relaxed = program.map_bound > 0
     maps: dict[Hashable, AffineMap] = {D.groups[a]: T for a, T in program.staying_maps.items()}
     for g in answer.groups:
-        maps[g.frame.group] = g.frame.user_map(g.S, g.beta)
+        maps[g.frame.group] = g.common
     maps = {label: maps[label] for label in D.groups}
     cells = _common_cells(program, answer)
     duals, sensitivity, price, by_condition = _prices(program, answer)

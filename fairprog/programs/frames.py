@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from scipy.linalg import eigh
 
 from fairprog.errors import ModelError
 from fairprog.kernels.best_map import DENSE, best_map
@@ -162,6 +163,11 @@ class Frame:
         """Whether cells are taken one by one; the search over all maps needs them together."""
         return self.size > LARGE and self.kind != "full"
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether no direction was set aside: support coordinates are the user's."""
+        return self.basis.shape[0] == self.basis.shape[1]
+
     @cached_property
     def m(self) -> Array:
         """Whitened reference means, shape (K, k)."""
@@ -201,7 +207,7 @@ class Frame:
         root = self.root
         if self.is_large and np.abs(root - np.eye(self.size)).max() < 1e-7:
             return np.ones(self.size), None
-        values, vectors = np.linalg.eigh(root @ root.T)
+        values, vectors = eigh(product(root, root.T), driver="evd", check_finite=False)
         return values, vectors
 
     @property
@@ -256,12 +262,18 @@ class Frame:
         G = project_gradient(self.kind, G, self.root)
         return self.w[:, None, None] * G, self.w[:, None] * g
 
-    def class_gradients(self, S: Array, beta: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield what :meth:`gradients` stacks, one class at a time, for a shared map."""
+    def class_gradients(
+        self, S: Array, beta: Array, T: AffineMap | None = None
+    ) -> Iterator[tuple[Array, Array]]:
+        """Yield what :meth:`gradients` stacks, one class at a time, for a shared map.
+
+        T is the map in the user's coordinates, where it is known already.
+        """
         if not self.is_large:
             yield from zip(*self.gradients(S, beta), strict=True)
             return
-        A, right, C = self.raw_map(S), None, self.C
+        A = self.raw_map(S) if T is None or not self.is_complete else T.matrix
+        right, C = None, self.C
         if self.kind == "symmetric":
             right = product(self.user_root.T, C)
         b, U = C @ beta, np.ascontiguousarray(C.T)
@@ -311,7 +323,7 @@ class Frame:
         A = self.raw_map(S)
         b = self.target_center + self.C @ beta - A @ self.center
         U = self.basis
-        if U.shape[0] == U.shape[1] and self.is_large:  # nothing was set aside
+        if self.is_complete and self.is_large:
             return AffineMap(A, b)
         return AffineMap(U @ A @ U.T + np.eye(len(U)) - U @ U.T, U @ b)
 
@@ -352,6 +364,8 @@ def pooled_root(pooled: Array, kind: Kind) -> Array:
     """Return C with C C' the pooled covariance (its diagonal only, for diagonal maps)."""
     if kind == "diagonal":
         return np.diag(np.sqrt(np.diag(pooled)))
+    if len(pooled) > LARGE:
+        return np.ascontiguousarray(cholesky(pooled).T)
     return np.linalg.cholesky(pooled)
 
 

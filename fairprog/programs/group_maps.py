@@ -47,6 +47,11 @@ class GroupMaps:
         beta = inverse @ (b - frame.target_center + A @ frame.center)
         return cls(frame, S if frame.kind == "full" else symmetrize(S), beta)
 
+    @cached_property
+    def common(self) -> AffineMap:
+        """The common map in the user's coordinates."""
+        return self.frame.user_map(self.S, self.beta)
+
     def cost(self) -> float:
         """Return the group's part of KL at the maps of the cells."""
         if self.S_cells is None or self.beta_cells is None:
@@ -67,17 +72,18 @@ class GroupMaps:
         norm of a sum that vanishes at an optimum.
         """
         if self.multipliers is None and self.S_cells is None:
-            pairs = self.frame.class_gradients(self.S, self.beta)
+            pairs = self.frame.class_gradients(self.S, self.beta, self.common)
         else:
             pairs = zip(*self.prices(), strict=True)
-        if self.frame.kind == "symmetric":
+        agreed = len(self.frame.w) == 1  # one class always agrees with itself
+        if self.frame.kind == "symmetric" and not agreed:
             self.frame.root_spectrum  # noqa: B018 - before the pass, which needs the memory
         N, n = np.zeros_like(self.S), np.zeros_like(self.beta)
         prices = []
         for own_N, own_n in pairs:
             N += own_N
             n += own_n
-            prices.append(dual_norms(self.frame, own_N, own_n))
+            prices.append((0.0, 0.0) if agreed else dual_norms(self.frame, own_N, own_n))
         return prices, self.frame.decrement(self.S, N, n)
 
     def common_decrement(self) -> float:
@@ -93,7 +99,7 @@ class GroupMaps:
             N, n = self.prices()
             return N[i], n[i]
         one = self.frame.only(i)
-        return next(one.class_gradients(self.S, self.beta))
+        return next(one.class_gradients(self.S, self.beta, self.common))
 
     def prices(self) -> tuple[Array, Array]:
         """Return the multipliers of the consensus conditions."""
