@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-import fairprog as fp
-from experiments import benchmark, peers
+from experiments import peers
 from experiments.peers_settings import PUBLISHED, Base, Split, compas, splits, synthetic
 
 
@@ -73,26 +72,6 @@ def test_the_published_figures_of_compas_within_one_standard_error(data_dir):
         assert claim.holds or claim.note, claim
         if "calibrated" not in claim.text:
             assert claim.holds, claim
-
-
-def test_benchmarks_are_registered_and_their_parts_agree():
-    assert {"scores_100_000_rows", "scores_5_000_000_rows"} <= set(benchmark.BENCHMARKS)
-    score, group = benchmark.scored_rows(400)
-    sol = benchmark.sorted_solution(score, group, fp.EqualOpportunity())
-    for bounds in (False, True):
-        value = benchmark.equal_opportunity_lp(score, group, "HIGHS", bounds)
-        assert abs(sol.risk - value) < 1e-8
-    with pytest.raises(SystemExit):
-        benchmark.main(["nothing"])
-
-
-def test_a_table_is_written(tmp_path, monkeypatch):
-    rows = [("a ratio", 2.0, "", ">= 1")]
-    monkeypatch.setattr(benchmark, "BENCHMARKS", {"tiny": lambda: rows})
-    benchmark.main(["--out", str(tmp_path)])
-    text = (tmp_path / "benchmark.csv").read_text(encoding="utf-8")
-    assert text.splitlines()[1] == "tiny,a ratio,2.0,,>= 1"
-    assert [p.name for p in tmp_path.iterdir()] == ["benchmark.csv"]
 
 
 def test_a_split_without_test_rows_is_the_whole_data(base):

@@ -64,8 +64,10 @@ def gram(X: Array) -> Array:
     return _mirror(half.T)
 
 
-def cholesky(S: Array) -> Array:
+def cholesky(S: Array, *, overwrite: bool = False) -> Array:
     """Return the upper factor U, S = U' U, in C order; its transpose is the lower one.
+
+    In S, if that is in C order, with `overwrite`.
 
     Raises
     ------
@@ -73,7 +75,7 @@ def cholesky(S: Array) -> Array:
         If S is not positive definite.
     """
     # a C-ordered symmetric matrix is its own Fortran transpose: "lower" there is "upper" here
-    L, info = lapack.dpotrf(S.T, lower=1, clean=1)
+    L, info = lapack.dpotrf(S.T, lower=1, clean=1, overwrite_a=overwrite)
     if info:
         raise np.linalg.LinAlgError(f"leading minor {info} is not positive definite")
     return L.T

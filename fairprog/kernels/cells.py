@@ -26,6 +26,7 @@ __all__ = [
     "LARGE",
     "decrement_bound",
     "distinct_cells",
+    "factor",
     "map_residuals",
     "push_cov",
     "raw_gradients",
@@ -36,7 +37,10 @@ LARGE = 64  # dimensions from which cells are taken one by one
 
 
 Cells = Any
-"""Covariances of one group: an array (K, d, d), or a sequence that computes each when asked."""
+"""Covariances of one group: an array (K, d, d), or a sequence that computes each when asked.
+
+What such a sequence returns may be overwritten.
+"""
 
 
 def distinct_cells(Gamma: Cells, Sigma: Cells) -> list[Indices]:
@@ -48,6 +52,11 @@ def distinct_cells(Gamma: Cells, Sigma: Cells) -> list[Indices]:
     if K > 1 and Gamma.strides[0] == 0 and Sigma.strides[0] == 0:
         return [np.arange(K)]
     return [np.array([i]) for i in range(K)]
+
+
+def factor(cells: Cells, k: int) -> Array:
+    """Return the Cholesky factor of one covariance, in place of one that was computed for it."""
+    return cholesky(cells[k], overwrite=not isinstance(cells, np.ndarray))
 
 
 def raw_gradients(
@@ -62,7 +71,7 @@ def raw_gradients(
     r = m @ A.T + b - mu
     for members in distinct_cells(Gamma, Sigma):
         k = members[0]
-        U = cholesky(Sigma[k])
+        U = factor(Sigma, k)
         pulled = [solve(U, r[i]) for i in members]
         X = solve(U, product(A, Gamma[k]), overwrite=True)
         del U
@@ -98,7 +107,7 @@ def decrement_bound(
     SN = product(S, N)
     linear = np.sqrt(max(float(np.vdot(SN, SN.T)), 0.0) / float(w.sum()))
     offset = min(
-        (1.0 + float(m[i] @ solve(cholesky(Gamma[i]), m[i]))) * float(n @ Sigma[i] @ n) / w[i]
+        (1.0 + float(m[i] @ solve(factor(Gamma, i), m[i]))) * float(n @ Sigma[i] @ n) / w[i]
         for i in (int(np.argmax(w)), int(np.argmin((m**2).sum(axis=1))))
     )
     return float(linear + np.sqrt(max(offset, 0.0)))
@@ -117,9 +126,9 @@ def map_residuals(
     worst = 0.0
     for members in distinct_cells(cov, to_cov):
         k = members[0]
-        white = times_lower(A, cholesky(cov[k]))
+        white = times_lower(A, factor(cov, k))
         try:
-            U = cholesky(to_cov[k])
+            U = factor(to_cov, k)
         except np.linalg.LinAlgError:
             return np.inf
         white = solve_lower(U, white, overwrite=True)
@@ -153,11 +162,11 @@ def stacked_kl(mean: Array, cov: Cells, target_mean: Array, target_cov: Cells) -
         U = half = None  # at most two matrices at a time
         spread, same = 0.0, _same(cov, target_cov, k)
         if not same:
-            F = cholesky(cov[k])
+            F = factor(cov, k)
             spread = -log_det(F)
             half = np.ascontiguousarray(F.T)
             del F
-        U = cholesky(target_cov[k])
+        U = factor(target_cov, k)
         if half is not None:
             half = solve_lower(U, half, overwrite=True)
             spread += float(np.vdot(half, half)) - len(U) + log_det(U)

@@ -21,7 +21,7 @@ Classes that share their arrays (stride 0 along the first axis) cost as much as 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import blas, eigh, eigvalsh
@@ -50,8 +50,32 @@ SMALL = 64  # below, float64 costs as little
 DRIFT = 1e-3  # of a float64 gradient: below, its updates by float32 products have lost digits
 PRODUCTS = 1e-5  # precision of a step by products in the basis, until a float64 gradient tells
 Cells = tuple[Array, Array, Array, Array, Array, list[Indices]]  # w, m, Gamma, mu, Sigma, parts
-Tables = tuple[list[Array], list[tuple[Array, Array]], list[Array], list[Array], Array]
-"""Cells in the basis, see :func:`_cell_tables`."""
+
+
+class Tables(NamedTuple):
+    """Cells in the basis C.
+
+    Attributes
+    ----------
+    packed : list of Array (d, d)
+        For each distinct pair j the symmetric P_j = C' Sigma_j^{-1} C in the upper triangle and
+        G_j = C' R Gamma_j R' C times the weights of its classes below the diagonal.
+    diagonals : list of (Array (d,), Array (d,))
+        Those of P_j, which the array holds between products, and of G_j.
+    weighted, plain : lists of Array (k_j, d)
+        The reference means of its classes, times their weights and not.
+    hessian : Array (d, d)
+        Diagonal of the quadratic's Hessian.
+    log_dets : float
+        sum_i w_i (log det Sigma_i - log det Gamma_i).
+    """
+
+    packed: list[Array]
+    diagonals: list[tuple[Array, Array]]
+    weighted: list[Array]
+    plain: list[Array]
+    hessian: Array
+    log_dets: float
 
 
 def newton_cg(
@@ -98,6 +122,7 @@ def newton_cg(
     C, lam, constant, target = _basis(root, data)
     dtype: Any = np.float64 if d < SMALL else np.float32
     tables = _cell_tables(C, root, data, dtype)
+    constant += 0.5 * (tables.log_dets - Q * d)
     B = np.diag(np.sqrt(Q / lam))
     value, G, beta = _start_gradient(tables, B, w, target, parts)  # the offset is C beta
     n: Array = np.zeros(d)
@@ -108,7 +133,7 @@ def newton_cg(
         logs = log_det(U)
         Binv = inverse(U, overwrite=True)
         M = _barrier_diagonal(Binv, Q, dtype)
-        M += tables[-1]
+        M += tables.hessian
         G -= Q * Binv  # from here on that of f
         said, size = size, float(np.sqrt(_norm2(G, M) + n @ n))
         scale = max(1.0, abs(value + constant - Q * logs))
@@ -184,17 +209,14 @@ def _norm2(N: Array, M: Array) -> float:
 
 
 def _basis(root: Array, data: Cells) -> tuple[Array, Array, float, Array]:
-    """Return C, lambda, what f holds besides quadratic and log det B, and the target means."""
+    """Return C, lambda, -Q log |det C C' R| and the target means in the basis."""
     w, m, Gamma, mu, Sigma, parts = data
     Q, d = float(w.sum()), m.shape[1]
     P: Array = np.zeros((d, d))
     G: Array = np.zeros((d, d))
-    logs = 0.0
     for members in parts:
         share, k = float(w[members].sum()), members[0]
-        U = cholesky(Sigma[k])
-        logs += share * (log_det(U) - log_det(cholesky(Gamma[k])))
-        U = inverse(U, overwrite=True)
+        U = inverse(cholesky(Sigma[k]), overwrite=True)
         U *= share
         P += U
         np.multiply(Gamma[k], share / Q, out=U)
@@ -202,7 +224,6 @@ def _basis(root: Array, data: Cells) -> tuple[Array, Array, float, Array]:
     del U
     G += (m.T * (w / Q)) @ m
     G = product(product(root, G), root.T)
-    logs -= 2.0 * Q * log_abs_det(root)
     U = cholesky(P)
     del P
     G = solve_lower(U, G, overwrite=True)
@@ -211,23 +232,11 @@ def _basis(root: Array, data: Cells) -> tuple[Array, Array, float, Array]:
     del G
     target = (mu @ U.T) @ vectors
     C = solve_lower(U, np.ascontiguousarray(vectors), transposed=True, overwrite=True)
-    return C, lam, 0.5 * (logs - Q * d) + Q * log_det(U), target
+    return C, lam, Q * (log_det(U) - log_abs_det(root)), target
 
 
 def _cell_tables(C: Array, root: Array, data: Cells, dtype: Any) -> Tables:
-    """Return the cells in the basis C, and the diagonal of the quadratic's Hessian.
-
-    Returns
-    -------
-    packed : list of Array (d, d)
-        For each distinct pair j the symmetric P_j = C' Sigma_j^{-1} C in the upper triangle and
-        G_j = C' R Gamma_j R' C times the weights of its classes below the diagonal.
-    diagonals : list of (Array (d,), Array (d,))
-        Those of P_j, which the array holds between products, and of G_j.
-    weighted, plain : lists of Array (k_j, d)
-        The reference means of its classes, times their weights and not.
-    diagonal : Array (d, d)
-    """
+    """Return the cells in the basis C, as products in `dtype` want them."""
     w, m, Gamma, _, Sigma, parts = data
     d = m.shape[1]
     packed: list[Array] = []
@@ -235,13 +244,19 @@ def _cell_tables(C: Array, root: Array, data: Cells, dtype: Any) -> Tables:
     weighted: list[Array] = []
     plain: list[Array] = []
     diagonal: Array = np.zeros((d, d), dtype)
+    logs = 0.0
     RC = product(root.T, C)
     means = m @ RC
     for members in parts:
-        k = members[0]
-        P = gram(solve_lower(cholesky(Sigma[k]), C).astype(dtype, copy=False))
-        G = gram(upper_times(cholesky(Gamma[k]), RC).astype(dtype, copy=False))
-        G *= dtype(w[members].sum())
+        share, k = float(w[members].sum()), members[0]
+        U = cholesky(Sigma[k])
+        logs += share * log_det(U)
+        P = gram(solve_lower(U, C).astype(dtype, copy=False))
+        U = cholesky(Gamma[k])
+        logs -= share * log_det(U)
+        G = gram(upper_times(U, RC).astype(dtype, copy=False))
+        del U
+        G *= dtype(share)
         x = means[members].astype(dtype)
         wm = x * w[members, None].astype(dtype)
         p, g = P.diagonal().copy(), G.diagonal().copy()
@@ -260,7 +275,7 @@ def _cell_tables(C: Array, root: Array, data: Cells, dtype: Any) -> Tables:
         diagonals.append((p, g))
         weighted.append(wm)
         plain.append(x)
-    return packed, diagonals, weighted, plain, diagonal
+    return Tables(packed, diagonals, weighted, plain, diagonal, logs)
 
 
 def _rows_times_p(X: Array, T: Array) -> Array:
@@ -291,7 +306,7 @@ def _start_gradient(
     tables: Tables, B: Array, w: Array, target: Array, parts: Sequence[Indices]
 ) -> tuple[float, Array, Array]:
     """Return the quadratic part of f at B and its best offset, its gradient, and that offset."""
-    packed, diagonals, weighted, plain, _ = tables
+    packed, diagonals, weighted, plain, *_ = tables
     S = B.astype(packed[0].dtype)
     off = [x @ B - target[j] for x, j in zip(plain, parts, strict=True)]
     pulled = [_rows_times_p(r * w[j, None], T) for T, r, j in zip(packed, off, parts, strict=True)]
@@ -347,7 +362,7 @@ def _barrier_diagonal(Binv: Array, Q: float, dtype: Any) -> Array:
 
 def _offset_gradient(tables: Tables, n: Array) -> Array:
     """Return how the gradient in B changes with a shift n of the offset."""
-    packed, _, weighted, _, _ = tables
+    packed, _, weighted, *_ = tables
     out = np.zeros(packed[0].shape)
     for T, wm in zip(packed, weighted, strict=True):
         add_outer(out, _rows_times_p(n[None], T)[0].astype(float), wm.sum(axis=0, dtype=float))
@@ -358,7 +373,7 @@ def _hessian_product(
     tables: Tables, Binv: Array, Q: float, V: Array, out: Array, work: Array
 ) -> Array:
     """Put the Hessian's product with a symmetric V into `out`; return the offset's shift."""
-    packed, diagonals, weighted, plain, _ = tables
+    packed, diagonals, weighted, plain, *_ = tables
     shift = -np.sum(
         [_rows_times_p(wm @ V, T).sum(axis=0) for T, wm in zip(packed, weighted, strict=True)],
         axis=0,
@@ -438,7 +453,7 @@ def decrement_cg(
     inner = np.linalg.inv(C)
     B = symmetrize(inner @ S @ inner.T)
     Binv = inverse(cholesky(B))
-    M = tables[-1] + _barrier_diagonal(Binv, Q, np.float64)
+    M = tables.hessian + _barrier_diagonal(Binv, Q, np.float64)
     shift = C.T @ n
     g = symmetrize(C.T @ N @ C) - _offset_gradient(tables, shift)
     total = float(shift @ shift)

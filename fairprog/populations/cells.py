@@ -145,7 +145,10 @@ def restrict(cov: Array, basis: Array) -> Array:
 
 
 class RestrictedCells:
-    """U' S_i U for the covariances S_i (K, d, d) of one group, each computed when asked for."""
+    """U' S_i U for the covariances S_i (K, d, d) of one group, each computed when asked for.
+
+    What is returned belongs to the caller, who may overwrite it.
+    """
 
     def __init__(self, cells: Array, basis: Array) -> None:
         self._cells, self._basis = cells, basis
@@ -161,7 +164,7 @@ class RestrictedCells:
             return RestrictedCells(self._cells[k], self._basis)
         if not 0 <= k < len(self):
             raise IndexError(k)
-        return np.ascontiguousarray(restrict(self._cells[k], self._basis))
+        return np.array(restrict(self._cells[k], self._basis), order="C")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.stack([self[k] for k in range(len(self))])

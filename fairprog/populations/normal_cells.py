@@ -143,7 +143,10 @@ class NormalCells(Population):
             vars(out).pop(name, None)
         out.prior, out._mean, out._cells = prior, mean, tuple(cells)
         if self.null_dimension:
-            out._support_cells = tuple(RestrictedCells(S, self._basis) for S in out._cells)
+            out._support_cells = tuple(
+                self._support_cells[a] if S is self._cells[a] else RestrictedCells(S, self._basis)
+                for a, S in enumerate(out._cells)
+            )
         else:
             out._support_cells = out._cells
         out._finish()

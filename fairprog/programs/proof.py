@@ -68,7 +68,8 @@ def _ideality(
     D, U = program.population, program.population.support_basis
     m = cells[0] @ U
     large = D.n_features > LARGE
-    M: Any = RestrictedCells(cells[1], U) if large else U.T @ cells[1] @ U
+    square = large and U.shape[0] == U.shape[1]
+    M: Any = cells[1] if square else RestrictedCells(cells[1], U) if large else U.T @ cells[1] @ U
     rates = population.base_rates
     # "keep" asks for nothing but the rates there were; otherwise all groups have the same
     keep = isinstance(program.base_rates, str) and program.base_rates == "keep"
@@ -79,7 +80,6 @@ def _ideality(
         T = maps[population.groups[a]]
         # what the constant directions add to A x
         constant = (cells[0][0] - m[0] @ U.T) @ T.matrix.T @ U
-        square = large and U.shape[0] == U.shape[1]
         A, b = T.matrix if square else U.T @ T.matrix @ U, U.T @ T.offset + constant
         mean = population.location[:, a] @ U
         measure = map_residuals if large else map_residual
