@@ -139,6 +139,7 @@ def map_residuals(
         white = gram(white)
         white[np.diag_indices(len(white))] -= 1.0
         worst = max(worst, float(np.linalg.norm(white)), float(size))
+        del white
     return worst
 
 

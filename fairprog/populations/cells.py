@@ -164,7 +164,9 @@ class RestrictedCells:
             return RestrictedCells(self._cells[k], self._basis)
         if not 0 <= k < len(self):
             raise IndexError(k)
-        return np.array(restrict(self._cells[k], self._basis), order="C")
+        d, width = self._basis.shape
+        S = restrict(self._cells[k], self._basis)
+        return S.copy() if d == width else np.ascontiguousarray(S)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.stack([self[k] for k in range(len(self))])
