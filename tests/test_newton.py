@@ -404,6 +404,28 @@ def test_all_groups_in_many_dimensions():
             assert sol.kl <= one.kl + 1e-9
 
 
+def test_all_groups_from_the_start_that_leads(monkeypatch):
+    """In many dimensions one start goes all the way: the same optimum, in fewer evaluations."""
+    from fairprog.programs.map_space import MapSpace
+
+    D = embedding_population(24, 3, 7)
+    calls = [0]
+    cost = MapSpace.cost
+
+    def counted(self, x):
+        calls[0] += 1
+        return cost(self, x)
+
+    monkeypatch.setattr(MapSpace, "cost", counted)
+    every = fp.NearestIdeal(D).solve()
+    full, calls[0] = calls[0], 0
+    monkeypatch.setattr("fairprog.programs.all_groups.LARGE", 12)
+    leading = fp.NearestIdeal(D).solve()
+    assert leading.certificate.ok
+    assert leading.kl == pytest.approx(every.kl, abs=1e-9)
+    assert calls[0] < full / 2
+
+
 def conic_agreement(seed):
     """Compare with a conic solver: plain, at condition 1e8, or with null directions."""
     rng = np.random.default_rng(seed)

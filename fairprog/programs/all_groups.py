@@ -2,9 +2,10 @@
 
 The common laws R_i are free, so the program is not convex. For given R every group's map is a
 convex problem (theory.md section 4); for given maps R is a precision-weighted average in closed
-form. A start takes one step of each kind; then L-BFGS descends on the maps with R eliminated. The
-best of the starts is returned, labelled local, except for K = G = 2, d = 1, where the stationary
-points are the roots of a polynomial.
+form. A start takes one step of each kind; then L-BFGS descends on the maps with R eliminated
+(above 64 dimensions all the way only from the start that leads after a few steps). The best is
+returned, labelled local, except for K = G = 2, d = 1, where the stationary points are the roots
+of a polynomial.
 
 Common coordinates. The maps A_a -> A_a G give the same population, so a class of maps needs a rule
 that fixes G. Translations, scalings and diagonal maps are groups: any G of the class will do, and
@@ -23,6 +24,7 @@ import itertools
 import numpy as np
 
 from fairprog.kernels.all_groups import best_scale_ratio, two_group_cells
+from fairprog.kernels.cells import LARGE
 from fairprog.kernels.threads import one_blas_thread
 from fairprog.labels import Array
 from fairprog.populations import Normal
@@ -33,6 +35,7 @@ from fairprog.transports import AffineMap, Monotone, Transport, Whitened
 __all__ = ["nearest_all", "nearest_two_groups", "normalised"]
 
 EQUALLY_GOOD = 1e-9  # nats, relative to max(1, cost)
+BRIEF = 20  # steps from every start in many dimensions, where only the best then goes on
 
 
 def nearest_two_groups(
@@ -90,8 +93,12 @@ def nearest_all(
     ends = []
     with one_blas_thread():
         # silent for the first seconds: most programs are done by then
+        steps = BRIEF if spaces[0].k > LARGE else None
         for space, start in tqdm(tasks, desc="starts", disable=None, delay=3.0, leave=False):
-            ends.append((*space.descend(start), space))
+            ends.append((*space.descend(start, steps), space))
+        if steps is not None:
+            _, start, space = min(ends, key=lambda end: end[0])
+            ends = [(*space.descend(start), space)]
     # the first of equally good ends: with two groups both anchors of `Monotone` give the same
     # population, and rounding must not choose the common coordinates
     least = min(value for value, _, _ in ends)

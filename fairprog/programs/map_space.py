@@ -199,19 +199,19 @@ class MapSpace:
             rows.append(np.concatenate([linear, beta]))
         return np.concatenate(rows)
 
-    def descend(self, x: Array) -> tuple[float, Array]:
-        """Return (cost, coordinates) of the local optimum below a start."""
+    def descend(self, x: Array, steps: int | None = None) -> tuple[float, Array]:
+        """Return (cost, coordinates) of the local optimum below a start, or after some steps."""
         from scipy.optimize import minimize
 
         value = self.cost(x)[0]
-        for _ in range(6):  # a restart frees L-BFGS from stale curvature
+        for _ in range(6 if steps is None else 1):  # a restart frees it from stale curvature
             result = minimize(
                 self.cost,
                 x,
                 jac=True,
                 method="L-BFGS-B",
                 options={
-                    "maxiter": 3000,
+                    "maxiter": 3000 if steps is None else steps,
                     "maxfun": 6000,
                     "ftol": 0.0,
                     "gtol": 1e-10,
