@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from fairprog.plotting.style import save_figure
 
-from . import benchmark_newton, benchmark_scores  # noqa: F401 - they register what they hold
+from . import benchmark_newton, benchmark_scores, benchmark_torch  # noqa: F401 - they register
 from .claims import Unavailable, write_csv
 from .timing import BENCHMARKS, LONG, Row, draw
 
