@@ -21,7 +21,7 @@ Classes that share their arrays (stride 0 along the first axis) cost as much as 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy.linalg import blas, eigh, eigvalsh
@@ -50,32 +50,8 @@ SMALL = 64  # below, float64 costs as little
 DRIFT = 1e-3  # of a float64 gradient: below, its updates by float32 products have lost digits
 PRODUCTS = 1e-5  # precision of a step by products in the basis, until a float64 gradient tells
 Cells = tuple[Array, Array, Array, Array, Array, list[Indices]]  # w, m, Gamma, mu, Sigma, parts
-
-
-class Tables(NamedTuple):
-    """Cells in the basis C.
-
-    Attributes
-    ----------
-    packed : list of Array (d, d)
-        For each distinct pair j the symmetric P_j = C' Sigma_j^{-1} C in the upper triangle and
-        G_j = C' R Gamma_j R' C times the weights of its classes below the diagonal.
-    diagonals : list of (Array (d,), Array (d,))
-        Those of P_j, which the array holds between products, and of G_j.
-    weighted, plain : lists of Array (k_j, d)
-        The reference means of its classes, times their weights and not.
-    hessian : Array (d, d)
-        Diagonal of the quadratic's Hessian.
-    log_dets : float
-        sum_i w_i (log det Sigma_i - log det Gamma_i).
-    """
-
-    packed: list[Array]
-    diagonals: list[tuple[Array, Array]]
-    weighted: list[Array]
-    plain: list[Array]
-    hessian: Array
-    log_dets: float
+Tables = tuple[list[Array], list[tuple[Array, Array]], list[Array], list[Array], Array, float]
+"""Cells in the basis, see :func:`_cell_tables`."""
 
 
 def newton_cg(
@@ -122,7 +98,8 @@ def newton_cg(
     C, lam, constant, target = _basis(root, data)
     dtype: Any = np.float64 if d < SMALL else np.float32
     tables = _cell_tables(C, root, data, dtype)
-    constant += 0.5 * (tables.log_dets - Q * d)
+    *_, diagonal, log_dets = tables
+    constant += 0.5 * (log_dets - Q * d)
     B = np.diag(np.sqrt(Q / lam))
     value, G, beta = _start_gradient(tables, B, w, target, parts)  # the offset is C beta
     n: Array = np.zeros(d)
@@ -133,7 +110,7 @@ def newton_cg(
         logs = log_det(U)
         Binv = inverse(U, overwrite=True)
         M = _barrier_diagonal(Binv, Q, dtype)
-        M += tables.hessian
+        M += diagonal
         G -= Q * Binv  # from here on that of f
         said, size = size, float(np.sqrt(_norm2(G, M) + n @ n))
         scale = max(1.0, abs(value + constant - Q * logs))
@@ -157,8 +134,9 @@ def newton_cg(
                     break
                 if dtype == np.float32:
                     dtype, stalled = np.float64, 0
-                    del tables
+                    del tables, diagonal
                     tables = _cell_tables(C, root, data, dtype)
+                    diagonal = tables[-2]
             best = min(best, size)
         iterations += 1
         # move to the best offset of this B: the weighted precisions add up to I here
@@ -236,7 +214,22 @@ def _basis(root: Array, data: Cells) -> tuple[Array, Array, float, Array]:
 
 
 def _cell_tables(C: Array, root: Array, data: Cells, dtype: Any) -> Tables:
-    """Return the cells in the basis C, as products in `dtype` want them."""
+    """Return the cells in the basis C, as products in `dtype` want them.
+
+    Returns
+    -------
+    packed : list of Array (d, d)
+        For each distinct pair j the symmetric P_j = C' Sigma_j^{-1} C in the upper triangle and
+        G_j = C' R Gamma_j R' C times the weights of its classes below the diagonal.
+    diagonals : list of (Array (d,), Array (d,))
+        Those of P_j, which the array holds between products, and of G_j.
+    weighted, plain : lists of Array (k_j, d)
+        The reference means of its classes, times their weights and not.
+    diagonal : Array (d, d)
+        Of the quadratic's Hessian.
+    log_dets : float
+        sum_i w_i (log det Sigma_i - log det Gamma_i).
+    """
     w, m, Gamma, _, Sigma, parts = data
     d = m.shape[1]
     packed: list[Array] = []
@@ -275,7 +268,7 @@ def _cell_tables(C: Array, root: Array, data: Cells, dtype: Any) -> Tables:
         diagonals.append((p, g))
         weighted.append(wm)
         plain.append(x)
-    return Tables(packed, diagonals, weighted, plain, diagonal, logs)
+    return packed, diagonals, weighted, plain, diagonal, logs
 
 
 def _rows_times_p(X: Array, T: Array) -> Array:
@@ -453,7 +446,8 @@ def decrement_cg(
     inner = np.linalg.inv(C)
     B = symmetrize(inner @ S @ inner.T)
     Binv = inverse(cholesky(B))
-    M = tables.hessian + _barrier_diagonal(Binv, Q, np.float64)
+    *_, diagonal, _ = tables
+    M = diagonal + _barrier_diagonal(Binv, Q, np.float64)
     shift = C.T @ n
     g = symmetrize(C.T @ N @ C) - _offset_gradient(tables, shift)
     total = float(shift @ shift)
