@@ -544,7 +544,9 @@ class Categorical(Population):
             self._same_atoms(rule_of, "rule_of")
             eta = rule_of.eta[:, order_i][:, :, order_a]
             posterior = eta[self.support.atom, :, self.support.group]
-        table = self.table(np.eye(self.n_classes)[bayes_actions(posterior, C)])
+        table = self.table(
+            np.eye(self.n_classes)[bayes_actions(posterior, C - C.min(axis=1, keepdims=True))]
+        )
         return Evaluation(CostSensitiveRisk(C).evaluate(table), table, 0.0)
 
     def log_odds_cdf(self, thresholds: Array) -> Array:

@@ -173,7 +173,7 @@ def _compiled_sweep(
                 details={"residuals": residuals},
             )
         sign = -1.0 if template.bound_field == "ratio_bound" else 1.0
-        risks[k] = compiled.unit * float(compiled.problem.value)
+        risks[k] = compiled.risk
         prices[k] = sign * compiled.unit * float((slope[0] - slope[1] @ form.x) @ form.y)
     solves += 0 if form is None else form.solves
     return risks, prices, compilations, solves

@@ -37,7 +37,8 @@ class ScoreAnswer:
     Attributes
     ----------
     risk : float
-        Of the rules, recomputed from the rows.
+        Of the rules and `rows.goal`, the risk without costs nobody can avoid, recomputed from the
+        rows.
     Z : Array, shape (G, 2, 2)
         Outcome table, recomputed from the rows.
     rules : Array, shape (G, 5)

@@ -108,14 +108,14 @@ def _solution(
     missed = [t.violation(table) / t.unit(D.classes) for t in constraints.values()]
     certificate = ClassifierCertificate(
         violation=max([0.0, *missed]),
-        risk_gap=abs(risk - answer.risk) / unit,
+        risk_gap=abs(answer.rows.goal.evaluate(table) - answer.risk) / unit,
         primal_residual=answer.feasibility_residual,
         dual_residual=answer.dual_residual / unit,
         slackness=answer.slackness / unit,
         duality_gap=answer.duality_gap / unit,
     )
     rule = ThresholdClassifier(
-        D, answer.rules, answer.reduced, program.risk.matrix(D.classes)[:, 0]
+        D, answer.rules, answer.reduced, answer.rows.goal.matrix(D.classes)[:, 0]
     )
     if len(D.support.score) <= FEW:
         table = D.table(rule.h)

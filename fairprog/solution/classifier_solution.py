@@ -26,9 +26,10 @@ TOLERANCE = 1e-6
 class ClassifierCertificate:
     """Residuals recomputed in numpy from the answer.
 
-    What is a risk is relative to the risk's unit: the largest absolute cost, its square for a
-    variance, the largest weighted unit for a sum, 1 for other risks. What is a probability is
-    absolute.
+    What is a risk is relative to the risk's unit: the largest difference between two costs of a
+    class for an expected cost (what a class pays whatever is predicted decides nothing), the
+    largest absolute cost for risks of groups and tails, its square for a variance, the largest
+    weighted unit for a sum, 1 for other risks. What is a probability is absolute.
 
     Attributes
     ----------
