@@ -20,6 +20,7 @@ from fairprog.kernels.quantile_map import (
 )
 from fairprog.labels import (
     Array,
+    as_given,
     check_features,
     check_number,
     check_weights,
@@ -146,8 +147,18 @@ class QuantileMap:
                 maps[g].append(_map(own[a], own[a] if a == chosen else share @ own, j, g))
         return cls(maps)
 
-    def transform(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Array:
-        """Move every row into the common coordinates: shape of X; labels are not needed.
+    def transform(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Any:
+        """Move every row into the common coordinates; labels are not needed.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d) or (n,), or a pandas DataFrame or Series
+        sensitive_features : array_like, shape (n,)
+
+        Returns
+        -------
+        Array, shape of X
+            A DataFrame or Series comes back as one, with its index and names.
 
         Raises
         ------
@@ -163,7 +174,7 @@ class QuantileMap:
             if rows.any():
                 moved = [T(features[rows, j]) for j, T in enumerate(self.maps[g])]
                 out[rows] = np.stack(moved, axis=1)
-        return out[:, 0] if np.ndim(X) == 1 else out
+        return as_given(out, X)
 
     def __repr__(self) -> str:
         knots = max(len(T.knots) for Ts in self.maps.values() for T in Ts)

@@ -92,9 +92,9 @@ class ReweightedSolution(Solution):
     def align(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Any:
         """Return X: the common coordinates are the user's own."""
         self._by_group(sensitive_features, len(np.asarray(X)))
-        return np.asarray(X).copy()
+        return X.copy() if hasattr(X, "iloc") else np.asarray(X).copy()
 
-    def steer(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: ArrayLike) -> Array:
+    def steer(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: ArrayLike) -> Any:
         """Refuse: atoms are reweighted, not moved (ModelError)."""
         raise ModelError(
             "Categorical populations are steered by weights, not by moving rows; use "
