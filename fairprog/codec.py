@@ -15,7 +15,7 @@ import numpy as np
 
 from fairprog.errors import DataError, ModelError
 
-__all__ = ["load", "register", "save", "write_atomically"]
+__all__ = ["load", "register", "save", "write_atomically", "write_text"]
 
 FORMAT = 1
 _LOADERS: dict[str, Callable[[dict[str, Any]], Any]] = {}
@@ -40,6 +40,15 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write text in UTF-8, all of it or nothing."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)
 
 
 def _pack(value: Any, arrays: dict[str, Any] | None) -> Any:

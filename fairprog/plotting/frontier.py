@@ -10,12 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fairprog.errors import ModelError
+from fairprog.labels import Array, Indices
 from fairprog.plotting.style import COLORS, MARKERS, figure_of, group_color, style
 
 if TYPE_CHECKING:
     from fairprog.solution import ClassifierSolution, Frontier
 
 __all__ = ["plot_classifier", "plot_frontier"]
+
+MOST = 2000  # atoms of a group that a picture shows
 
 
 def plot_frontier(
@@ -66,6 +69,8 @@ def plot_classifier(
 ) -> tuple[Figure, Axes]:
     """Draw P(Yhat = last class) against its posterior, atom by atom, groups apart.
 
+    Of more than 2,000 atoms in a group that many are drawn, evenly by rank of their posteriors.
+
     Parameters
     ----------
     solution : ClassifierSolution
@@ -87,7 +92,7 @@ def plot_classifier(
         else:
             fig = figure_of(ax)
         for a, name in enumerate(D.groups):
-            rows = s.group == a
+            rows = _shown(s.score, np.flatnonzero(s.group == a))
             size = 12 + 60 * np.sqrt(s.weight[rows] / s.weight.max())
             ax.scatter(
                 s.score[rows],
@@ -110,3 +115,11 @@ def plot_classifier(
         )
         ax.legend(title="group")
     return fig, ax
+
+
+def _shown(score: Array, rows: Indices) -> Indices:
+    """Return the rows of a group that are drawn."""
+    if len(rows) <= MOST:
+        return rows
+    by_rank = rows[np.argsort(score[rows], kind="stable")]
+    return by_rank[np.linspace(0, len(rows) - 1, MOST).round().astype(int)]

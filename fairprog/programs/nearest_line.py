@@ -93,8 +93,8 @@ class NearestLine(NearestIdeal):
                 if abs(law.mass - 1.0) > NORMALISED:
                     raise ModelError(
                         f"The density of the family {name} integrates to {law.mass:.9g}, not 1, "
-                        f"so that KL is wrong; add {np.log(law.mass):.9g} to `neg_log_density` and "
-                        "`atom`. If it is normalised, list where it is not smooth in `kinks`.",
+                        f"so that KL is wrong; add {np.log(law.mass):.9g} to `neg_log_density` "
+                        "and `atom`. If it is normalised, list where it is not smooth in `kinks`.",
                         argument="population",
                     )
                 if law.concave_chord is not None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.codec import register, save, write_atomically
+from fairprog.codec import register, save, write_text
 from fairprog.errors import DataError
 from fairprog.labels import Array, as_given, encode
 from fairprog.populations import Pushforward, population_from_dict
@@ -292,7 +291,7 @@ class Solution:
         evidence = evidence_of_rows(self, X, y, sensitive_features, scores, confidence)
         page = report_html(self, evidence, title=title)
         if path is not None:
-            write_atomically(path, lambda p: _write_text(p, page))
+            write_text(path, page)
         return page
 
     def _repr_html_(self) -> str:
@@ -385,10 +384,6 @@ class Solution:
     def __repr__(self) -> str:
         kind = "global" if self.certificate.globally_optimal else "local"
         return f"Solution(kl={self.kl:.6g}, solver={self.solver!r}, {kind} optimum)"
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def _plain_map(T: AffineMap | PiecewiseLinearMap) -> Any:
