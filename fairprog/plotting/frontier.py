@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_classifier", "plot_frontier"]
 
-MOST = 2000  # atoms of a group that a picture shows
+FEW = 200  # atoms of a group that are drawn one by one
+MOST = 2000  # points of a line through more of them
 
 
 def plot_frontier(
@@ -69,7 +70,8 @@ def plot_classifier(
 ) -> tuple[Figure, Axes]:
     """Draw P(Yhat = last class) against its posterior, atom by atom, groups apart.
 
-    Of more than 2,000 atoms in a group that many are drawn, evenly by rank of their posteriors.
+    More than 200 atoms of a group are drawn as a line through at most 2,000 of them, evenly by
+    rank of their posteriors; each group's is thinner than the one before.
 
     Parameters
     ----------
@@ -93,6 +95,15 @@ def plot_classifier(
             fig = figure_of(ax)
         for a, name in enumerate(D.groups):
             rows = _shown(s.score, np.flatnonzero(s.group == a))
+            if len(rows) > FEW:
+                ax.plot(
+                    s.score[rows],
+                    rule.h[rows, 1],
+                    color=group_color(a),
+                    linewidth=max(1.2, 5.0 - 2.2 * a),
+                    label=str(name),
+                )
+                continue
             size = 12 + 60 * np.sqrt(s.weight[rows] / s.weight.max())
             ax.scatter(
                 s.score[rows],
@@ -104,8 +115,9 @@ def plot_classifier(
                 linewidths=0,
                 label=str(name),
             )
-            if thresholds is not None and 0 <= thresholds[name] <= 1:
-                ax.axvline(thresholds[name], color=group_color(a), linewidth=1.0, linestyle="--")
+        for a, t in enumerate(() if thresholds is None else thresholds.values()):
+            if 0 <= t <= 1:
+                ax.axvline(t, color=group_color(a), linewidth=1.0, linestyle="--")
         positive = D.classes[-1]
         ax.set(
             xlabel=f"P(Y={positive} | x, a)",
@@ -118,8 +130,8 @@ def plot_classifier(
 
 
 def _shown(score: Array, rows: Indices) -> Indices:
-    """Return the rows of a group that are drawn."""
-    if len(rows) <= MOST:
+    """Return the rows of a group that are drawn, by rank where they make a line."""
+    if len(rows) <= FEW:
         return rows
     by_rank = rows[np.argsort(score[rows], kind="stable")]
-    return by_rank[np.linspace(0, len(rows) - 1, MOST).round().astype(int)]
+    return by_rank[np.linspace(0, len(rows) - 1, min(MOST, len(rows))).round().astype(int)]
