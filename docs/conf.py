@@ -97,6 +97,7 @@ extensions = [
     "sphinx.ext.doctest",
     "sphinx.ext.mathjax",
     "sphinx-mathjax-offline",  # formulae need no network either
+    "sphinx_copybutton",
     "sphinx_design",
     "sphinxcontrib.bibtex",
     "sphinx_gallery.gen_gallery",
@@ -147,6 +148,8 @@ sphinx_gallery_conf = {
 
 # ------------------------------------------------------------------------------------------- html
 
+copybutton_prompt_text = r">>> |\.\.\. |\$ "  # of examples only the input is copied
+copybutton_prompt_is_regexp = True
 html_theme = "pydata_sphinx_theme"
 html_title = "fairprog"
 html_show_sourcelink = False

@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,16 @@ import numpy as np
 
 from fairprog.errors import DataError, ModelError
 
-__all__ = ["load", "register", "save", "write_atomically"]
+__all__ = ["load", "register", "save", "write_atomically", "write_text"]
 
 FORMAT = 1
+# where the loader of a kind is registered, for modules that are imported only where they are used
+HOMES = {
+    "ideal_steering": "fairprog.estimators",
+    "score_steering": "fairprog.estimators",
+    "moments": "fairprog.populations",
+    "table_steering": "fairprog.cli.tabular",
+}
 _LOADERS: dict[str, Callable[[dict[str, Any]], Any]] = {}
 
 
@@ -40,6 +48,15 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write text in UTF-8, all of it or nothing."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)
 
 
 def _pack(value: Any, arrays: dict[str, Any] | None) -> Any:
@@ -111,7 +128,7 @@ def save(path: str | os.PathLike[str], kind: str, data: dict[str, Any]) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """Read what ``.save(path)`` wrote.
+    """Read what ``.save(path)`` or ``fairprog steer --model`` wrote.
 
     Parameters
     ----------
@@ -120,7 +137,9 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    Solution
+    Solution, ClassifierSolution, QuantileMap, ...
+        What was saved; of a model of ``fairprog steer`` a ``TableSteering``, whose ``solution`` is
+        the answer and whose ``features`` say how columns become numbers.
 
     Raises
     ------
@@ -151,14 +170,12 @@ def load(path: str | os.PathLike[str]) -> Any:
         raise DataError(
             f"{str(path)!r} is not a file written by fairprog: {error}.", argument="path"
         ) from error
+    if kind not in _LOADERS and kind in HOMES:
+        import_module(HOMES[kind])
     if version > FORMAT or kind not in _LOADERS:
-        model = kind == "table_steering"
-        hint = (
-            "it is for `fairprog align` (or TableSteering.load of fairprog.cli.tabular); " * model
-        )
         raise DataError(
-            f"{str(path)!r} holds a {kind!r} of format {version}; {hint}this version reads "
-            f"{sorted(_LOADERS)} up to format {FORMAT}.",
+            f"{str(path)!r} holds a {kind!r} of format {version}; this version reads "
+            f"{sorted({*_LOADERS, *HOMES})} up to format {FORMAT}.",
             argument="path",
         )
     try:

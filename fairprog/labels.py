@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
@@ -241,6 +242,21 @@ def check_features(X: ArrayLike, argument: str = "X", dim: int | None = None) ->
             argument=argument,
         )
     return array
+
+
+def as_given(rows: Array, X: Any) -> Any:
+    """Return moved rows (n, d) as X was given.
+
+    A pandas DataFrame with its index and columns, a Series with its index and name, shape (n,)
+    for other one-dimensional X, else `rows` themselves.
+    """
+    out = rows[:, 0] if np.ndim(X) == 1 else rows
+    pandas = sys.modules.get("pandas")  # X is of pandas only if it was imported
+    if pandas is not None and isinstance(X, pandas.DataFrame):
+        return pandas.DataFrame(out, index=X.index, columns=X.columns)
+    if pandas is not None and isinstance(X, pandas.Series):
+        return pandas.Series(out, index=X.index, name=X.name)
+    return out
 
 
 def column_names(X: Any) -> tuple[str, ...] | None:

@@ -6,6 +6,7 @@ from test_categorical import random_categorical
 
 import fairprog as fp
 from fairprog.programs.compile import StandardForm
+from fairprog.tables.units import unit_of
 
 C = np.array([[0.0, 1.0], [3.0, 0.0]])
 SCALES = (1e-9, 1e-6, 1e-3, 1e3, 1e9)
@@ -98,6 +99,46 @@ def test_rules_on_scores_and_frontiers_have_the_unit_of_the_costs():
         answers.append(np.concatenate([frontier.risks / s, frontier.prices / s, proba[:, 1]]))
     assert answers[1] == pytest.approx(answers[0], abs=1e-6)
     assert answers[2] == pytest.approx(answers[0], abs=1e-6)
+
+
+@pytest.mark.parametrize("solver", ["SORT", "HIGHS", "CLARABEL"])
+def test_costs_that_no_decision_changes_change_no_answer(solver):
+    D = population()
+    base = np.array([7e8, -3e9])  # what each class pays, whatever is predicted
+    paid = float(D.prior.sum(axis=1) @ base)
+    one = fp.FairClassifier(D, fp.CostSensitiveRisk(C), tight()).solve(solver)
+    risk = fp.CostSensitiveRisk(C + base[:, None])
+    sol = fp.FairClassifier(D, risk, tight()).solve(solver)
+    assert pytest.approx(one.table.Z, abs=1e-8) == sol.table.Z
+    assert sol.price == pytest.approx(one.price, abs=1e-6)
+    assert sol.classifier.costs == pytest.approx(one.classifier.costs, abs=1e-6)
+    assert sol.risk - paid == pytest.approx(one.risk, abs=1e-5)  # rounding of 1e9
+    # certified in the unit of what a decision changes
+    assert unit_of(risk, D.classes) == pytest.approx(3.0)
+    for name, value in vars(one.certificate).items():
+        assert getattr(sol.certificate, name) == pytest.approx(value, abs=1e-7)
+    both = fp.FairClassifier(D, risk + 0.5 * fp.ErrorRate(), tight()).solve(solver)
+    plain = fp.CostSensitiveRisk(C) + 0.5 * fp.ErrorRate()
+    plain = fp.FairClassifier(D, plain, tight()).solve(solver)
+    assert pytest.approx(plain.table.Z, abs=1e-8) == both.table.Z
+    # as a bound: upper and offset cancel
+    bound = fp.RiskBound(fp.CostSensitiveRisk(C.T + base[:, None]), 0.4 + paid)
+    held = fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualOpportunity(), bound]).solve(solver)
+    plain = fp.RiskBound(fp.CostSensitiveRisk(C.T), 0.4)
+    plain = fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualOpportunity(), plain]).solve(solver)
+    assert held.risk == pytest.approx(plain.risk, abs=1e-6)
+    frontier = fp.FairClassifier(D, risk, tight()).frontier([0.01], "equal_opportunity")
+    assert frontier.risks[0] == pytest.approx(sol.risk, rel=1e-14)
+
+
+def test_the_costs_of_the_worst_group_keep_what_no_decision_changes():
+    D = population()  # base rates differ, so that the base decides which group is the worst
+    risk = fp.WorstGroupRisk(C + np.array([[0.0], [5.0]]))
+    assert unit_of(risk, D.classes) == 8.0
+    sol = fp.FairClassifier(D, risk).solve()
+    assert sol.risk == pytest.approx(risk.evaluate(sol.table), abs=1e-9)
+    worst = int(np.argmax(risk.group_risks(sol.table)))
+    assert worst == int(np.argmax(D.base_rates[1]))
 
 
 @pytest.mark.parametrize("scale", [1e6, 1e9])

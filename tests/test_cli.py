@@ -555,3 +555,82 @@ def test_adult_has_the_known_counts(data_dir):
         "Male": 0.3038,
     }
     assert not data.isna().any(axis=None)
+
+
+# ------------------------------------------------------------------ identifiers, levels, weights
+
+
+def test_identifiers_are_left_out_with_a_sentence_unless_named(folder, capsys):
+    data = people()
+    data.insert(0, "id", np.random.default_rng(0).permutation(len(data)) + 10_000)
+    write(data)
+    assert steer("--out", "out.csv") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "features 2: x1, x2" in said
+    assert "left out id (whole numbers, every one different: an identifier)" in said
+    assert "Note: 'id': whole numbers" in said and "taken for identifiers and left out" in said
+    assert (pd.read_csv("out.csv")["id"] == data["id"]).all()
+    assert steer("--features", "id", "x1", "x2", "--out", "named.csv") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "features 3: id, x1, x2" in said and "moved like any other feature" in said
+    assert not np.allclose(pd.read_csv("named.csv")["id"], data["id"])
+    # control: few rows may differ by chance, and repeated numbers are features
+    data["id"] = data["id"] // 2
+    write(data)
+    assert steer() == 0
+    assert "features    3: id, x1, x2" in capsys.readouterr().out
+
+
+def test_levels_that_are_new_are_dropped_or_encoded_as_none_on_request(folder, capsys):
+    data = people()
+    data.insert(1, "colour", np.random.default_rng(3).choice(["blue", "green", "red"], len(data)))
+    write(data)
+    assert steer("--onehot", "--out", "out.csv", "--model", "model.json") == 0
+    new = data.copy()
+    new.loc[4, "colour"] = "pink"
+    write(new, "new.csv")
+    align = ["align", "--model", "model.json", "new.csv", "--out", "new_out.csv"]
+    said = refused(capsys, main(align))
+    assert "--unseen drop" in said and "--unseen zeros" in said
+    out = pd.read_csv("out.csv")
+    assert main([*align, "--unseen", "drop"]) == 0
+    assert "1 rows with missing values or values the model does" in capsys.readouterr().out
+    want = out.drop(index=4).reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.read_csv("new_out.csv"), want)
+    assert main([*align, "--unseen", "zeros"]) == 0
+    # as the first level, which has no column of its own
+    blue = data.copy()
+    blue.loc[4, "colour"] = "blue"
+    write(blue, "blue.csv")
+    assert main(["align", "--model", "model.json", "blue.csv", "--out", "blue_out.csv"]) == 0
+    assert Path("new_out.csv").read_bytes() == Path("blue_out.csv").read_bytes()
+
+
+def test_weights_are_a_column_on_request(folder, capsys):
+    data = people()
+    write(data)
+    assert steer("--out", "out.csv", "--weights", "w", "--model", "model.json") == 0
+    out = pd.read_csv("out.csv")
+    assert list(out.columns) == [*data.columns, "w"]
+    solution = fp.load("model.json").solution
+    want = solution.sample_weight(data["y"].astype(str), sensitive_features=data["g"])
+    assert np.allclose(out["w"], want)
+    # they carry the base rates of the ideal population
+    rates = [np.average(out["y"][out["g"] == g], weights=out["w"][out["g"] == g]) for g in "ab"]
+    assert rates[0] == pytest.approx(rates[1], abs=1e-9)
+    assert abs(np.diff(data.groupby("g")["y"].mean())[0]) > 0.02  # control
+    assert "give --out" in refused(capsys, steer("--weights", "w"))
+    assert "already has a column 'x1'" in refused(
+        capsys, steer("--out", "o.csv", "--weights", "x1")
+    )
+
+
+def test_models_of_the_command_line_are_read_by_load(folder):
+    write(people())
+    assert steer("--model", "model.json") == 0
+    code = (
+        "import fairprog as fp; model = fp.load('model.json'); "
+        "print(type(model).__name__, model.solution.certificate.ok)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["TableSteering", "True"], done.stderr

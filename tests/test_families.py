@@ -12,6 +12,7 @@ from scipy import integrate, stats
 
 import fairprog as fp
 from fairprog.kernels.line_quadrature import numeric_slope
+from fairprog.populations import Population
 from tests.family_laws import FAMILIES, POSITIVE, SCIPY, Power15
 
 Q = np.array([[0.3, 0.2], [0.25, 0.25]])
@@ -22,11 +23,11 @@ class StudentT(fp.LocationScale):
 
     @staticmethod
     def neg_log_density(z):
-        return 50.0 * np.log1p(np.square(z) / 99.0) + 0.921
+        return 50.0 * np.log1p(np.square(z) / 99.0) + 0.921463742793
 
     @staticmethod
     def atom(z):
-        return 50.0 * cp.log(1.0 + cp.square(z) / 99.0) + 0.921
+        return 50.0 * cp.log(1.0 + cp.square(z) / 99.0) + 0.921463742793
 
     @staticmethod
     def draw(rng, size):
@@ -409,3 +410,19 @@ def test_a_family_or_bijection_without_its_methods_says_what_is_missing():
         Nothing(Q, np.zeros((2, 2)), np.ones((2, 2))).sample(5)
     with pytest.raises(fp.ModelError, match="Nowhere needs the method `forward"):
         Nowhere().forward(np.ones((3, 1)))
+
+
+def test_programs_refuse_a_density_that_is_not_normalised():
+    loc, scale = [[0.0, 1.0], [2.0, 2.0]], [[1.0, 1.0], [1.0, 2.0]]
+
+    class Unnormalised(Power15):
+        @staticmethod
+        def neg_log_density(z):
+            return np.abs(z) ** 1.5 / 1.5
+
+    try:
+        with pytest.raises(fp.ModelError, match=r"integrates to 2\.36.*add 0\.861.* to `neg_log"):
+            fp.NearestIdeal(Unnormalised([[0.3, 0.2], [0.3, 0.2]], loc, scale), steer=[1])
+    finally:
+        Population._registry.pop("Unnormalised")
+    assert fp.NearestIdeal(Power15([[0.3, 0.2], [0.3, 0.2]], loc, scale), steer=[1]).solve().kl > 0

@@ -50,10 +50,48 @@ def test_forty_bounds_need_two_compilations_and_forty_solver_calls(monkeypatch):
         StandardForm, "solve", lambda self, *args: solved.append(self) or solve(self, *args)
     )
     fc = frontier_program(X=12)
-    frontier = fc.frontier(np.linspace(0, 0.2, 40))
+    frontier = fc.frontier(np.linspace(0, 0.2, 40), solver="HIGHS")
     assert len(compiled) == frontier.compilations == 2  # bound 0 compiles to equalities
     assert len(solved) == frontier.solves == 40
-    assert fc.frontier(np.linspace(0.01, 0.2, 5)).compilations == 1
+    assert fc.frontier(np.linspace(0.01, 0.2, 5), solver="HIGHS").compilations == 1
+
+
+def test_frontiers_of_scores_sort_once_and_agree_with_the_linear_program(monkeypatch):
+    from fairprog.programs import score_path
+
+    D = random_categorical(np.random.default_rng(6), X=40)
+    notions = [
+        [fp.EqualOpportunity()],
+        [fp.EqualizedOdds()],
+        [fp.DemographicParity(), fp.AccuracyParity(difference_bound=0.05)],
+        [fp.DemographicParity(ratio_bound=0.5)],
+    ]
+    for chosen in notions:
+        fc = fp.FairClassifier(D, fp.CostSensitiveRisk({"fp": 1, "fn": 3}), chosen)
+        bounds = 1.0 - BOUNDS if chosen[0].bound_field == "ratio_bound" else BOUNDS
+        by_sorting = fc.frontier(bounds, constraint=chosen[0].name)
+        by_program = fc.frontier(bounds, constraint=chosen[0].name, solver="HIGHS")
+        assert (by_sorting.compilations, by_sorting.solves) == (0, len(bounds))
+        assert by_program.compilations > 0
+        assert np.abs(by_sorting.risks - by_program.risks).max() < 1e-9
+        if chosen[0].bound_field == "ratio_bound":
+            continue  # not convex in the ratio
+        # every price is a subgradient, whoever found it: its line stays below the curve
+        away = bounds - bounds[:, None]
+        lines = by_sorting.risks[:, None] - by_sorting.prices[:, None] * away
+        assert np.all(lines <= by_program.risks + 1e-8)
+    with pytest.raises(fp.ModelError, match="'SORT' does not apply"):
+        fp.FairClassifier(D, fp.WorstGroupRisk(), [fp.EqualOpportunity()]).frontier(
+            [0.1], solver="SORT"
+        )
+    sorts = []
+    monkeypatch.setattr(
+        score_path,
+        "sort_scores",
+        lambda *args, sort=score_path.sort_scores: sorts.append(1) or sort(*args),
+    )
+    fp.FairClassifier(D, None, [fp.EqualOpportunity()]).frontier(BOUNDS)
+    assert len(sorts) == D.n_groups
 
 
 def test_the_bound_may_belong_to_any_constraint():

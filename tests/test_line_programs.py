@@ -464,3 +464,30 @@ def test_the_last_resort_ends_in_bounded_time():
         assert "certificate" in error.details or "log" in error.details
     else:
         assert sol.certificate.ok and abs(sol.kl - 0.0714) < 1e-3
+
+
+@pytest.mark.parametrize("ratio", [1e3, 1e4, 1e6])
+@pytest.mark.parametrize("family", [fp.Laplace, fp.Logistic, fp.Gumbel, fp.GumbelMin])
+def test_scales_may_differ_by_orders_of_magnitude(family, ratio):
+    """Within a group, between groups, between classes: differences are in each cell's own unit."""
+    prior = [[0.3, 0.2], [0.25, 0.25]]
+    shapes = [
+        [[1.0, 1.0], [1.0, ratio]],
+        [[1.0, ratio], [1.0, 2 * ratio]],
+        [[1.0, 1.0], [ratio, 1.0]],
+        [[1.0, 1.0], [ratio, 2 * ratio]],
+    ]
+    for scale in shapes:
+        D = family(prior, [[0.0, 1.0], [2.0, 2.0]], scale)
+        program = fp.NearestIdeal(D, steer=[1])
+        sol = program.solve(solver="newton")
+        assert sol.certificate.ok
+        # convex, so a minimum among neighbours is the minimum
+        (frame,) = program.frames()
+        S, beta = frame.optimum
+        best = frame.costs(S, beta).sum()
+        rates = (program.prior * np.log(program.prior / D.prior)).sum()
+        assert best + rates == pytest.approx(sol.kl, rel=1e-8)
+        step = 0.03 * frame.unit
+        for dS, db in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1)):
+            assert frame.costs(S + dS * step[0], beta + db * step[1]).sum() > best

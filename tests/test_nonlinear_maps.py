@@ -535,3 +535,31 @@ def test_the_same_with_intervals(draw, to_normal):
     if draw is different_chi_squares:  # no exact map: the means only
         error = 0.0 * error
     assert (mean[2:] + error[2:] <= 0.5 * (mean[1] - error[1])).all()
+
+
+def test_quantile_maps_of_probabilities_stay_probabilities():
+    rng = np.random.default_rng(3)
+    y, a = rng.integers(2, size=600), rng.integers(2, size=600)
+    p = rng.beta(np.where(a == 1, 0.5, 3.0) + y, 2.0)
+    p[(p < 0.02) & (a == 0)] = 0.0
+    p[(p > 0.98) & (a == 1)] = 1.0  # some rows at the very ends, in one group only
+    new = np.tile([0.0, 1e-9, 0.3, 1.0 - 1e-9, 1.0], 2)
+    of = np.repeat([0, 1], 5)
+    leaves = fp.QuantileMap.fit(p, y, sensitive_features=a)
+    assert np.ptp(leaves.transform(new, sensitive_features=of)) > 1.0  # control
+    for reference in (None, 0, 1):
+        Q = fp.QuantileMap.fit(
+            p, y, sensitive_features=a, reference=reference, support=(0, 1), n_quantiles=100
+        )
+        moved = Q.transform(new, sensitive_features=of).reshape(2, 5)
+        assert moved.min() >= 0.0 and moved.max() <= 1.0
+        assert np.all(np.diff(moved, axis=1) > 0)
+        free = fp.QuantileMap.fit(p, y, sensitive_features=a, reference=reference, n_quantiles=100)
+        inner = [np.quantile(p[a == g], [0.2, 0.5, 0.8]) for g in (0, 1)]
+        for g in (0, 1):
+            there = Q.transform(inner[g], sensitive_features=[g] * 3)
+            assert there == pytest.approx(free.transform(inner[g], sensitive_features=[g] * 3))
+    with pytest.raises(fp.DataError, match=r"must lie in the `support` \[0, 0.5\]"):
+        fp.QuantileMap.fit(p, y, sensitive_features=a, support=(0, 0.5))
+    with pytest.raises(fp.DataError, match="two increasing numbers"):
+        fp.QuantileMap.fit(p, y, sensitive_features=a, support=(1, 0))

@@ -1,5 +1,6 @@
 """The HTML report: what it holds, that it is sound HTML, that it loads nothing."""
 
+import dataclasses
 import os
 import re
 import warnings
@@ -61,7 +62,7 @@ class Reader(HTMLParser):
         return [attributes for tag, attributes in self.tags if tag == name]
 
 
-def sound(page, whole=True):
+def sound(page, whole=True, least=4, tables=6, keys=("prices", "certificate", "rows")):
     """Parse a report and check what holds for every one."""
     found = Reader(page)
     assert found.faults == []
@@ -84,7 +85,7 @@ def sound(page, whole=True):
     assert not re.search(r"https?://", page)  # namespaces are not needed in HTML either
     assert "@import" not in page
     pictures = [a for a in found.named("svg") if a.get("aria-hidden") != "true"]
-    assert len(pictures) >= 4
+    assert len(pictures) >= least
     assert all(a["role"] == "img" and a["aria-labelledby"] for a in pictures)
     assert all(a.get("scope") in ("col", "row") for a in found.named("th"))
     assert len(page.encode()) < 1_500_000
@@ -93,8 +94,8 @@ def sound(page, whole=True):
         assert found.named("html")[0]["lang"] == "en"
         assert [len(found.named(part)) for part in ("main", "header", "h1")] == [1, 1, 1]
         assert found.named("nav")[0]["aria-label"]
-        assert {a["id"] for a in found.named("section")} >= {"prices", "certificate", "rows"}
-        assert len(found.named("caption")) == len(found.named("table")) >= 6
+        assert {a["id"] for a in found.named("section")} >= set(keys)
+        assert len(found.named("caption")) == len(found.named("table")) >= tables
     return found
 
 
@@ -416,3 +417,55 @@ def test_null_directions_do_not_stop_a_report():
     found = sound(sol.to_html(**rows_of(D)))
     assert "1 direction(s) in which no cell varies" in found.words
     assert "–" in found.words  # no rank where nothing varies
+
+
+# -------------------------------------------------------------------------- fair classifiers
+
+
+OF_CLASSIFIER = {"least": 1, "tables": 5, "keys": ("classifier", "prices", "certificate")}
+
+
+def classifier(K=2, **options):
+    rng = np.random.default_rng(K)
+    joint = rng.dirichlet(np.ones(12 * K)).reshape(6, K, 2)
+    classes = [*EVIL, "plain"][:K]
+    D = fp.Categorical(joint, classes=classes, groups=["a<b>", "b & c"])
+    notions = [fp.DemographicParity(difference_bound=0.02), fp.AccuracyParity(ratio_bound=0.9)]
+    return fp.FairClassifier(D, fp.ErrorRate(), notions, **options).solve()
+
+
+@pytest.mark.parametrize("options", [{}, {"K": 3}, {"uses_group": False}])
+def test_reports_of_classifiers_are_sound_and_say_what_the_solution_says(options, tmp_path):
+    sol = classifier(**options)
+    page = sol.to_html(tmp_path / "classifier.html", title="A <report>")
+    assert (tmp_path / "classifier.html").read_text(encoding="utf-8") == page
+    found = sound(page, **OF_CLASSIFIER)
+    assert "A <report>" in found.words
+    assert f"{sol.table.accuracy:.4f}" in found.words
+    for key, price in sol.price.items():
+        assert key in found.words and f"{price:.4g}" in found.words
+    for where in sol.sensitivity:
+        assert where in found.words
+    for name, value, passes in sol.certificate.checks():
+        assert passes and name.replace("_", " ") in found.words and f"{value:.2e}" in found.words
+    short = sound(sol._repr_html_(), whole=False, least=1)
+    assert "demographic_parity" in short.words and "verified" in short.words
+
+
+def test_a_classifier_that_is_not_verified_says_so_and_levels_are_warned_of():
+    sol = classifier()
+    cert = fp.ClassifierCertificate(**{**vars(sol.certificate), "duality_gap": 1.0})
+    bad = dataclasses.replace(sol, certificate=cert)
+    assert "NOT verified" in sound(bad.to_html(), **OF_CLASSIFIER).words
+    cert = fp.ClassifierCertificate(**{**vars(sol.certificate), "globally_optimal": False})
+    local = dataclasses.replace(sol, certificate=cert)
+    assert "a better classifier may exist" in sound(local.to_html(), **OF_CLASSIFIER).words
+
+
+def test_reports_of_many_scores_stay_small():
+    rng = np.random.default_rng(0)
+    a = rng.integers(2, size=30_000)
+    D = fp.Categorical.from_scores(rng.beta(2 + a, 3), sensitive_features=a)
+    page = fp.FairClassifier(D, None, [fp.EqualOpportunity()]).solve().to_html()
+    assert len(page) < 2_000_000
+    assert "calibrated within every group" in sound(page, **OF_CLASSIFIER).words

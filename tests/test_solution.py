@@ -759,3 +759,31 @@ def test_kept_base_rates_are_not_called_ideal():
     assert "base rates kept" in kept.summary()
     relaxed = fp.NearestIdeal(P, steer=[1], map_bound=0.1).solve()
     assert "within map_bound = 0.1 of ideal" in relaxed.summary()
+
+
+def test_frames_go_in_and_come_out_with_index_and_names():
+    rng = np.random.default_rng(0)
+    columns, rows = pd.Index(["age", "score"], name="feature"), pd.Index(range(5, 205), name="id")
+    X = pd.DataFrame(rng.normal(size=(200, 2)), columns=columns, index=rows)
+    y, a = rng.integers(2, size=200), pd.Series(rng.choice(["a", "b"], 200), index=rows[::-1])
+    sol = fp.NearestIdeal(fp.Normal.fit(X, y, sensitive_features=a), steer=["b"]).solve()
+    mapped = fp.QuantileMap.fit(X, y, sensitive_features=a)
+    for move in (
+        lambda Z: sol.align(Z, sensitive_features=a),
+        lambda Z: sol.steer(Z, y, sensitive_features=a),
+        lambda Z: mapped.transform(Z, sensitive_features=a),
+    ):
+        out = move(X)
+        assert isinstance(out, pd.DataFrame)
+        assert out.index.equals(rows) and out.columns.equals(columns)
+        assert out.columns.name == "feature" and not np.array_equal(out, X)
+        # position by position, whatever the index of the groups; arrays stay arrays
+        assert np.array_equal(out.to_numpy(), move(X.to_numpy()))
+        assert type(move(X.to_numpy())) is np.ndarray
+    D = fp.Normal.fit(X["age"], y, sensitive_features=a)
+    one = fp.NearestIdeal(D, steer=["b"]).solve().align(X["age"], sensitive_features=a)
+    assert isinstance(one, pd.Series) and one.name == "age" and one.index.equals(rows)
+    atoms = fp.Categorical.fit(["u", "v"] * 100, y, sensitive_features=a)
+    values = pd.Series(["u", "v"] * 100, index=rows)
+    same = fp.NearestIdeal(atoms).solve().align(values, sensitive_features=a)
+    assert same.equals(values) and same is not values

@@ -54,6 +54,10 @@ With more than two classes name one score column per class, in the order of the
 classes (numbers ascending, else alphabetical).
 """
 
+POSITIVE = (
+    "the class that counts as positive (default: the last, numbers ascending, else alphabetical)"
+)
+
 REPRODUCE = """\
 Make the tables and figures of the experiments on this machine.
 """
@@ -94,11 +98,12 @@ def build_parser() -> argparse.ArgumentParser:
     columns = steer.add_argument_group("columns")
     columns.add_argument("--label", required=True, metavar="COL", help="the class to predict")
     columns.add_argument("--sensitive", required=True, metavar="COL", help="the group")
+    columns.add_argument("--positive", metavar="V", help=POSITIVE)
     columns.add_argument(
-        "--positive", metavar="V", help="the class that counts as positive (default: the last)"
-    )
-    columns.add_argument(
-        "--features", nargs="+", metavar="COL", help="default: every other column"
+        "--features",
+        nargs="+",
+        metavar="COL",
+        help="default: every other column but identifiers (whole numbers, every one different)",
     )
     columns.add_argument("--onehot", action="store_true", help="encode text columns")
     columns.add_argument("--drop", action="store_true", help="leave out unusable columns")
@@ -143,6 +148,12 @@ def build_parser() -> argparse.ArgumentParser:
     held.add_argument("--quiet", action="store_true", help="show no progress bar")
     files = steer.add_argument_group("output (never the input file; each written whole or not)")
     files.add_argument("--out", metavar="FILE.csv", help="the table with aligned features")
+    files.add_argument(
+        "--weights",
+        metavar="COL",
+        help="add to --out a column of this name: the weights that carry the base rates of the "
+        "ideal population (to train a model on)",
+    )
     files.add_argument("--model", metavar="FILE.json", help="for `fairprog align`; or .npz")
     files.add_argument(
         "--report",
@@ -164,6 +175,13 @@ def build_parser() -> argparse.ArgumentParser:
     align.add_argument(
         "--drop-rows", action="store_true", help="leave out rows with missing values"
     )
+    align.add_argument(
+        "--unseen",
+        choices=["error", "drop", "zeros"],
+        default="error",
+        help="text that did not occur when the model was fitted: an error (default), drop its "
+        "rows, or encode it as none of the known values",
+    )
     align.set_defaults(run=run_align)
 
     audit = commands.add_parser(
@@ -178,9 +196,7 @@ def build_parser() -> argparse.ArgumentParser:
     audit.add_argument(
         "--sensitive", required=True, nargs="+", metavar="COL", help="the group; several: crossed"
     )
-    audit.add_argument(
-        "--positive", metavar="V", help="the class that counts as positive (default: the last)"
-    )
+    audit.add_argument("--positive", metavar="V", help=POSITIVE)
     audit.add_argument("--after", metavar="COL", help="the score after steering, to compare")
     audit.add_argument("--weight", metavar="COL", help="weights of the rows")
     audit.add_argument(

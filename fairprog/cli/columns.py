@@ -8,7 +8,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fairprog.cli.complaints import LEVELS, complaint, complete_rows, listed, unusable_columns
+from fairprog.cli.complaints import (
+    LEVELS,
+    complaint,
+    complete_rows,
+    identifiers,
+    listed,
+    unusable_columns,
+)
 from fairprog.cli.csv_table import Table, Text, as_numbers, in_order, quoted
 from fairprog.errors import DataError
 from fairprog.labels import Array
@@ -39,8 +46,20 @@ class Feature:
         """Names of the numeric features."""
         return tuple(f"{self.name}={v}" for v in self.kept) if self.levels else (self.name,)
 
-    def encode(self, table: Table) -> Array:
+    def unseen(self, table: Table) -> NDArray[np.bool_]:
+        """Return which rows hold a level that did not occur when the model was fitted."""
+        if not self.levels:
+            return np.zeros(len(table), dtype=bool)
+        return ~np.isin(table.text(self.name).astype(str), self.levels)
+
+    def encode(self, table: Table, *, allow_unseen: bool = False) -> Array:
         """Return the numeric features of every row, shape (n, len(encoded)).
+
+        Parameters
+        ----------
+        table : Table
+        allow_unseen : bool
+            Encode levels not seen when fitting as none of the known ones: 0 throughout.
 
         Raises
         ------
@@ -58,13 +77,13 @@ class Feature:
                     argument=self.name,
                 )
             return values[:, None]
-        unseen = in_order(set(text) - set(self.levels))
-        if unseen:
-            rows = int(np.isin(text.astype(str), unseen).sum())
+        where = self.unseen(table)
+        if where.any() and not allow_unseen:
             raise DataError(
-                f"Column {self.name!r} of {table.name} has the value(s) {quoted(unseen[:5])} "
-                f"({rows} rows), which did not occur when the model was fitted; known are "
-                f"{quoted(self.levels)}.",
+                f"Column {self.name!r} of {table.name} has the value(s) "
+                f"{quoted(in_order(text[where])[:5])} ({where.sum()} rows), which did not occur "
+                f"when the model was fitted; known are {quoted(self.levels)}. Give --unseen drop "
+                "to leave such rows out, or --unseen zeros to encode them as none of these.",
                 argument=self.name,
             )
         return np.stack([text == v for v in self.kept], axis=1).astype(np.float64)
@@ -86,7 +105,7 @@ class Design:
     rows : array of bool
         Which rows of the table these are.
     dropped : dict column -> reason
-        Columns left out on request.
+        Columns left out, on request or because they look like identifiers.
     """
 
     label: str
@@ -125,7 +144,7 @@ def read_design(
     label, sensitive : str
         Columns of the class and of the group.
     features : sequence of str, optional
-        Default: every other column.
+        Default: every other column but those that look like identifiers.
     positive : str, optional
         The class that counts as positive; default the last in order.
     onehot : bool
@@ -146,9 +165,12 @@ def read_design(
         _two(name, in_order(table.text(name)[~table.missing(name)]))
     dropped: dict[str, str] = {}
     unusable = {name: "its name occurs twice" for name in chosen if name in table.repeated}
+    if features is None:  # named ones are meant
+        dropped = identifiers(table, [name for name in chosen if name not in unusable])
+        chosen = [name for name in chosen if name not in dropped]
     unusable |= unusable_columns(table, [name for name in chosen if name not in unusable], onehot)
     if drop:
-        dropped, unusable = unusable, {}
+        dropped, unusable = dropped | unusable, {}
         chosen = [name for name in chosen if name not in dropped]
     rows, gaps = complete_rows(table, [label, sensitive, *chosen])
     if unusable or (gaps and not drop_rows):

@@ -14,12 +14,14 @@ __all__ = [
     "LEVELS",
     "complaint",
     "complete_rows",
+    "identifiers",
     "listed",
     "require_values",
     "unusable_columns",
 ]
 
 MOST = 0.5  # a column with a larger share of missing values is "mostly missing"
+MANY = 30  # rows of which whole numbers differ by chance no more
 LEVELS = 50  # a text column with more different values is taken for an identifier
 
 
@@ -40,6 +42,20 @@ def unusable_columns(table: Table, names: Sequence[str], onehot: bool) -> dict[s
             found[name] = f"not numeric: {text[np.isnan(numbers)][0]!r}"
         elif np.isnan(numbers).any() and len(set(text)) > LEVELS:
             found[name] = f"not numeric, and {len(set(text))} different values"
+    return found
+
+
+def identifiers(table: Table, names: Sequence[str]) -> dict[str, str]:
+    """Return the columns that look like identifiers: whole numbers, every one different.
+
+    Only where there are at least 30 rows, so that this is no accident.
+    """
+    found = {}
+    for name in names:
+        numbers = as_numbers(table.text(name))
+        whole = np.isfinite(numbers).all() and np.array_equal(numbers, np.round(numbers))
+        if len(table) >= MANY and whole and np.unique(numbers).size == len(numbers):
+            found[name] = "whole numbers, every one different: an identifier"
     return found
 
 

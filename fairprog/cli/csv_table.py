@@ -154,6 +154,14 @@ class Table:
         cells.columns = pd.RangeIndex(len(header))
         return Table(self.name, tuple(header), cells)
 
+    def append(self, name: str, values: ArrayLike) -> Table:
+        """Return a table with one more column at the end; NaN is an empty cell."""
+        import pandas as pd
+
+        cells = pd.concat([self.cells, pd.Series(np.asarray(values))], axis=1)
+        cells.columns = pd.RangeIndex(len(self.header) + 1)
+        return Table(self.name, (*self.header, name), cells)
+
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write a CSV file (compressed where the suffix says so), all of it or nothing."""
         write_atomically(

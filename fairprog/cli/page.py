@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from fairprog.cli.audit_split import Comparison, held_out_scores
 from fairprog.cli.columns import Design
 from fairprog.cli.report import figure_text, legend_words, worse_words
 from fairprog.cli.tabular import Plan
-from fairprog.codec import write_atomically
+from fairprog.codec import write_text
 from fairprog.errors import FairprogError
 from fairprog.solution import Solution
 from fairprog.solution.evidence import Evidence, Section, score_ranks
@@ -58,11 +57,7 @@ def write_report(
         solution, design, plan, comparison, test_size=test_size, seed=seed, remarks=remarks
     )
     page = report_html(solution, evidence, title=f"Steering report: {source}")
-    write_atomically(path, lambda p: _write(p, page))
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_text(path, page)
 
 
 def evidence_of_design(

@@ -12,6 +12,7 @@ import numpy as np
 
 from fairprog.cli.audit_split import compare_held_out
 from fairprog.cli.columns import Design, read_design
+from fairprog.cli.complaints import identifiers
 from fairprog.cli.csv_table import Table, quoted, read_table
 from fairprog.cli.page import write_report
 from fairprog.cli.report import comparison_text, design_text, note, solution_text
@@ -39,7 +40,13 @@ def run_steer(options: argparse.Namespace) -> int:
         raise ModelError(f"--model must end in .json or .npz; found {options.model!r}.")
     if options.report is not None and Path(options.report).suffix not in (".html", ".htm"):
         raise ModelError(f"--report must end in .html; found {options.report!r}.")
+    if options.weights is not None and options.out is None:
+        raise ModelError("--weights is a column of the table that --out names; give --out.")
     table = read_table(options.data)
+    if options.weights in table.names:
+        raise ModelError(
+            f"{table.name} already has a column {options.weights!r}; give --weights another name."
+        )
     design = read_design(
         table,
         options.label,
@@ -56,11 +63,13 @@ def run_steer(options: argparse.Namespace) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FairprogWarning)
         steering = TableSteering.fit(design, plan)
-    remarks = remarks_of(caught) + _two_valued(design) + _identifiers(design)
+    remarks = remarks_of(caught) + _two_valued(design) + _identifiers(table, design)
     print("\n" + solution_text(steering.solution))
     for remark in remarks:
         print(note(remark))
     aligned = steering.align(table, drop_rows=options.drop_rows)
+    if options.weights is not None:
+        aligned = aligned.append(options.weights, steering.weights(aligned))
     comparison = None
     if options.splits:
         comparison = compare_held_out(
@@ -101,10 +110,11 @@ def run_align(options: argparse.Namespace) -> int:
     check_outputs([Path(options.out)], inputs=[Path(options.data), Path(options.model)])
     steering = TableSteering.load(options.model)
     table = read_table(options.data)
-    aligned = steering.align(table, drop_rows=options.drop_rows)
+    aligned = steering.align(table, drop_rows=options.drop_rows, unseen=options.unseen)
     left_out = len(table) - len(aligned)
     if left_out:
-        print(note(f"{left_out:,} rows with missing values were left out."))
+        unknown = " or values the model does not know" if options.unseen == "drop" else ""
+        print(note(f"{left_out:,} rows with missing values{unknown} were left out."))
     _write_table(aligned, options.out)
     return 0
 
@@ -122,19 +132,22 @@ def _two_valued(design: Design) -> list[str]:
     ]
 
 
-def _identifiers(design: Design) -> list[str]:
-    """Return a remark where a feature looks like an identifier."""
-    names = [
-        name
-        for name, x in zip(design.encoded, design.X.T, strict=True)
-        if np.unique(x).size == x.size and np.array_equal(x, np.round(x))
-    ]
-    if not names:
-        return []
-    return [
-        f"{quoted(names)}: whole numbers, every one different. If these are identifiers, leave "
-        "them out (--features): they are moved like any other feature."
-    ]
+def _identifiers(table: Table, design: Design) -> list[str]:
+    """Return a remark on columns that look like identifiers, left out or not."""
+    used = identifiers(table.keep(design.rows), [feature.name for feature in design.features])
+    left = identifiers(table.keep(design.rows), list(design.dropped))
+    out = []
+    if left:
+        out.append(
+            f"{quoted(left)}: whole numbers, every one different, so taken for identifiers and "
+            "left out. If they are features, name all features by --features."
+        )
+    if used:
+        out.append(
+            f"{quoted(used)}: whole numbers, every one different. If these are identifiers, leave "
+            "them out of --features: they are moved like any other feature."
+        )
+    return out
 
 
 def _write_table(table: Table, path: str) -> None:

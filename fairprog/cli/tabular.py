@@ -154,7 +154,13 @@ class TableSteering:
         """The columns that :meth:`align` reads; the label is none of them."""
         return (self.sensitive, *(feature.name for feature in self.features))
 
-    def align(self, table: Table, *, drop_rows: bool = False) -> Table:
+    def align(
+        self,
+        table: Table,
+        *,
+        drop_rows: bool = False,
+        unseen: Literal["error", "drop", "zeros"] = "error",
+    ) -> Table:
         """Bring the features of every group into the common coordinates; no label is read.
 
         Parameters
@@ -162,6 +168,9 @@ class TableSteering:
         table : Table
         drop_rows : bool
             Leave out rows with a missing value in a column that is read.
+        unseen : {"error", "drop", "zeros"}
+            What becomes of text that did not occur when the model was fitted: its row is left
+            out, or it is encoded as none of the known values.
 
         Returns
         -------
@@ -182,17 +191,41 @@ class TableSteering:
                 raise DataError(f"Every row of {table.name} has a missing value.")
             table = table.keep(complete)
         require_values(table, self.columns)
-        X = np.hstack([feature.encode(table) for feature in self.features])
+        if unseen == "drop":
+            known_rows = ~np.any([feature.unseen(table) for feature in self.features], axis=0)
+            if not known_rows.any():
+                raise DataError(f"Every row of {table.name} has a value the model does not know.")
+            table = table.keep(known_rows)
+        allow = unseen == "zeros"
+        X = np.hstack([feature.encode(table, allow_unseen=allow) for feature in self.features])
         group = table.text(self.sensitive)
         known = self.solution.original.groups
-        unseen = sorted(set(group) - set(known))
-        if unseen:
+        strangers = sorted(set(group) - set(known))
+        if strangers:
             raise DataError(
-                f"Column {self.sensitive!r} of {table.name} holds group(s) {unseen[:5]}, which "
+                f"Column {self.sensitive!r} of {table.name} holds group(s) {strangers[:5]}, which "
                 f"the model does not know; it knows {list(known)}.",
                 argument=self.sensitive,
             )
         return table.replace(self._columns_of(self.solution.align(X, sensitive_features=group)))
+
+    def weights(self, table: Table) -> Array:
+        """Return the weights of rows that carry the steered base rates, shape (n,).
+
+        q~ / q of the row's class and group; NaN where the label is missing.
+
+        Raises
+        ------
+        DataError
+            For unknown labels or groups.
+        """
+        labelled = ~table.missing(self.label)
+        weights = np.full(len(table), np.nan)
+        weights[labelled] = self.solution.sample_weight(
+            table.text(self.label)[labelled],
+            sensitive_features=table.text(self.sensitive)[labelled],
+        )
+        return weights
 
     def _columns_of(self, X: Array) -> dict[str, list[tuple[str, Array]]]:
         """Return the features by the column they come from."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from fairprog.labels import Array
 
-__all__ = ["hessian", "minimise_scale_shift"]
+__all__ = ["hessian", "minimise_scale_shift", "newton_step"]
 
 Cost = Callable[[Array], float]
 Gradient = Callable[[Array], Array]
@@ -21,18 +21,39 @@ Gradient = Callable[[Array], Array]
 STEP = 1e-4
 
 
-def hessian(gradient: Gradient, x: Array) -> Array:
-    """Return the Hessian at x by central differences of an exact gradient."""
+def hessian(gradient: Gradient, x: Array, unit: Array | None = None) -> Array:
+    """Return the Hessian at x by central differences of an exact gradient.
+
+    Differences are 1e-4 of `unit`, the change of each variable that the cost notices; by default
+    S itself.
+    """
     n = x.size
+    if unit is None:
+        unit = np.full(n, abs(x[0]) if n == 2 else 1.0)
+    elif n == 2:
+        unit = np.array([min(unit[0], abs(x[0])), unit[1]])  # S stays positive
     H = np.empty((n, n))
-    for k in range(n):
-        step = np.zeros(n)
-        step[k] = STEP * (abs(x[0]) if n == 2 else 1.0)
+    for k, step in enumerate(np.diag(STEP * unit)):
         H[k] = (gradient(x + step) - gradient(x - step)) / (2.0 * step[k])
     return 0.5 * (H + H.T)
 
 
-def minimise_scale_shift(cost: Cost, gradient: Gradient, start: Array) -> tuple[Array, int]:
+def newton_step(H: Array, g: Array) -> tuple[Array, float]:
+    """Return -H^{-1} g and the Newton decrement sqrt(g' H^{-1} g), whatever the variables' units.
+
+    H is scaled to a unit diagonal first; directions of no curvature get 1e-12 of the largest.
+    """
+    curvature = np.abs(np.diagonal(H))
+    d = 1.0 / np.sqrt(np.where(curvature > 0, curvature, 1.0))
+    values, V = np.linalg.eigh(H * d * d[:, None])
+    values = np.maximum(values, 1e-12 * max(float(values[-1]), 1e-300))
+    along = V.T @ (d * g)
+    return -d * (V @ (along / values)), float(np.sqrt((along**2 / values).sum()))
+
+
+def minimise_scale_shift(
+    cost: Cost, gradient: Gradient, start: Array, unit: Array | None = None
+) -> tuple[Array, int]:
     """Return the minimiser of a convex cost over (S, beta), or over (beta,), and the steps taken.
 
     Parameters
@@ -40,6 +61,8 @@ def minimise_scale_shift(cost: Cost, gradient: Gradient, start: Array) -> tuple[
     cost, gradient : callables of (2,) or (1,) arrays
         `cost` is infinite where S <= 0.
     start : Array, shape (2,) or (1,)
+    unit : Array of the same shape, optional
+        See :func:`hessian`.
 
     Notes
     -----
@@ -49,11 +72,7 @@ def minimise_scale_shift(cost: Cost, gradient: Gradient, start: Array) -> tuple[
     last = np.inf
     for iteration in range(1, 101):
         g = gradient(x)
-        H = hessian(gradient, x)
-        values, V = np.linalg.eigh(H)
-        floor = 1e-12 * max(float(values[-1]), 1e-300)
-        step = -V @ ((V.T @ g) / np.maximum(values, floor))
-        decrement = float(np.sqrt(max(-float(g @ step), 0.0)))
+        step, decrement = newton_step(hessian(gradient, x, unit), g)
         if decrement >= 0.5 * last and last < 1e-7:  # quadratic convergence has ended in rounding
             return x, iteration
         t = 1.0

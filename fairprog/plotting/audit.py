@@ -17,7 +17,7 @@ from fairprog.audit.words import (
 from fairprog.errors import DataError
 from fairprog.plotting.curves import plot_gaps
 from fairprog.plotting.html import Markup, data_table, join, paragraphs, tag
-from fairprog.plotting.report import panel, panels, whole_page
+from fairprog.plotting.page import panel, panels, whole_page
 from fairprog.plotting.style import MARKERS, group_color, legend_columns, new_axes, short, style
 from fairprog.solution.held_out import GapCurve
 

@@ -1,15 +1,13 @@
 """Finite populations: X takes finitely many values (atoms), so every program over them is finite.
 
-Stored compactly as the *support*: the pairs (atom x, group a) with positive mass, their masses
-P(X=x, A=a) and posteriors P(Y=i | x, a). Five million scored rows, each its own atom, keep the
-array of scores as it is and need a byte per row besides.
+Stored compactly as their support, see `support.py`; dense tables are made where they are asked
+for.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -43,6 +41,12 @@ from fairprog.populations.scores import (
     encode_groups,
     score_bins,
 )
+from fairprog.populations.support import (
+    Support,
+    checked_values,
+    effective_rows,
+    support_prior,
+)
 from fairprog.tables import (
     AtomTable,
     CostSensitiveRisk,
@@ -54,37 +58,6 @@ from fairprog.tables import (
 from fairprog.tables.risks import cost_matrix
 
 __all__ = ["Categorical", "Support"]
-
-CHUNK = 1 << 16  # rows
-
-
-@dataclass(frozen=True, eq=False)
-class Support:
-    """The pairs (x, a) with positive mass, in the order of the atoms.
-
-    Attributes
-    ----------
-    atom : integer array, shape (m,)
-        Position of x among the atoms.
-    group : integer array, shape (m,)
-        Position of a among the groups.
-    weight : Array, shape (m,)
-        P(X=x, A=a); may be a read-only broadcast view.
-    score : Array, shape (m,) if K = 2 else (m, K)
-        P(Y=i | x, a); for binary labels that of the last class only.
-    """
-
-    atom: NDArray[np.integer[Any]]
-    group: NDArray[np.integer[Any]]
-    weight: Array
-    score: Array
-
-    @property
-    def posterior(self) -> Array:
-        """P(Y=i | x, a), shape (m, K)."""
-        if self.score.ndim == 2:
-            return self.score
-        return np.stack([1.0 - self.score, self.score], axis=1)
 
 
 class Categorical(Population):
@@ -172,7 +145,7 @@ class Categorical(Population):
     def _support(self, support: Support, n_atoms: int, values: Any) -> None:
         self.support = support
         self.n_atoms = n_atoms
-        self._values = None if values is None else _checked_values(values, n_atoms)
+        self._values = None if values is None else checked_values(values, n_atoms)
         #: largest change of a table's entry that a discretisation may cause; 0.0 where exact
         self.discretization_error = 0.0
         #: number of rows it was counted from (the effective one of weighted rows), where known
@@ -196,7 +169,7 @@ class Categorical(Population):
         """Build from the support alone (weights sum to one), without a dense table."""
         out = cls.__new__(cls)
         out.prior, out.classes, out.groups = check_prior(
-            _prior(support, len(classes), len(groups), tuple(classes), tuple(groups)),
+            support_prior(support, len(classes), len(groups)),
             classes,
             groups,
         )
@@ -354,7 +327,7 @@ class Categorical(Population):
             keep = slice(None) if sample_weight is None else weight > 0
             support = Support(np.arange(n)[keep], group[keep], weight[keep], score[keep])
             out = cls._from_support(support, n, None, class_labels, group_labels)
-            out.n_rows, out.scores_given = _effective(weight), True
+            out.n_rows, out.scores_given = effective_rows(weight), True
             return out
         atom, values, bins_of = score_bins(score, bins, weight)
         joint = np.zeros((len(values), K, len(group_labels)))
@@ -365,7 +338,7 @@ class Categorical(Population):
         else:
             np.add.at(joint, (atom, encode(y, class_labels, "y", n), group), weight)
         out = cls(joint, values=values, classes=class_labels, groups=group_labels)
-        out.n_rows, out.scores_given = _effective(weight), y is None
+        out.n_rows, out.scores_given = effective_rows(weight), y is None
         out.score_bins = bins_of
         return out
 
@@ -422,7 +395,7 @@ class Categorical(Population):
         np.add.at(joint, (atom.ravel(), i, g), weight)
         joint /= weight.sum()
         out = cls(joint, values=values, classes=class_labels, groups=group_labels)
-        out.n_rows = _effective(weight)
+        out.n_rows = effective_rows(weight)
         return out
 
     # -- statistics --
@@ -544,7 +517,9 @@ class Categorical(Population):
             self._same_atoms(rule_of, "rule_of")
             eta = rule_of.eta[:, order_i][:, :, order_a]
             posterior = eta[self.support.atom, :, self.support.group]
-        table = self.table(np.eye(self.n_classes)[bayes_actions(posterior, C)])
+        table = self.table(
+            np.eye(self.n_classes)[bayes_actions(posterior, C - C.min(axis=1, keepdims=True))]
+        )
         return Evaluation(CostSensitiveRisk(C).evaluate(table), table, 0.0)
 
     def log_odds_cdf(self, thresholds: Array) -> Array:
@@ -668,50 +643,3 @@ class Categorical(Population):
             f"{type(self).__name__}(X={self.n_atoms}, K={self.n_classes}, G={self.n_groups}, "
             f"classes={list(self.classes)}, groups={list(self.groups)})"
         )
-
-
-def _effective(weight: Array) -> int:
-    """Return Kish's effective number of rows, (sum w)^2 / sum w^2."""
-    return max(1, int(float(weight.sum()) ** 2 / float(np.vdot(weight, weight)) + 1e-6))
-
-
-def _columns(support: Support, K: int) -> Iterable[Array]:
-    """Yield P(Y=i | x, a) class by class (binary labels: without an (m, 2) copy)."""
-    if support.score.ndim == 1:
-        yield 1.0 - support.score
-        yield support.score
-    else:
-        for i in range(K):
-            yield support.score[:, i]
-
-
-def _prior(
-    support: Support,
-    K: int,
-    G: int,
-    classes: tuple[Hashable, ...],
-    groups: tuple[Hashable, ...],
-) -> Array:
-    out = np.zeros((K, G))
-    for start in range(0, len(support.group), CHUNK):  # no temporary as large as the scores
-        rows = slice(start, start + CHUNK)
-        score, weight = support.score[rows], support.weight[rows]
-        columns = (1.0 - score, score) if score.ndim == 1 else score.T
-        for i, column in enumerate(columns):
-            out[i] += np.bincount(support.group[rows], weight * column, minlength=G)
-    return out
-
-
-def _checked_values(values: Any, n_atoms: int) -> NDArray[Any]:
-    array = np.asarray(values) if isinstance(values, np.ndarray) else _as_array(list(values))
-    if len(array) != n_atoms:
-        raise DataError(
-            f"`values` lists {len(array)} atoms; `joint` has {n_atoms}.", argument="values"
-        )
-    return array
-
-
-def _as_array(values: list[Any]) -> NDArray[Any]:
-    if values and all(isinstance(v, (list, np.ndarray)) for v in values):
-        return np.asarray(values)
-    return label_array([plain(v) for v in values])

@@ -163,6 +163,11 @@ class Law:
         return self.expected(self, 1.0, 0.0)
 
     @cached_property
+    def mass(self) -> float:
+        """The integral of exp(-phi), which is 1 for a law."""
+        return float(self.rule[1].sum())
+
+    @cached_property
     def mean(self) -> float:
         """E Z."""
         z, w = self.rule

@@ -11,7 +11,7 @@ from fairprog.kernels.line_regions import level_masses, line_regions, monotone_e
 from fairprog.labels import Array, Indices
 
 if TYPE_CHECKING:
-    from fairprog.populations.location_scale import LocationScale
+    from fairprog.populations.line_cells import LineCells
 
 __all__ = [
     "Odds",
@@ -31,7 +31,7 @@ Odds = tuple[Function, Array, Function]
 GRID = 161  # nodes of every cell's own grid
 
 
-def log_joint(D: LocationScale, a: int, order: Iterable[int]) -> Function:
+def log_joint(D: LineCells, a: int, order: Iterable[int]) -> Function:
     """Return x -> log q_i p_i(x) of one group, classes in the given order."""
     order = list(order)
     laws = [D.law(i, a) for i in order]
@@ -50,7 +50,7 @@ def log_joint(D: LocationScale, a: int, order: Iterable[int]) -> Function:
     return values
 
 
-def _grid(D: LocationScale, a: int) -> tuple[Array, Array]:
+def _grid(D: LineCells, a: int) -> tuple[Array, Array]:
     """Return nodes that resolve every cell of a group, and the points where densities break."""
     nodes = []
     for i in range(D.n_classes):
@@ -60,7 +60,7 @@ def _grid(D: LocationScale, a: int) -> tuple[Array, Array]:
     return np.unique(np.concatenate(nodes)), breaks(D, a)
 
 
-def breaks(D: LocationScale, a: int) -> Array:
+def breaks(D: LineCells, a: int) -> Array:
     """Return, in order, where densities of one group have jumps or kinks."""
     found = []
     for i in range(D.n_classes):
@@ -70,12 +70,12 @@ def breaks(D: LocationScale, a: int) -> Array:
     return np.array(sorted(set(found)))
 
 
-def regions(D: LocationScale, a: int, cost: Array) -> tuple[Array, Indices]:
+def regions(D: LineCells, a: int, cost: Array) -> tuple[Array, Indices]:
     """Return points and the Bayes actions between them, of one group."""
     return line_regions(log_joint(D, a, range(D.n_classes)), cost, *_grid(D, a))
 
 
-def cdfs(D: LocationScale, a: int) -> Callable[[Array], Array]:
+def cdfs(D: LineCells, a: int) -> Callable[[Array], Array]:
     """Return x -> the cdfs of the classes of one group, shape (n, K)."""
 
     def values(x: Array) -> Array:
@@ -90,7 +90,7 @@ def cdfs(D: LocationScale, a: int) -> Callable[[Array], Array]:
     return values
 
 
-def decision_rates(D: LocationScale, rule: LocationScale, cost: Array) -> Array:
+def decision_rates(D: LineCells, rule: LineCells, cost: Array) -> Array:
     """Return P(Yhat=j | i, a) of the Bayes rule of `rule`, shape (K, G, J)."""
     order_i, order_a = D._order_of(rule, "rule_of")
     rates = np.zeros((*D.prior.shape, cost.shape[1]))
@@ -103,7 +103,7 @@ def decision_rates(D: LocationScale, rule: LocationScale, cost: Array) -> Array:
     return rates
 
 
-def _log_odds(D: LocationScale, a: int) -> Callable[[Array], Array]:
+def _log_odds(D: LineCells, a: int) -> Callable[[Array], Array]:
     joint = log_joint(D, a, [0, 1])
 
     def h(x: Array) -> Array:
@@ -114,7 +114,7 @@ def _log_odds(D: LocationScale, a: int) -> Callable[[Array], Array]:
     return h
 
 
-def odds(D: LocationScale, a: int) -> Odds:
+def odds(D: LineCells, a: int) -> Odds:
     """Return the log odds of one group, edges between which they are monotone, and the cdfs."""
     h = _log_odds(D, a)
     return h, monotone_edges(h, *_grid(D, a)), cdfs(D, a)
@@ -126,7 +126,7 @@ def log_odds_cdf(groups: list[Odds], thresholds: Array) -> Array:
     return np.stack([level_masses(*group, t) for group in groups], axis=-1)
 
 
-def log_odds_nodes(D: LocationScale, groups: list[Odds]) -> Array:
+def log_odds_nodes(D: LineCells, groups: list[Odds]) -> Array:
     """Return thresholds at which to scan: log odds at points of every cell, and at its turns."""
     found = []
     levels = [1e-6, 1e-5, 1e-4, 1e-3, *np.linspace(0.004, 0.996, 60), 0.999, 0.9999, 0.99999]

@@ -66,7 +66,7 @@ def assemble_classifier(
     residual = form.residuals()
     certificate = ClassifierCertificate(
         violation=max([0.0, *missed]),
-        risk_gap=abs(risk / unit - float(compiled.problem.value)),
+        risk_gap=abs(compiled.goal.evaluate(table) / unit - float(compiled.problem.value)),
         primal_residual=residual["primal"],
         dual_residual=residual["dual"],
         slackness=max(residual["slackness"], _excess(program, h, costs) / unit),

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.errors import FairprogError, InfeasibleError, ModelError, SolverError
+from fairprog.errors import InfeasibleError, ModelError
 from fairprog.labels import check_number
 from fairprog.populations import Categorical
+from fairprog.programs.clash import explain_clash
 from fairprog.programs.classifier_answer import assemble_classifier
 from fairprog.programs.conditions import Condition, as_list
+from fairprog.programs.level_search import search_level
+from fairprog.programs.score_solution import solve_by_sorting
+from fairprog.programs.verified import verified
 from fairprog.solution.classifier_solution import ClassifierSolution
 from fairprog.tables import Constraint, ErrorRate, FractionalNotion, Risk
 
@@ -25,8 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["FairClassifier"]
 
 SOLVERS = ("auto", "SORT", "HIGHS", "CLARABEL", "SCS")
-CLASH = 1e-8  # least sum of violations that proves a clash
-LEVELS = 41  # levels of a fractional notion that are tried before the best is refined
 
 
 class FairClassifier:
@@ -187,13 +189,13 @@ class FairClassifier:
         if time_limit is not None:
             time_limit = check_number(time_limit, "time_limit")
         if solver == "SORT" or (solver == "auto" and not solver_options):
-            sorted_solution = self._sort(solver == "SORT", price_intervals, started)
+            sorted_solution = solve_by_sorting(self, solver == "SORT", price_intervals, started)
             if sorted_solution is not None:
                 return sorted_solution
         how = (solver, time_limit, verbose, solver_options)
         constraints = self.constraints
         if self._free is not None:
-            level = self._search_level(self._free, how)
+            level = search_level(self, self._free, how)
             chosen = replace(self.constraints[self._free], level=level)
             constraints = {**self.constraints, self._free: chosen}
         compiled = self.compile(constraints)
@@ -201,42 +203,7 @@ class FairClassifier:
         solution = assemble_classifier(
             self, compiled, form, constraints, price_intervals, time.perf_counter() - started
         )
-        if not solution.certificate.ok:
-            raise SolverError(
-                f"The answer of {form.solver} fails its certificate: {solution.certificate}. Try "
-                "another solver.",
-                status="unverified",
-                details={"certificate": solution.certificate, "solution": solution},
-            )
-        return solution
-
-    def _sort(
-        self, required: bool, price_intervals: bool, started: float
-    ) -> ClassifierSolution | None:
-        """Return the answer of the fast path for scores, None where it does not apply."""
-        from fairprog.programs.score_solution import solve_by_sorting
-
-        try:
-            solution = solve_by_sorting(self, required, price_intervals, started)
-        except InfeasibleError:
-            error = self._infeasible(self.constraints)
-            if required or isinstance(error, InfeasibleError):
-                raise error from None
-            return None
-        except SolverError:
-            if required:
-                raise
-            return None  # the linear program decides
-        if solution is None or solution.certificate.ok:
-            return solution
-        if required:
-            raise SolverError(
-                f"The answer of sorting fails its certificate: {solution.certificate}. Try "
-                "solver='HIGHS'.",
-                status="unverified",
-                details={"certificate": solution.certificate, "solution": solution},
-            )
-        return None
+        return verified(solution)
 
     def _run(
         self, compiled: CompiledClassifier, constraints: Mapping[str, Any], how: tuple[Any, ...]
@@ -245,103 +212,12 @@ class FairClassifier:
 
         form = StandardForm(compiled.problem)
         if form.solve(*how) == "infeasible":
-            error = self._infeasible(constraints)
+            error = explain_clash(self, constraints)
             if how[0] != "auto" or isinstance(error, InfeasibleError):
                 raise error
             if all(form.solve(s, how[1], how[2], {}) == "infeasible" for s in ("CLARABEL", "SCS")):
                 raise error
         return form
-
-    def _infeasible(self, constraints: Mapping[str, Any]) -> FairprogError:
-        """Minimise the sum of violations; name constraints that clash, none of them needlessly.
-
-        A SolverError where the least sum of violations is zero: then nothing clashes.
-        """
-        missed, weights, heavy = self._missed(constraints)
-        if missed <= CLASH:
-            return SolverError(
-                f"The solver reports that the constraints clash, but they are missed by at least "
-                f"{missed:.3g} only. Try another solver.",
-                status="infeasible",
-                details={"missed": missed},
-            )
-        names = [key for key in constraints if key in heavy]
-        if len(names) < len(constraints) and not self._clash(constraints, names):
-            names = list(constraints)
-        for key in list(names):  # deletion filter: who is left clashes without the others' help
-            fewer = [k for k in names if k != key]
-            names = fewer if self._clash(constraints, fewer) else names
-        if len(names) < len(constraints):
-            missed, weights, _ = self._missed({k: constraints[k] for k in names})
-        clash = "clash" if len(names) > 1 else "cannot be satisfied"
-        amount = f" (missed by at least {missed:.3g} in sum)" if np.isfinite(missed) else ""
-        return InfeasibleError(
-            f"No classifier satisfies the constraints: {names} {clash}{amount}. Relax one of "
-            "them.",
-            argument="constraints",
-            status="infeasible",
-            details={"conditions": names, "multipliers": weights, "missed": missed},
-        )
-
-    def _clash(self, constraints: Mapping[str, Any], names: list[str]) -> bool:
-        """Return whether these constraints are proven to clash."""
-        try:
-            return bool(names) and self._missed({k: constraints[k] for k in names})[0] > CLASH
-        except SolverError:  # no proof: nobody is acquitted by it
-            return False
-
-    def _missed(self, constraints: Mapping[str, Any]) -> tuple[float, dict[str, float], set[str]]:
-        """Return the least sum of violations, its multipliers, and who has any.
-
-        Infinite where functions of the user's, which have no slack, clash already.
-        """
-        from fairprog.programs.compile import StandardForm, compile_classifier
-
-        parts = self.population, self.risk, constraints, self.uses_group
-        compiled = compile_classifier(*parts, elastic=True)
-        if StandardForm(compiled.problem).solve("auto", None, False, {}) == "infeasible":
-            return float("inf"), {}, set()
-        weights = {
-            where: float(np.max(np.abs(c.dual_value), initial=0.0))
-            for where, c in compiled.constraints.items()
-        }
-        heavy = {compiled.owners[w] for w, v in weights.items() if v > 1e-6}
-        return float(compiled.problem.value), weights, heavy
-
-    def _search_level(self, key: str, how: tuple[Any, ...]) -> float:
-        """Return the best level of a fractional notion: a scan, then golden sections."""
-        from fairprog.programs.compile import StandardForm
-
-        template = replace(self.constraints[key], level=0.5)
-        if len(template.fractions(self.population.classes)) > 1:
-            raise ModelError(
-                f"{self.constraints[key]!r} has several events, and only one level can be "
-                "searched; give `level`, one per event.",
-                argument="constraints",
-            )
-        compiled = self.compile({**self.constraints, key: template})
-        form = StandardForm(compiled.problem)
-
-        def value(level: float) -> float:
-            compiled.levels[key].value = level
-            status = form.solve(*how)
-            return np.inf if status == "infeasible" else float(compiled.problem.value)
-
-        levels = np.linspace(0.0, 1.0, LEVELS)
-        values = [value(float(t)) for t in levels]
-        best = int(np.argmin(values))
-        if not np.isfinite(values[best]):
-            raise self._infeasible({**self.constraints, key: template})
-        low, high = float(levels[max(best - 1, 0)]), float(levels[min(best + 1, LEVELS - 1)])
-        ratio = 0.5 * (np.sqrt(5.0) - 1.0)
-        tried = {float(levels[best]): values[best]}
-        while high - low > 1e-7:
-            left, right = high - ratio * (high - low), low + ratio * (high - low)
-            for t in (left, right):
-                if t not in tried:
-                    tried[t] = value(t)
-            low, high = (low, right) if tried[left] <= tried[right] else (left, high)
-        return min(tried, key=lambda t: tried[t])
 
     def frontier(
         self,
@@ -355,13 +231,14 @@ class FairClassifier:
         solver: str = "auto",
         progress: bool = True,
     ) -> Frontier:
-        """Return the risk and the price at every bound, by one compilation.
+        """Return the risk and the price at every bound, from one sort or one compilation.
 
         Parameters
         ----------
         bounds : array_like, shape (n,)
-            Values of the constraint's bound. Bound 0 of a notion is the program with equalities,
-            compiled for itself.
+            Values of the constraint's bound. Where sorting does not apply (see :meth:`solve`) all
+            share one compilation; bound 0 of a notion is the program with equalities, compiled for
+            itself.
         constraint : str, optional
             Name of the constraint whose bound is swept; default the only one that has a bound.
         bootstrap : int, default 0
@@ -374,8 +251,10 @@ class FairClassifier:
             Rows the population was counted from; default ``population.n_rows``.
         confidence : float, default 0.9
             Share of the bootstrap frontiers the bands hold, at each bound.
-        random_state, solver
-            As elsewhere.
+        random_state : int or numpy Generator
+            For the bootstrap.
+        solver : {"auto", "SORT", "HIGHS", "CLARABEL", "SCS"}
+            As for :meth:`solve`.
         progress : bool
             Show a progress bar over the bootstrap.
 
@@ -387,8 +266,12 @@ class FairClassifier:
         ------
         ModelError
             If no constraint of that name has a bound, or a level is left free.
+        InfeasibleError
+            If no classifier satisfies the constraints at one of the bounds.
+        SolverError
+            If the answer at one of the bounds fails its certificate.
         """
-        from fairprog.programs.frontier import classifier_frontier
+        from fairprog.programs.classifier_frontier import classifier_frontier
 
         return classifier_frontier(
             self,

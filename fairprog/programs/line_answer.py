@@ -13,8 +13,8 @@ from fairprog.populations import LocationScale
 from fairprog.populations.law import Law
 from fairprog.programs.line_bounded import cone_residual
 from fairprog.programs.line_frames import LineFrame
+from fairprog.programs.second_answer import SecondAnswer
 from fairprog.solution import Certificate, Solution
-from fairprog.solution.certificate import CONIC_TOLERANCE, PARAMETER_TOLERANCE
 from fairprog.transports import AffineMap
 
 if TYPE_CHECKING:
@@ -50,38 +50,15 @@ class LineMaps:
 
 
 @dataclass(eq=False)
-class LineAnswer:
+class LineAnswer(SecondAnswer):
     """What a solver returned, before it is believed."""
 
     groups: list[LineMaps]
     solver: str
     reference: tuple[list[Law], Array, Array] | None = None
     compiled: Compiled | None = None
-    conic_gap: float | None = None
-    parameter_gap: float | None = None
     residual: float = 0.0  # of free common laws
     fixed: bool = False  # nothing was free: the identity
-
-    def cost(self) -> float:
-        """Return the part of KL the maps decide."""
-        return sum(g.cost() for g in self.groups)
-
-    def agrees(self) -> bool:
-        """Return whether the second answer is the same to the tolerances of the certificate."""
-        return (self.conic_gap or 0.0) <= CONIC_TOLERANCE and (
-            self.parameter_gap or 0.0
-        ) <= PARAMETER_TOLERANCE
-
-    def compare(self, others: list[LineMaps]) -> None:
-        """Record the distance to a second, independent answer of the same program."""
-        here, there = self.cost(), sum(g.cost() for g in others)
-        if np.isfinite(there):  # infinite where supports nest to the solver's tolerance only
-            self.conic_gap = abs(here - there) / max(1.0, here)
-        self.parameter_gap = max(
-            float(abs(x - y) / max(1.0, abs(x)))
-            for g, h in zip(self.groups, others, strict=True)
-            for x, y in ((g.S, h.S), (g.beta, h.beta))
-        )
 
 
 def assemble_line(program: NearestLine, answer: LineAnswer, seconds: float) -> Solution:

@@ -19,7 +19,7 @@ import numpy as np
 
 from fairprog.kernels.normal import pooled_covariance
 from fairprog.kernels.one_group import closed_form
-from fairprog.kernels.scale_shift import hessian, minimise_scale_shift
+from fairprog.kernels.scale_shift import hessian, minimise_scale_shift, newton_step
 from fairprog.labels import Array
 from fairprog.populations import LocationScale
 from fairprog.populations.law import Law
@@ -115,9 +115,18 @@ class LineFrame:
         """Return the optimal (S, beta) by Newton's method."""
         S, beta = self._start()
         x, _ = minimise_scale_shift(
-            lambda x: float(self.costs(*self.split(x)).sum()), self.gradient, self.free(S, beta)
+            lambda x: float(self.costs(*self.split(x)).sum()),
+            self.gradient,
+            self.free(S, beta),
+            self.unit,
         )
         return self.split(x)
+
+    @cached_property
+    def unit(self) -> Array:
+        """Changes of S and beta that move some standardised cell by about its scale."""
+        reach = (self.scale + np.abs(self.loc)) / self.own_scale
+        return self.free(float(1.0 / reach.max()), float(self.own_scale.min()))
 
     def pulled_kinks(self, i: int) -> list[float]:
         """Return where phi_i(alpha z + beta) is not smooth at the expected map, in z."""
@@ -145,10 +154,8 @@ class LineFrame:
 
     def decrement(self, S: float, beta: float, gradient: Array) -> float:
         """Return the Newton decrement of a gradient in the free coordinates."""
-        H = hessian(self.gradient, self.free(S, beta))
-        values, V = np.linalg.eigh(H)
-        g = V.T @ gradient
-        return float(np.sqrt((g**2 / np.maximum(values, 1e-12 * values[-1])).sum()))
+        H = hessian(self.gradient, self.free(S, beta), self.unit)
+        return newton_step(H, gradient)[1]
 
     # -- the user's units --
 

@@ -7,12 +7,13 @@ P~_ia = R_i. Fixed cell masses make "ideal" mean that P(X | Y=i, A=a) is the sam
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.errors import DataError, InfeasibleError, ModelError
+from fairprog.errors import DataError, InfeasibleError, ModelError, SolverError
 from fairprog.kernels.log_linear_pool import divergence, pool, pool_residual
 from fairprog.labels import Array
 from fairprog.populations import Categorical
@@ -25,6 +26,7 @@ from fairprog.transports import AffineMap, Identity, Transport
 
 __all__ = ["NearestCategorical"]
 
+ACCURATE = 1e-9  # relative duality gap that needs no second solve
 LARGEST = 4000  # variables up to which the closed form is compared with Clarabel
 
 
@@ -115,8 +117,8 @@ class NearestCategorical(NearestIdeal):
         """Return P(X=x | Y=i, A=a), shape (X, K, G)."""
         return self.population.joint / self.population.prior
 
-    def compile(self) -> Any:
-        """Return the compiled relative-entropy program."""
+    def compile(self, near: Any = None) -> Any:
+        """Return the compiled relative-entropy program, scaled to an answer near by if given."""
         from fairprog.programs.compile.categorical import compile_categorical
 
         return compile_categorical(
@@ -127,6 +129,7 @@ class NearestCategorical(NearestIdeal):
             self.reference,
             self.map_bound,
             self.constraints,
+            near,
         )
 
     def formulate(self) -> Any:
@@ -158,6 +161,8 @@ class NearestCategorical(NearestIdeal):
         compiled = None
         if pooled is None or (solver == "auto" and size <= LARGEST):
             compiled = self._conic(solver, conic)
+            if pooled is None:
+                compiled = self._refined(compiled, solver, conic)
         return self._assemble(pooled, compiled, started)
 
     def _pooled(self) -> Array:
@@ -172,10 +177,37 @@ class NearestCategorical(NearestIdeal):
             out[:, i, self.steered] = R[:, None]
         return out
 
-    def _conic(self, solver: str, conic: Conic) -> Any:
+    def _refined(self, compiled: Any, solver: str, conic: Conic) -> Any:
+        """Solve again in variables scaled to the answer while its proof is too coarse."""
+        best, gap = compiled, self._duality_gap(compiled)
+        with suppress(SolverError, InfeasibleError):  # the best answer stands
+            for _ in range(3):
+                if not gap > ACCURATE:  # also where a condition has no gradient, hence no proof
+                    break
+                compiled = self._conic(solver, conic, compiled)
+                found = self._duality_gap(compiled)
+                if found < gap:
+                    best, gap = compiled, found
+        return best
+
+    def _duality_gap(self, compiled: Any) -> float:
+        """Return KL of a conic answer minus its lower bound, relative to KL above 1 nat."""
+        D = self.population
+        joint = self._laws_of(compiled) * self.prior
+        kl = divergence(joint.ravel(), D.joint.ravel())
+        return float((kl - compiled.dual_value()) / max(1.0, kl))
+
+    def _laws_of(self, compiled: Any) -> Array:
+        """Return P(X=x | Y=i, A=a) of a conic answer, shape (X, K, G)."""
+        laws = self.laws().copy()
+        for cell in compiled.density:
+            laws[:, cell[0], cell[1]] = compiled.law(cell, self.population.n_atoms)
+        return laws
+
+    def _conic(self, solver: str, conic: Conic, near: Any = None) -> Any:
         from fairprog.programs.compile.solve import solve
 
-        compiled = self.compile()
+        compiled = self.compile(near)
         ladder = ["CLARABEL", "SCS"] if solver == "auto" else [solver]
         try:
             solve(compiled, ladder, conic.time_limit, conic.verbose, conic.options)
@@ -193,10 +225,8 @@ class NearestCategorical(NearestIdeal):
 
     def _assemble(self, pooled: Array | None, compiled: Any, started: float) -> ReweightedSolution:
         """Recompute everything from the laws in numpy."""
-        D, laws = self.population, self.laws()
-        conic = laws.copy()
-        for cell in compiled.density if compiled is not None else ():
-            conic[:, cell[0], cell[1]] = compiled.law(cell, D.n_atoms)
+        D = self.population
+        conic = self.laws() if compiled is None else self._laws_of(compiled)
         steered = conic if pooled is None else pooled
         joint = steered * self.prior
         for a in self.staying:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.errors import ModelError, SolverError
+from fairprog.errors import ModelError
 from fairprog.labels import Array, check_number
 from fairprog.populations import Population
 from fairprog.programs.base_rates import steered_prior
@@ -28,6 +28,7 @@ from fairprog.programs.options import (
     reference_group,
     steered_groups,
 )
+from fairprog.programs.verified import verified
 from fairprog.solution import ReweightedSolution, Solution
 from fairprog.transports import Monotone, Transport
 
@@ -311,14 +312,7 @@ class NearestIdeal:
             solution = solve_joint(self, solver, conic, started)
         else:
             solution = self.find(solver, conic, started)
-        if not solution.certificate.ok:
-            raise SolverError(
-                f"The answer of {solution.solver} fails its certificate: {solution.certificate}. "
-                "Try another solver.",
-                status="unverified",
-                details={"certificate": solution.certificate, "solution": solution},
-            )
-        return solution
+        return verified(solution)
 
     def frontier(self, map_bounds: ArrayLike, time_limit: float | None = None) -> Frontier:
         """Return KL and the price of consensus at every `map_bound`.
@@ -347,6 +341,6 @@ class NearestIdeal:
         >>> fp.NearestIdeal(D, steer=[1]).frontier([0, .1, .5]).risks.round(3)
         array([0.081, 0.055, 0.007])
         """
-        from fairprog.programs.frontier import nearest_frontier
+        from fairprog.programs.nearest_frontier import nearest_frontier
 
         return nearest_frontier(self, map_bounds, time_limit=time_limit)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NearestLine"]
 
+NORMALISED = 1e-6  # how far from one a density's integral by quadrature may be
+
 
 class NearestLine(NearestIdeal):
     """The nearest ideal population of a univariate family; made by :class:`NearestIdeal`.
@@ -88,6 +90,13 @@ class NearestLine(NearestIdeal):
             )
         for row in D.laws:
             for law in row:
+                if abs(law.mass - 1.0) > NORMALISED:
+                    raise ModelError(
+                        f"The density of the family {name} integrates to {law.mass:.9g}, not 1, "
+                        f"so that KL is wrong; add {np.log(law.mass):.9g} to `neg_log_density` "
+                        "and `atom`. If it is normalised, list where it is not smooth in `kinks`.",
+                        argument="population",
+                    )
                 if law.concave_chord is not None:
                     x, y = law.concave_chord
                     raise ModelError(

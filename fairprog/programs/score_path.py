@@ -25,7 +25,7 @@ from fairprog.labels import Array
 from fairprog.populations import Categorical
 from fairprog.programs.score_view import RateRows, rate_rows
 
-__all__ = ["ScoreAnswer", "solve_scores"]
+__all__ = ["ScoreAnswer", "solve_scores", "sort_groups"]
 
 TINY = 1e-300
 
@@ -37,7 +37,8 @@ class ScoreAnswer:
     Attributes
     ----------
     risk : float
-        Of the rules, recomputed from the rows.
+        Of the rules and `rows.goal`, the risk without costs nobody can avoid, recomputed from the
+        rows.
     Z : Array, shape (G, 2, 2)
         Outcome table, recomputed from the rows.
     rules : Array, shape (G, 5)
@@ -89,8 +90,23 @@ def _rows_of(population: Categorical, risk: Any, constraints: Sequence[Any]) -> 
     return rate_rows(population.prior.T, population.classes, population.groups, risk, constraints)
 
 
+def sort_groups(population: Categorical) -> list[Curve]:
+    """Return the sorted scores of every group: all that programs over binary scores need."""
+    s = population.support
+    equal = s.weight.strides == (0,)  # all rows weigh the same
+    unit = float(s.weight[0])
+    return [
+        sort_scores(s.score, None if equal else s.weight, unit, s.group == a)
+        for a in range(population.n_groups)
+    ]
+
+
 def solve_scores(
-    population: Categorical, risk: Any, constraints: Sequence[Any], price_intervals: bool = True
+    population: Categorical,
+    risk: Any,
+    constraints: Sequence[Any],
+    price_intervals: bool = True,
+    curves: Sequence[Curve] | None = None,
 ) -> ScoreAnswer:
     """Minimise a risk over group-aware randomised classifiers, subject to linear templates.
 
@@ -103,6 +119,8 @@ def solve_scores(
         Linear in the outcome table.
     price_intervals : bool
         Whether to look for the ends of the price intervals as well.
+    curves : sequence of Curve, optional
+        What :func:`sort_groups` returned, where many programs share a population.
 
     Raises
     ------
@@ -114,7 +132,7 @@ def solve_scores(
         If the master problem fails.
     """
     rows = _rows_of(population, risk, constraints)
-    curves = _curves(population)
+    curves = sort_groups(population) if curves is None else curves
     mass = np.array([total(curve) for curve in curves])
     G = len(curves)
     cost = _per_mass(rows.objective[: 2 * G].reshape(G, 2), mass)
@@ -157,16 +175,6 @@ def solve_scores(
             curves, rules, rows, v, marginals, len(constraints), price_intervals
         )
     return _proved(curves, mass, rows, rules, levels, marginals, price, interval, method, rounds)
-
-
-def _curves(population: Categorical) -> list[Curve]:
-    s = population.support
-    equal = s.weight.strides == (0,)  # all rows weigh the same
-    unit = float(s.weight[0])
-    return [
-        sort_scores(s.score, None if equal else s.weight, unit, s.group == a)
-        for a in range(population.n_groups)
-    ]
 
 
 def _per_mass(coefficients: Array, mass: Array) -> Array:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fairprog.errors import ModelError
+from fairprog.errors import InfeasibleError, ModelError, SolverError
+from fairprog.kernels.sorted_scores import Curve
+from fairprog.programs.clash import explain_clash
 from fairprog.programs.score_path import ScoreAnswer, solve_scores
 from fairprog.programs.score_view import NotLinear
+from fairprog.programs.verified import verified
 from fairprog.solution.classifier_solution import ClassifierCertificate, ClassifierSolution
 from fairprog.solution.threshold_classifier import ThresholdClassifier
 from fairprog.tables import OutcomeTable
@@ -25,26 +28,54 @@ ZERO = 1e-9  # prices below this, in units of the risk, are rounding
 
 
 def solve_by_sorting(
-    program: FairClassifier, required: bool, price_intervals: bool, started: float
+    program: FairClassifier,
+    required: bool,
+    price_intervals: bool,
+    started: float,
+    curves: Sequence[Curve] | None = None,
 ) -> ClassifierSolution | None:
-    """Return the proven solution, or None where the fast path does not apply.
+    """Return the proven solution, or None where another solver must decide.
 
     Parameters
     ----------
     program : FairClassifier
     required : bool
-        Raise a ModelError with the reason instead of returning None.
+        Raise an error with the reason instead of returning None.
     price_intervals : bool
     started : float
         ``time.perf_counter()`` at the start.
+    curves : sequence of Curve, optional
+        The population's scores, sorted already.
 
     Raises
     ------
     ModelError
         If it does not apply though it is required.
     InfeasibleError
-        If no classifier satisfies the constraints.
+        If no classifier satisfies the constraints, naming those that clash.
+    SolverError
+        If the answer fails its certificate though this path is required.
     """
+    try:
+        solution = _sorted(program, required, price_intervals, started, curves)
+        return None if solution is None else verified(solution, advice="Try solver='HIGHS'.")
+    except InfeasibleError:
+        error = explain_clash(program, program.constraints)
+        if required or isinstance(error, InfeasibleError):
+            raise error from None
+    except SolverError:
+        if required:
+            raise
+    return None  # the linear program decides
+
+
+def _sorted(
+    program: FairClassifier,
+    required: bool,
+    price_intervals: bool,
+    started: float,
+    curves: Sequence[Curve] | None,
+) -> ClassifierSolution | None:
     reason = None
     if program.population.n_classes != 2:
         reason = "the label is not binary"
@@ -55,8 +86,9 @@ def solve_by_sorting(
     constraints = program.constraints
     try:
         if reason is None:
+            templates = list(constraints.values())
             answer = solve_scores(
-                program.population, program.risk, list(constraints.values()), price_intervals
+                program.population, program.risk, templates, price_intervals, curves
             )
             return _solution(program, constraints, answer, started)
     except NotLinear as found:
@@ -76,14 +108,14 @@ def _solution(
     missed = [t.violation(table) / t.unit(D.classes) for t in constraints.values()]
     certificate = ClassifierCertificate(
         violation=max([0.0, *missed]),
-        risk_gap=abs(risk - answer.risk) / unit,
+        risk_gap=abs(answer.rows.goal.evaluate(table) - answer.risk) / unit,
         primal_residual=answer.feasibility_residual,
         dual_residual=answer.dual_residual / unit,
         slackness=answer.slackness / unit,
         duality_gap=answer.duality_gap / unit,
     )
     rule = ThresholdClassifier(
-        D, answer.rules, answer.reduced, program.risk.matrix(D.classes)[:, 0]
+        D, answer.rules, answer.reduced, answer.rows.goal.matrix(D.classes)[:, 0]
     )
     if len(D.support.score) <= FEW:
         table = D.table(rule.h)

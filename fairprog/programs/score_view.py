@@ -18,7 +18,7 @@ from fairprog.errors import ModelError
 from fairprog.labels import Array
 from fairprog.tables.notions import Notion
 from fairprog.tables.templates import Constraint, Term
-from fairprog.tables.units import express_in_units
+from fairprog.tables.units import express_in_units, without_base
 
 __all__ = ["Affine", "NotLinear", "RateRows", "rate_rows"]
 
@@ -89,7 +89,7 @@ class ScoreView:
         self.mass, self.classes, self.groups, self._shift = mass, classes, groups, shift
         self.redundant = False
         self.levels_are_rates = True
-        self._size = 2 * G + LEVELS
+        self.size = 2 * G + LEVELS
         self._levels: dict[str, int] = {}
         self.Z = np.empty((G, 2, 2), dtype=object)
         for a in range(G):
@@ -99,9 +99,9 @@ class ScoreView:
                 self.Z[a, i, 0] = float(mass[a, i]) * (1.0 - rate)
 
     def _unit(self, k: int) -> Affine:
-        if k >= self._size:
+        if k >= self.size:
             raise NotLinear("very many levels")
-        vector = np.zeros(self._size)
+        vector = np.zeros(self.size)
         vector[k] = 1.0
         return Affine(vector)
 
@@ -143,8 +143,10 @@ class RateRows:
     slope : Array, shape (m, 2 G + L + 1)
         For equations that stand for a bound of zero: relaxed by eps they would read
         |row| <= (slope . v + constant) eps.
+    goal : Risk
+        The risk without the costs nobody can avoid.
     unit : float
-        What the risk was divided by.
+        What `goal` was divided by; `objective` and `constant` are those of goal / unit.
     units : Array, shape (m,)
         What each row was divided by.
     """
@@ -158,6 +160,7 @@ class RateRows:
     owner: Array
     per_bound: Array
     slope: Array
+    goal: Any
     unit: float
     units: Array
 
@@ -198,8 +201,9 @@ def rate_rows(
     """
     now, later = (ScoreView(mass, classes, groups, shift) for shift in (0.0, 1.0))
     now.levels_are_rates = False
-    goal, unit = express_in_units(risk, now)
-    if len(goal) != 1 or goal[0].sense != "minimize":
+    goal, _ = without_base(risk, classes)
+    minimised, unit = express_in_units(goal, now)
+    if any(term.sense != "minimize" for term in minimised):
         raise NotLinear("the risk has conditions of its own")
     terms: list[tuple[Term, Term, int]] = []
     for k, constraint in enumerate(constraints):
@@ -218,7 +222,9 @@ def rate_rows(
     shifted = np.array([there for _, there in parts]).reshape(len(parts), n + 2)
     with np.errstate(invalid="ignore"):
         difference = np.where(np.isfinite(rows), shifted - rows, 0.0)
-    objective = _affine(goal[0].expression)
+    objective = sum(
+        (_affine(term.expression) for term in minimised), start=Affine(np.zeros(now.size))
+    )
     return RateRows(
         objective=objective.vector[:n],
         constant=objective.constant,
@@ -229,6 +235,7 @@ def rate_rows(
         owner=np.array([k for _, _, k in terms], dtype=float),
         per_bound=difference,
         slope=np.array([_slope(term, n) for term, _, _ in terms]).reshape(len(terms), n + 1),
+        goal=goal,
         unit=unit,
         units=np.array([term.unit for term, _, _ in terms], dtype=float),
     )

@@ -34,8 +34,9 @@ class RandomizedClassifier:
         Whether it looks at the group.
     costs : Array, shape (G, K, K), or None
         Adjusted costs: the classifier predicts argmin_j sum_i eta_i costs[a, i, j], ties
-        randomised. They are the cost matrix plus the prices of the notions. None where a
-        template speaks about single individuals, so that no such rule exists.
+        randomised. They are the cost matrix, less what a class pays whatever is predicted, plus
+        the prices of the notions. None where a template speaks about single individuals, so that
+        no such rule exists.
     """
 
     population: Categorical

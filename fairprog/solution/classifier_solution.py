@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fairprog.codec import register, save
+from fairprog.codec import register, save, write_text
 from fairprog.errors import DataError
 from fairprog.labels import Array
 from fairprog.populations import Categorical, population_from_dict
@@ -26,9 +26,10 @@ TOLERANCE = 1e-6
 class ClassifierCertificate:
     """Residuals recomputed in numpy from the answer.
 
-    What is a risk is relative to the risk's unit: the largest absolute cost, its square for a
-    variance, the largest weighted unit for a sum, 1 for other risks. What is a probability is
-    absolute.
+    What is a risk is relative to the risk's unit: the largest difference between two costs of a
+    class for an expected cost (what a class pays whatever is predicted decides nothing), the
+    largest absolute cost for risks of groups and tails, its square for a variance, the largest
+    weighted unit for a sum, 1 for other risks. What is a probability is absolute.
 
     Attributes
     ----------
@@ -58,17 +59,13 @@ class ClassifierCertificate:
     @property
     def ok(self) -> bool:
         """Whether every residual is at most 1e-6."""
-        return all(
-            v <= TOLERANCE
-            for v in (
-                self.violation,
-                self.risk_gap,
-                self.primal_residual,
-                self.dual_residual,
-                self.slackness,
-                self.duality_gap,
-            )
-        )
+        return all(passes for _, _, passes in self.checks())
+
+    def checks(self) -> list[tuple[str, float, bool]]:
+        """Return (name, residual, whether it is within 1e-6) of everything ``ok`` asks for."""
+        residuals = {f.name: getattr(self, f.name) for f in fields(self)}
+        del residuals["globally_optimal"]
+        return [(name, value, value <= TOLERANCE) for name, value in residuals.items()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +183,42 @@ class ClassifierSolution:
         from fairprog.plotting import plot_classifier
 
         return plot_classifier(self, ax=ax)
+
+    def to_html(
+        self, path: str | os.PathLike[str] | None = None, *, title: str | None = None
+    ) -> str:
+        """Return a report as one self-contained HTML page, and write it if a path is given.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Written atomically.
+        title : str, optional
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> D = fp.Categorical.from_scores([.2, .8, .4, .9], sensitive_features=list("aabb"))
+        >>> page = fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualOpportunity()]).solve().to_html()
+        >>> page[:15], "What fairness costs" in page
+        ('<!DOCTYPE html>', True)
+        """
+        from fairprog.plotting.classifier_report import classifier_html
+
+        page = classifier_html(self, title)
+        if path is not None:
+            write_text(path, page)
+        return page
+
+    def _repr_html_(self) -> str:
+        """Return a short report for notebooks, in a style of its own that leaves theirs alone."""
+        from fairprog.plotting.classifier_report import classifier_notebook_html
+
+        return classifier_notebook_html(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a .json or .npz file, atomically; read it by ``fp.load``.

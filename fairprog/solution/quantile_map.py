@@ -20,7 +20,9 @@ from fairprog.kernels.quantile_map import (
 )
 from fairprog.labels import (
     Array,
+    as_given,
     check_features,
+    check_finite,
     check_number,
     check_weights,
     encode,
@@ -53,7 +55,8 @@ class QuantileMap:
     Notes
     -----
     Ties are taken as one value at the middle of its jump; beyond the outermost quantiles a map
-    goes on with the slope of its chord. Source: theory.md section 4.
+    goes on with the slope of its chord, or to the ends of the `support` where one is given.
+    Source: theory.md section 4.
 
     Examples
     --------
@@ -80,6 +83,7 @@ class QuantileMap:
         sample_weight: ArrayLike | None = None,
         reference: Any = None,
         n_quantiles: int = 1000,
+        support: tuple[float, float] | None = None,
         classes: Sequence[Any] | None = None,
         groups: Sequence[Any] | None = None,
     ) -> QuantileMap:
@@ -95,16 +99,21 @@ class QuantileMap:
             The group whose coordinates are the common ones; default the average of all.
         n_quantiles : int
             Levels (k + 1/2) / n_quantiles.
+        support : (float, float), optional
+            Ends of the range of every feature, such as ``(0, 1)`` for probabilities: no map
+            leaves it. Without, the outermost rows may be moved beyond it.
         classes, groups : sequence, optional
             Label order: given, else sorted.
 
         Raises
         ------
         DataError
-            For missing values, an empty cell, or a feature that is constant in a group.
+            For missing values, an empty cell, a feature that is constant in a group, or one that
+            leaves the `support`.
         """
         features = check_features(X)
         n = len(features)
+        ends = _checked_support(support, features)
         if check_number(n_quantiles, "n_quantiles", 2) % 1:
             raise DataError(
                 f"`n_quantiles` must be a whole number; found {n_quantiles!r}.",
@@ -143,11 +152,21 @@ class QuantileMap:
             levels = common_levels(samples, int(n_quantiles))
             own = np.stack([quantiles(x, v, levels) for x, v in samples])
             for a, g in enumerate(group_labels):
-                maps[g].append(_map(own[a], own[a] if a == chosen else share @ own, j, g))
+                maps[g].append(_map(own[a], own[a] if a == chosen else share @ own, j, g, ends))
         return cls(maps)
 
-    def transform(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Array:
-        """Move every row into the common coordinates: shape of X; labels are not needed.
+    def transform(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Any:
+        """Move every row into the common coordinates; labels are not needed.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d) or (n,), or a pandas DataFrame or Series
+        sensitive_features : array_like, shape (n,)
+
+        Returns
+        -------
+        Array, shape of X
+            A DataFrame or Series comes back as one, with its index and names.
 
         Raises
         ------
@@ -163,7 +182,7 @@ class QuantileMap:
             if rows.any():
                 moved = [T(features[rows, j]) for j, T in enumerate(self.maps[g])]
                 out[rows] = np.stack(moved, axis=1)
-        return out[:, 0] if np.ndim(X) == 1 else out
+        return as_given(out, X)
 
     def __repr__(self) -> str:
         knots = max(len(T.knots) for Ts in self.maps.values() for T in Ts)
@@ -184,7 +203,32 @@ class QuantileMap:
         save(path, "quantile_map", self.to_dict())
 
 
-def _map(own: Array, common: Array, feature: int, group: Hashable) -> PiecewiseLinearMap:
+def _checked_support(support: Any, features: Array) -> tuple[float, float] | None:
+    if support is None:
+        return None
+    ends = check_finite(support, "support", (2,))
+    if not ends[0] < ends[1]:
+        raise DataError(
+            f"`support` must be two increasing numbers; found {support!r}.", argument="support"
+        )
+    bad = np.argwhere((features < ends[0]) | (features > ends[1]))
+    if len(bad):
+        row, column = (int(k) for k in bad[0])
+        raise DataError(
+            f"`X` must lie in the `support` [{ends[0]:g}, {ends[1]:g}]; row {row}, feature "
+            f"{column} is {features[row, column]:.6g} ({len(bad)} such entries).",
+            argument="X",
+        )
+    return float(ends[0]), float(ends[1])
+
+
+def _map(
+    own: Array,
+    common: Array,
+    feature: int,
+    group: Hashable,
+    support: tuple[float, float] | None,
+) -> PiecewiseLinearMap:
     knots, values = matched_knots(own, common)
     if len(knots) < 2:
         raise DataError(
@@ -192,8 +236,23 @@ def _map(own: Array, common: Array, feature: int, group: Hashable) -> PiecewiseL
             argument="X",
             cell=(None, group),
         )
+    if support is not None:
+        knots, values = _to_the_ends(knots, values, support)
     chord = float((values[-1] - values[0]) / (knots[-1] - knots[0]))
     return PiecewiseLinearMap(knots, values, chord, chord)
+
+
+def _to_the_ends(knots: Array, values: Array, support: tuple[float, float]) -> tuple[Array, Array]:
+    """Carry the ends of the support to themselves where rows could lie between them and a knot."""
+    low, high = support
+    values = np.clip(values, low, high)  # averages of quantiles, up to rounding
+    if knots[0] > low:  # a knot that is mapped to the end gives its place to the end
+        inner = slice(int(values[0] <= low), None)
+        knots, values = np.append(low, knots[inner]), np.append(low, values[inner])
+    if knots[-1] < high:
+        inner = slice(None, -1 if values[-1] >= high else None)
+        knots, values = np.append(knots[inner], high), np.append(values[inner], high)
+    return knots, values
 
 
 register("quantile_map", QuantileMap.from_dict)

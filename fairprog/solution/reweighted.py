@@ -92,9 +92,10 @@ class ReweightedSolution(Solution):
     def align(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Any:
         """Return X: the common coordinates are the user's own."""
         self._by_group(sensitive_features, len(np.asarray(X)))
-        return np.asarray(X).copy()
+        given: Any = X
+        return given.copy() if hasattr(given, "iloc") else np.array(given)
 
-    def steer(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: ArrayLike) -> Array:
+    def steer(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: ArrayLike) -> Any:
         """Refuse: atoms are reweighted, not moved (ModelError)."""
         raise ModelError(
             "Categorical populations are steered by weights, not by moving rows; use "

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.codec import register, save, write_atomically
+from fairprog.codec import register, save, write_text
 from fairprog.errors import DataError
-from fairprog.labels import Array, encode
+from fairprog.labels import Array, as_given, encode
 from fairprog.populations import Pushforward, population_from_dict
 from fairprog.solution.arrays import ComputedArrays
 from fairprog.solution.bounds import Bounds
@@ -130,33 +129,45 @@ class Solution:
     def _by_group(self, values: ArrayLike | None, n: int) -> np.ndarray[Any, np.dtype[np.intp]]:
         return encode(values, self.original.groups, "sensitive_features", n)
 
-    def align(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Array:
+    def align(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Any:
         """Bring every group into the common coordinates; labels are not needed.
 
         Parameters
         ----------
-        X : array_like, shape (n, d) or (n,) where d = 1
+        X : array_like, shape (n, d) or (n,) where d = 1, or a pandas DataFrame or Series
         sensitive_features : array_like, shape (n,)
             The group of each row.
 
         Returns
         -------
         Array, shape of X
-            ``maps[a].inverse()`` of the rows of group a.
+            ``maps[a].inverse()`` of the rows of group a. A DataFrame or Series comes back as one,
+            with its index and names.
 
         Raises
         ------
         DataError
-            For missing values, wrong shapes or unknown groups.
+            For missing values, wrong shapes or column names, or unknown groups.
+
+        Examples
+        --------
+        >>> import fairprog as fp, pandas as pd
+        >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 3.]], std=[[1., 1.], [1., 1.]])
+        >>> sol = fp.NearestIdeal(D, steer=[1]).solve()
+        >>> table = pd.DataFrame({"x": [2., 2.]}, index=["Ann", "Bob"])
+        >>> sol.align(table, sensitive_features=[0, 1]).round(6)
+               x
+        Ann  2.0
+        Bob  1.0
         """
         features = self.original.as_features(X)
         group = self._by_group(sensitive_features, len(features))
         out = np.empty_like(features)
         for a, label in enumerate(self.original.groups):
             out[group == a] = self.maps[label].inverse()(features[group == a])
-        return out[:, 0] if np.ndim(X) == 1 else out
+        return as_given(out, X)
 
-    def steer(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: ArrayLike) -> Array:
+    def steer(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: ArrayLike) -> Any:
         """Move every row to the steered population in its own group's coordinates.
 
         Applies per cell the monotone transport P_ia -> P~_ia (of normal populations: in the
@@ -164,12 +175,13 @@ class Solution:
 
         Parameters
         ----------
-        X : array_like, shape (n, d) or (n,) where d = 1
+        X : array_like, shape (n, d) or (n,) where d = 1, or a pandas DataFrame or Series
         y, sensitive_features : array_like, shape (n,)
 
         Returns
         -------
         Array, shape of X
+            A DataFrame or Series comes back as one, with its index and names.
 
         Raises
         ------
@@ -183,7 +195,7 @@ class Solution:
         for (i, a), T in self.population.cell_maps_from(self.original).items():
             rows = (label == i) & (group == a)
             out[rows] = T(features[rows])
-        return out[:, 0] if np.ndim(X) == 1 else out
+        return as_given(out, X)
 
     def sample_weight(self, y: ArrayLike, *, sensitive_features: ArrayLike) -> Array:
         """Return q~_ia / q_ia per row: the weights that carry the steered base rates.
@@ -279,7 +291,7 @@ class Solution:
         evidence = evidence_of_rows(self, X, y, sensitive_features, scores, confidence)
         page = report_html(self, evidence, title=title)
         if path is not None:
-            write_atomically(path, lambda p: _write_text(p, page))
+            write_text(path, page)
         return page
 
     def _repr_html_(self) -> str:
@@ -372,10 +384,6 @@ class Solution:
     def __repr__(self) -> str:
         kind = "global" if self.certificate.globally_optimal else "local"
         return f"Solution(kl={self.kl:.6g}, solver={self.solver!r}, {kind} optimum)"
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def _plain_map(T: AffineMap | PiecewiseLinearMap) -> Any:

@@ -6,12 +6,14 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import numpy as np
+
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import check_number
 from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.risks import Risk
 from fairprog.tables.templates import Constraint, TableView, Term
-from fairprog.tables.units import express_in_units, unit_of
+from fairprog.tables.units import express_in_units, unit_of, without_base
 
 __all__ = ["RiskBound", "WeightedRisk"]
 
@@ -110,8 +112,10 @@ class RiskBound(Constraint):
     def express(self, view: TableView) -> list[Term]:
         """Return the risk's terms, what it minimises as one inequality."""
         bound = view.parameter("bound", self.upper)
-        terms, unit = express_in_units(self.risk, view)
+        risk, base = without_base(self.risk, view.classes)
+        terms, unit = express_in_units(risk, view)
         total = sum(t.expression for t in terms if t.sense == "minimize")
+        paid = float(np.sum(view.mass, axis=0) @ base) / unit
         rest = [t for t in terms if t.sense != "minimize"]
         others = [replace(t, address=f"{self.name}:{t.address}") for t in rest]
-        return [*others, Term(total - bound / unit, "<=", 0.0, self.name, unit=unit)]
+        return [*others, Term(total + paid - bound / unit, "<=", 0.0, self.name, unit=unit)]

@@ -87,10 +87,11 @@ def _points(law: Law) -> Array:
 
 
 def _check_density(law: Law, name: str) -> None:
-    total = float(law.rule[1].sum())
-    if abs(total - 1.0) > 1e-9:
+    if abs(law.mass - 1.0) > 1e-9:
         raise _fail(
-            name, f"its density integrates to {total:.9g}, not 1; add {np.log(total):.9g} to it."
+            name,
+            f"its density integrates to {law.mass:.9g}, not 1; add {np.log(law.mass):.9g} to "
+            "`neg_log_density` and `atom`.",
         )
 
 

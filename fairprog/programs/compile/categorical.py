@@ -3,8 +3,8 @@
     minimise  KL(q~ || q) + sum_ia q~_ia KL(P_ia || D_ia)   over laws P_ia of X, common laws R_i
 
 subject to P_ia = R_i (addresses ``law[{group},{class}]``) or, with a bound, to total variations
-between them of at most bound / 2. The variables are densities u of P_ia with respect to the larger
-of D_ia and the law of a group that stays, so that they are of order one.
+between them of at most bound / 2. The variables are densities of P_ia with respect to the larger
+of D_ia and the common law that is to be expected, so that they are of order one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import cvxpy as cp
 import numpy as np
 
 from fairprog.errors import ModelError
+from fairprog.kernels.log_linear_pool import pool
 from fairprog.labels import Array, address
 from fairprog.populations import Categorical
 from fairprog.programs.compile.compiled import label
@@ -27,6 +28,7 @@ from fairprog.programs.views import CellView
 __all__ = ["CompiledCategorical", "compile_categorical"]
 
 Cell = tuple[int, int]  # class, group
+LEAST = 1e-9  # mass of an atom that variables are scaled by
 
 
 @dataclass(eq=False)
@@ -72,6 +74,13 @@ class CompiledCategorical:
         part = self.scale[cell] * np.maximum(np.asarray(self.density[cell].value), 0.0)
         out[self.support[cell]] = part / part.sum()
         return out
+
+    def common_law(self, i: int) -> Array:
+        """Return the free common law of a class on its support, normalised."""
+        pair = self.common[i]
+        assert pair is not None
+        out: Array = pair[1] * np.maximum(np.asarray(pair[0].value), 0.0)
+        return out / out.sum()
 
     def dual_value(self) -> float:
         """Return the Lagrangian's minimum over all laws at the multipliers: a lower bound.
@@ -132,6 +141,7 @@ def compile_categorical(
     reference: int | None,
     map_bound: float,
     conditions: Sequence[Condition],
+    near: CompiledCategorical | None = None,
 ) -> CompiledCategorical:
     """Build the program.
 
@@ -146,6 +156,8 @@ def compile_categorical(
     reference : position of a group that stays, or None
     map_bound : float
     conditions : sequence of Condition
+    near : CompiledCategorical, optional
+        A solved program whose answer is about the one expected: variables then are near one.
 
     Raises
     ------
@@ -167,8 +179,10 @@ def compile_categorical(
     expressions: dict[Cell, Any] = {}
     bound = cp.Parameter(nonneg=True, value=map_bound, name="map_bound") if map_bound > 0 else None
     for i in range(K):
-        scale = laws[:, i, list(steered)].max(axis=1)
-        used = scale > 0
+        used = laws[:, i, list(steered)].max(axis=1) > 0
+        scale = _expected_law(laws[:, i], prior[i], steered, reference)
+        if near is not None and reference is None:
+            scale[used] = np.maximum(near.common_law(i), LEAST)
         R: Any
         if reference is None:
             v = cp.Variable(int(used.sum()), nonneg=True, name=address("common", D.classes[i]))
@@ -181,7 +195,9 @@ def compile_categorical(
             cell, where = (i, a), address("law", D.groups[a], D.classes[i])
             own = laws[:, i, a] > 0
             d = laws[own, i, a]
-            s = d if reference is None else np.maximum(d, laws[own, i, reference])
+            s = np.maximum(d, scale[own])
+            if near is not None:
+                s = np.maximum(near.law((i, a), n)[own], LEAST)
             u = cp.Variable(len(d), name=where)
             density[cell], support[cell], base[cell] = u, np.flatnonzero(own), d
             scales[cell] = s
@@ -217,6 +233,21 @@ def compile_categorical(
         found,
         prior_kl,
     )
+
+
+def _expected_law(
+    laws: Array, weight: Array, steered: Sequence[int], reference: int | None
+) -> Array:
+    """Return about what the common law of a class will be, shape (X,).
+
+    That of the group that stays, else the log-linear pool (theory.md section 5), and the largest
+    law where the pool has no mass because an atom is missing from some group.
+    """
+    if reference is not None:
+        return laws[:, reference]
+    law, value = pool(laws, weight / weight.sum())
+    largest: Array = laws[:, list(steered)].max(axis=1)
+    return np.where(law > 0, law, largest) if np.isfinite(value) else largest
 
 
 def _spread(mask: Any) -> Array:

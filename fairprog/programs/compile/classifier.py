@@ -27,7 +27,7 @@ from fairprog.programs.compile.terms import TableVariables, compile_terms
 from fairprog.programs.conditions import Condition
 from fairprog.tables import Constraint, Risk
 from fairprog.tables.templates import Term
-from fairprog.tables.units import express_in_units
+from fairprog.tables.units import express_in_units, without_base
 
 __all__ = ["CompiledClassifier", "compile_classifier", "link_matrix", "value_at"]
 
@@ -66,8 +66,12 @@ class CompiledClassifier:
         Zero; its entries move the targets of the equalities.
     table_level : bool
         Whether every template speaks about the table only.
+    goal : Risk
+        What is minimised: the risk without the costs nobody can avoid.
+    base : float
+        These: the risk of a classifier is that of `goal` plus this constant.
     unit : float
-        What the risk was divided by: the problem's value times the unit is the risk.
+        What `goal` was divided by.
     units : dict address -> float
         What the constraint at an address was divided by.
     """
@@ -83,8 +87,15 @@ class CompiledClassifier:
     equalities: dict[str, tuple[int, Any]]
     shift: Any
     table_level: bool
+    goal: Risk
+    base: float
     unit: float
     units: dict[str, float]
+
+    @property
+    def risk(self) -> float:
+        """The optimum in the user's costs."""
+        return self.unit * float(self.problem.value) + self.base
 
     def is_inequality(self, where: str) -> bool:
         """Return whether the constraint at an address is an inequality."""
@@ -135,8 +146,8 @@ def compile_classifier(
     """Build the program.
 
     With `elastic` the risk is left out and the sum of the templates' violations is minimised: its
-    multipliers prove that the templates clash, and say which. With `scaled` the risk is divided
-    by its unit.
+    multipliers prove that the templates clash, and say which. With `scaled` the risk is
+    rid of costs nobody can avoid, and divided by its unit.
 
     Raises
     ------
@@ -172,9 +183,11 @@ def compile_classifier(
     views: dict[str, TableVariables] = {"risk": view()}
     owners: dict[str, str] = {}
     terms: list[Term] = []
-    unit = 1.0
+    goal, unit = risk, 1.0
+    paid: Array = np.zeros(K)
     if not elastic and scaled:
-        terms, unit = express_in_units(risk, views["risk"])
+        goal, paid = without_base(risk, D.classes)
+        terms, unit = express_in_units(goal, views["risk"])
     elif not elastic:
         terms = risk.express(views["risk"])
     conditions: dict[str, Any] = {}
@@ -231,6 +244,8 @@ def compile_classifier(
         {t.address: (position[t.address], t.slope) for t in equal},
         shift,
         not any(v.looks_at_individuals for v in views.values()) and not conditions,
+        goal,
+        float(D.prior.sum(axis=1) @ paid),
         unit,
         {t.address: t.unit for t in terms},
     )
@@ -291,4 +306,5 @@ def value_at(
     )
     if form.solve("auto", None, False, {}) == "infeasible":
         return float("inf")
-    return compiled.unit * float(form.problem.value)
+    compiled.problem = form.problem
+    return compiled.risk

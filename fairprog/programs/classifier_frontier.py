@@ -1,33 +1,30 @@
-"""Frontiers: one program compiled once, its bound a Parameter, solved at every bound."""
+"""Frontiers of fair classifiers: scores sorted once, or one program compiled once."""
 
 from __future__ import annotations
 
 import copy
-import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.errors import DataError, InfeasibleError, ModelError, SolverError
+from fairprog.errors import DataError, ModelError, SolverError
 from fairprog.labels import Array, check_finite, check_number
 from fairprog.populations import Categorical, Support
-from fairprog.programs.answer import Answer, assemble
+from fairprog.programs.clash import explain_clash
 from fairprog.programs.classifier_answer import assemble_classifier
-from fairprog.programs.group_maps import read_maps
-from fairprog.programs.nearest_normal import NearestNormal
-from fairprog.programs.options import CONIC
-from fairprog.programs.solvers import refuse_collapse
-from fairprog.solution.classifier_solution import TOLERANCE
+from fairprog.programs.score_path import sort_groups
+from fairprog.programs.score_solution import solve_by_sorting
+from fairprog.programs.verified import verified
+from fairprog.solution.classifier_solution import TOLERANCE, ClassifierSolution
 from fairprog.solution.frontier import Frontier
 from fairprog.tables import Constraint
 
 if TYPE_CHECKING:
     from fairprog.programs.fair_classifier import FairClassifier
-    from fairprog.programs.nearest_ideal import NearestIdeal
 
-__all__ = ["classifier_frontier", "nearest_frontier"]
+__all__ = ["classifier_frontier"]
 
 
 def classifier_frontier(
@@ -42,34 +39,7 @@ def classifier_frontier(
     solver: str = "auto",
     progress: bool = True,
 ) -> Frontier:
-    """Return risk and price of a fair classifier at every bound; see FairClassifier.frontier.
-
-    Parameters
-    ----------
-    program : FairClassifier
-    bounds : array_like, shape (n,)
-        Values of the constraint's bound. A notion's bound 0 is the program with equalities; all
-        other bounds share one compilation.
-    constraint : str, optional
-        Name of the constraint whose bound is swept; default the only one that has a bound.
-    bootstrap : int, default 0
-        Number of resampled populations for bands: the in-sample frontier of a multinomial sample
-        of `sample_size` rows. Where the posteriors are scores that were given
-        (``from_scores`` without `y`), rows are drawn and keep their scores; else labels are drawn
-        with them and counted again.
-    sample_size : int, optional
-        Rows the population was counted from; default ``population.n_rows``.
-    confidence : float
-        The bands hold this share of the bootstrap frontiers at each bound.
-    random_state, solver
-        As elsewhere.
-    progress : bool
-        Show a progress bar over the bootstrap.
-
-    Returns
-    -------
-    Frontier
-    """
+    """Return risk and price at every bound: the body of :meth:`FairClassifier.frontier`."""
     started = time.perf_counter()
     key = _swept(program, constraint)
     values = np.atleast_1d(check_finite(bounds, "bounds"))
@@ -130,6 +100,38 @@ def _sweep(
     program: FairClassifier, key: str, bounds: Array, solver: str
 ) -> tuple[Array, Array, int, int]:
     """Return risks, prices, number of compilations and of solver calls."""
+    if solver in ("auto", "SORT"):
+        answers = _sorted_sweep(program, key, bounds, solver == "SORT")
+        if answers is not None:
+            risks = np.array([answer.risk for answer in answers])
+            prices = np.array([answer.price[key] for answer in answers])
+            return risks, prices, 0, len(answers)
+    return _compiled_sweep(program, key, bounds, solver)
+
+
+def _sorted_sweep(
+    program: FairClassifier, key: str, bounds: Array, required: bool
+) -> list[ClassifierSolution] | None:
+    """Return the answer at every bound from scores sorted once, None where that is no way."""
+    curves = None
+    if program.uses_group and program.population.n_classes == 2:
+        curves = sort_groups(program.population)
+    template = program.constraints[key]
+    out = []
+    for bound in bounds:
+        at_bound = copy.copy(program)
+        at_bound.constraints = {**program.constraints, key: template.with_bound(float(bound))}
+        answer = solve_by_sorting(at_bound, required, False, time.perf_counter(), curves)
+        if answer is None:
+            return None
+        out.append(answer)
+    return out
+
+
+def _compiled_sweep(
+    program: FairClassifier, key: str, bounds: Array, solver: str
+) -> tuple[Array, Array, int, int]:
+    """Solve programs whose bound is a Parameter; bound 0 compiles to equalities."""
     from fairprog.programs.compile import StandardForm
 
     how: tuple[Any, ...] = (solver, None, False, {})
@@ -145,11 +147,11 @@ def _sweep(
             fresh = program.compile(chosen)
             own = StandardForm(fresh.problem)
             if own.solve(*how) == "infeasible":
-                raise program._infeasible(chosen)
+                raise explain_clash(program, chosen)
             compilations += own.compilations
             if key not in fresh.bounds:  # equalities: the smallest price, like `solve`
                 solution = assemble_classifier(program, fresh, own, chosen, True, 0.0)
-                _check(solution.certificate.ok, bound, solution.certificate)
+                verified(solution, f" at bound {bound:g}")
                 risks[k], prices[k] = solution.risk, solution.price[key]
                 solves += own.solves
                 continue
@@ -160,24 +162,21 @@ def _sweep(
             parameter.value = bound
             assert form is not None
             if form.solve(*how) == "infeasible":
-                raise program._infeasible({**program.constraints, key: at_bound})
+                raise explain_clash(program, {**program.constraints, key: at_bound})
         assert form is not None and compiled is not None and slope is not None
         residuals = form.residuals()
-        _check(max(residuals.values()) <= TOLERANCE, bound, residuals)
+        if max(residuals.values()) > TOLERANCE:
+            raise SolverError(
+                f"The answer of {form.solver} at bound {bound:g} leaves residuals {residuals}. "
+                "Try another solver.",
+                status="unverified",
+                details={"residuals": residuals},
+            )
         sign = -1.0 if template.bound_field == "ratio_bound" else 1.0
-        risks[k] = compiled.unit * float(compiled.problem.value)
+        risks[k] = compiled.risk
         prices[k] = sign * compiled.unit * float((slope[0] - slope[1] @ form.x) @ form.y)
     solves += 0 if form is None else form.solves
     return risks, prices, compilations, solves
-
-
-def _check(ok: bool, bound: float, proof: Any) -> None:
-    if not ok:
-        raise SolverError(
-            f"The answer at bound {bound:g} fails its certificate: {proof}.",
-            status="unverified",
-            details={"certificate": proof},
-        )
 
 
 def _bootstrap(
@@ -224,107 +223,4 @@ def _resample(D: Categorical, size: int, rng: np.random.Generator) -> Categorica
     raise DataError(
         f"Samples of {size} rows leave a class of some group empty: too few for bands.",
         argument="sample_size",
-    )
-
-
-def _one_by_one(
-    program: NearestIdeal, bounds: Array, time_limit: float | None, started: float
-) -> Frontier:
-    """Solve a program of another family at every bound (NaN where no price is known)."""
-    found = []
-    for bound in bounds:
-        found.append(program.at_map_bound(float(bound)).solve(time_limit=time_limit))
-    return Frontier(
-        bounds,
-        np.array([solution.kl for solution in found]),
-        np.array([solution.price.get("consensus", np.nan) for solution in found]),
-        "map_bound",
-        "KL divergence (nats)",
-        quantity="kl",
-        compilations=len(found),
-        solves=len(found),
-        seconds=time.perf_counter() - started,
-    )
-
-
-def nearest_frontier(
-    program: NearestIdeal, map_bounds: ArrayLike, *, time_limit: float | None = None
-) -> Frontier:
-    """Return KL and the price of consensus at every `map_bound`.
-
-    Parameters
-    ----------
-    program : NearestIdeal
-        With some group that stays; its own `map_bound` is ignored.
-    map_bounds : array_like, shape (n,)
-        Distances between maps, at least 0. 0 is solved exactly; the others share one compilation.
-    time_limit : float, optional
-        Seconds per solve.
-
-    Returns
-    -------
-    Frontier
-    """
-    from fairprog.programs.compile import solve
-
-    started = time.perf_counter()
-    bounds = np.atleast_1d(check_finite(map_bounds, "map_bounds"))
-    if np.any(bounds < 0):
-        raise DataError("`map_bounds` must be at least 0.", argument="map_bounds")
-    program.at_map_bound(float(bounds.max()))  # refuses programs that take none
-    if not isinstance(program, NearestNormal):
-        return _one_by_one(program, bounds, time_limit, started)
-    if not program.staying:
-        raise ModelError(
-            "steer='all' is not one convex program and takes no `map_bound`; steer all groups "
-            "but one instead.",
-            argument="map_bounds",
-        )
-    kl, price = np.full(len(bounds), np.nan), np.full(len(bounds), np.nan)
-    solves = 0
-    compiled: list[Any] = []
-    for k, bound in enumerate(bounds):
-        at_bound = copy.copy(program)
-        at_bound.map_bound = float(bound)
-        if bound == 0.0:
-            solution = at_bound.solve(time_limit=time_limit)
-        else:
-            if not compiled:
-                mirror = program.orientation == "any"
-                choices = itertools.product(
-                    *([f, f.mirrored()] if mirror else [f] for f in program.frames())
-                )
-                compiled = [at_bound.compile(frames) for frames in choices]
-            best: Answer | None = None
-            failure: InfeasibleError | None = None
-            for one in compiled:
-                one.map_bound.value = float(bound)
-                one.log.clear()
-                try:
-                    solve(one, CONIC, time_limit, False, {})
-                except InfeasibleError as error:
-                    failure = error
-                    continue
-                answer = Answer(read_maps(one), one.solver, globally_optimal=True)
-                answer.compiled = one
-                if best is None or answer.cost() < best.cost():
-                    best = answer
-                    refuse_collapse(at_bound, best)
-                    solution = assemble(at_bound, best, 0.0)
-            if best is None:
-                assert failure is not None
-                raise failure
-            _check(solution.certificate.ok, float(bound), solution.certificate)
-        solves += 1
-        kl[k], price[k] = solution.kl, solution.price.get("consensus", np.nan)
-    return Frontier(
-        bounds,
-        kl,
-        price,
-        "map_bound",
-        "KL divergence (nats)",
-        quantity="kl",
-        compilations=len(compiled),
-        solves=solves,
-        seconds=time.perf_counter() - started,
     )

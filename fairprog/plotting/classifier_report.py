@@ -1,0 +1,206 @@
+"""The HTML report of a fair classifier: what it decides, what fairness costs, the proof."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fairprog.plotting.frontier import plot_classifier
+from fairprog.plotting.html import Markup, data_table, join, paragraphs, tag
+from fairprog.plotting.page import (
+    fact_list,
+    panel,
+    panels,
+    stylesheet,
+    verdict,
+    warning_list,
+    whole_page,
+)
+from fairprog.plotting.rates import plot_rates
+from fairprog.solution.classifier_solution import TOLERANCE, ClassifierSolution
+from fairprog.tables import Constraint, Notion
+from fairprog.versions import versions
+
+__all__ = ["classifier_html", "classifier_notebook_html"]
+
+
+def classifier_html(sol: ClassifierSolution, title: str | None = None) -> str:
+    """Return the whole report as one HTML page that loads nothing.
+
+    Parameters
+    ----------
+    sol : ClassifierSolution
+    title : str, optional
+        Default "fairprog report".
+    """
+    sections = [
+        ("warnings", "What to beware of", warning_list(_warnings(sol))),
+        ("classifier", "What the classifier does", _decisions(sol)),
+        ("prices", "What fairness costs", _prices(sol)),
+        ("certificate", "Why to believe it", _certificate(sol)),
+        ("settings", "Settings and versions", _settings(sol)),
+    ]
+    introduction = [tag("p", _headline(sol) + ".", class_="lead"), _facts(sol)]
+    return whole_page("fairprog report" if title is None else title, introduction, sections)
+
+
+def classifier_notebook_html(sol: ClassifierSolution) -> str:
+    """Return a short report for a notebook, in a style of its own that leaves theirs alone."""
+    warnings = _warnings(sol)
+    parts = [
+        tag("p", tag("b", _headline(sol) + ".")),
+        _facts(sol),
+        warning_list(warnings) if warnings else "",
+        panels(*_pictures(sol)),
+        _constraint_table(sol),
+    ]
+    return tag("div", tag("style", Markup(stylesheet())), *parts, class_="fairprog notebook")
+
+
+def _headline(sol: ClassifierSolution) -> str:
+    D = sol.classifier.population
+    kind = "Group-aware" if sol.classifier.uses_group else "Group-blind"
+    names = ", ".join(sol.settings["constraints"]) or "no constraint"
+    return (
+        f"{kind} classifier of least {sol.settings['risk'].name} on {D.n_atoms:,} atoms: {names}"
+    )
+
+
+def _facts(sol: ClassifierSolution) -> Markup:
+    cert = sol.certificate
+    facts: list[tuple[str, object, str]] = [
+        ("Risk", f"{sol.risk:.4g}", sol.settings["risk"].name),
+        ("Accuracy", f"{sol.table.accuracy:.4f}", "P(predicted = true class)"),
+    ]
+    if sol.price:
+        key, price = max(sol.price.items(), key=lambda item: item[1])
+        facts.append(("Highest price", f"{price:.4g}", f"risk per unit of the bound of {key}"))
+    scope = "global optimum" if cert.globally_optimal else "best of the levels searched"
+    facts.append(("Certificate", verdict(cert.ok), scope))
+    return fact_list(facts)
+
+
+def _warnings(sol: ClassifierSolution) -> list[str]:
+    D, said = sol.classifier.population, []
+    if not sol.certificate.globally_optimal:
+        said.append(
+            "A notion leaves its level free, so that this is the best of the levels searched; a "
+            "better classifier may exist."
+        )
+    if D.scores_given:
+        said.append(
+            "Scores were read as posteriors. The gaps below hold for new rows only as far as the "
+            "scores are calibrated within every group."
+        )
+    elif D.n_rows is not None:
+        said.append(
+            f"The population was counted from {D.n_rows:,} rows: gaps of new rows differ by "
+            "sampling. Compare the promised gap with that of rows not used here."
+        )
+    mixed = float(sol.classifier.population.support.weight[_mixed(sol)].sum())
+    if mixed > 0.005:
+        said.append(f"Predictions are drawn at random for {mixed:.1%} of the population.")
+    return said
+
+
+def _mixed(sol: ClassifierSolution) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    out: np.ndarray[tuple[int], np.dtype[np.bool_]] = sol.classifier.h.max(axis=1) < 1.0 - 1e-9
+    return out
+
+
+def _pictures(sol: ClassifierSolution) -> list[Markup]:
+    out = []
+    if sol.classifier.population.n_classes == 2:
+        text = "Chance of the last class against its posterior, by group; dashed: thresholds."
+        out.append(panel(lambda ax: plot_classifier(sol, ax=ax), "Decisions", text))
+    text = "P(predicted = class | true = class) of every group; the grey line is the gap."
+    out.append(panel(lambda ax: plot_rates(sol.table, ax=ax), "Rates", text))
+    return out
+
+
+def _decisions(sol: ClassifierSolution) -> Markup:
+    rates, classes = sol.table.rates(), sol.table.classes
+    rows = [
+        [
+            f"group {group}, class {label}",
+            f"{sol.table.cell_mass[a, i]:.4f}",
+            *("–" if np.isnan(r) else f"{r:.4f}" for r in rates[a, i]),
+        ]
+        for a, group in enumerate(sol.table.groups)
+        for i, label in enumerate(classes)
+    ]
+    head = ["true cell", "its share", *(f"predicted {c}" for c in classes)]
+    parts = [panels(*_pictures(sol))]
+    thresholds = sol.classifier.thresholds
+    if thresholds is not None:
+        said = ", ".join(f"{t:.4f} for group {g}" for g, t in thresholds.items())
+        parts.append(paragraphs([f"The rule predicts {classes[-1]} above a posterior of {said}."]))
+    return join([*parts, data_table("Rates of the predictions", head, rows)])
+
+
+def _constraint_table(sol: ClassifierSolution) -> Markup:
+    rows = []
+    for key, template in sol.settings["constraints"].items():
+        gap = bound = "–"
+        if isinstance(template, Notion) and not np.isnan(template.evaluate(sol.table)).any():
+            gap = f"{template.gap(sol.table):.4f}"
+        if isinstance(template, Constraint) and template.bound is not None:
+            bound = f"{template.bound:g}"
+        price = f"{sol.price[key]:.4g}" if key in sol.price else "–"
+        low, high = sol.price_interval.get(key, (np.nan, np.nan))
+        between = "–" if np.isnan(low) else f"[{low:.4g}, {high:.4g}]"
+        rows.append([key, gap, bound, price, between])
+    if not rows:
+        return paragraphs(["No constraint was asked for: this is the Bayes rule of the risk."])
+    head = ["constraint", "gap", "bound", "price", "valid prices"]
+    return data_table("Constraints: gap, bound, and what a unit of the bound costs", head, rows)
+
+
+def _prices(sol: ClassifierSolution) -> Markup:
+    said = (
+        "A price is how fast the risk falls per unit of a bound that is relaxed (of a ratio "
+        "bound: rises per unit that it is raised). A sensitivity is how the risk changes when the "
+        "target of one constraint is shifted by one unit."
+    )
+    rows = []
+    for where, value in sol.sensitivity.items():
+        flat = np.ravel(value)
+        largest = float(flat[np.argmax(np.abs(flat))]) if flat.size else 0.0
+        rows.append([where, f"{largest:+.4g}"])
+    parts = [paragraphs([said]), _constraint_table(sol)]
+    if rows:
+        parts.append(data_table("Sensitivities, risk per unit", ["address", "largest"], rows))
+    return join(parts)
+
+
+def _certificate(sol: ClassifierSolution) -> Markup:
+    rows = [
+        [name.replace("_", " "), f"{value:.2e}", f"{TOLERANCE:.0e}", "yes" if passes else "NO"]
+        for name, value, passes in sol.certificate.checks()
+    ]
+    said = (
+        "Residuals are recomputed from the answer itself: violations of the constraints by the "
+        "table of the returned classifier, feasibility of the primal and dual points, and the "
+        "duality gap. Those of the risk are relative to its unit."
+    )
+    table = data_table("Residuals", ["check", "residual", "tolerance", "passes"], rows)
+    return join([paragraphs([said]), table])
+
+
+def _settings(sol: ClassifierSolution) -> Markup:
+    D = sol.classifier.population
+    constraints = [
+        c if isinstance(c, str) else repr(c) for c in sol.settings["constraints"].values()
+    ]
+    rows = [
+        ("population", f"{D.n_atoms:,} atoms"),
+        ("classes", ", ".join(map(str, D.classes))),
+        ("groups", ", ".join(map(str, D.groups))),
+        ("risk", repr(sol.settings["risk"])),
+        ("constraints", "; ".join(constraints) or "none"),
+        ("uses_group", "yes" if sol.settings["uses_group"] else "no"),
+        ("solver", sol.solver),
+        ("seconds", f"{sol.seconds:.2g}"),
+    ]
+    program = data_table("The program", ["setting", "value"], rows, text=True)
+    made = data_table("Versions", ["package", "version"], list(versions().items()), text=True)
+    return join([program, made])
