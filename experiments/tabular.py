@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -16,6 +17,7 @@ from fairprog.plotting import COLORS, style
 
 from .baselines import METHODS, Base, missing
 from .claims import Claim, write_csv
+from .measured import Measured
 from .pictures import save_picture
 from .protocol import (
     LEARNERS,
@@ -79,6 +81,7 @@ def measure(
     *,
     fewer: Mapping[tuple[str, str], int] | None = None,
     methods: Iterable[str] = tuple(METHODS),
+    measured: Measured | None = None,
 ) -> list[Run]:
     """Run methods with every learner on its splits.
 
@@ -89,42 +92,35 @@ def measure(
     fewer : mapping of (learner, method) to int, optional
         On how many splits only; 0 leaves the method out.
     methods : iterable of str
+    measured : Measured, optional
+        What is known already, and where to write down what is new.
     """
     fewer = fewer or {}
+    measured = Measured() if measured is None else measured
+    methods = tuple(methods)
+    tasks = [
+        (learner, seed, method)
+        for learner, own in seeds.items()
+        for seed in own
+        for method in methods
+        if seed in own[: fewer.get((learner, method), len(own))] and not missing(method)
+    ]
     found: dict[tuple[str, str], list[list[float]]] = {}
     reasons: dict[tuple[str, str], str] = {}
-    methods = tuple(methods)
-    tasks = [(learner, seed) for learner, own in seeds.items() for seed in own]
-    for learner, seed in tqdm(tasks, desc=case.name, disable=None, leave=False):
-        split = split_case(case, seed)
-        base = Base.fit(split, LEARNERS[learner])
-        floor = permutation_floor(split.test, base.test, seed)
+    prepared = lru_cache(maxsize=1)(partial(_prepare, case))
+    for learner, seed, method in tqdm(tasks, desc=case.name, disable=None, leave=False):
+        figures = partial(_figures, prepared, learner, seed, method)
+        value = measured.get((case.name, learner, seed, method), figures)
+        if isinstance(value, str):
+            reasons[learner, method] = value
+        else:
+            found.setdefault((learner, method), []).append(value)
+    for learner in seeds:
         for method in methods:
-            key = learner, method
-            count = fewer.get(key, len(seeds[learner]))
-            if seed not in seeds[learner][:count]:
-                if not count:
-                    reasons[key] = "left out: too much processor time"
-                continue
             if reason := missing(method):
-                reasons[key] = reason
-                continue
-            try:
-                outcome = METHODS[method](base)
-            except FairprogError as error:  # what a method cannot do is a finding, not a crash
-                reasons[key] = str(error)
-                continue
-            signed = gaps(split.test, outcome.chance)
-            found.setdefault(key, []).append(
-                [
-                    outcome.accuracy(split.test.y),
-                    max(abs(g) for g in signed),
-                    *worst_gaps(split.test, outcome.score),
-                    *floor,
-                    *signed,
-                    outcome.randomisation,
-                ]
-            )
+                reasons[learner, method] = reason
+            elif fewer.get((learner, method)) == 0:
+                reasons[learner, method] = "left out: too much processor time"
     return [
         Run(
             case.name,
@@ -135,6 +131,36 @@ def measure(
         )
         for learner in seeds
         for method in methods
+    ]
+
+
+def _prepare(case: Case, learner: str, seed: int) -> tuple[Base, tuple[float, float]]:
+    """Return a split with its fitted model, and its permutation floors."""
+    base = Base.fit(split_case(case, seed), LEARNERS[learner])
+    return base, permutation_floor(base.split.test, base.test, seed)
+
+
+def _figures(
+    prepared: Callable[[str, int], tuple[Base, tuple[float, float]]],
+    learner: str,
+    seed: int,
+    method: str,
+) -> list[float] | str:
+    """Return FIGURES of one method on one split, or why there are none."""
+    base, floor = prepared(learner, seed)
+    try:
+        outcome = METHODS[method](base)
+    except FairprogError as error:  # what a method cannot do is a finding, not a crash
+        return str(error)
+    test = base.split.test
+    signed = gaps(test, outcome.chance)
+    return [
+        outcome.accuracy(test.y),
+        max(abs(g) for g in signed),
+        *worst_gaps(test, outcome.score),
+        *floor,
+        *signed,
+        outcome.randomisation,
     ]
 
 
