@@ -10,6 +10,13 @@ from scipy.stats import norm
 import fairprog as fp
 from fairprog.cli import main
 from fairprog.kernels.ranking import auc, auc_standard_error
+from fairprog.kernels.threshold_rates import (
+    cumulated,
+    permuted_worst_gaps,
+    rates_of,
+    tie_ends,
+    worst_gaps,
+)
 from fairprog.solution.held_out import gap_curves
 from fairprog.tables import DemographicParity, EqualizedOdds
 
@@ -373,3 +380,57 @@ def test_the_same_rows_give_the_same_audit():
     s, y, a = draw(300, np.random.default_rng(0))
     one, two = (fp.audit(y, s, sensitive_features=a).to_frame() for _ in range(2))
     assert json.loads(one.to_json()) == json.loads(two.to_json())
+
+
+# ------------------------------------------------------------------------------------- by chance
+
+
+class Unmoved:
+    """A generator whose permutations change nothing."""
+
+    def permutation(self, values):
+        return values
+
+
+@pytest.mark.parametrize("n_groups", [2, 3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_worst_gaps_of_permuted_groups_are_those_of_the_rows_as_permuted(n_groups, weighted):
+    rng = np.random.default_rng(n_groups)
+    s = np.sort(np.round(rng.normal(size=400), 1))  # with ties
+    code = 2 * rng.integers(n_groups, size=400) + rng.integers(2, size=400)
+    weight = rng.uniform(0.5, 2.0, 400) if weighted else np.ones(400)
+    ends = tie_ends(s)
+    direct = worst_gaps(rates_of(cumulated(code, weight, ends, n_groups)))
+    found = next(permuted_worst_gaps(code, weight, ends, n_groups, 1, Unmoved()))
+    np.testing.assert_allclose(found, direct, atol=1e-12)
+    cells = np.zeros((400, 2 * n_groups))
+    cells[np.arange(400), code] = weight
+    np.testing.assert_allclose(
+        cumulated(code, weight, ends, n_groups).reshape(ends.size, -1),
+        np.cumsum(cells, axis=0)[ends],
+    )
+
+
+def test_chance_of_rates_is_that_of_permuted_groups():
+    rng = np.random.default_rng(0)
+    y, a = rng.integers(2, size=600), rng.integers(3, size=600)
+    s = np.clip(rng.normal(0.5, 0.3, 600) + 0.2 * y - 0.1, 0, 1)
+    direct = []
+    for _ in range(4000):
+        mixed = a.copy()
+        for i in (0, 1):
+            mixed[y == i] = rng.permutation(a[y == i])
+        hit = (s >= 0.5) == y
+        direct.append(
+            [np.ptp([hit[(y == i) & (mixed == g)].mean() for g in range(3)]) for i in (0, 1)]
+        )
+    plain = fp.audit(y, s, sensitive_features=a, n_permutations=4000)
+    weighted = fp.audit(  # the same weights, but for one row: groups are permuted one by one
+        y, s, sensitive_features=a, sample_weight=1 + 1e-9 * np.eye(600)[0], n_permutations=4000,
+        n_bootstrap=50,
+    )  # fmt: skip
+    for found in (plain, weighted):
+        for i, gap in found.rate_gaps.items():
+            chance = np.array(direct)[:, i]
+            assert gap.floor == pytest.approx(np.median(chance), rel=0.05)
+            assert gap.floor_high == pytest.approx(np.quantile(chance, 0.95), rel=0.05)

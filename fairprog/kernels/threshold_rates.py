@@ -1,7 +1,9 @@
 """Weighted rates of every group at every threshold of a score, their gaps, chance and bootstrap.
 
 Codes of rows are ``2 g + (1 if positive)``; a rate at t is of the rows with a score above t. All
-of it comes from the cells' weighted distribution functions at the distinct scores.
+of it comes from the cells' weighted distribution functions at the distinct scores. Under a
+permutation of groups within classes those of one class are running counts of its shuffled groups,
+and the rates given the class change at its own rows only.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fairprog.labels import Array, Indices
 
@@ -35,10 +38,10 @@ def cumulated(code: Indices, weight: Array, ends: Indices, n_groups: int) -> Arr
 
     Rows are sorted by their score.
     """
-    mass = np.zeros((code.size, 2 * n_groups))
-    mass[np.arange(code.size), code] = weight
-    out = np.cumsum(mass, axis=0, out=mass)[ends]
-    return np.asarray(out.reshape(ends.size, n_groups, 2))
+    out = np.empty((2 * n_groups, ends.size))
+    for cell, row in enumerate(out):
+        np.take(np.cumsum(np.where(code == cell, weight, 0.0)), ends, out=row)
+    return np.asarray(out.reshape(n_groups, 2, ends.size).transpose(2, 0, 1))
 
 
 def rates_of(mass: Array) -> Array:
@@ -78,12 +81,43 @@ def permuted_worst_gaps(
     rng: np.random.Generator,
 ) -> Iterator[Array]:
     """Yield worst gaps with groups permuted among the rows of each class."""
-    members = [np.flatnonzero(code % 2 == i) for i in (0, 1)]
+    group = (code // 2).astype(np.min_scalar_type(n_groups))  # small integers shuffle fastest
+    rows = [np.flatnonzero(code % 2 == i) for i in (0, 1)]
+    groups, weights = [group[r] for r in rows], [weight[r] for r in rows]
+    # rows of a class up to each distinct score of both classes, and up to each of its own
+    upto = [np.searchsorted(r, ends, side="right") for r in rows]
+    own = [u[np.diff(u, prepend=0) > 0] for u in upto]
     for _ in range(count):
-        shuffled = code.copy()
-        for rows in members:
-            shuffled[rows] = code[rng.permutation(rows)]
-        yield worst_gaps(rates_of(cumulated(shuffled, weight, ends, n_groups)))
+        below0, below1 = (
+            _counts(rng.permutation(g), w, n_groups) for g, w in zip(groups, weights, strict=True)
+        )
+        total = (below0[:, -1] + below1[:, -1])[:, None]
+        negative = below0.take(upto[0], axis=1) / total
+        positive = below1.take(upto[1], axis=1) / total
+        yield np.array(
+            [
+                _widest(below1.take(own[1], axis=1) / below1[:, -1:]),
+                _widest(below0.take(own[0], axis=1) / below0[:, -1:]),
+                _widest(negative + positive),
+                # right are negative rows below and positive ones above
+                _widest(negative - positive + below1[:, -1:] / total),
+            ]
+        )
+
+
+def _counts(group: NDArray[np.integer], weight: Array, n_groups: int) -> Array:
+    """Return each group's weight among the first 0, 1, 2, ... rows, shape (G, n + 1)."""
+    out = np.zeros((n_groups, group.size + 1))
+    for g in range(n_groups):
+        np.cumsum(weight * (group == g), out=out[g, 1:])
+    return out
+
+
+def _widest(rates: Array) -> float:
+    """Return the largest difference between the rows of an array, over its columns."""
+    if len(rates) == 2:
+        return float(np.abs(rates[0] - rates[1]).max(initial=0.0))
+    return float(np.ptp(rates, axis=0).max(initial=0.0))
 
 
 def bootstrap_deviations(
@@ -104,10 +138,12 @@ def bootstrap_deviations(
     while made < count:
         times = np.zeros(code.size)
         for rows in members:
-            times[rows] = rng.multinomial(rows.size, np.full(rows.size, 1.0 / rows.size))
+            times[rows] = np.bincount(rng.integers(rows.size, size=rows.size), minlength=rows.size)
         mass = cumulated(code, weight * times, ends, n_groups)
         if not (mass[-1] > 0).all():
             continue
-        off = np.sort(np.abs(rates_of(mass) - rates), axis=2)
+        off = np.abs(rates_of(mass) - rates)
+        if n_groups > 2:
+            off = np.partition(off, n_groups - 2, axis=2)[..., -2:]
         made += 1
-        yield off[..., -2:].sum(axis=2).max(axis=1)
+        yield off.sum(axis=2).max(axis=1)
