@@ -35,7 +35,8 @@ def group_labels(
     if sensitive_features is None:
         raise DataError(
             "`sensitive_features` is required: the maps are one per group. Pass the group of "
-            "every row, or an (n, G) array of its probabilities.",
+            "every row (to transform and predict also an (n, G) array of its probabilities), in a "
+            "pipeline by metadata routing: sklearn.set_config(enable_metadata_routing=True).",
             argument="sensitive_features",
         )
     shape = np.shape(sensitive_features)

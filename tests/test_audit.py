@@ -401,8 +401,8 @@ def test_worst_gaps_of_permuted_groups_are_those_of_the_rows_as_permuted(n_group
     weight = rng.uniform(0.5, 2.0, 400) if weighted else np.ones(400)
     ends = tie_ends(s)
     direct = worst_gaps(rates_of(cumulated(code, weight, ends, n_groups)))
-    found = next(permuted_worst_gaps(code, weight, ends, n_groups, 1, Unmoved()))
-    np.testing.assert_allclose(found, direct, atol=1e-12)
+    for found in permuted_worst_gaps(code, weight, ends, n_groups, 1, Unmoved()):
+        np.testing.assert_allclose(found[0], direct, atol=1e-12)
     cells = np.zeros((400, 2 * n_groups))
     cells[np.arange(400), code] = weight
     np.testing.assert_allclose(
@@ -434,3 +434,50 @@ def test_chance_of_rates_is_that_of_permuted_groups():
             chance = np.array(direct)[:, i]
             assert gap.floor == pytest.approx(np.median(chance), rel=0.05)
             assert gap.floor_high == pytest.approx(np.quantile(chance, 0.95), rel=0.05)
+
+
+def test_a_tiny_group_hides_no_gap_between_large_ones():
+    s, y, a = draw(3000, np.random.default_rng(1), mean=np.array([[0.0, 0.8], [1.5, 2.3]]))
+    two = fp.audit(y, s, sensitive_features=a)
+    tiny = np.array(a, dtype=object)
+    for i in (0, 1):
+        tiny[np.flatnonzero(y == i)[:5]] = "tiny"
+    found = fp.audit(y, s, sensitive_features=tiny)
+    weighted = fp.audit(
+        y, s, sensitive_features=tiny, sample_weight=np.random.default_rng(0).uniform(1, 2, 3000)
+    )
+    for three in (found, weighted):
+        gap = three.worst["equalized odds", "score"]
+        assert gap.low > 0.1 and gap.chance == 0.0 and gap.beyond_chance
+        assert gap.between == ("a", "b")
+        assert "surest between a and b" in three.verdict
+    assert "group tiny) has 5 rows" in found.recommendation
+    assert not found.recommendation.startswith("No tool")
+    plain = two.worst["equalized odds", "score"]
+    assert plain.low > found.worst["equalized odds", "score"].low  # fewer functions at once
+
+
+def test_a_tiny_group_alone_is_not_taken_for_a_finding():
+    verdicts = []
+    for seed in range(40):
+        s, y, a = draw(600, np.random.default_rng(seed), mean=np.array([[0.0, 0.0], [1.5, 1.5]]))
+        a = np.array(a, dtype=object)
+        for i in (0, 1):
+            a[np.flatnonzero(y == i)[:5]] = "tiny"
+        found = fp.audit(y, s, sensitive_features=a, n_permutations=60)
+        verdicts.append(found.worst["equal opportunity", "score"].beyond_chance)
+    assert np.mean(verdicts) <= 0.175  # 5% of 40, by chance less than 8
+
+
+def test_labels_and_scores_or_groups_that_were_swapped_are_noticed():
+    s, y, a = draw(600, np.random.default_rng(0))
+    with pytest.raises(fp.DataError, match=r"The order is audit\(y_true, y_score\)"):
+        fp.audit(np.round(s).clip(0, 2), y, sensitive_features=a)
+    told = s + 3.0 * (a == "b")
+    with pytest.warns(fp.FairprogWarning, match="were labels and `sensitive_features` swapped"):
+        fp.audit(a, s, sensitive_features=y)
+    assert fp.audit(y, told, sensitive_features=a).worst  # leaks, and tells the classes too
+    with pytest.raises(fp.DataError, match="Drop these rows everywhere"):
+        fp.audit(y, np.where(s > 1, np.nan, s), sensitive_features=a)
+    few = fp.audit([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4], sensitive_features=list("abba"))
+    assert "too few to exclude any gap" in few.verdict

@@ -331,8 +331,15 @@ def test_every_careless_mistake_gets_a_sentence():
     with pytest.raises(fp.DataError, match="maps are one per group"):
         step.fit(X, y, sensitive_features=None)
     fitted = fp.IdealSteering().fit(X, y, sensitive_features=a)
+    with pytest.raises(fp.DataError, match=r"maps are one per group.*metadata routing"):
+        fitted.transform(X)
     with pytest.raises(fp.DataError, match="maps are one per group"):
         fitted.transform(X, sensitive_features=None)
+    frame = pd.DataFrame(X, columns=["u", "v", "w"]).assign(sector="text", kept=True)
+    with pytest.raises(fp.DataError, match=r"Columns \['sector'\] of `X` hold no numbers"):
+        step.fit(frame, y, sensitive_features=a)
+    with pytest.raises(fp.DataError, match=r"first in row 0\. Drop these rows"):
+        step.fit(X, y, sensitive_features=np.where(np.arange(400) < 2, None, a))
     with pytest.raises(fp.DataError, match="the same as `y`"):
         step.fit(X, y, sensitive_features=y)
     with pytest.raises(fp.DataError, match="Were features or labels passed"):

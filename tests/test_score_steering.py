@@ -396,7 +396,7 @@ def test_every_careless_mistake_gets_a_sentence():
         step.transform(s, sensitive_features=None)
     with pytest.raises(fp.DataError, match="not seen before"):
         step.transform(s, sensitive_features=np.full(400, "z"))
-    with pytest.warns(fp.FairprogWarning, match="higher for class 0 than for 1"):
+    with pytest.warns(fp.FairprogWarning, match="lower for class 1, the last"):
         fp.ScoreSteering().fit(1 - s, y, sensitive_features=a)
     with pytest.warns(fp.FairprogWarning, match="were `y` and `sensitive_features` swapped"):
         fp.ScoreSteering().fit(expit(z), (a == "a").astype(int), sensitive_features=y)

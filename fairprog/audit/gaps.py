@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,13 @@ from numpy.typing import NDArray
 
 from fairprog.audit.result import GapInterval
 from fairprog.audit.rows import AuditRows
-from fairprog.kernels.empirical import dkw_half_width, gap_half_width
+from fairprog.kernels.empirical import dkw_half_width
 from fairprog.kernels.threshold_rates import (
     bootstrap_deviations,
     cumulated,
     permuted_worst_gaps,
     rates_of,
     tie_ends,
-    worst_gaps,
 )
 from fairprog.labels import Array, Indices
 from fairprog.solution.held_out import GapCurve
@@ -32,6 +32,7 @@ NOTIONS = (
     "demographic parity",
     "accuracy parity",
 )
+PARTS = ((0, 1), (0,), (1,), (2,), (3,))  # which of RATES a notion compares
 
 
 def gaps_at_thresholds(
@@ -44,45 +45,62 @@ def gaps_at_thresholds(
     binary = len(rows.classes) == 2
     for k, positive, columns in rows.problems():
         code = 2 * rows.a + positive
-        width = _dkw(rows, positive)
-        gaps: dict[str, tuple[Array, Array]] = {}
-        floors: dict[str, Array] = {}
-        grid = _grid(columns.values())
+        found: dict[str, tuple[Array, Array, Array]] = {}
+        reach = np.zeros((5, 2, G)) if draws else _dkw(rows, positive)
         for name, s in columns.items():
             order = np.argsort(s, kind="stable")
             sorted_code, w = code[order], rows.weight[order]
             ends = tie_ends(s[order])
-            rates = rates_of(cumulated(sorted_code, w, ends, G))
             rng = np.random.default_rng(random_state)
             shuffled = permuted_worst_gaps(sorted_code, w, ends, G, repetitions, rng)
-            floors[name] = np.array(list(_progress(shuffled, repetitions, s.size)))
+            chance = np.array(list(_progress(shuffled, repetitions + 1, s.size)))
             if draws:
                 again = bootstrap_deviations(sorted_code, w, ends, G, draws, rng)
-                off = _with_odds(np.array(list(_progress(again, draws, s.size))))
+                off = np.array(list(_progress(again, draws, s.size)))
                 level = 1.0 - (1.0 - rows.confidence) / len(columns)
-                found = np.minimum(np.quantile(off, level, axis=0), 1.0)
-                width = np.maximum(width, found) if gaps else found
-            gaps[name] = (s[order][ends], rates)
+                reach = np.maximum(reach, _bootstrap(off, level))
+            rates = rates_of(cumulated(sorted_code, w, ends, G))
+            found[name] = s[order][ends], rates, _with_odds(chance)
+        grid = _grid(columns.values())
         for q, notion in enumerate(NOTIONS):
             if not binary and notion not in ("equal opportunity", "predictive equality"):
                 continue
             title = _title(notion, rows.classes, k)
             drawn, peak = {}, {}
-            for name, (values, rates) in gaps.items():
+            for name, (values, rates, chance) in found.items():
                 curve = _with_odds(np.ptp(rates, axis=2).T)[:, q]
                 drawn[name] = _at(curve, values, q, grid)
-                peak[name] = float(_with_odds(worst_gaps(rates))[q])
-                chance = _with_odds(floors[name])[:, q]
-                worst[title, name] = GapInterval(
-                    peak[name],
-                    max(0.0, peak[name] - float(width[q])),
-                    min(1.0, peak[name] + float(width[q])),
-                    float(np.median(chance)),
-                    float(np.quantile(chance, 0.95)),
+                worst[title, name] = _interval(
+                    [(rates[r], e) for r, e in zip(PARTS[q], reach[q], strict=False)],
+                    chance[:, :, q],
+                    rows,
                 )
+                peak[name] = worst[title, name].gap
+            width = min(1.0, float(np.sort(reach[q], axis=1)[:, -2:].sum(axis=1).max()))
             counts = _cell_counts(rows, positive, q)
-            curves.append(GapCurve(title, grid, drawn, peak, float(width[q]), counts))
+            curves.append(GapCurve(title, grid, drawn, peak, width, counts))
     return tuple(curves), worst
+
+
+def _interval(parts: list[tuple[Array, Array]], chance: Array, rows: AuditRows) -> GapInterval:
+    """Return the worst gap over thresholds and pairs, every pair with its own half width."""
+    best = (-np.inf, -np.inf, 0, 0)
+    high = 0.0
+    for a, b in combinations(range(len(rows.groups)), 2):
+        for rates, e in parts:
+            gap = float(np.abs(rates[:, a] - rates[:, b]).max())
+            best = max(best, (gap - e[a] - e[b], gap, a, b))
+            high = max(high, gap + float(e[a] + e[b]))
+    raw, standard = chance[1:, 0], chance[:, 1]
+    return GapInterval(
+        float(chance[0, 0]),
+        max(0.0, float(best[0])),
+        min(1.0, high),
+        float(np.median(raw)),
+        float(np.quantile(raw, 0.95)),
+        float(np.mean(standard[1:] >= standard[0] * (1.0 - 1e-12))),
+        (rows.groups[best[2]], rows.groups[best[3]]),
+    )
 
 
 def _with_odds(four: Array) -> Array:
@@ -102,23 +120,33 @@ def _at(curve: Array, values: Array, q: int, grid: Array) -> Array:
 
 
 def _dkw(rows: AuditRows, positive: NDArray[np.bool_]) -> Array:
-    """Return half widths in the order of NOTIONS."""
+    """Return how far each group's rates can be off, shape (5, 2, G): per notion, its PARTS."""
     G, m = len(rows.groups), len(rows.scores)
     n1 = np.bincount(rows.a[positive], minlength=G)
     n0 = np.bincount(rows.a[~positive], minlength=G)
-    level = rows.confidence
-    odds = max(gap_half_width(n, 2 * G * m, level) for n in (n1, n0))
-    # accuracy is a sum of two (sub)distribution functions of each group
-    e = np.sort(2.0 * dkw_half_width(n0 + n1, 2 * G * m, level))
+
+    def e(n: Indices, classes: int = 1) -> Array:
+        return dkw_half_width(n, classes * G * m, rows.confidence)
+
+    accuracy = 2.0 * e(n0 + n1, 2)  # a sum of two (sub)distribution functions of each group
     return np.array(
         [
-            odds,
-            gap_half_width(n1, G * m, level),
-            gap_half_width(n0, G * m, level),
-            gap_half_width(n0 + n1, G * m, level),
-            min(1.0, float(e[-2:].sum())),
+            [e(n1, 2), e(n0, 2)],
+            [e(n1), e(n1)],
+            [e(n0), e(n0)],
+            [e(n0 + n1), e(n0 + n1)],
+            [accuracy, accuracy],
         ]
     )
+
+
+def _bootstrap(off: Array, level: float) -> Array:
+    """Return the same from deviations (draws, 4, G): all groups at once, each in its own unit."""
+    off = np.concatenate([np.maximum(off[:, :1], off[:, 1:2]), off], axis=1)
+    unit = np.quantile(off, level, axis=0)
+    ratio = np.divide(off, unit, out=np.zeros_like(off), where=unit > 0).max(axis=2)
+    reach = unit * np.quantile(ratio, level, axis=0)[:, None]
+    return np.stack([reach, reach], axis=1)
 
 
 def _cell_counts(rows: AuditRows, positive: NDArray[np.bool_], q: int) -> Indices:

@@ -82,12 +82,13 @@ def audit(
     Warns
     -----
     FairprogWarning
-        If scores are lower for the positive class.
+        If scores are lower for the positive class, or tell two groups and hardly the classes.
 
     Notes
     -----
     The DKW band of a pair of groups is e_a + e_a', e = sqrt(log(2m/delta) / (2n)), n the rows of
-    the cell and m the number of distribution functions used at once (theory.md section 1).
+    the cell and m the number of distribution functions used at once (theory.md section 1), so that
+    all pairs hold together.
     Accuracy is a sum of two such functions per group and has twice the width. The gap at the worst
     threshold of a calibrated score is the ideality gap; of any other it is that of THIS score.
 
@@ -139,6 +140,7 @@ def audit(
             groups=len(rows.groups),
             classes=len(rows.classes),
             smallest=int(rows.counts.min()),
+            where=rows.smallest,
             unfair=any(
                 found.low > 0 or found.beyond_chance
                 for (notion, name), found in worst.items()

@@ -25,9 +25,7 @@ def rate_gaps(
     gaps = {}
     for i, c in enumerate(rows.classes):
         gap, low, high = largest_difference(rates[i], support[i], rows.confidence)
-        gaps[c] = GapInterval(
-            gap, low, high, float(np.median(floor[:, i])), float(np.quantile(floor[:, i], 0.95))
-        )
+        gaps[c] = _interval(gap, low, high, floor[:, i])
     overall = np.sqrt((floor**2).mean(axis=1))
     # all classes' intervals at once: the mean over classes lies between those of the ends
     ends = np.array(
@@ -37,14 +35,14 @@ def rate_gaps(
         ]
     )
     gap, low, high = np.sqrt((ends**2).mean(axis=0))
-    rms = GapInterval(
-        float(gap),
-        float(low),
-        float(high),
-        float(np.median(overall)),
-        float(np.quantile(overall, 0.95)),
-    )
+    rms = _interval(float(gap), float(low), float(high), overall)
     return rates, support, gaps, rms
+
+
+def _interval(gap: float, low: float, high: float, chance: Array) -> GapInterval:
+    beyond = float(np.mean(chance >= gap * (1.0 - 1e-12)))
+    middle, top = np.quantile(chance, (0.5, 0.95))
+    return GapInterval(gap, low, high, float(middle), float(top), beyond)
 
 
 def _true_rates(rows: AuditRows, right: NDArray[np.bool_]) -> tuple[Array, Array]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fairprog.errors import DataError, FairprogWarning
+from fairprog.errors import DataError
 from fairprog.groups import check_cells, group_labels, refuse_swapped
-from fairprog.kernels.ranking import auc
 from fairprog.labels import (
     Array,
     Indices,
@@ -23,6 +21,7 @@ from fairprog.labels import (
     label_vector,
     sorted_labels,
 )
+from fairprog.populations.score_direction import warn_of_direction
 
 __all__ = ["AuditRows"]
 
@@ -71,7 +70,7 @@ class AuditRows:
         rows = cls(y, a, classes, groups, check_weights(sample_weight, n), scores, confidence)
         rows._check_weighted()
         if S.shape[1] == 1:
-            rows._warn_of_direction(S[:, 0])
+            warn_of_direction(S[:, 0], y, a, rows.weight, classes, stacklevel=3)
         return rows
 
     @property
@@ -80,6 +79,12 @@ class AuditRows:
         out = np.zeros((len(self.classes), len(self.groups)), dtype=np.intp)
         np.add.at(out, (self.y, self.a), 1)
         return out
+
+    @property
+    def smallest(self) -> str:
+        """Name of the cell with the fewest rows."""
+        i, a = np.unravel_index(int(self.counts.argmin()), self.counts.shape)
+        return f"class {self.classes[i]}, group {self.groups[a]}"
 
     def _check_weighted(self) -> None:
         """Refuse cells whose rows all weigh nothing."""
@@ -92,17 +97,6 @@ class AuditRows:
                 "only: its rates are unknown. Leave the group out or merge it with another.",
                 argument="sample_weight",
                 cell=(self.classes[i], self.groups[a]),
-            )
-
-    def _warn_of_direction(self, s: Array) -> None:
-        told = auc(s, self.y == 1, self.weight)
-        if told < 0.5:
-            warnings.warn(
-                f"Scores are lower for class {self.classes[1]!r}, the last and so the positive "
-                f"one, than for {self.classes[0]!r} (AUC {told:.3f}): pass the score of the last "
-                "class, or name the order by classes=.",
-                FairprogWarning,
-                stacklevel=4,
             )
 
     def problems(self) -> Iterator[tuple[int, NDArray[np.bool_], dict[str, Array]]]:
@@ -145,12 +139,14 @@ def _cells(
 
 def _columns(scores: ArrayLike, name: str, n: int, n_classes: int) -> Array:
     """Return (n, 1) scores of the last of two classes, or (n, K)."""
-    array = check_finite(scores, name)
+    array = check_finite(scores, name, rows=True)
     array = array[:, None] if array.ndim == 1 else array
     known = (1, 2) if n_classes == 2 else (n_classes,)
     if array.ndim != 2 or len(array) != n or array.shape[1] not in known:
         wanted = f"({n},) or ({n}, 2)" if n_classes == 2 else f"({n}, {n_classes})"
         hint = "" if n_classes == 2 else f" (a column for each of the {n_classes} classes, sorted)"
+        if n_classes > 2 and array.shape[1:] == (1,) and len(np.unique(array)) == 2:
+            hint += ". Were labels and scores swapped? The order is audit(y_true, y_score)"
         raise DataError(
             f"`{name}` has shape {np.shape(scores)}; needed is {wanted}{hint}.", argument=name
         )

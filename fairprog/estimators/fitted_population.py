@@ -22,20 +22,25 @@ from fairprog.populations import (
 )
 from fairprog.programs.base_rates import steered_prior
 
-__all__ = ["base_rate_weights", "check_family", "fit_population", "weigh_classes_equally"]
+__all__ = ["base_rate_weights", "check_options", "fit_population", "weigh_classes_equally"]
 
 FAMILIES: dict[str, type[Normal]] = {"normal": Normal, "lognormal": LogNormal}
 BIJECTIONS: dict[str, Any] = {"yeo-johnson": YeoJohnson.fit, "quantile": QuantileNormal.fit}
 
 
-def check_family(family: Any) -> None:
-    """Refuse what is neither the name of a family nor a bijection."""
+def check_options(family: Any, class_weight: Any) -> None:
+    """Refuse what is neither the name of a family nor a bijection, and other class weights."""
     known = [*FAMILIES, *BIJECTIONS]
     if not isinstance(family, Bijection) and family not in known:
         raise ModelError(
             f"`family` must be one of {known} or a Bijection such as fp.Power(0.5); found "
             f"{family!r}.",
             argument="family",
+        )
+    if class_weight not in (None, "uniform"):
+        raise ModelError(
+            f"`class_weight` must be None or 'uniform'; found {class_weight!r}.",
+            argument="class_weight",
         )
 
 
@@ -45,7 +50,7 @@ def fit_population(
     kind: str | Bijection,
     covariance: str,
     shrinkage: float | str,
-    names: Sequence[str],
+    names: Sequence[str] | None,
 ) -> Normal | Transformed:
     """Estimate the population from moments in the family's own coordinates.
 
@@ -74,7 +79,7 @@ def fit_population(
 
 
 def _with_the_columns(
-    error: DataError, X: Array, rows: LabelledRows, names: Sequence[str]
+    error: DataError, X: Array, rows: LabelledRows, names: Sequence[str] | None
 ) -> DataError:
     """Say which columns make a cell's covariance singular, and what to do."""
     y, a = rows.y, rows.a
@@ -83,7 +88,7 @@ def _with_the_columns(
         for k, g in enumerate(rows.groups):
             still = np.flatnonzero(varies & (np.ptp(X[(y == i) & (a == k)], axis=0) == 0))
             if still.size:
-                named = ", ".join(str(names[j]) for j in still[:3])
+                named = ", ".join(f"column {j}" if names is None else names[j] for j in still[:3])
                 more = f" and {still.size - 3} more" if still.size > 3 else ""
                 return DataError(
                     f"Constant in class {c!r}, group {g!r} but not elsewhere: {named}{more}. No "

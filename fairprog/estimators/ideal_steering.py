@@ -8,17 +8,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import OneToOneFeatureMixin
-from sklearn.utils.validation import _get_feature_names, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fairprog.codec import register
-from fairprog.errors import DataError, ModelError
+from fairprog.errors import DataError
 from fairprog.estimators.fitted_population import (
     base_rate_weights,
-    check_family,
+    check_options,
     fit_population,
     weigh_classes_equally,
 )
-from fairprog.estimators.rows import LabelledRows
+from fairprog.estimators.rows import LabelledRows, refuse_text
 from fairprog.estimators.snap import lattices, snap_to
 from fairprog.estimators.step import SteeringStep, mean_over_groups
 from fairprog.groups import group_shares
@@ -150,7 +150,7 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
         X: ArrayLike,
         y: ArrayLike,
         *,
-        sensitive_features: ArrayLike,
+        sensitive_features: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Find the nearest ideal population.
@@ -173,12 +173,8 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
         InfeasibleError, SolverError
             As :class:`fairprog.NearestIdeal`.
         """
-        check_family(self.family)
-        if self.class_weight not in (None, "uniform"):
-            raise ModelError(
-                f"`class_weight` must be None or 'uniform'; found {self.class_weight!r}.",
-                argument="class_weight",
-            )
+        check_options(self.family, self.class_weight)
+        refuse_text(X)
         features = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         n = len(features)
         rows = LabelledRows.check(self, y, sensitive_features, sample_weight, n, self.merge_groups)
@@ -195,14 +191,9 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
             self.population_, self.solution_ = None, None
             self.sample_weight_, self._lattices = rows.weight, []
             return self
-        names = _get_feature_names(X)
+        names = getattr(self, "feature_names_in_", None)
         self.population_ = D = fit_population(
-            features,
-            rows,
-            self.family,
-            self.covariance,
-            self.shrinkage,
-            [f"column {j}" for j in range(features.shape[1])] if names is None else names,
+            features, rows, self.family, self.covariance, self.shrinkage, names
         )
         equal = self.class_weight == "uniform"
         program = NearestIdeal(
@@ -236,7 +227,7 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
 
     # -- moving --
 
-    def transform(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Any:
+    def transform(self, X: ArrayLike, *, sensitive_features: ArrayLike | None = None) -> Any:
         """Bring rows into the common coordinates; labels are not needed.
 
         Parameters
@@ -257,7 +248,9 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
         """
         return self._move(X, sensitive_features, inverse=True)
 
-    def inverse_transform(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Array:
+    def inverse_transform(
+        self, X: ArrayLike, *, sensitive_features: ArrayLike | None = None
+    ) -> Array:
         """Move rows from the common coordinates to their groups' own (rounding is not undone).
 
         Raises

@@ -20,7 +20,7 @@ from fairprog.labels import (
     sorted_labels,
 )
 
-__all__ = ["LabelledRows"]
+__all__ = ["LabelledRows", "refuse_text"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,3 +88,18 @@ class LabelledRows:
     def a(self) -> Indices:
         """Position of every row's group."""
         return encode(self.group, self.groups, "sensitive_features")
+
+
+def refuse_text(X: Any) -> None:
+    """Refuse a data frame with columns that are no numbers, by name."""
+    kinds: Any = getattr(X, "dtypes", None)
+    if not hasattr(kinds, "items"):
+        return
+    text = [str(c) for c, kind in kinds.items() if getattr(kind, "kind", "O") not in "biuf"]
+    if text:
+        raise DataError(
+            f"Columns {text[:5]} of `X` hold no numbers. Encode them first, or steer the score "
+            "of a model that takes them (ScoreSteering, SteeredClassifier): the better tool for "
+            "categories.",
+            argument="X",
+        )

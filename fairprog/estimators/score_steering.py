@@ -19,11 +19,11 @@ from fairprog.estimators.scores import (
     check_binary,
     check_scores,
     forward,
-    warn_of_direction,
 )
 from fairprog.estimators.step import SteeringStep, mean_over_groups
 from fairprog.groups import group_shares
 from fairprog.labels import Array, Indices, label_array
+from fairprog.populations.score_direction import warn_of_direction
 from fairprog.solution import Solution
 from fairprog.transports import PiecewiseLinearMap
 
@@ -152,7 +152,7 @@ class ScoreSteering(SteeringStep):
         X: ArrayLike,
         y: ArrayLike,
         *,
-        sensitive_features: ArrayLike,
+        sensitive_features: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Find the maps.
@@ -178,7 +178,7 @@ class ScoreSteering(SteeringStep):
         Warns
         -----
         FairprogWarning
-            If scores are higher for the negative class, or tell two groups and hardly the classes.
+            If scores are lower for the positive class, or tell two groups and hardly the classes.
         """
         for name, known in OPTIONS.items():
             if getattr(self, name) not in known:
@@ -194,7 +194,7 @@ class ScoreSteering(SteeringStep):
         rows.require(self.min_cell)
         plan = Plan.choose(rows.groups, self.steer, self.reference)
         z = forward(s, self.space)
-        warn_of_direction(z, rows)
+        warn_of_direction(z, rows.y, rows.a, rows.weight, rows.classes, stacklevel=2)
         self._lattices, self._common_lattice = {}, None
         if plan.moving:
             z, self._lattices, self._common_lattice = spread_fitted(z, rows, plan.home, self.ties)
@@ -209,7 +209,7 @@ class ScoreSteering(SteeringStep):
 
     # -- moving --
 
-    def transform(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Any:
+    def transform(self, X: ArrayLike, *, sensitive_features: ArrayLike | None = None) -> Any:
         """Return scores in the common coordinates, in the shape of X; labels are not needed.
 
         Parameters
@@ -226,7 +226,9 @@ class ScoreSteering(SteeringStep):
         """
         return self._move(X, sensitive_features, inverse=False)
 
-    def inverse_transform(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Array:
+    def inverse_transform(
+        self, X: ArrayLike, *, sensitive_features: ArrayLike | None = None
+    ) -> Array:
         """Return scores in the groups' own coordinates (spreading of ties is not undone).
 
         Raises

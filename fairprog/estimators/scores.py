@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
-from fairprog.errors import DataError, FairprogWarning
-from fairprog.estimators.rows import LabelledRows
-from fairprog.kernels.ranking import auc
+from fairprog.errors import DataError
 from fairprog.labels import Array, check_finite
 
-__all__ = ["backward", "check_binary", "check_scores", "forward", "warn_of_direction"]
+__all__ = ["backward", "check_binary", "check_scores", "forward"]
 
 CLIP = float(np.finfo(np.float64).eps)
 
 
 def check_scores(X: ArrayLike, space: str) -> Array:
     """Return scores of shape (n,), probabilities in space "logit"."""
-    array = check_finite(X, "X")
+    array = check_finite(X, "X", rows=True)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -71,27 +68,3 @@ def check_binary(classes: tuple[Hashable, ...]) -> None:
         "features by IdealSteering; or were `y` and `sensitive_features` swapped?",
         argument="y",
     )
-
-
-def warn_of_direction(z: Array, rows: LabelledRows) -> None:
-    """Warn if scores run against the classes, or tell the groups and hardly the classes."""
-    told = auc(z, rows.y == 1, rows.weight)
-    if told < 0.5:
-        first, last = rows.classes
-        warnings.warn(
-            f"Scores are higher for class {first!r} than for {last!r} (AUC {told:.3f}, the last "
-            "class being the positive one): pass the score of the last class.",
-            FairprogWarning,
-            stacklevel=3,
-        )
-        return
-    if len(rows.groups) == 2 and told < 0.65:
-        by_group = auc(z, rows.a == 1, rows.weight)
-        by_group = max(by_group, 1.0 - by_group)
-        if by_group > told + 0.1:
-            warnings.warn(
-                f"Scores tell the groups (AUC {by_group:.3f}) better than the classes "
-                f"({told:.3f}): were `y` and `sensitive_features` swapped?",
-                FairprogWarning,
-                stacklevel=3,
-            )

@@ -96,7 +96,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         X: Any,
         y: ArrayLike,
         *,
-        sensitive_features: ArrayLike,
+        sensitive_features: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Train a model and a map on every fold.
@@ -191,7 +191,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             )
         return list(splitter.split(nothing, cell))
 
-    def predict_proba(self, X: Any, *, sensitive_features: ArrayLike) -> Array:
+    def predict_proba(self, X: Any, *, sensitive_features: ArrayLike | None = None) -> Array:
         """Return the mean steered probabilities of the folds' models, shape (n, 2).
 
         Raises
@@ -207,7 +207,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         p = np.mean(moved, axis=0)
         return np.stack([1.0 - p, p], axis=1)
 
-    def predict(self, X: Any, *, sensitive_features: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: Any, *, sensitive_features: ArrayLike | None = None) -> NDArray[Any]:
         """Return the last class where its probability is at least `threshold_`."""
         p = self.predict_proba(X, sensitive_features=sensitive_features)[:, 1]
         out: NDArray[Any] = self.classes_[(p >= self.threshold_).astype(int)]
@@ -218,7 +218,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         X: Any,
         y: ArrayLike,
         *,
-        sensitive_features: ArrayLike,
+        sensitive_features: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> float:
         """Return the accuracy."""

@@ -40,7 +40,7 @@ class SteeringStep(TransformerMixin, BaseEstimator):
         X: ArrayLike,
         y: ArrayLike,
         *,
-        sensitive_features: ArrayLike,
+        sensitive_features: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Any:
         """Fit, then transform the same rows."""
