@@ -398,7 +398,7 @@ def test_every_careless_mistake_gets_a_sentence():
         step.transform(s, sensitive_features=np.full(400, "z"))
     with pytest.warns(fp.FairprogWarning, match="lower for class 1, the last"):
         fp.ScoreSteering().fit(1 - s, y, sensitive_features=a)
-    with pytest.warns(fp.FairprogWarning, match="were `y` and `sensitive_features` swapped"):
+    with pytest.warns(fp.FairprogWarning, match="were labels and `sensitive_features` swapped"):
         fp.ScoreSteering().fit(expit(z), (a == "a").astype(int), sensitive_features=y)
 
 
