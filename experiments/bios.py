@@ -27,7 +27,7 @@ from fairprog.labels import Array
 from fairprog.plotting import COLORS, style
 
 from .baselines import LEACE, CovarianceMatching, MeanMatching, Step
-from .claims import Claim, Unavailable, write_csv
+from .claims import Claim, Unavailable, judged, write_csv
 from .measured import Measured
 from .pictures import save_picture
 from .protocol import TEST_SHARE, data_folder
@@ -279,7 +279,7 @@ def _claims(found: dict[str, Found], chance: float) -> list[Claim]:
     accuracy, _ = _summary(ours.accuracy)
     none = found["none"]
     claims = [
-        Claim(
+        judged(
             f"bios, six occupations: {MAIN}: RMS TPR gap at most .085",
             f"{none.rms.mean():.4f} -> {rms:.4f} (s.e. {rms_error:.4f}, floor {chance:.4f}), "
             f"accuracy {none.accuracy.mean():.4f} -> {accuracy:.4f}, {len(ours.rms)} splits",
@@ -291,7 +291,7 @@ def _claims(found: dict[str, Found], chance: float) -> list[Claim]:
         rival = found[name]
         more = accuracy - float(rival.accuracy.mean())
         claims.append(
-            Claim(
+            judged(
                 f"bios, six occupations: at least 3 points more accurate than {name} at no larger "
                 "RMS TPR gap",
                 f"{accuracy:.4f} / {rms:.4f} against {rival.accuracy.mean():.4f} / "

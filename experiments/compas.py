@@ -17,7 +17,7 @@ from fairprog.labels import Array
 
 from . import tabular
 from .baselines import METHODS, CovarianceMatching, MeanMatching, Step
-from .claims import Claim, write_csv
+from .claims import Claim, judged, write_csv
 from .measured import Measured
 from .protocol import LEARNERS, SPLITS, Case, compas_case, data_folder, gaps, split_case
 
@@ -93,7 +93,7 @@ def _claim(learner: str, values: dict[tuple[str, str], Array], step: str) -> Cla
     before, after = values[learner, "none"], values[learner, step]
     gap, error = _summary(after[:, 0])
     lost, lost_error = _summary(before[:, 1] - after[:, 1])
-    return Claim(
+    return judged(
         f"compas features, {learner}, {step}: mean signed EO gap at most {GAP} at an accuracy "
         f"loss of at most {LOSS}",
         f"{before[:, 0].mean():+.4f} -> {gap:+.4f} (s.e. {error:.4f}), accuracy "

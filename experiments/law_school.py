@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import tabular
 from .baselines import METHODS
-from .claims import Claim
+from .claims import Claim, judged
 from .measured import Measured
 from .protocol import LEARNERS, SPLITS, data_folder, law_case
 
@@ -31,7 +31,7 @@ def run(out: Path, quick: bool) -> list[Claim]:
     sex = tabular.select(runs, "law school, sex", "boosted trees", "none")
     return [
         *tabular.promises(runs, "law school, race", (0.85, 0.85), 0.008),
-        Claim(
+        judged(
             "law school, sex: there is little to mend (worst gaps within .04 of their floors)",
             f"excess {sex.excess[0]:.3f} / {sex.excess[1]:.3f} given Y=1 / Y=0",
             bool(sex.excess.max() <= 0.04),

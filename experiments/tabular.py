@@ -16,7 +16,7 @@ from fairprog.labels import Array
 from fairprog.plotting import COLORS, style
 
 from .baselines import METHODS, Base, missing
-from .claims import Claim, write_csv
+from .claims import Claim, judged, write_csv
 from .measured import Measured
 from .pictures import save_picture
 from .protocol import (
@@ -202,7 +202,7 @@ def promises(
         for f, g in zip(FIGURES[2:4], FIGURES[4:6], strict=True)
     ]
     claims = [
-        Claim(
+        judged(
             f"{case}: score steering takes at least {fall[0]:.0%} / {fall[1]:.0%} off the excess "
             "of the worst gap over its permutation floor given Y=1 / Y=0",
             f"{fallen[0]:.0%} / {fallen[1]:.0%}; {worst[0]}, {worst[1]}; {len(lost)} splits",
@@ -210,7 +210,7 @@ def promises(
             "the groups' scores differ in shape within the classes, and one increasing map serves "
             "both classes",
         ),
-        Claim(
+        judged(
             f"{case}: it costs at most {loss:.3f} of accuracy plus one standard error",
             f"{lost.mean():.4f} (s.e. {error:.4f}), from {before.mean('accuracy'):.4f}",
             bool(lost.mean() <= loss + (0.0 if np.isnan(error) else error)),
@@ -221,7 +221,7 @@ def promises(
     if rival is not None and len(rival.values):
         own = FIGURES[1]
         claims.append(
-            Claim(
+            judged(
                 f"{case}: at its own threshold score steering's equalized odds gap is no larger "
                 "than fairlearn's ThresholdOptimizer's, by more than two standard errors",
                 f"{after.mean(own):.3f} ({after.error(own):.3f}) against {rival.mean(own):.3f} "
