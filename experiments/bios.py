@@ -12,6 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from fairprog.labels import Array
 from fairprog.plotting import COLORS, style
 
 from .baselines import LEACE, CovarianceMatching, MeanMatching, Step
-from .claims import Claim, Unavailable, write_csv
+from .claims import Claim, Unavailable, judged, write_csv
+from .measured import Measured
 from .pictures import save_picture
 from .protocol import TEST_SHARE, data_folder
 from .tabular import standard_error
@@ -36,6 +38,7 @@ COMPONENTS = 256  # of 381 that vary; the rest add condition number and no accur
 PERMUTATIONS = 50
 MEN, WOMEN = "M", "F"
 Labels = NDArray[np.str_]
+Prepared = tuple[Array, NDArray[np.integer], NDArray[np.integer]]  # components, train, test
 MAIN = "ideal steering, women moved"
 
 
@@ -149,42 +152,71 @@ def measure(
     methods: dict[str, Callable[[], Step] | None],
     seeds: tuple[int, ...],
     components: int = COMPONENTS,
+    measured: Measured | None = None,
 ) -> tuple[dict[str, Found], float]:
     """Return what every method gives, and the floor of the RMS gap."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import train_test_split
-
+    measured = Measured() if measured is None else measured
     accuracy: dict[str, list[float]] = {name: [] for name in methods}
-    gaps: dict[str, list[Array]] = {name: [] for name in methods}
+    gaps: dict[str, list[list[float]]] = {name: [] for name in methods}
     reasons: dict[str, str] = {}
     floors = []
-    cells = np.char.add(np.char.add(data.y, "/"), data.gender)
+    prepared = lru_cache(maxsize=1)(partial(_prepare, data, components))
     tasks = [(seed, name) for seed in seeds for name in methods]
     for seed, name in tqdm(tasks, desc="bios", disable=None, leave=False):
-        train, test = train_test_split(
-            np.arange(len(data.y)), test_size=TEST_SHARE, random_state=seed, stratify=cells
+        value = measured.get(
+            (f"{len(data.occupations)} occupations, {components} components", seed, name),
+            partial(_figures, data, methods[name], seed, prepared),
         )
-        centre = data.X[train].mean(axis=0)
-        _, axes = np.linalg.eigh(np.cov(data.X[train], rowvar=False))
-        Z = (data.X - centre) @ axes[:, ::-1][:, :components]
-        make = methods[name]
-        if make is not None:
-            try:
-                Z = _moved(make(), Z, data, train)
-            except FairprogError as error:  # what a method cannot do is a finding, not a crash
-                reasons[name] = str(error)
-                continue
-        model = LogisticRegression(max_iter=500, tol=1e-3).fit(Z[train], data.y[train])
-        predicted = model.predict(Z[test])
-        accuracy[name].append(float(np.mean(predicted == data.y[test])))
-        gaps[name].append(tpr_gaps(data.y[test], predicted, data.gender[test]))
-        if make is None:
-            floors.append(floor(data.y[test], predicted, data.gender[test], seed))
+        if isinstance(value, str):
+            reasons[name] = value
+            continue
+        accuracy[name].append(value["accuracy"])
+        gaps[name].append(value["gaps"])
+        if "floor" in value:
+            floors.append(value["floor"])
     found = {
         name: Found(np.array(accuracy[name]), np.array(gaps[name]), reasons.get(name, ""))
         for name in methods
     }
     return found, float(np.mean(floors))
+
+
+def _prepare(data: Biographies, components: int, seed: int) -> Prepared:
+    """Return principal components of all rows, and which rows train and test."""
+    from sklearn.model_selection import train_test_split
+
+    cells = np.char.add(np.char.add(data.y, "/"), data.gender)
+    train, test = train_test_split(
+        np.arange(len(data.y)), test_size=TEST_SHARE, random_state=seed, stratify=cells
+    )
+    centre = data.X[train].mean(axis=0)
+    _, axes = np.linalg.eigh(np.cov(data.X[train], rowvar=False))
+    return (data.X - centre) @ axes[:, ::-1][:, :components], train, test
+
+
+def _figures(
+    data: Biographies,
+    make: Callable[[], Step] | None,
+    seed: int,
+    prepared: Callable[[int], Prepared],
+) -> dict[str, Any] | str:
+    """Return accuracy and gaps of one method (of none: and the floor), or why there are none."""
+    from sklearn.linear_model import LogisticRegression
+
+    Z, train, test = prepared(seed)
+    if make is not None:
+        try:
+            Z = _moved(make(), Z, data, train)
+        except FairprogError as error:  # what a method cannot do is a finding, not a crash
+            return str(error)
+    y, gender = data.y[test], data.gender[test]
+    model = LogisticRegression(max_iter=500, tol=1e-3).fit(Z[train], data.y[train])
+    predicted = model.predict(Z[test])
+    out = {
+        "accuracy": float(np.mean(predicted == y)),
+        "gaps": tpr_gaps(y, predicted, gender).tolist(),
+    }
+    return out if make is not None else out | {"floor": floor(y, predicted, gender, seed)}
 
 
 def _moved(step: Step, Z: Array, data: Biographies, train: NDArray[np.integer]) -> Array:
@@ -200,14 +232,15 @@ def run(out: Path, quick: bool) -> list[Claim]:
     data = most_common(6)
     methods = BASELINES | ({MAIN: VARIANTS[MAIN]} if quick else VARIANTS)
     seeds, components = (SPLITS[:2], 64) if quick else (SPLITS, COMPONENTS)
-    found, chance = measure(data, methods, seeds, components)
+    measured = Measured(out)
+    found, chance = measure(data, methods, seeds, components, measured)
     tables = [(data, components, found, chance)]
     if not quick:
         small = BASELINES | {name: VARIANTS[name] for name in list(VARIANTS)[:2]} | BOTH
-        tables.append((data, SMALL, *measure(data, small, SPLITS, SMALL)))
+        tables.append((data, SMALL, *measure(data, small, SPLITS, SMALL, measured)))
         many = most_common(19)  # the twentieth has two men, one of them in the training rows
         few = BASELINES | {name: VARIANTS[name] for name in FEW}
-        tables.append((many, COMPONENTS, *measure(many, few, SPLITS[:2])))
+        tables.append((many, COMPONENTS, *measure(many, few, SPLITS, measured=measured)))
     _write(tables, out)
     _draw(data, found, chance, out / "bios.png")
     return _claims(found, chance)
@@ -246,7 +279,7 @@ def _claims(found: dict[str, Found], chance: float) -> list[Claim]:
     accuracy, _ = _summary(ours.accuracy)
     none = found["none"]
     claims = [
-        Claim(
+        judged(
             f"bios, six occupations: {MAIN}: RMS TPR gap at most .085",
             f"{none.rms.mean():.4f} -> {rms:.4f} (s.e. {rms_error:.4f}, floor {chance:.4f}), "
             f"accuracy {none.accuracy.mean():.4f} -> {accuracy:.4f}, {len(ours.rms)} splits",
@@ -258,7 +291,7 @@ def _claims(found: dict[str, Found], chance: float) -> list[Claim]:
         rival = found[name]
         more = accuracy - float(rival.accuracy.mean())
         claims.append(
-            Claim(
+            judged(
                 f"bios, six occupations: at least 3 points more accurate than {name} at no larger "
                 "RMS TPR gap",
                 f"{accuracy:.4f} / {rms:.4f} against {rival.accuracy.mean():.4f} / "

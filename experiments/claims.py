@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Claim", "Unavailable", "write_csv"]
+__all__ = ["Claim", "Unavailable", "judged", "write_csv"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,11 @@ class Claim:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "holds", bool(self.holds))  # numpy's is not JSON
+
+
+def judged(text: str, measured: str, holds: bool, why_not: str) -> Claim:
+    """Return a claim with the reason why it does not hold, where it does not."""
+    return Claim(text, measured, holds, "" if holds else why_not)
 
 
 class Unavailable(Exception):  # noqa: N818 - not an error: the experiment says what it needs

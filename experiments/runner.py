@@ -2,7 +2,8 @@
 
 Every experiment is a module of this folder with ``run(out, quick) -> list[Claim]``. It works in
 a hidden folder that is moved to ``out/NAME`` when it is done, together with ``done.json``; an
-interrupted run therefore leaves nothing half-written, and the next run goes on with the rest.
+interrupted run therefore leaves nothing half-written, and the next run goes on with the rest. Of
+an interrupted experiment only the figures of :mod:`experiments.measured` stay, hidden.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from fairprog.errors import ModelError
 from fairprog.versions import __version__
 
 from .claims import Claim, Unavailable
+from .measured import FILE as MEASURED
 
 __all__ = ["Claim", "Unavailable", "names", "run"]
 
@@ -49,6 +51,7 @@ EXPERIMENTS = (
 )
 REAL = ("compas", "adult", "law_school", "bios")  # minutes each, and they need the real data sets
 GROUPS = {"real": REAL}
+MADE_BY = "made_by.json"  # in a hidden folder: the fingerprint of what writes there
 
 
 def names() -> list[str]:
@@ -165,9 +168,12 @@ def _load(name: str) -> Any:
 def _run_one(name: str, out: Path, quick: bool) -> None:
     """Run into a hidden folder and put it in place only when everything is there."""
     part, old = out / f".{name}.part", out / f".{name}.old"
-    for leftover in (part, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    part.mkdir()
+    shutil.rmtree(old, ignore_errors=True)
+    fingerprint = _fingerprint(name, quick)
+    _keep_measured(part, fingerprint)
+    part.mkdir(exist_ok=True)
+    made_by = part / MADE_BY
+    made_by.write_text(json.dumps(fingerprint), encoding="utf-8")
     try:
         experiment = _load(name)
         started = time.perf_counter()
@@ -178,12 +184,30 @@ def _run_one(name: str, out: Path, quick: bool) -> None:
             "claims": [asdict(claim) for claim in claims],
         }
         (part / "done.json").write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
+        made_by.unlink()
         if (out / name).exists():
             (out / name).replace(old)
         part.replace(out / name)
     finally:
-        for leftover in (part, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+        _keep_measured(part, fingerprint)
+
+
+def _keep_measured(part: Path, fingerprint: dict[str, Any]) -> None:
+    """Empty a hidden folder but for the figures that were measured by the same sources."""
+    measured, made_by = part / MEASURED, part / MADE_BY
+    kept = measured.is_file() and made_by.is_file()
+    if kept:
+        try:
+            kept = json.loads(made_by.read_text(encoding="utf-8")) == fingerprint
+        except ValueError:
+            kept = False
+    if not kept:
+        shutil.rmtree(part, ignore_errors=True)
+        return
+    for other in part.iterdir():
+        if other not in (measured, made_by):
+            other.unlink() if other.is_file() else shutil.rmtree(other)
 
 
 # -- the page of claims --

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -15,7 +16,8 @@ from fairprog.labels import Array
 from fairprog.plotting import COLORS, style
 
 from .baselines import METHODS, Base, missing
-from .claims import Claim, write_csv
+from .claims import Claim, judged, write_csv
+from .measured import Measured
 from .pictures import save_picture
 from .protocol import (
     LEARNERS,
@@ -79,6 +81,7 @@ def measure(
     *,
     fewer: Mapping[tuple[str, str], int] | None = None,
     methods: Iterable[str] = tuple(METHODS),
+    measured: Measured | None = None,
 ) -> list[Run]:
     """Run methods with every learner on its splits.
 
@@ -89,42 +92,35 @@ def measure(
     fewer : mapping of (learner, method) to int, optional
         On how many splits only; 0 leaves the method out.
     methods : iterable of str
+    measured : Measured, optional
+        What is known already, and where to write down what is new.
     """
     fewer = fewer or {}
+    measured = Measured() if measured is None else measured
+    methods = tuple(methods)
+    tasks = [
+        (learner, seed, method)
+        for learner, own in seeds.items()
+        for seed in own
+        for method in methods
+        if seed in own[: fewer.get((learner, method), len(own))] and not missing(method)
+    ]
     found: dict[tuple[str, str], list[list[float]]] = {}
     reasons: dict[tuple[str, str], str] = {}
-    methods = tuple(methods)
-    tasks = [(learner, seed) for learner, own in seeds.items() for seed in own]
-    for learner, seed in tqdm(tasks, desc=case.name, disable=None, leave=False):
-        split = split_case(case, seed)
-        base = Base.fit(split, LEARNERS[learner])
-        floor = permutation_floor(split.test, base.test, seed)
+    prepared = lru_cache(maxsize=1)(partial(_prepare, case))
+    for learner, seed, method in tqdm(tasks, desc=case.name, disable=None, leave=False):
+        figures = partial(_figures, prepared, learner, seed, method)
+        value = measured.get((case.name, learner, seed, method), figures)
+        if isinstance(value, str):
+            reasons[learner, method] = value
+        else:
+            found.setdefault((learner, method), []).append(value)
+    for learner in seeds:
         for method in methods:
-            key = learner, method
-            count = fewer.get(key, len(seeds[learner]))
-            if seed not in seeds[learner][:count]:
-                if not count:
-                    reasons[key] = "left out: too much processor time"
-                continue
             if reason := missing(method):
-                reasons[key] = reason
-                continue
-            try:
-                outcome = METHODS[method](base)
-            except FairprogError as error:  # what a method cannot do is a finding, not a crash
-                reasons[key] = str(error)
-                continue
-            signed = gaps(split.test, outcome.chance)
-            found.setdefault(key, []).append(
-                [
-                    outcome.accuracy(split.test.y),
-                    max(abs(g) for g in signed),
-                    *worst_gaps(split.test, outcome.score),
-                    *floor,
-                    *signed,
-                    outcome.randomisation,
-                ]
-            )
+                reasons[learner, method] = reason
+            elif fewer.get((learner, method)) == 0:
+                reasons[learner, method] = "left out: too much processor time"
     return [
         Run(
             case.name,
@@ -135,6 +131,36 @@ def measure(
         )
         for learner in seeds
         for method in methods
+    ]
+
+
+def _prepare(case: Case, learner: str, seed: int) -> tuple[Base, tuple[float, float]]:
+    """Return a split with its fitted model, and its permutation floors."""
+    base = Base.fit(split_case(case, seed), LEARNERS[learner])
+    return base, permutation_floor(base.split.test, base.test, seed)
+
+
+def _figures(
+    prepared: Callable[[str, int], tuple[Base, tuple[float, float]]],
+    learner: str,
+    seed: int,
+    method: str,
+) -> list[float] | str:
+    """Return FIGURES of one method on one split, or why there are none."""
+    base, floor = prepared(learner, seed)
+    try:
+        outcome = METHODS[method](base)
+    except FairprogError as error:  # what a method cannot do is a finding, not a crash
+        return str(error)
+    test = base.split.test
+    signed = gaps(test, outcome.chance)
+    return [
+        outcome.accuracy(test.y),
+        max(abs(g) for g in signed),
+        *worst_gaps(test, outcome.score),
+        *floor,
+        *signed,
+        outcome.randomisation,
     ]
 
 
@@ -176,7 +202,7 @@ def promises(
         for f, g in zip(FIGURES[2:4], FIGURES[4:6], strict=True)
     ]
     claims = [
-        Claim(
+        judged(
             f"{case}: score steering takes at least {fall[0]:.0%} / {fall[1]:.0%} off the excess "
             "of the worst gap over its permutation floor given Y=1 / Y=0",
             f"{fallen[0]:.0%} / {fallen[1]:.0%}; {worst[0]}, {worst[1]}; {len(lost)} splits",
@@ -184,7 +210,7 @@ def promises(
             "the groups' scores differ in shape within the classes, and one increasing map serves "
             "both classes",
         ),
-        Claim(
+        judged(
             f"{case}: it costs at most {loss:.3f} of accuracy plus one standard error",
             f"{lost.mean():.4f} (s.e. {error:.4f}), from {before.mean('accuracy'):.4f}",
             bool(lost.mean() <= loss + (0.0 if np.isnan(error) else error)),
@@ -195,7 +221,7 @@ def promises(
     if rival is not None and len(rival.values):
         own = FIGURES[1]
         claims.append(
-            Claim(
+            judged(
                 f"{case}: at its own threshold score steering's equalized odds gap is no larger "
                 "than fairlearn's ThresholdOptimizer's, by more than two standard errors",
                 f"{after.mean(own):.3f} ({after.error(own):.3f}) against {rival.mean(own):.3f} "

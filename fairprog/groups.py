@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairprog.errors import DataError
-from fairprog.labels import Array, Indices, encode, label_array, label_vector, plain, sorted_labels
+from fairprog.labels import Array, encode, label_array, label_vector, plain, sorted_labels
 
-__all__ = ["check_cells", "group_labels", "group_weights", "refuse_swapped"]
+__all__ = ["check_cells", "group_labels", "group_shares", "refuse_swapped"]
 
 
 def group_labels(
@@ -35,7 +35,8 @@ def group_labels(
     if sensitive_features is None:
         raise DataError(
             "`sensitive_features` is required: the maps are one per group. Pass the group of "
-            "every row, or an (n, G) array of its probabilities.",
+            "every row (to transform and predict also an (n, G) array of its probabilities), in a "
+            "pipeline by metadata routing: sklearn.set_config(enable_metadata_routing=True).",
             argument="sensitive_features",
         )
     shape = np.shape(sensitive_features)
@@ -53,16 +54,22 @@ def group_labels(
     return out
 
 
-def group_weights(
+def group_shares(
     sensitive_features: Any,
     n: int,
     groups: Sequence[Hashable],
     merge_groups: Mapping[Any, Any] | None,
-) -> Indices | Array:
-    """Return the code of every row's group, shape (n,), or its probabilities, shape (n, G).
+    certain: bool = False,
+) -> Array:
+    """Return P(A = group | row), shape (n, G): indicators where the group is known.
 
-    An (n, G) array of nonnegative floats whose rows sum to one is read as P(A = group | row), in
-    the order of `groups`.
+    An (n, G) array of nonnegative floats whose rows sum to one is read as probabilities, in the
+    order of `groups`, unless its rows are themselves groups (crossed columns).
+
+    Parameters
+    ----------
+    certain : bool
+        Whether every row must have one group.
 
     Raises
     ------
@@ -72,22 +79,38 @@ def group_weights(
     shape = np.shape(sensitive_features)
     if len(shape) == 2 and shape == (n, len(groups)) and len(groups) > 1:
         array = np.asarray(sensitive_features)
-        if array.dtype.kind == "f":
-            if not (np.isfinite(array).all() and (array >= 0).all()):
-                raise DataError(
-                    "`sensitive_features` as probabilities must be finite and nonnegative.",
-                    argument="sensitive_features",
-                )
-            off = np.abs(array.sum(axis=1) - 1.0)
-            if off.max(initial=0.0) > 1e-6:
-                raise DataError(
-                    f"`sensitive_features` as probabilities must sum to one in every row; row "
-                    f"{int(off.argmax())} sums to {array[off.argmax()].sum():.6g}.",
-                    argument="sensitive_features",
-                )
-            return array.astype(np.float64)
+        if array.dtype.kind == "f" and not _are_groups(array, groups):
+            return _probabilities(array, certain)
     labels = group_labels(sensitive_features, n, merge_groups)
-    return encode(labels, groups, "sensitive_features", n)
+    return np.eye(len(groups))[encode(labels, groups, "sensitive_features", n)]
+
+
+def _are_groups(array: NDArray[Any], groups: Sequence[Hashable]) -> bool:
+    """Return whether rows are groups: columns were crossed, as many as there are groups."""
+    known = {g for g in groups if isinstance(g, tuple) and len(g) == array.shape[1]}
+    return bool(known) and all(tuple(row) in known for row in array.tolist())
+
+
+def _probabilities(array: NDArray[Any], certain: bool) -> Array:
+    if not (np.isfinite(array).all() and (array >= 0).all()):
+        raise DataError(
+            "`sensitive_features` as probabilities must be finite and nonnegative.",
+            argument="sensitive_features",
+        )
+    off = np.abs(array.sum(axis=1) - 1.0)
+    if off.max(initial=0.0) > 1e-6:
+        raise DataError(
+            f"`sensitive_features` as probabilities must sum to one in every row; row "
+            f"{int(off.argmax())} sums to {array[off.argmax()].sum():.6g}.",
+            argument="sensitive_features",
+        )
+    if certain and not (array.max(axis=1) == 1.0).all():
+        raise DataError(
+            "`sensitive_features` must name the group of every row here: a row that was moved by "
+            "the mean of several maps cannot be moved back.",
+            argument="sensitive_features",
+        )
+    return array.astype(np.float64)
 
 
 def check_cells(

@@ -34,6 +34,8 @@ __all__ = [
 Array = NDArray[np.floating[Any]]  # what numpy.linalg's stubs return
 Indices = NDArray[np.intp]
 
+MEND = "Drop these rows everywhere, or fill the values in."
+
 
 def plain(label: Any) -> Hashable:
     """Return `label` as a plain Python value (numpy scalars are unwrapped)."""
@@ -192,16 +194,23 @@ def label_vector(values: ArrayLike | None, argument: str, n: int | None = None) 
     missing = np.flatnonzero(is_missing(array))
     if missing.size:
         raise DataError(
-            f"`{argument}` has {missing.size} missing value(s), the first in row {missing[0]}.",
+            f"`{argument}` has {missing.size} missing value(s), the first in row {missing[0]}. "
+            + MEND,
             argument=argument,
         )
     return array
 
 
 def check_finite(
-    values: ArrayLike | None, argument: str, shape: tuple[int, ...] | None = None
+    values: ArrayLike | None,
+    argument: str,
+    shape: tuple[int, ...] | None = None,
+    rows: bool = False,
 ) -> Array:
-    """Return a float array; DataError on NaN, infinity, non-numbers or a wrong shape."""
+    """Return a float array; DataError on NaN, infinity, non-numbers or a wrong shape.
+
+    Where the first axis are rows of data the error says what to do about missing ones.
+    """
     if values is None:
         raise DataError(f"`{argument}` is required and was not given.", argument=argument)
     try:
@@ -219,7 +228,7 @@ def check_finite(
         at = tuple(int(k) for k in bad[0])
         raise DataError(
             f"`{argument}` must be finite; found {array[at]} at position {at} "
-            f"({len(bad)} such entries).",
+            f"({len(bad)} such entries)." + (f" {MEND}" if rows else ""),
             argument=argument,
         )
     return array
@@ -227,7 +236,7 @@ def check_finite(
 
 def check_features(X: ArrayLike, argument: str = "X", dim: int | None = None) -> Array:
     """Return features as a finite (n, d) float array; shape (n,) is one feature."""
-    array = check_finite(X, argument)
+    array = check_finite(X, argument, rows=True)
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2 or not array.shape[1]:

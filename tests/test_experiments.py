@@ -169,6 +169,31 @@ def test_an_interrupted_run_leaves_nothing_half_written(fake, tmp_path, error, c
     assert runner.run(["sweeps", "thresholds"], tmp_path, quick=False) == 0
 
 
+def test_figures_of_an_interrupted_run_stay_as_long_as_the_sources_do(fake, tmp_path, monkeypatch):
+    good, found = fake.work, []
+
+    def interrupted(out, quick):
+        found.append((out / "measured.jsonl").is_file())
+        (out / "measured.jsonl").write_text("[[1], 2]\n", encoding="utf-8")
+        (out / "half.csv").write_text("1,")
+        raise RuntimeError("stop")
+
+    fake.work = interrupted
+    for quick in (True, True, False, False):
+        assert runner.run(["sweeps"], tmp_path, quick=quick) == 1
+    assert found == [False, True, False, True]  # another mode is another source
+    hidden = tmp_path / ".sweeps.part"
+    assert sorted(p.name for p in hidden.iterdir()) == ["made_by.json", "measured.jsonl"]
+    (hidden / "made_by.json").write_text("{", encoding="utf-8")
+    assert runner.run(["sweeps"], tmp_path, quick=False) == 1
+    assert found[-1] is False
+    fake.work = good
+    assert runner.run(["sweeps"], tmp_path, quick=False) == 0
+    assert not hidden.exists()
+    left = sorted(p.name for p in (tmp_path / "sweeps").iterdir())
+    assert left == ["done.json", "measured.jsonl", "numbers.csv"]
+
+
 def test_the_others_run_when_one_crashes(fake, tmp_path, capsys):
     def crash_once(out, quick):
         if fake.calls == 1:

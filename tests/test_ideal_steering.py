@@ -92,6 +92,32 @@ def test_a_group_known_by_probabilities_gets_the_mean_of_the_maps():
         step.transform(X, sensitive_features=np.full((len(X), 2), 0.4))
 
 
+@pytest.mark.parametrize("step", [fp.IdealSteering(["b"]), fp.ScoreSteering(space="identity")])
+def test_what_was_moved_by_several_maps_cannot_be_moved_back(step):
+    X, y, a = data()
+    X = X if isinstance(step, fp.IdealSteering) else -X[:, 0]
+    step.fit(X, y, sensitive_features=a)
+    sure = np.stack([a == "a", a == "b"], axis=1).astype(float)
+    back = step.inverse_transform(
+        step.transform(X, sensitive_features=sure), sensitive_features=sure
+    )
+    np.testing.assert_allclose(back, X, atol=1e-8)
+    with pytest.raises(fp.DataError, match="cannot be moved back"):
+        step.inverse_transform(X, sensitive_features=np.full((len(X), 2), 0.5))
+
+
+def test_as_many_crossed_columns_as_groups_are_no_probabilities():
+    X, y, a = data()
+    columns = np.stack([a == "b", a == "a"], axis=1).astype(float)  # groups (0, 1) and (1, 0)
+    step = fp.IdealSteering([(1.0, 0.0)]).fit(X, y, sensitive_features=columns)
+    assert step.groups_.tolist() == [(0.0, 1.0), (1.0, 0.0)]
+    moved = step.transform(X, sensitive_features=columns)
+    np.testing.assert_array_equal(moved[a == "a"], X[a == "a"])
+    assert np.abs(moved[a == "b"] - X[a == "b"]).max() > 0.1
+    half = step.transform(X, sensitive_features=np.full((len(X), 2), 0.5))
+    assert np.abs(half[a == "a"] - X[a == "a"]).max() > 0.1
+
+
 def test_several_columns_are_crossed():
     X, y, a = data(4000, G=4)
     columns = np.stack([np.isin(a, ["a", "b"]), np.isin(a, ["a", "c"])], axis=1)
@@ -132,6 +158,26 @@ def test_uniform_class_weights_weigh_every_class_the_same():
     np.testing.assert_allclose(np.ptp(step.solution_.population.prior, axis=0), 0.0, atol=1e-15)
     plain = fp.IdealSteering(["b"], shrinkage=0.0).fit(X, y, sensitive_features=a)
     assert np.abs(plain.solution_.maps["b"].matrix - step.solution_.maps["b"].matrix).max() > 1e-3
+
+
+@pytest.mark.parametrize("class_weight", [None, "uniform"])
+@pytest.mark.parametrize("steer", ["all", ["b"]])
+def test_weights_of_rows_carry_base_rates_whatever_classes_weigh(class_weight, steer):
+    X, y, a = data()
+    keep = (a == "a") | (y == 1) | (np.arange(len(y)) % 3 == 0)
+    X, y, a = X[keep], y[keep], a[keep]
+    own = np.random.default_rng(0).uniform(0.5, 2.0, len(y))
+    step = fp.IdealSteering(steer, class_weight=class_weight)
+    step.fit(X, y, sensitive_features=a, sample_weight=own)
+    rate = {}
+    for name, w in (("before", own), ("after", step.sample_weight_)):
+        rate[name] = [np.average(y[a == g], weights=w[a == g]) for g in "ab"]
+        mass = [w[a == g].sum() / own[a == g].sum() for g in "ab"]
+        np.testing.assert_allclose(mass, 1.0)  # groups keep their masses
+    assert abs(np.subtract(*rate["before"])) > 0.1
+    assert rate["after"][0] == pytest.approx(rate["after"][1], abs=1e-12)
+    if steer != "all":
+        assert rate["after"][0] == pytest.approx(rate["before"][0], abs=1e-12)
 
 
 def test_partial_steering_lies_between_nothing_and_all():
@@ -285,8 +331,15 @@ def test_every_careless_mistake_gets_a_sentence():
     with pytest.raises(fp.DataError, match="maps are one per group"):
         step.fit(X, y, sensitive_features=None)
     fitted = fp.IdealSteering().fit(X, y, sensitive_features=a)
+    with pytest.raises(fp.DataError, match=r"maps are one per group.*metadata routing"):
+        fitted.transform(X)
     with pytest.raises(fp.DataError, match="maps are one per group"):
         fitted.transform(X, sensitive_features=None)
+    frame = pd.DataFrame(X, columns=["u", "v", "w"]).assign(sector="text", kept=True)
+    with pytest.raises(fp.DataError, match=r"Columns \['sector'\] of `X` hold no numbers"):
+        step.fit(frame, y, sensitive_features=a)
+    with pytest.raises(fp.DataError, match=r"first in row 0\. Drop these rows"):
+        step.fit(X, y, sensitive_features=np.where(np.arange(400) < 2, None, a))
     with pytest.raises(fp.DataError, match="the same as `y`"):
         step.fit(X, y, sensitive_features=y)
     with pytest.raises(fp.DataError, match="Were features or labels passed"):
@@ -305,3 +358,18 @@ def test_every_careless_mistake_gets_a_sentence():
         fp.IdealSteering(family="cauchy").fit(X, y, sensitive_features=a)
     with pytest.raises(fp.ModelError, match="`class_weight`"):
         fp.IdealSteering(class_weight="balanced").fit(X, y, sensitive_features=a)
+
+
+def test_columns_that_vary_in_some_cells_only_are_named():
+    X, y, a = data(400)
+    table = pd.DataFrame(X, columns=["u", "v", "w"])
+    table["rare"] = ((a == "b") & (y == 1) & (X[:, 0] > 0)).astype(float)
+    with pytest.raises(fp.DataError, match=r"elsewhere: rare\. .* ScoreSteering") as info:
+        fp.IdealSteering(shrinkage=0.0).fit(table, y, sensitive_features=a)
+    assert info.value.cell[1] in ("a", "b") and info.value.argument == "X"
+    with pytest.raises(fp.DataError, match="elsewhere: column 3"):
+        fp.IdealSteering(shrinkage=0.0).fit(table.to_numpy(), y, sensitive_features=a)
+    table["rare"] = np.where((a == "a") & (y == 1), X[:, 0] + X[:, 1], X[:, 2])
+    table["w"] = np.random.default_rng(0).normal(size=400)
+    with pytest.raises(fp.DataError, match="depend linearly on others there"):
+        fp.IdealSteering(shrinkage=0.0).fit(table, y, sensitive_features=a)

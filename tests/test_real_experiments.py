@@ -17,6 +17,7 @@ from experiments import (
     claims,
     compas,
     law_school,
+    measured,
     protocol,
     runner,
     tabular,
@@ -311,6 +312,49 @@ def test_without_the_data_an_experiment_says_what_it_needs(module, monkeypatch, 
     monkeypatch.delenv("FAIRPROG_DATA", raising=False)
     with pytest.raises(claims.Unavailable, match="FAIRPROG_DATA"):
         module.run(tmp_path, True)
+
+
+def test_figures_are_measured_once_and_a_cut_line_is_measured_again(tmp_path):
+    first = measured.Measured(tmp_path)
+    assert first.get(("a", 1), lambda: [0.1, 1 / 3]) == [0.1, 1 / 3]
+    assert first.get(("b", 1), lambda: "refused") == "refused"
+    path = tmp_path / measured.FILE
+    path.write_text(path.read_text(encoding="utf-8") + '[["c", 1], [0.5', encoding="utf-8")
+    again = measured.Measured(tmp_path)
+    never = [again.get(key, pytest.fail) for key in (("a", 1), ("b", 1))]
+    assert never == [[0.1, 1 / 3], "refused"]
+    assert ("c", 1) not in again
+    assert again.get(("c", 1), lambda: [0.7]) == [0.7]
+    assert measured.Measured(tmp_path).known[("c", 1)] == [0.7]
+    assert measured.Measured().get(("a", 1), lambda: 2) == 2
+
+
+def test_measuring_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
+    case, methods = synthetic(n=600), ("none", "mean matching", "LEACE")
+    whole = tabular.measure(case, {"logistic": (0, 1)}, methods=methods)
+    calls = []
+
+    def counted(name, method):
+        def run(base):
+            calls.append(name)
+            if len(calls) == 4:
+                raise KeyboardInterrupt
+            return method(base)
+
+        return run
+
+    wrapped = {name: counted(name, baselines.METHODS[name]) for name in methods}
+    monkeypatch.setattr(tabular, "METHODS", wrapped)
+    with pytest.raises(KeyboardInterrupt):
+        tabular.measure(
+            case, {"logistic": (0, 1)}, methods=methods, measured=measured.Measured(tmp_path)
+        )
+    again = tabular.measure(
+        case, {"logistic": (0, 1)}, methods=methods, measured=measured.Measured(tmp_path)
+    )
+    assert len(calls) == 4 + 3  # three were known
+    for one, other in zip(whole, again, strict=True):
+        np.testing.assert_array_equal(one.values, other.values)
 
 
 # ---------------------------------------------------------------------------------- embeddings

@@ -28,10 +28,18 @@ class GapInterval:
 
     Attributes
     ----------
-    gap, low, high : float
-        Largest minus smallest rate of a group, and its interval.
+    gap : float
+        Largest minus smallest rate of a group.
+    low, high : float
+        Its interval: the largest ends of the intervals of all pairs of groups, each as wide as
+        the rows of the two make it, so that a small group hides nothing about large ones.
     floor, floor_high : float
-        Median and 95% quantile with groups permuted within each class.
+        Median and 95% quantile of the gap with groups permuted within each class.
+    chance : float
+        Share of those permutations whose gap is at least as large, every group's deviation from
+        all rows being measured in units of its spread under permutation.
+    between : tuple of two groups
+        The pair that is surest to differ.
     """
 
     gap: float
@@ -39,11 +47,13 @@ class GapInterval:
     high: float
     floor: float
     floor_high: float
+    chance: float
+    between: tuple[Hashable, Hashable] | None = None
 
     @property
     def beyond_chance(self) -> bool:
-        """Whether the gap is larger than 95% of those with permuted groups."""
-        return self.gap > self.floor_high
+        """Whether less than 5% of the permutations give as large a gap."""
+        return self.chance < 0.05
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ __all__ = [
 
 FEW_ROWS = 50  # of a cell: bands are too wide to say much
 FEW_SCORES = 20
+NOTHING = 0.9995  # an upper end that excludes nothing, as printed
 
 
 def recommendation_words(
@@ -27,6 +28,7 @@ def recommendation_words(
     groups: int,
     classes: int,
     smallest: int,
+    where: str,
     unfair: bool,
     distinct: int,
     lattice: float | None,
@@ -34,8 +36,8 @@ def recommendation_words(
 ) -> str:
     """Return which of the tools fits the data, and why."""
     small = (
-        f" The smallest cell (class, group) has {smallest} rows: gather more, or use "
-        'ScoreSteering(method="normal"), which needs fewest.'
+        f" The smallest cell ({where}) has {smallest} rows: gather more, join groups by "
+        'merge_groups, or use ScoreSteering(method="normal"), which needs fewest.'
         if smallest < FEW_ROWS
         else ""
     )
@@ -85,26 +87,39 @@ def _main(found: Audit) -> list[tuple[str, GapInterval]]:
 
 
 def verdict_words(found: Audit) -> str:
-    """Return the main finding: of the notion (or class) with the largest worst gap."""
-    notion, gap = max(_main(found), key=lambda item: item[1].gap)
+    """Return the main finding: of the notion (or class) surest to be unequal, else the largest."""
+    notion, gap = max(_main(found), key=lambda item: (item[1].low, item[1].gap))
     level = f"{found.confidence:.0%}"
+    pair = ""
+    if gap.between is not None and len(found.groups) > 2:
+        pair = ", surest between {} and {}".format(*gap.between)
     if gap.low > 0:
         return (
             f"Groups are treated unequally: at the worst threshold the gap ({notion}) is "
-            f"{gap.gap:.3f}, with {level} confidence between {gap.low:.3f} and {gap.high:.3f}; "
-            f"chance alone gives {gap.floor:.3f} (95%: {gap.floor_high:.3f})."
+            f"{gap.gap:.3f}, with {level} confidence between {gap.low:.3f} and {gap.high:.3f}"
+            f"{pair}; chance alone gives {gap.floor:.3f} (95%: {gap.floor_high:.3f})."
         )
+    notion, gap = max(_main(found), key=lambda item: (-item[1].chance, item[1].gap))
     if gap.beyond_chance:
+        than = (
+            f"more than chance gives in 95% of cases ({gap.floor_high:.3f})"
+            if gap.gap > gap.floor_high
+            else "and some group differs from all rows by more than chance gives in 95% of cases"
+        )
         return (
             f"Groups are probably treated unequally: at the worst threshold the gap ({notion}) "
-            f"is {gap.gap:.3f}, more than chance gives in 95% of cases ({gap.floor_high:.3f}), "
-            f"but the rows are too few to bound it away from zero; it is at most {gap.high:.3f} "
-            f"with {level} confidence."
+            f"is {gap.gap:.3f}, {than}, but the rows are too few to bound it away from zero; it "
+            f"is at most {gap.high:.3f} with {level} confidence."
         )
+    notion, gap = max(_main(found), key=lambda item: item[1].gap)
+    sure = (
+        f"gaps above {gap.high:.3f} are excluded with {level} confidence."
+        if gap.high < NOTHING
+        else "the rows are too few to exclude any gap."
+    )
     return (
         f"No unequal treatment beyond chance was found: at the worst threshold the gap ({notion}) "
-        f"is {gap.gap:.3f}, chance alone gives up to {gap.floor_high:.3f}; gaps above "
-        f"{gap.high:.3f} are excluded with {level} confidence."
+        f"is {gap.gap:.3f}, chance alone gives up to {gap.floor_high:.3f}; {sure}"
     )
 
 

@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fairprog.codec import load, register, save
-from fairprog.errors import DataError, ModelError
+from fairprog.codec import register
+from fairprog.errors import DataError
+from fairprog.estimators.fitted_population import (
+    base_rate_weights,
+    check_options,
+    fit_population,
+    weigh_classes_equally,
+)
+from fairprog.estimators.rows import LabelledRows, refuse_text
 from fairprog.estimators.snap import lattices, snap_to
-from fairprog.groups import check_cells, group_labels, group_weights, refuse_swapped
-from fairprog.labels import (
-    Array,
-    check_number,
-    check_weights,
-    encode,
-    label_array,
-    label_vector,
-    sorted_labels,
-)
-from fairprog.populations import (
-    Bijection,
-    LogNormal,
-    Moments,
-    Normal,
-    QuantileNormal,
-    Transformed,
-    YeoJohnson,
-    population_from_dict,
-)
+from fairprog.estimators.step import SteeringStep, mean_over_groups
+from fairprog.groups import group_shares
+from fairprog.labels import Array, Indices, label_array
+from fairprog.populations import Bijection, Normal, Transformed, population_from_dict
 from fairprog.populations.bijections import bijection_from_dict
 from fairprog.populations.cells import check_classes
 from fairprog.programs import NearestIdeal
@@ -43,11 +33,8 @@ from fairprog.transports import Transport
 
 __all__ = ["IdealSteering"]
 
-FAMILIES: dict[str, type[Normal]] = {"normal": Normal, "lognormal": LogNormal}
-BIJECTIONS: dict[str, Any] = {"yeo-johnson": YeoJohnson.fit, "quantile": QuantileNormal.fit}
 
-
-class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class IdealSteering(OneToOneFeatureMixin, SteeringStep):
     r"""Bring every group into the common coordinates of the nearest ideal population.
 
     `fit` estimates a population, finds the ideal one nearest to it and keeps one map
@@ -94,7 +81,7 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     population_ : Normal or Transformed
         The fitted population.
     sample_weight_ : Array, shape (n,)
-        Weights of the fitted rows that carry the steered base rates.
+        Weights of the fitted rows that carry the steered base rates, times those given to `fit`.
     classes_, groups_ : arrays of labels
     n_features_in_, feature_names_in_
         As everywhere in scikit-learn.
@@ -150,16 +137,11 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.solver = solver
         self.random_state = random_state
 
-    def __sklearn_tags__(self) -> Any:
-        """Say that labels are needed to fit."""
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        return tags
-
     population_: Normal | Transformed | None
     solution_: Solution | None
     sample_weight_: Array
     _lattices: list[Array | None]
+    _kind = "ideal_steering"
 
     # -- fitting --
 
@@ -168,7 +150,7 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X: ArrayLike,
         y: ArrayLike,
         *,
-        sensitive_features: ArrayLike,
+        sensitive_features: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Find the nearest ideal population.
@@ -191,79 +173,48 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         InfeasibleError, SolverError
             As :class:`fairprog.NearestIdeal`.
         """
-        known = [*FAMILIES, *BIJECTIONS]
-        if not isinstance(self.family, Bijection) and self.family not in known:
-            raise ModelError(
-                f"`family` must be one of {known} or a Bijection such as fp.Power(0.5); found "
-                f"{self.family!r}.",
-                argument="family",
-            )
-        if self.class_weight not in (None, "uniform"):
-            raise ModelError(
-                f"`class_weight` must be None or 'uniform'; found {self.class_weight!r}.",
-                argument="class_weight",
-            )
+        check_options(self.family, self.class_weight)
+        refuse_text(X)
         features = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         n = len(features)
-        if y is None:
+        rows = LabelledRows.check(self, y, sensitive_features, sample_weight, n, self.merge_groups)
+        check_classes(rows.classes, n)
+        rows.require(self.min_cell)
+        self.classes_, self.groups_ = label_array(rows.classes), label_array(rows.groups)
+        if len(rows.classes) == 1 and len(rows.groups) > 1:
             raise DataError(
-                "IdealSteering requires y to be passed, but the target y is None.", argument="y"
-            )
-        labels = label_vector(y, "y", n)
-        weight = check_weights(sample_weight, n)
-        classes = sorted_labels(labels.tolist())
-        check_classes(classes, n)
-        group = group_labels(sensitive_features, n, self.merge_groups)
-        refuse_swapped(labels, group)
-        groups = check_cells(labels, group, int(check_number(self.min_cell, "min_cell")), classes)
-        self.classes_, self.groups_ = label_array(classes), label_array(groups)
-        if len(classes) == 1 and len(groups) > 1:
-            raise DataError(
-                f"`y` holds the one class {classes[0]!r}; at least two classes are needed. To "
-                "match moments without labels solve NearestIdeal with one class.",
+                f"`y` holds the one class {rows.classes[0]!r}; at least two classes are needed. "
+                "To match moments without labels solve NearestIdeal with one class.",
                 argument="y",
             )
-        if len(groups) == 1:  # nobody to be equal to
+        if len(rows.groups) == 1:  # nobody to be equal to
             self.population_, self.solution_ = None, None
-            self.sample_weight_, self._lattices = np.ones(n), []
+            self.sample_weight_, self._lattices = rows.weight, []
             return self
-        self.population_ = self._population(features, labels, group, weight)
-        self.solution_ = NearestIdeal(
-            self._weighted(self.population_),
+        names = getattr(self, "feature_names_in_", None)
+        self.population_ = D = fit_population(
+            features, rows, self.family, self.covariance, self.shrinkage, names
+        )
+        equal = self.class_weight == "uniform"
+        program = NearestIdeal(
+            weigh_classes_equally(D) if equal else D,
             self.steer,
             self.transport,
             reference=self.reference,
-            base_rates=self.base_rates,
+            base_rates="equalize" if equal else self.base_rates,
             map_bound=self.map_bound,
-        ).solve(self.solver)
-        code = encode(group, groups, "sensitive_features")
-        self.sample_weight_ = self.solution_.sample_weight(labels, sensitive_features=group)
-        self._lattices = lattices(features[code == groups.index(self._home())], self.snap)
-        return self
-
-    def _population(self, X: Array, y: Any, group: Any, weight: Array) -> Normal | Transformed:
-        """Estimate the population from moments in the family's own coordinates."""
-        g = self.family if isinstance(self.family, Bijection) else None
-        if self.family in BIJECTIONS:
-            g = BIJECTIONS[self.family](X)
-        family = Normal if g is not None else FAMILIES[str(self.family)]
-        Z = family._forward(family.check_domain(X)) if g is None else g.forward(g.check_domain(X))
-        moments = Moments(self.covariance).partial_fit(
-            Z, y, sensitive_features=group, sample_weight=weight
         )
-        D = moments.population(shrinkage=self.shrinkage)
-        if family is not Normal:
-            D = _as(family, D, D.prior)
-        return D if g is None else Transformed(D, g)
-
-    def _weighted(self, D: Normal | Transformed) -> Normal | Transformed:
-        """Return the population whose priors weigh the cells as asked for."""
-        if self.class_weight is None:
-            return D
-        prior = np.tile(D.group_mass / D.n_classes, (D.n_classes, 1))
-        if isinstance(D, Transformed):
-            return Transformed(_as(Normal, D.base, prior), D.bijection)
-        return _as(type(D), D, prior)
+        self.solution_ = program.solve(self.solver)
+        # weights of classes belong to the program; the rows keep base rates of their own
+        self.sample_weight_ = (
+            base_rate_weights(D, rows, program.staying, self.base_rates)
+            if equal
+            else rows.weight
+            * self.solution_.sample_weight(rows.label, sensitive_features=rows.group)
+        )
+        home = rows.a == rows.groups.index(self._home())
+        self._lattices = lattices(features[home], self.snap)
+        return self
 
     def _home(self) -> Any:
         """Return the group on whose values the others are rounded."""
@@ -276,19 +227,7 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     # -- moving --
 
-    def fit_transform(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sensitive_features: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-    ) -> Any:
-        """Fit, then transform the same rows."""
-        self.fit(X, y, sensitive_features=sensitive_features, sample_weight=sample_weight)
-        return self.transform(X, sensitive_features=sensitive_features)
-
-    def transform(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Any:
+    def transform(self, X: ArrayLike, *, sensitive_features: ArrayLike | None = None) -> Any:
         """Bring rows into the common coordinates; labels are not needed.
 
         Parameters
@@ -309,38 +248,40 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         return self._move(X, sensitive_features, inverse=True)
 
-    def inverse_transform(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Array:
-        """Move rows from the common coordinates to their groups' own (rounding is not undone)."""
+    def inverse_transform(
+        self, X: ArrayLike, *, sensitive_features: ArrayLike | None = None
+    ) -> Array:
+        """Move rows from the common coordinates to their groups' own (rounding is not undone).
+
+        Raises
+        ------
+        DataError
+            As `transform`; for groups known by probabilities only.
+        """
         return self._move(X, sensitive_features, inverse=False)
 
     def _move(self, X: ArrayLike, sensitive_features: Any, inverse: bool) -> Array:
         check_is_fitted(self, "groups_")
         features = validate_data(self, X, dtype=np.float64, reset=False)
         groups = self.groups_.tolist()
-        weight = group_weights(sensitive_features, len(features), groups, self.merge_groups)
+        shares = group_shares(
+            sensitive_features, len(features), groups, self.merge_groups, certain=not inverse
+        )
         if self.solution_ is None:
             return features
-        if weight.ndim == 1:
-            weight = np.eye(len(groups))[weight]
-        out = np.zeros_like(features)
-        stays = np.zeros(len(features), dtype=bool)
-        for a, label in enumerate(groups):
-            share = weight[:, a]
-            if not share.any():
-                continue
-            T = self.solution_.maps[label]
-            rows = share > 0
-            if self._is_identity(label):
-                stays |= share == 1.0
-                out[rows] += share[rows, None] * features[rows]
-                continue
-            moved = (T.inverse() if inverse else T)(features[rows])
-            out[rows] += share[rows, None] * moved
+        maps = {g: T.inverse() if inverse else T for g, T in self.solution_.maps.items()}
+        still = {g for g in groups if self._is_identity(g)}
+
+        def moved(group: Any, rows: Indices) -> Array:
+            X = features[rows]
+            return X if group in still else maps[group](X)
+
+        out = mean_over_groups(features, shares, groups, moved)
         if not inverse:
             return out
-        out[stays] = features[stays]
-        rng = np.random.default_rng(self.random_state)
-        return snap_to(out, ~stays, self._lattices, rng)
+        stays = shares[:, [g in still for g in groups]].max(axis=1, initial=0.0) == 1.0
+        out[stays] = features[stays]  # to the bit
+        return snap_to(out, ~stays, self._lattices, np.random.default_rng(self.random_state))
 
     def _is_identity(self, label: Any) -> bool:
         assert self.solution_ is not None
@@ -349,43 +290,29 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     # -- files --
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted step to a .json or .npz file, atomically; read it by :meth:`load`."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that :meth:`from_dict` reads back."""
         check_is_fitted(self, "groups_")
         params = dict(self.get_params(deep=False))
         if self.transport is not None:
             params["transport"] = self.transport.to_dict()
         if isinstance(self.family, Bijection):
             params["family"] = self.family.to_dict()
-        save(
-            path,
-            "ideal_steering",
-            {
-                "params": params,
-                "classes": tuple(self.classes_.tolist()),
-                "groups": tuple(self.groups_.tolist()),
-                "n_features": self.n_features_in_,
-                "feature_names": tuple(getattr(self, "feature_names_in_", ())),
-                "population": None if self.population_ is None else self.population_.to_dict(),
-                "solution": None if self.solution_ is None else self.solution_.to_dict(),
-                "sample_weight": self.sample_weight_,
-                "lattices": tuple(self._lattices),
-            },
-        )
+        return {
+            "params": params,
+            "classes": tuple(self.classes_.tolist()),
+            "groups": tuple(self.groups_.tolist()),
+            "n_features": self.n_features_in_,
+            "feature_names": tuple(getattr(self, "feature_names_in_", ())),
+            "population": None if self.population_ is None else self.population_.to_dict(),
+            "solution": None if self.solution_ is None else self.solution_.to_dict(),
+            "sample_weight": self.sample_weight_,
+            "lattices": tuple(self._lattices),
+        }
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what :meth:`save` wrote; DataError if the file holds something else."""
-        found = load(path)
-        if not isinstance(found, cls):
-            raise DataError(
-                f"{os.fspath(path)!r} holds a {type(found).__name__}; needed is a {cls.__name__}.",
-                argument="path",
-            )
-        return found
-
-    @classmethod
-    def _from_dict(cls, data: dict[str, Any]) -> Self:
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild the step from :meth:`to_dict`."""
         params = dict(data["params"])
         if params["transport"] is not None:
             params["transport"] = template_from_dict(params["transport"])
@@ -409,14 +336,4 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return out
 
 
-def _as(family: type[Normal], D: Normal, prior: Array) -> Normal:
-    """Return the population of a family with the parameters of D and a prior."""
-    spread: dict[str, Any] = {"cov": D.cov}
-    if D.is_univariate:
-        spread = {"std": D.std}
-    elif D.covariance == "tied":
-        spread = {"cov": D.cov[0], "covariance": "tied"}
-    return family(prior, D.mean, **spread, classes=D.classes, groups=D.groups)
-
-
-register("ideal_steering", IdealSteering._from_dict)
+register("ideal_steering", IdealSteering.from_dict)

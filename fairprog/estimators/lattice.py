@@ -8,11 +8,16 @@ occur. The order of two scores of a group is kept, but for ties.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from typing import Any
+
 import numpy as np
 
+from fairprog.errors import DataError
+from fairprog.estimators.rows import LabelledRows
 from fairprog.labels import Array, Indices
 
-__all__ = ["collect", "edges", "evenly", "is_lattice", "spread"]
+__all__ = ["collect", "edges", "evenly", "is_lattice", "spread", "spread_fitted"]
 
 SHARE = 0.1  # fewer distinct values than this share of the rows: a lattice
 
@@ -59,3 +64,34 @@ def collect(x: Array, values: Array) -> Array:
     """Return the value in whose cell each entry lies (the first or last beyond the ends)."""
     k = np.searchsorted(edges(values)[1:-1], x, side="right")
     return np.asarray(values[k])
+
+
+def spread_fitted(
+    z: Array, rows: LabelledRows, home: Any, ties: str
+) -> tuple[Array, dict[Hashable, Array], Array | None]:
+    """Return the scores to fit to, the lattice of every group and the common one.
+
+    Ties are spread evenly where `ties` asks for it; else there are no lattices.
+
+    Raises
+    ------
+    DataError
+        If all scores of a group are the same.
+    """
+    members = {g: np.flatnonzero(rows.a == k) for k, g in enumerate(rows.groups)}
+    for g, own in members.items():
+        if not np.ptp(z[own]) > 0:
+            raise DataError(
+                f"All scores of group {g!r} are the same: no increasing map can move them "
+                "apart. Was the right column passed?",
+                argument="X",
+                cell=(None, g),
+            )
+    tied = any(is_lattice(z[own]) for own in members.values())
+    if ties == "keep" or (ties == "auto" and not tied):
+        return z, {}, None
+    lattices = {g: np.unique(z[own]) for g, own in members.items()}
+    out = z.copy()
+    for g, own in members.items():
+        out[own] = spread(z[own], lattices[g], evenly(z[own], rows.y[own]))
+    return out, lattices, np.unique(z) if home is None else lattices[home]

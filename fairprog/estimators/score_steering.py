@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit, logit
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from fairprog.codec import load, register, save
-from fairprog.errors import DataError, FairprogWarning, ModelError
-from fairprog.estimators.lattice import collect, evenly, is_lattice, spread
-from fairprog.groups import check_cells, group_labels, group_weights, refuse_swapped
-from fairprog.kernels.ranking import auc
-from fairprog.labels import (
-    Array,
-    Indices,
-    check_finite,
-    check_number,
-    check_weights,
-    encode,
-    index_of,
-    label_array,
-    label_vector,
-    sorted_labels,
+from fairprog.codec import register
+from fairprog.errors import ModelError
+from fairprog.estimators.lattice import collect, spread, spread_fitted
+from fairprog.estimators.rows import LabelledRows
+from fairprog.estimators.score_maps import Plan, program_maps, quantile_maps
+from fairprog.estimators.scores import (
+    backward,
+    check_binary,
+    check_scores,
+    forward,
 )
-from fairprog.populations import Normal
-from fairprog.programs import NearestIdeal
-from fairprog.solution import QuantileMap, Solution
-from fairprog.transports import Monotone, PiecewiseLinear, PiecewiseLinearMap
+from fairprog.estimators.step import SteeringStep, mean_over_groups
+from fairprog.groups import group_shares
+from fairprog.labels import Array, Indices, label_array
+from fairprog.populations.score_direction import warn_of_direction
+from fairprog.solution import Solution
+from fairprog.transports import PiecewiseLinearMap
 
 __all__ = ["ScoreSteering"]
 
-METHODS = ("quantile", "monotone", "normal")
-CLIP = float(np.finfo(np.float64).eps)
+OPTIONS = {
+    "method": ("quantile", "monotone", "normal"),
+    "space": ("logit", "identity"),
+    "ties": ("auto", "spread", "keep"),
+}
 
 
-class ScoreSteering(TransformerMixin, BaseEstimator):
+class ScoreSteering(SteeringStep):
     r"""Move the scores of every group so that ONE threshold serves all, whatever the cost.
 
     `fit` finds one increasing map per group; `transform` applies that of the row's group and
@@ -138,9 +133,8 @@ class ScoreSteering(TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     def __sklearn_tags__(self) -> Any:
-        """Say that scores are a vector and that labels are needed to fit."""
+        """Say that scores are a vector."""
         tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
         tags.input_tags.one_d_array = True
         tags.input_tags.two_d_array = False
         return tags
@@ -149,6 +143,7 @@ class ScoreSteering(TransformerMixin, BaseEstimator):
     solution_: Solution | None
     _lattices: dict[Hashable, Array]
     _common_lattice: Array | None
+    _kind = "score_steering"
 
     # -- fitting --
 
@@ -157,7 +152,7 @@ class ScoreSteering(TransformerMixin, BaseEstimator):
         X: ArrayLike,
         y: ArrayLike,
         *,
-        sensitive_features: ArrayLike,
+        sensitive_features: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Find the maps.
@@ -183,214 +178,38 @@ class ScoreSteering(TransformerMixin, BaseEstimator):
         Warns
         -----
         FairprogWarning
-            If scores are higher for the negative class, or tell two groups and hardly the classes.
+            If scores are lower for the positive class, or tell two groups and hardly the classes.
         """
-        self._check_options()
-        s = self._scores(X)
-        if y is None:
-            raise DataError(
-                "ScoreSteering requires y to be passed, but the target y is None.", argument="y"
-            )
-        labels = label_vector(y, "y", s.size)
-        group = group_labels(sensitive_features, s.size, self.merge_groups)
-        refuse_swapped(labels, group)
-        classes = sorted_labels(labels.tolist())
-        _check_binary(classes)
-        weight = check_weights(sample_weight, s.size)
-        groups = check_cells(labels, group, int(check_number(self.min_cell, "min_cell")), classes)
-        moving = self._moving(groups)
-        i, a = encode(labels, classes, "y"), encode(group, groups, "sensitive_features")
-        z = self._forward(s)
-        _warn_of_direction(z, i, a, weight, classes)
-        z = self._spread_fitted(z, i, a, groups, moving)
-        self.classes_, self.groups_ = label_array(classes), label_array(groups)
-        self.n_features_in_ = 1
-        self.solution_ = None
-        if not moving:  # one group, or nobody moves
-            self.maps_ = {}
-        elif self.method == "quantile":
-            self.maps_ = self._quantile_maps(z, i, a, weight, groups, moving)
-        else:
-            self.maps_ = self._program_maps(z, labels, group, weight, groups, moving)
-        return self
-
-    def _check_options(self) -> None:
-        for name, known in (
-            ("method", METHODS),
-            ("space", ("logit", "identity")),
-            ("ties", ("auto", "spread", "keep")),
-        ):
+        for name, known in OPTIONS.items():
             if getattr(self, name) not in known:
                 raise ModelError(
                     f"`{name}` must be one of {list(known)}; found {getattr(self, name)!r}.",
                     argument=name,
                 )
-
-    def _moving(self, groups: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
-        """Return the groups that move; the reference must be one that stays."""
-        if isinstance(self.steer, str):
-            if self.steer != "all":
-                raise ModelError(
-                    f"`steer` must be 'all' or a list of groups; found {self.steer!r}.",
-                    argument="steer",
-                )
-            moving = groups if len(groups) > 1 else ()
-        else:
-            moving = tuple(groups[index_of(groups, g, "steer")] for g in self.steer)
-        if self.reference is not None:
-            index_of(groups, self.reference, "reference")
-            if self.reference in moving and len(moving) < len(groups):
-                raise ModelError(
-                    f"`reference` is {self.reference!r}, which is to be steered; name a group "
-                    "that stays.",
-                    argument="reference",
-                )
-        return moving
-
-    def _home(self, groups: tuple[Hashable, ...], moving: tuple[Hashable, ...]) -> Any:
-        """Return the group that the others are moved to; None is their average."""
-        if self.reference is not None:
-            return self.reference
-        return next((g for g in groups if g not in moving), None)
-
-    def _quantile_maps(
-        self,
-        z: Array,
-        i: Indices,
-        a: Indices,
-        weight: Array,
-        groups: tuple[Hashable, ...],
-        moving: tuple[Hashable, ...],
-    ) -> dict[Hashable, PiecewiseLinearMap]:
-        home = self._home(groups, moving)
-        kept = [k for k, g in enumerate(groups) if g in moving or g == home]
-        rows = np.isin(a, kept)
-        fitted = QuantileMap.fit(
-            z[rows],
-            i[rows],
-            sensitive_features=a[rows],
-            sample_weight=weight[rows],
-            reference=None if home is None else groups.index(home),
-            n_quantiles=self._count(i[rows], a[rows]),
+        s = check_scores(X, self.space)
+        rows = LabelledRows.check(
+            self, y, sensitive_features, sample_weight, s.size, self.merge_groups
         )
-        return {g: fitted.maps[groups.index(g)][0] for g in moving if g != home}
-
-    def _count(self, i: Indices, a: Indices) -> int:
-        if self.n_quantiles != "auto":
-            return int(check_number(self.n_quantiles, "n_quantiles", 2))
-        count = np.bincount(2 * a + i)
-        return int(np.clip(np.ceil(4.0 * count[count > 0].min() ** 0.25), 4, 1000))
-
-    def _program_maps(
-        self,
-        z: Array,
-        labels: Any,
-        group: Any,
-        weight: Array,
-        groups: tuple[Hashable, ...],
-        moving: tuple[Hashable, ...],
-    ) -> dict[Hashable, PiecewiseLinearMap]:
-        """Solve the program with every class weighing the same."""
-        home = self._home(groups, moving)
-        if self.method == "monotone" and home is None:
-            raise ModelError(
-                "method='monotone' moves groups to one that stays: pass steer=[...] without the "
-                "group that is to stay, or use method='quantile'.",
-                argument="steer",
-            )
-        kept = [g for g in groups if g in moving or g == home]
-        code = encode(group, groups, "sensitive_features")
-        rows = np.isin(code, [groups.index(g) for g in kept])
-        D = Normal.fit(
-            z[rows], labels[rows], sensitive_features=group[rows], sample_weight=weight[rows]
-        )
-        prior = np.tile(D.group_mass / 2.0, (2, 1))
-        D = Normal(prior, D.mean, std=D.std, classes=D.classes, groups=D.groups)
-        steer: Any = "all" if home is None else [g for g in moving if g != home]
-        transport = PiecewiseLinear() if self.method == "monotone" else Monotone()
-        self.solution_ = NearestIdeal(D, steer, transport, reference=home).solve()
-        return {g: _increasing(self.solution_.affine[g]) for g in moving if g != home}
-
-    # -- ties --
-
-    def _spread_fitted(
-        self,
-        z: Array,
-        i: Indices,
-        a: Indices,
-        groups: tuple[Hashable, ...],
-        moving: tuple[Hashable, ...],
-    ) -> Array:
-        """Keep the lattices of tied scores and return the scores with ties spread evenly."""
-        members = {g: np.flatnonzero(a == k) for k, g in enumerate(groups)}
-        for g, rows in members.items():
-            if moving and not np.ptp(z[rows]) > 0:
-                raise DataError(
-                    f"All scores of group {g!r} are the same: no increasing map can move them "
-                    "apart. Was the right column passed?",
-                    argument="X",
-                    cell=(None, g),
-                )
-        tied = [g for g, rows in members.items() if is_lattice(z[rows])]
-        if self.ties == "keep" or not moving or (self.ties == "auto" and not tied):
-            self._lattices, self._common_lattice = {}, None
-            return z
-        self._lattices = {g: np.unique(z[rows]) for g, rows in members.items()}
-        home = self._home(groups, moving)
-        self._common_lattice = np.unique(z) if home is None else self._lattices[home]
-        out = z.copy()
-        for g, rows in members.items():
-            out[rows] = spread(z[rows], self._lattices[g], evenly(z[rows], i[rows]))
-        return out
-
-    # -- scores --
-
-    def _scores(self, X: ArrayLike) -> Array:
-        """Return scores of shape (n,), checked."""
-        array = check_finite(X, "X")
-        if array.ndim == 2 and array.shape[1] == 1:
-            array = array[:, 0]
-        if array.ndim != 1:
-            hint = ""
-            if array.ndim == 2 and array.shape[1] == 2:
-                hint = " Of two columns of probabilities pass the last: predict_proba(...)[:, 1]."
-            raise DataError(
-                f"`X` must hold one score per row, shape (n,) or (n, 1); its shape is "
-                f"{array.shape}.{hint}",
-                argument="X",
-            )
-        if self.space == "logit":
-            out = np.flatnonzero((array < 0) | (array > 1))
-            if out.size:
-                raise DataError(
-                    f"`X` must hold scores in [0, 1]; row {out[0]} is {array[out[0]]:.6g} "
-                    f"({out.size} such rows). Pass probabilities, or space='identity' for scores "
-                    "without bounds such as those of decision_function.",
-                    argument="X",
-                )
-        return array
-
-    def _forward(self, s: Array) -> Array:
-        return np.asarray(logit(np.clip(s, CLIP, 1.0 - CLIP))) if self.space == "logit" else s
-
-    def _backward(self, z: Array) -> Array:
-        return np.asarray(expit(z)) if self.space == "logit" else z
+        check_binary(rows.classes)
+        rows.require(self.min_cell)
+        plan = Plan.choose(rows.groups, self.steer, self.reference)
+        z = forward(s, self.space)
+        warn_of_direction(z, rows.y, rows.a, rows.weight, rows.classes, stacklevel=2)
+        self._lattices, self._common_lattice = {}, None
+        if plan.moving:
+            z, self._lattices, self._common_lattice = spread_fitted(z, rows, plan.home, self.ties)
+        self.classes_, self.groups_ = label_array(rows.classes), label_array(rows.groups)
+        self.n_features_in_ = 1
+        self.maps_, self.solution_ = {}, None
+        if plan.moving and self.method == "quantile":
+            self.maps_ = quantile_maps(z, rows, plan, self.n_quantiles)
+        elif plan.moving:
+            self.maps_, self.solution_ = program_maps(z, rows, plan, self.method)
+        return self
 
     # -- moving --
 
-    def fit_transform(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sensitive_features: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-    ) -> Any:
-        """Fit, then transform the same rows."""
-        self.fit(X, y, sensitive_features=sensitive_features, sample_weight=sample_weight)
-        return self.transform(X, sensitive_features=sensitive_features)
-
-    def transform(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Any:
+    def transform(self, X: ArrayLike, *, sensitive_features: ArrayLike | None = None) -> Any:
         """Return scores in the common coordinates, in the shape of X; labels are not needed.
 
         Parameters
@@ -407,26 +226,33 @@ class ScoreSteering(TransformerMixin, BaseEstimator):
         """
         return self._move(X, sensitive_features, inverse=False)
 
-    def inverse_transform(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Array:
-        """Return scores in the groups' own coordinates (spreading of ties is not undone)."""
+    def inverse_transform(
+        self, X: ArrayLike, *, sensitive_features: ArrayLike | None = None
+    ) -> Array:
+        """Return scores in the groups' own coordinates (spreading of ties is not undone).
+
+        Raises
+        ------
+        DataError
+            As `transform`; for groups known by probabilities only.
+        """
         return self._move(X, sensitive_features, inverse=True)
 
     def _move(self, X: ArrayLike, sensitive_features: Any, inverse: bool) -> Array:
         check_is_fitted(self, "groups_")
-        s = self._scores(X)
+        s = check_scores(X, self.space)
         groups = self.groups_.tolist()
-        weight = group_weights(sensitive_features, s.size, groups, self.merge_groups)
-        if weight.ndim == 1:
-            weight = np.eye(len(groups))[weight]
-        z, rng = self._forward(s), np.random.default_rng(self.random_state)
-        level = rng.random(s.size)
-        out = np.zeros_like(s)
-        for share, g in zip(weight.T, groups, strict=True):
-            rows = share > 0
-            moved = s[rows]
-            if g in self.maps_:
-                moved = self._backward(self._moved(z[rows], g, level[rows], inverse))
-            out[rows] += share[rows] * moved
+        shares = group_shares(
+            sensitive_features, s.size, groups, self.merge_groups, certain=inverse
+        )
+        z, level = forward(s, self.space), np.random.default_rng(self.random_state).random(s.size)
+
+        def moved(group: Hashable, rows: Indices) -> Array:
+            if group not in self.maps_:
+                return s[rows]
+            return backward(self._moved(z[rows], group, level[rows], inverse), self.space)
+
+        out = mean_over_groups(s, shares, groups, moved)
         return out[:, None] if np.ndim(X) == 2 else out
 
     def _moved(self, z: Array, group: Hashable, level: Array, inverse: bool) -> Array:
@@ -438,10 +264,6 @@ class ScoreSteering(TransformerMixin, BaseEstimator):
         return collect(T(spread(z, self._lattices[group], level)), self._common_lattice)
 
     # -- files --
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted step to a .json or .npz file, atomically; read it by :meth:`load`."""
-        save(path, "score_steering", self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_dict` reads back."""
@@ -457,17 +279,6 @@ class ScoreSteering(TransformerMixin, BaseEstimator):
         }
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what :meth:`save` wrote; DataError if the file holds something else."""
-        found = load(path)
-        if not isinstance(found, cls):
-            raise DataError(
-                f"{os.fspath(path)!r} holds a {type(found).__name__}; needed is a {cls.__name__}.",
-                argument="path",
-            )
-        return found
-
-    @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild the step from :meth:`to_dict`."""
         out = cls(**data["params"])
@@ -480,57 +291,6 @@ class ScoreSteering(TransformerMixin, BaseEstimator):
         out._lattices = dict(data["lattices"])
         out._common_lattice = data["common_lattice"]
         return out
-
-
-def _increasing(T: Any) -> PiecewiseLinearMap:
-    """Return the inverse of a map from common to own coordinates."""
-    if isinstance(T, PiecewiseLinearMap):
-        return T.inverse()
-    back = T.inverse()
-    slope, offset = float(back.matrix[0, 0]), float(back.offset[0])
-    return PiecewiseLinearMap(np.array([0.0, 1.0]), np.array([offset, offset + slope]))
-
-
-def _check_binary(classes: tuple[Hashable, ...]) -> None:
-    if len(classes) == 2:
-        return
-    if len(classes) == 1:
-        raise DataError(
-            f"`y` holds the one class {classes[0]!r}; two are needed to give every class its "
-            "weight. Pass rows of both classes.",
-            argument="y",
-        )
-    raise DataError(
-        f"`y` holds {len(classes)} classes {list(classes)[:6]}; ScoreSteering moves the score of "
-        "two classes. Steer the score of each class against the rest by a step of its own, or "
-        "features by IdealSteering; or were `y` and `sensitive_features` swapped?",
-        argument="y",
-    )
-
-
-def _warn_of_direction(
-    z: Array, i: Indices, a: Indices, weight: Array, classes: tuple[Hashable, ...]
-) -> None:
-    """Warn if scores run against the classes, or tell the groups and hardly the classes."""
-    positive = i == 1
-    told = auc(z, positive, weight)
-    if told < 0.5:
-        warnings.warn(
-            f"Scores are higher for class {classes[0]!r} than for {classes[1]!r} (AUC {told:.3f}, "
-            "the last class being the positive one): pass the score of the last class.",
-            FairprogWarning,
-            stacklevel=3,
-        )
-        return
-    if a.max() == 1 and told < 0.65:
-        by_group = auc(z, a == 1, weight)
-        if max(by_group, 1.0 - by_group) > told + 0.1:
-            warnings.warn(
-                f"Scores tell the groups (AUC {max(by_group, 1.0 - by_group):.3f}) better than "
-                f"the classes ({told:.3f}): were `y` and `sensitive_features` swapped?",
-                FairprogWarning,
-                stacklevel=3,
-            )
 
 
 register("score_steering", ScoreSteering.from_dict)

@@ -13,18 +13,9 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_parameter
 
 from fairprog.errors import DataError, ModelError
+from fairprog.estimators.rows import LabelledRows
 from fairprog.estimators.score_steering import ScoreSteering
-from fairprog.groups import check_cells, group_labels, refuse_swapped
-from fairprog.labels import (
-    Array,
-    Indices,
-    check_number,
-    check_weights,
-    encode,
-    label_array,
-    label_vector,
-    sorted_labels,
-)
+from fairprog.labels import Array, Indices, check_number, check_weights, label_array
 
 __all__ = ["SteeredClassifier"]
 
@@ -105,7 +96,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         X: Any,
         y: ArrayLike,
         *,
-        sensitive_features: ArrayLike,
+        sensitive_features: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Train a model and a map on every fold.
@@ -138,67 +129,59 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 argument="threshold",
             )
         n = _num_samples(X)
-        if y is None:
-            raise DataError(
-                "SteeredClassifier requires y to be passed, but the target y is None.",
-                argument="y",
-            )
-        labels = label_vector(y, "y", n)
-        group = group_labels(sensitive_features, n, steering.merge_groups)
-        refuse_swapped(labels, group)
-        classes = sorted_labels(labels.tolist())
-        weight = None if sample_weight is None else check_weights(sample_weight, n)
-        splits = self._splits(labels, group, classes, steering)
+        rows = LabelledRows.check(
+            self, y, sensitive_features, sample_weight, n, steering.merge_groups
+        )
+        weighted = sample_weight is not None
+        splits = self._splits(rows, steering)
         self.estimators_, self.steerings_ = [], []
-        held, truth, worth = [], [], []
+        held, tested = [], []
         for train, test in splits:
             model = clone(self.estimator)
-            more = {} if weight is None else _weights(model, weight[train])
-            model.fit(_safe_indexing(X, train), labels[train], **more)
+            more = _weights(model, rows.weight[train]) if weighted else {}
+            model.fit(_safe_indexing(X, train), rows.label[train], **more)
             s = _scores(model, _safe_indexing(X, test))
             step = clone(steering).fit(
                 s,
-                labels[test],
-                sensitive_features=group[test],
-                sample_weight=None if weight is None else weight[test],
+                rows.label[test],
+                sensitive_features=rows.group[test],
+                sample_weight=rows.weight[test],
             )
             self.estimators_.append(model)
             self.steerings_.append(step)
-            held.append(step.transform(s, sensitive_features=group[test]))
-            truth.append(encode(labels[test], classes, "y"))
-            worth.append(np.ones(len(test)) if weight is None else weight[test])
-        self.classes_, self.groups_ = label_array(classes), self.steerings_[0].groups_
+            held.append(step.transform(s, sensitive_features=rows.group[test]))
+            tested.append(test)
+        self.classes_, self.groups_ = label_array(rows.classes), self.steerings_[0].groups_
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimators_[0], name):
                 setattr(self, name, getattr(self.estimators_[0], name))
-        self.threshold_ = (
-            _most_accurate(*map(np.concatenate, (held, truth, worth)))
-            if self.threshold == "accuracy"
-            else float(self.threshold)
-        )
+        if self.threshold == "accuracy":
+            own = np.concatenate(tested)
+            self.threshold_ = _most_accurate(np.concatenate(held), rows.y[own], rows.weight[own])
+        else:
+            self.threshold_ = float(self.threshold)
         return self
 
     def _splits(
-        self, labels: Any, group: Any, classes: Any, steering: ScoreSteering
+        self, rows: LabelledRows, steering: ScoreSteering
     ) -> list[tuple[Indices, Indices]]:
         """Return the folds; DataError naming a cell that cannot be in each."""
-        if len(classes) < 2:
+        if len(rows.classes) < 2:
             raise DataError(
-                f"`y` holds the one class {list(classes)}; a classifier needs two.", argument="y"
+                f"`y` holds the one class {list(rows.classes)}; a classifier needs two.",
+                argument="y",
             )
         least = int(check_number(steering.min_cell, "min_cell", 1))
-        rows = np.zeros((len(labels), 1))
-        groups = check_cells(labels, group, 1, classes)
-        code = len(groups) * encode(labels, classes, "y")
-        code += encode(group, groups, "sensitive_features")
+        rows.require(1)
+        nothing, cell = np.zeros((len(rows.label), 1)), len(rows.groups) * rows.y + rows.a
         if hasattr(self.cv, "split"):
-            return [(tr, te) for tr, te in self.cv.split(rows, code)]
+            return [(tr, te) for tr, te in self.cv.split(nothing, cell)]
         splitter: Any
         if isinstance(self.cv, float) and 0 < self.cv < 1:
-            check_cells(labels, group, int(np.ceil(least / min(self.cv, 1 - self.cv))), classes)
+            rows.require(np.ceil(least / min(self.cv, 1 - self.cv)))
             splitter = StratifiedShuffleSplit(1, test_size=self.cv, random_state=self.random_state)
         elif isinstance(self.cv, int) and not isinstance(self.cv, bool) and self.cv >= 2:
-            check_cells(labels, group, least * self.cv, classes)
+            rows.require(least * self.cv)
             splitter = StratifiedKFold(self.cv, shuffle=True, random_state=self.random_state)
         else:
             raise ModelError(
@@ -206,9 +189,9 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 f"`split`; found {self.cv!r}.",
                 argument="cv",
             )
-        return list(splitter.split(rows, code))
+        return list(splitter.split(nothing, cell))
 
-    def predict_proba(self, X: Any, *, sensitive_features: ArrayLike) -> Array:
+    def predict_proba(self, X: Any, *, sensitive_features: ArrayLike | None = None) -> Array:
         """Return the mean steered probabilities of the folds' models, shape (n, 2).
 
         Raises
@@ -224,7 +207,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         p = np.mean(moved, axis=0)
         return np.stack([1.0 - p, p], axis=1)
 
-    def predict(self, X: Any, *, sensitive_features: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: Any, *, sensitive_features: ArrayLike | None = None) -> NDArray[Any]:
         """Return the last class where its probability is at least `threshold_`."""
         p = self.predict_proba(X, sensitive_features=sensitive_features)[:, 1]
         out: NDArray[Any] = self.classes_[(p >= self.threshold_).astype(int)]
@@ -235,7 +218,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         X: Any,
         y: ArrayLike,
         *,
-        sensitive_features: ArrayLike,
+        sensitive_features: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> float:
         """Return the accuracy."""

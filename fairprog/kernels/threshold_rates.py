@@ -1,14 +1,17 @@
 """Weighted rates of every group at every threshold of a score, their gaps, chance and bootstrap.
 
 Codes of rows are ``2 g + (1 if positive)``; a rate at t is of the rows with a score above t. All
-of it comes from the cells' weighted distribution functions at the distinct scores.
+of it comes from the cells' weighted distribution functions at the distinct scores. Under a
+permutation of groups within classes those of one class are running counts of its shuffled groups,
+and the rates given the class change at its own rows only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fairprog.labels import Array, Indices
 
@@ -35,10 +38,10 @@ def cumulated(code: Indices, weight: Array, ends: Indices, n_groups: int) -> Arr
 
     Rows are sorted by their score.
     """
-    mass = np.zeros((code.size, 2 * n_groups))
-    mass[np.arange(code.size), code] = weight
-    out = np.cumsum(mass, axis=0, out=mass)[ends]
-    return np.asarray(out.reshape(ends.size, n_groups, 2))
+    out = np.empty((2 * n_groups, ends.size))
+    for cell, row in enumerate(out):
+        np.take(np.cumsum(np.where(code == cell, weight, 0.0)), ends, out=row)
+    return np.asarray(out.reshape(n_groups, 2, ends.size).transpose(2, 0, 1))
 
 
 def rates_of(mass: Array) -> Array:
@@ -77,13 +80,58 @@ def permuted_worst_gaps(
     count: int,
     rng: np.random.Generator,
 ) -> Iterator[Array]:
-    """Yield worst gaps with groups permuted among the rows of each class."""
-    members = [np.flatnonzero(code % 2 == i) for i in (0, 1)]
+    """Yield worst gaps of the rows as they are, then with groups permuted within each class.
+
+    Each is of shape (2, 4): the largest difference between two groups, and the largest between a
+    group and all rows in units of its spread under permutation, which small groups do not
+    dominate. Of two groups both are the same.
+    """
+    group = (code // 2).astype(np.min_scalar_type(n_groups))  # small integers shuffle fastest
+    rows = [np.flatnonzero(code % 2 == i) for i in (0, 1)]
+    groups, weights = [group[r] for r in rows], [weight[r] for r in rows]
+    # rows of a class up to each distinct score of both classes, and up to each of its own
+    upto = [np.searchsorted(r, ends, side="right") for r in rows]
+    own = [u[np.diff(u, prepend=0) > 0] for u in upto]
+
+    def found(groups: Iterable[NDArray[np.integer]]) -> Array:
+        below0, below1 = (_counts(g, w, n_groups) for g, w in zip(groups, weights, strict=True))
+        total = below0[:, -1] + below1[:, -1]
+        negative = below0.take(upto[0], axis=1)
+        positive = below1.take(upto[1], axis=1)
+        right = negative - positive + below1[:, -1:]  # negative rows below, positive ones above
+        return np.stack(
+            [
+                _widest(below1.take(own[1], axis=1), below1[:, -1]),
+                _widest(below0.take(own[0], axis=1), below0[:, -1]),
+                _widest(negative + positive, total),
+                _widest(right, total),
+            ],
+            axis=1,
+        )
+
+    yield found(groups)
     for _ in range(count):
-        shuffled = code.copy()
-        for rows in members:
-            shuffled[rows] = code[rng.permutation(rows)]
-        yield worst_gaps(rates_of(cumulated(shuffled, weight, ends, n_groups)))
+        yield found([rng.permutation(g) for g in groups])
+
+
+def _counts(group: NDArray[np.integer], weight: Array, n_groups: int) -> Array:
+    """Return each group's weight among the first 0, 1, 2, ... rows, shape (G, n + 1)."""
+    out = np.zeros((n_groups, group.size + 1))
+    for g in range(n_groups):
+        np.cumsum(weight * (group == g), out=out[g, 1:])
+    return out
+
+
+def _widest(part: Array, mass: Array) -> Array:
+    """Return the largest gap of the rates part / mass, plain and standardised, over columns."""
+    rates = part / mass[:, None]
+    if len(rates) == 2:
+        gap = float(np.abs(rates[0] - rates[1]).max(initial=0.0))
+        return np.array([gap, gap])
+    whole = float(mass.sum())
+    off = np.abs(rates - part.sum(axis=0) / whole).max(axis=1, initial=0.0)
+    unit = np.sqrt(1.0 / mass - 1.0 / whole)
+    return np.array([np.ptp(rates, axis=0).max(initial=0.0), (off / unit).max()])
 
 
 def bootstrap_deviations(
@@ -94,9 +142,10 @@ def bootstrap_deviations(
     count: int,
     rng: np.random.Generator,
 ) -> Iterator[Array]:
-    """Yield how far resampling moves gaps at most: the two largest |rate* - rate| added, per rate.
+    """Yield how far resampling moves the rates of every group at most, shape (4, G).
 
-    Rows are drawn with replacement within their group; draws that lose a cell are made again.
+    Of two groups only the sum matters, how far the gap moves: each gets half of it. Rows are drawn
+    with replacement within their group; draws that lose a cell are made again.
     """
     rates = rates_of(cumulated(code, weight, ends, n_groups))
     members = [np.flatnonzero(code // 2 == g) for g in range(n_groups)]
@@ -104,10 +153,14 @@ def bootstrap_deviations(
     while made < count:
         times = np.zeros(code.size)
         for rows in members:
-            times[rows] = rng.multinomial(rows.size, np.full(rows.size, 1.0 / rows.size))
+            times[rows] = np.bincount(rng.integers(rows.size, size=rows.size), minlength=rows.size)
         mass = cumulated(code, weight * times, ends, n_groups)
         if not (mass[-1] > 0).all():
             continue
-        off = np.sort(np.abs(rates_of(mass) - rates), axis=2)
         made += 1
-        yield off[..., -2:].sum(axis=2).max(axis=1)
+        off = np.abs(rates_of(mass) - rates)
+        if n_groups == 2:
+            half = 0.5 * off.sum(axis=2).max(axis=1)
+            yield np.stack([half, half], axis=1)
+        else:
+            yield off.max(axis=1)

@@ -78,8 +78,10 @@ def nearest_all(
     if mirror:  # one overall mirror image changes nothing
         signs = [(1.0, *s) for s in itertools.product((1.0, -1.0), repeat=D.n_groups - 1)]
     anchors: list[int | None] = [None]
+    large = frames[0].is_large
     if isinstance(transport, Monotone) and frames[0].kind == "symmetric":
-        anchors = list(range(D.n_groups))
+        # two groups: S_a S_b^{-1} and its inverse, the same population from either side
+        anchors = [0] if large and D.n_groups == 2 else list(range(D.n_groups))
     spaces = [
         MapSpace(
             [f if s > 0 else f.mirrored() for f, s in zip(frames, combination, strict=True)],
@@ -89,7 +91,9 @@ def nearest_all(
         )
         for combination, anchor in itertools.product(signs, anchors)
     ]
-    tasks = [(space, start) for space in spaces for start in space.starts()]
+    # in hundreds of dimensions a descent takes a minute, and random starts found nothing better
+    starts = D.n_groups + 1 if large else None
+    tasks = [(space, start) for space in spaces for start in space.starts()[:starts]]
     ends = []
     with one_blas_thread():
         # silent for the first seconds: most programs are done by then

@@ -1,0 +1,153 @@
+"""The rows of an audit, checked: labels and groups as codes, scores as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fairprog.errors import DataError
+from fairprog.groups import check_cells, group_labels, refuse_swapped
+from fairprog.labels import (
+    Array,
+    Indices,
+    check_finite,
+    check_weights,
+    encode,
+    label_order,
+    label_vector,
+    sorted_labels,
+)
+from fairprog.populations.score_direction import warn_of_direction
+
+__all__ = ["AuditRows"]
+
+
+@dataclass(frozen=True, eq=False)
+class AuditRows:
+    """Rows with codes of their classes and groups, weights, and scores of shape (n, 1) or (n, K).
+
+    Attributes
+    ----------
+    y, a : Indices, shape (n,)
+    classes, groups : tuple of labels
+    weight : Array, shape (n,)
+    scores : dict of name to Array
+        "score", or "before" and "after".
+    confidence : float
+    """
+
+    y: Indices
+    a: Indices
+    classes: tuple[Hashable, ...]
+    groups: tuple[Hashable, ...]
+    weight: Array
+    scores: Mapping[str, Array]
+    confidence: float
+
+    @classmethod
+    def check(
+        cls,
+        y_true: ArrayLike,
+        y_score: ArrayLike,
+        after: ArrayLike | None,
+        sensitive_features: Any,
+        sample_weight: ArrayLike | None,
+        merge_groups: Mapping[Any, Any] | None,
+        order: Sequence[Any] | None,
+        confidence: float,
+    ) -> AuditRows:
+        """Return the rows of :func:`fairprog.audit`, which says what is refused and warned of."""
+        y, a, classes, groups = _cells(y_true, sensitive_features, merge_groups, order)
+        n = y.size
+        S = _columns(y_score, "y_score", n, len(classes))
+        scores = {"score": S}
+        if after is not None:
+            scores = {"before": S, "after": _columns(after, "y_score_after", n, len(classes))}
+        rows = cls(y, a, classes, groups, check_weights(sample_weight, n), scores, confidence)
+        rows._check_weighted()
+        if S.shape[1] == 1:
+            warn_of_direction(S[:, 0], y, a, rows.weight, classes, stacklevel=3)
+        return rows
+
+    @property
+    def counts(self) -> Indices:
+        """Rows of every cell, shape (K, G)."""
+        out = np.zeros((len(self.classes), len(self.groups)), dtype=np.intp)
+        np.add.at(out, (self.y, self.a), 1)
+        return out
+
+    @property
+    def smallest(self) -> str:
+        """Name of the cell with the fewest rows."""
+        i, a = np.unravel_index(int(self.counts.argmin()), self.counts.shape)
+        return f"class {self.classes[i]}, group {self.groups[a]}"
+
+    def _check_weighted(self) -> None:
+        """Refuse cells whose rows all weigh nothing."""
+        mass = np.zeros(self.counts.shape)
+        np.add.at(mass, (self.y, self.a), self.weight)
+        if not mass.all():
+            i, a = (int(k) for k in np.argwhere(mass == 0)[0])
+            raise DataError(
+                f"Class {self.classes[i]!r}, group {self.groups[a]!r} has rows of weight zero "
+                "only: its rates are unknown. Leave the group out or merge it with another.",
+                argument="sample_weight",
+                cell=(self.classes[i], self.groups[a]),
+            )
+
+    def problems(self) -> Iterator[tuple[int, NDArray[np.bool_], dict[str, Array]]]:
+        """Yield (class, positive rows, scores): one problem, or each class against the rest."""
+        single = len(self.classes) == 2
+        for k in (1,) if single else range(len(self.classes)):
+            columns = {name: S[:, 0 if single else k] for name, S in self.scores.items()}
+            yield k, self.y == k, columns
+
+
+def _cells(
+    y_true: ArrayLike,
+    sensitive_features: Any,
+    merge_groups: Mapping[Any, Any] | None,
+    order: Sequence[Any] | None,
+) -> tuple[Indices, Indices, tuple[Hashable, ...], tuple[Hashable, ...]]:
+    labels = label_vector(y_true, "y_true")
+    if not labels.size:
+        raise DataError("`y_true` has no rows.", argument="y_true")
+    group = group_labels(sensitive_features, labels.size, merge_groups)
+    refuse_swapped(labels, group)
+    classes = label_order(order, labels, "classes")
+    groups = sorted_labels(group.tolist())
+    if len(classes) > max(20, labels.size // 4):
+        raise DataError(
+            f"`y_true` has {len(classes)} distinct values in {labels.size} rows: it must hold "
+            "classes. Were scores passed first? The order is audit(y_true, y_score).",
+            argument="y_true",
+        )
+    known = (("y_true", classes, "class"), ("sensitive_features", groups, "group"))
+    for name, found, what in known:
+        if len(found) < 2:
+            raise DataError(
+                f"`{name}` holds the one {what} {found[0]!r}; at least two are needed for a gap.",
+                argument=name,
+            )
+    check_cells(labels, group, 1, classes)
+    return encode(labels, classes, "y_true"), encode(group, groups, "groups"), classes, groups
+
+
+def _columns(scores: ArrayLike, name: str, n: int, n_classes: int) -> Array:
+    """Return (n, 1) scores of the last of two classes, or (n, K)."""
+    array = check_finite(scores, name, rows=True)
+    array = array[:, None] if array.ndim == 1 else array
+    known = (1, 2) if n_classes == 2 else (n_classes,)
+    if array.ndim != 2 or len(array) != n or array.shape[1] not in known:
+        wanted = f"({n},) or ({n}, 2)" if n_classes == 2 else f"({n}, {n_classes})"
+        hint = "" if n_classes == 2 else f" (a column for each of the {n_classes} classes, sorted)"
+        if n_classes > 2 and array.shape[1:] == (1,) and len(np.unique(array)) == 2:
+            hint += ". Were labels and scores swapped? The order is audit(y_true, y_score)"
+        raise DataError(
+            f"`{name}` has shape {np.shape(scores)}; needed is {wanted}{hint}.", argument=name
+        )
+    return array[:, -1:] if n_classes == 2 else array

@@ -1,0 +1,132 @@
+"""The population of rows: a family in its own coordinates, and what its cells weigh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fairprog.errors import DataError, ModelError
+from fairprog.estimators.rows import LabelledRows
+from fairprog.labels import Array
+from fairprog.populations import (
+    Bijection,
+    LogNormal,
+    Moments,
+    Normal,
+    QuantileNormal,
+    Transformed,
+    YeoJohnson,
+)
+from fairprog.programs.base_rates import steered_prior
+
+__all__ = ["base_rate_weights", "check_options", "fit_population", "weigh_classes_equally"]
+
+FAMILIES: dict[str, type[Normal]] = {"normal": Normal, "lognormal": LogNormal}
+BIJECTIONS: dict[str, Any] = {"yeo-johnson": YeoJohnson.fit, "quantile": QuantileNormal.fit}
+
+
+def check_options(family: Any, class_weight: Any) -> None:
+    """Refuse what is neither the name of a family nor a bijection, and other class weights."""
+    known = [*FAMILIES, *BIJECTIONS]
+    if not isinstance(family, Bijection) and family not in known:
+        raise ModelError(
+            f"`family` must be one of {known} or a Bijection such as fp.Power(0.5); found "
+            f"{family!r}.",
+            argument="family",
+        )
+    if class_weight not in (None, "uniform"):
+        raise ModelError(
+            f"`class_weight` must be None or 'uniform'; found {class_weight!r}.",
+            argument="class_weight",
+        )
+
+
+def fit_population(
+    X: Array,
+    rows: LabelledRows,
+    kind: str | Bijection,
+    covariance: str,
+    shrinkage: float | str,
+    names: Sequence[str] | None,
+) -> Normal | Transformed:
+    """Estimate the population from moments in the family's own coordinates.
+
+    Raises
+    ------
+    DataError
+        Also for columns that vary in some cells and not in others, named by `names`.
+    """
+    g = kind if isinstance(kind, Bijection) else None
+    if g is None and kind in BIJECTIONS:
+        g = BIJECTIONS[str(kind)](X)
+    family = Normal if g is not None else FAMILIES[str(kind)]
+    Z = family._forward(family.check_domain(X)) if g is None else g.forward(g.check_domain(X))
+    moments = Moments(covariance).partial_fit(
+        Z, rows.label, sensitive_features=rows.group, sample_weight=rows.weight
+    )
+    try:
+        D = moments.population(shrinkage=shrinkage)
+    except DataError as error:
+        if error.argument != "cov":
+            raise
+        raise _with_the_columns(error, X, rows, names) from error
+    if family is not Normal:
+        D = _as(family, D, D.prior)
+    return D if g is None else Transformed(D, g)
+
+
+def _with_the_columns(
+    error: DataError, X: Array, rows: LabelledRows, names: Sequence[str] | None
+) -> DataError:
+    """Say which columns make a cell's covariance singular, and what to do."""
+    y, a = rows.y, rows.a
+    varies = np.ptp(X, axis=0) > 0
+    for i, c in enumerate(rows.classes):
+        for k, g in enumerate(rows.groups):
+            still = np.flatnonzero(varies & (np.ptp(X[(y == i) & (a == k)], axis=0) == 0))
+            if still.size:
+                named = ", ".join(f"column {j}" if names is None else names[j] for j in still[:3])
+                more = f" and {still.size - 3} more" if still.size > 3 else ""
+                return DataError(
+                    f"Constant in class {c!r}, group {g!r} but not elsewhere: {named}{more}. No "
+                    "map with a finite divergence moves such columns. Drop them (rare categories "
+                    "first), raise `shrinkage`, or steer scores by ScoreSteering, the tool for "
+                    "tables that are mostly categories.",
+                    argument="X",
+                    cell=(c, g),
+                )
+    return DataError(
+        f"{error} Columns depend linearly on others there: drop some, raise `shrinkage`, or steer "
+        "scores by ScoreSteering.",
+        argument="X",
+        cell=error.cell,
+    )
+
+
+def weigh_classes_equally(D: Normal | Transformed) -> Normal | Transformed:
+    """Return the population with the same prior for every class of a group."""
+    prior = np.tile(D.group_mass / D.n_classes, (D.n_classes, 1))
+    if isinstance(D, Transformed):
+        return Transformed(_as(Normal, D.base, prior), D.bijection)
+    return _as(type(D), D, prior)
+
+
+def base_rate_weights(
+    D: Normal | Transformed, rows: LabelledRows, stay: Sequence[int], base_rates: str | ArrayLike
+) -> Array:
+    """Return the rows' weights times q~ / q: they carry the steered base rates."""
+    ratio = steered_prior(D, stay, base_rates) / D.prior
+    return np.asarray(rows.weight * ratio[rows.y, rows.a])
+
+
+def _as(family: type[Normal], D: Normal, prior: Array) -> Normal:
+    """Return the population of a family with the parameters of D and a prior."""
+    spread: dict[str, Any] = {"cov": D.cov}
+    if D.is_univariate:
+        spread = {"std": D.std}
+    elif D.covariance == "tied":
+        spread = {"cov": D.cov[0], "covariance": "tied"}
+    return family(prior, D.mean, **spread, classes=D.classes, groups=D.groups)
