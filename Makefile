@@ -4,6 +4,8 @@
 
 PYTHON ?= python3
 JOBS   ?= 2
+# A release with a build for processors alone; TORCH=torch takes the newest, often with CUDA.
+TORCH  ?= torch==2.13.0
 BIN    := .venv/bin
 
 # One BLAS thread per test worker: the workers already fill the cores.
@@ -12,7 +14,7 @@ PYTEST     := $(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m pytest -n $(JOBS) --
 SPHINX     := MPLBACKEND=Agg $(BIN)/python -m sphinx -W --keep-going -q
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce benchmark test test-all lint docs clean
+.PHONY: help reproduce benchmark test test-torch test-all lint docs clean
 
 help:  ## show this text
 	@echo "make TARGET, where TARGET is one of"
@@ -26,6 +28,9 @@ benchmark: .venv/installed  ## times and ratios, into results/benchmark.csv
 
 test: .venv/installed-dev  ## doctests and tests, without the slow ones
 	$(PYTEST)
+
+test-torch: .venv/installed-torch  ## tests that need torch and transformers, slow ones too
+	$(PYTEST) -m "" fairprog/torch tests/test_torch*.py
 
 test-all: .venv/installed-dev  ## doctests and tests, all of them
 	$(PYTEST) -m ""
@@ -57,4 +62,8 @@ clean:  ## remove what the other targets made, .venv included; results/ stays
 
 .venv/installed-dev: pyproject.toml .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+.venv/installed-torch: pyproject.toml .venv/installed-dev
+	$(BIN)/python -m pip install --quiet --editable '.[torch,transformers]' '$(TORCH)'
 	@touch $@

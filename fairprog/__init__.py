@@ -25,6 +25,7 @@ from fairprog.errors import (
     FairprogError,
     FairprogWarning,
     InfeasibleError,
+    MissingExtraError,
     ModelError,
     SolverError,
 )
@@ -186,6 +187,7 @@ __all__ = [
     "LogNormal",
     "Logistic",
     "Logit",
+    "MissingExtraError",
     "ModelError",
     "Moments",
     "Monotone",

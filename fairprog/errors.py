@@ -7,6 +7,7 @@ error                        also a                   does a retry help?
 :class:`ModelError`          ``ValueError``           after changing the model or options
 :class:`InfeasibleError`     ``RuntimeError``         after relaxing the named conditions
 :class:`SolverError`         ``RuntimeError``         with another solver or tolerance
+:class:`MissingExtraError`   ``ImportError``          after installing the extra it names
 ============================ ======================== ==================================
 """
 
@@ -20,6 +21,7 @@ __all__ = [
     "FairprogError",
     "FairprogWarning",
     "InfeasibleError",
+    "MissingExtraError",
     "ModelError",
     "SolverError",
 ]
@@ -76,3 +78,7 @@ class InfeasibleError(FairprogError, RuntimeError):
 
 class SolverError(FairprogError, RuntimeError):
     """Every rung of the solver ladder failed; ``status`` and ``details`` say how."""
+
+
+class MissingExtraError(FairprogError, ImportError):
+    """An optional library is not installed; ``details["extra"]`` names what brings it."""

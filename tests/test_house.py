@@ -32,13 +32,18 @@ LAYERS = {
     "audit": 8,
     "testing": 8,
     "datasets": 9,
+    "torch": 9,
     "cli": 9,
     "__main__": 9,
     "plotting": 10,
 }
 LEAF = "plotting"  # imported by nobody, except inside a function
 NO_CLASSES = "kernels"
-HOMES = {"cvxpy": "fairprog.programs.compile", "matplotlib": "fairprog.plotting"}
+HOMES = {
+    "cvxpy": "fairprog.programs.compile",
+    "matplotlib": "fairprog.plotting",
+    "torch": "fairprog.torch",
+}
 
 PACKAGE = Path(__file__).resolve().parents[1] / "fairprog"
 

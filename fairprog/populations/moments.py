@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Hashable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from operator import length_hint
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,6 +54,9 @@ class Moments:
         Number of calls of `partial_fit`, those of merged pieces included.
     n_rows : int
         Number of rows of positive weight.
+    source : str or None
+        What the rows are, in words, if whoever gathers them says so: checkpoints and pieces of
+        another source are refused.
 
     Notes
     -----
@@ -89,6 +92,7 @@ class Moments:
         self.classes = None if classes is None else as_labels(classes, len(classes), "classes")
         self.groups = None if groups is None else as_labels(groups, len(groups), "groups")
         self.feature_names: tuple[str, ...] | None = None
+        self.source: str | None = None
         self.n_chunks = 0
         self._n_features: int | None = None
         self._count: dict[Cell, int] = {}
@@ -146,6 +150,7 @@ class Moments:
         a, groups = codes_of(sensitive_features, self.groups, "sensitive_features", n)
         weight = None if sample_weight is None else check_weights(sample_weight, n)
         if not n:
+            self.n_chunks += 1
             return self
         cells = [(c, g) for c in classes for g in groups]
         slots = list(dict.fromkeys(self._slot(cell) for cell in cells))
@@ -189,6 +194,11 @@ class Moments:
             )
         if other is self:
             raise ModelError("`other` is this very object.", argument="other")
+        if self.source is not None and other.source not in (None, self.source):
+            raise ModelError(
+                f"`other` holds {other.source}; these moments are of {self.source}.",
+                argument="other",
+            )
         return self._absorb(other, copy=True)
 
     def _absorb(self, other: Moments, copy: bool) -> Self:
@@ -225,7 +235,7 @@ class Moments:
 
     def update(
         self,
-        chunks: Iterable[Sequence[Any]],
+        chunks: Iterable[Sequence[Any] | Callable[[], Sequence[Any]]],
         *,
         checkpoint: str | os.PathLike[str] | None = None,
         every: int = 10,
@@ -236,7 +246,8 @@ class Moments:
         Parameters
         ----------
         chunks : iterable of (X, y, sensitive_features) or (..., sample_weight)
-            The same chunks in the same order whenever the work is resumed.
+            The same chunks in the same order whenever the work is resumed. A chunk may be a
+            function without arguments that returns it: those that are skipped are not called.
         checkpoint : path-like, optional
             A .npz file written, atomically, after every few chunks and at the end. If it exists,
             what it holds is taken up and as many chunks are skipped: an interrupted run that is
@@ -266,7 +277,8 @@ class Moments:
         done = self.n_chunks
         for k, chunk in enumerate(
             tqdm(
-                islice(checked_chunks(chunks), done, None),
+                checked_chunks(chunks, done),
+                total=length_hint(chunks) or None,
                 initial=done,
                 desc="moments",
                 unit="chunk",
@@ -469,6 +481,7 @@ class Moments:
             "feature_names": self.feature_names,
             "n_chunks": self.n_chunks,
             "n_features": self._n_features,
+            "source": self.source,
             "cells": tuple(self._count),
             "count": tuple(self._count.values()),
             "mass": tuple(self._mass.values()),
@@ -482,7 +495,7 @@ class Moments:
         """Rebuild moments from :meth:`to_dict`."""
         out = cls(data["covariance"], classes=data["classes"], groups=data["groups"])
         out.feature_names, out.n_chunks = data["feature_names"], data["n_chunks"]
-        out._n_features = data["n_features"]
+        out._n_features, out.source = data["n_features"], data.get("source")
         cells = data["cells"]
         out._count = dict(zip(cells, data["count"], strict=True))
         out._mass = dict(zip(cells, data["mass"], strict=True))
@@ -510,14 +523,17 @@ class Moments:
 
     def _take(self, stored: Any, path: str | os.PathLike[str]) -> None:
         """Become what a checkpoint holds."""
-        mine = (self.covariance, self.classes, self.groups)
+        mine = (self.covariance, self.classes, self.groups, self.source)
         if not isinstance(stored, Moments) or mine != (
             stored.covariance,
             stored.classes,
             stored.groups,
+            stored.source,
         ):
+            of = getattr(stored, "source", None)
             raise DataError(
-                f"{str(path)!r} holds {stored!r}, not a checkpoint of these moments.",
+                f"{str(path)!r} holds {stored!r}{f' of {of}' if of else ''}, not a checkpoint of "
+                f"these moments{f' of {self.source}' if self.source else ''}.",
                 argument="checkpoint",
             )
         vars(self).update(vars(stored))

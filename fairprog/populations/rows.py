@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -59,9 +60,16 @@ def refuse_missing(X: NDArray[Any]) -> None:
     raise DataError("The squares of `X` overflow; scale the features down.", argument="X")
 
 
-def checked_chunks(chunks: Iterable[Any]) -> Iterator[Sequence[Any]]:
-    """Yield the chunks; DataError for one that is not a triple or quadruple."""
-    for number, chunk in enumerate(chunks):
+def checked_chunks(chunks: Iterable[Any], start: int = 0) -> Iterator[Sequence[Any]]:
+    """Yield the chunks after the first `start`, those that are functions as what they return.
+
+    Raises
+    ------
+    DataError
+        For one that is not a triple or quadruple.
+    """
+    for number, item in enumerate(islice(chunks, start, None), start):
+        chunk = item() if callable(item) else item
         if not isinstance(chunk, Sequence) or len(chunk) not in (3, 4):
             raise DataError(
                 f"Chunk {number} must be (X, y, sensitive_features) or (X, y, "

@@ -1,0 +1,269 @@
+"""Hidden states of a layer, batch by batch, and the moments they sum up to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from operator import length_hint
+from typing import Any
+
+import torch
+
+from fairprog.errors import DataError, ModelError
+from fairprog.labels import Array, label_vector
+from fairprog.populations import Moments
+from fairprog.torch.layers import Layer, eager, find_layers, hidden_of
+from fairprog.torch.pooling import Pooling, name_of, pool
+
+__all__ = ["HiddenStates", "collect"]
+
+Chunk = tuple[Any, ...]
+
+
+class _Reached(BaseException):  # not an Exception: a model may catch those
+    """Leaves the forward pass with the hidden states the layer has returned."""
+
+    def __init__(self, hidden: Any) -> None:
+        super().__init__("The layer has been reached.")
+        self.hidden = hidden
+
+
+class HiddenStates:
+    """Iterate over a layer's pooled hidden states, batch by batch, as (X, y, sensitive_features).
+
+    Nothing but the batch at hand is held, and the forward pass ends at the layer. The model is in
+    evaluation mode and without gradients during each pass, and after it as it was.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    layer : str or torch.nn.Module
+        A name as in ``model.named_modules()``, such as ``"transformer.h.5"``.
+    batches : iterable of (inputs, y, sensitive_features) or (..., sample_weight)
+        `inputs` are the model's: a mapping of keyword arguments (what a tokenizer returns), a
+        tuple of positional ones, or the only one. Class, group and weight are one per example.
+    pooling : {"last", "first", "mean", "tokens"} or callable
+        Of hidden states (batch, time, d): the last or first token that counts, the mean of those
+        that do, or every one of them, with the labels of its example; or your own
+        ``(hidden, mask) -> (batch, d)``. Hidden states (batch, d) are taken as they are.
+    mask : str
+        The entry of `inputs` that marks by ones the tokens that count; without it all do.
+    device : optional
+        Where inputs are moved; default the device of the model's first parameter.
+    stop : bool
+        End the forward pass once the layer has returned, which saves the rest. False for models
+        all of whose modules must finish, sharded ones for instance.
+
+    Yields
+    ------
+    X : array, shape (n, d)
+        float32, or float64 where the activations are.
+    y, sensitive_features : arrays, shape (n,)
+        And the weights, where the batch has them.
+
+    Raises
+    ------
+    ModelError
+        For a layer the model does not have (listing the near ones), or another pooling.
+    DataError
+        For batches of another form, an example none of whose tokens counts, or a layer that the
+        forward pass does not reach.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fairprog.torch import HiddenStates
+    >>> model = torch.nn.Sequential(torch.nn.Embedding(5, 2), torch.nn.Linear(2, 1))
+    >>> tokens = torch.tensor([[1, 2, 3], [4, 0, 0]])
+    >>> for X, y, a in HiddenStates(model, "0", [(tokens, ["+", "-"], ["b", "b"])]):
+    ...     X.shape, y.tolist(), a.tolist()
+    ((2, 2), ['+', '-'], ['b', 'b'])
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        layer: Layer,
+        batches: Iterable[Sequence[Any]],
+        *,
+        pooling: Pooling = "last",
+        mask: str = "attention_mask",
+        device: Any = None,
+        stop: bool = True,
+    ) -> None:
+        self._model = eager(model)
+        layers = find_layers(model, layer)
+        if len(layers) > 1:
+            raise ModelError("`layer` must be one layer.", argument="layer")
+        self.layer, self._module = next(iter(layers.items()))
+        self.pooling, self._name = pooling, name_of(pooling)
+        self._batches, self._mask, self._device, self._stop = batches, mask, device, stop
+
+    @property
+    def source(self) -> str:
+        """What the rows are, in words."""
+        return f"the layer {self.layer!r} of {type(self._model).__name__}, pooling {self._name!r}"
+
+    def __iter__(self) -> Iterator[Chunk]:
+        for chunk in self.chunks():
+            yield chunk()
+
+    def chunks(self) -> _Chunks:
+        """Return the batches as functions, whose call runs the model."""
+        return _Chunks(self._batches, self._chunk)
+
+    def _chunk(self, number: int, batch: Any) -> Chunk:
+        if not isinstance(batch, Sequence) or len(batch) not in (3, 4):
+            raise DataError(
+                f"Batch {number} must be (inputs, y, sensitive_features) or (inputs, y, "
+                f"sensitive_features, sample_weight); found {type(batch).__name__}.",
+                argument="batches",
+            )
+        inputs, *labels = batch
+        hidden = self._forward(inputs)
+        mask = inputs.get(self._mask) if isinstance(inputs, Mapping) else None
+        X, example = pool(hidden, mask, self.pooling, number)
+        names = ("y", "sensitive_features", "sample_weight")
+        n = hidden.shape[0]
+        columns = [_column(v, name, n)[example] for v, name in zip(labels, names, strict=False)]
+        return X, *columns
+
+    def _forward(self, inputs: Any) -> Any:
+        """Return what the layer returns, in evaluation mode; leave every module in its own."""
+        caught: list[Any] = []
+
+        def catch(module: Any, args: Any, output: Any) -> None:
+            caught.append(hidden_of(output, self.layer))
+            if self._stop:
+                raise _Reached(caught[0])
+
+        training = [module for module in self._model.modules() if module.training]
+        handle = self._module.register_forward_hook(catch)
+        try:
+            self._model.eval()
+            with torch.no_grad():
+                _call(self._model, _moved(inputs, self._device or _device_of(self._model)))
+        except _Reached as reached:
+            return reached.hidden
+        finally:
+            handle.remove()
+            for module in training:
+                module.training = True
+        if len(caught) != 1:
+            raise DataError(
+                f"The forward pass reached {self.layer!r} {len(caught)} times; needed is once."
+                + " With stop=True the first time counts." * (len(caught) > 1),
+                argument="layer",
+            )
+        return caught[0]
+
+
+class _Chunks:
+    """Batches as functions that compute what they yield."""
+
+    def __init__(self, batches: Iterable[Any], compute: Callable[[int, Any], Chunk]) -> None:
+        self._batches, self._compute = batches, compute
+
+    def __iter__(self) -> Iterator[Callable[[], Chunk]]:
+        for number, batch in enumerate(self._batches):
+            yield partial(self._compute, number, batch)
+
+    def __length_hint__(self) -> int:
+        return length_hint(self._batches)
+
+
+def collect(
+    model: Any,
+    layer: Layer,
+    batches: Iterable[Sequence[Any]],
+    *,
+    pooling: Pooling = "last",
+    mask: str = "attention_mask",
+    covariance: str = "full",
+    classes: Sequence[Any] | None = None,
+    groups: Sequence[Any] | None = None,
+    device: Any = None,
+    stop: bool = True,
+    checkpoint: str | os.PathLike[str] | None = None,
+    every: int = 10,
+    progress: bool = True,
+) -> Moments:
+    """Gather the moments of a layer's hidden states per (class, group), batch by batch.
+
+    Parameters
+    ----------
+    model, layer, batches, pooling, mask, device, stop
+        As for :class:`fairprog.torch.HiddenStates`.
+    covariance, classes, groups
+        As for :class:`fairprog.Moments`.
+    checkpoint : path-like, optional
+        A .npz file written, atomically, after every few batches and at the end. If it exists, what
+        it holds is taken up and as many batches are skipped, without running the model: started
+        again with the same batches, an interrupted run ends with the same bits.
+    every : int, default 10
+        Batches between two checkpoints.
+    progress : bool, default True
+        Show a progress bar.
+
+    Returns
+    -------
+    Moments
+        Its ``population()`` is what :class:`fairprog.NearestIdeal` asks for.
+
+    Raises
+    ------
+    ModelError
+        As :class:`fairprog.torch.HiddenStates`.
+    DataError
+        As :class:`fairprog.torch.HiddenStates`; for activations that are not finite; for a
+        checkpoint of another layer, pooling, model class, covariance or labels.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fairprog.torch import collect
+    >>> model = torch.nn.Sequential(torch.nn.Embedding(5, 2), torch.nn.Linear(2, 1))
+    >>> tokens = torch.arange(60).reshape(20, 3) % 5
+    >>> batches = [(tokens, [0, 1] * 10, ["a"] * 10 + ["b"] * 10)] * 4
+    >>> collect(model, "0", batches, pooling="tokens", progress=False)
+    Moments(covariance='full', rows=240, cells=4, features=2)
+    """
+    states = HiddenStates(
+        model, layer, batches, pooling=pooling, mask=mask, device=device, stop=stop
+    )
+    moments = Moments(covariance, classes=classes, groups=groups)
+    moments.source = states.source
+    return moments.update(states.chunks(), checkpoint=checkpoint, every=every, progress=progress)
+
+
+def _column(values: Any, argument: str, n: int) -> Array:
+    """Return one label (or weight) per example as an array."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu().numpy()
+    return label_vector(values, argument, n)
+
+
+def _call(model: Any, inputs: Any) -> None:
+    if isinstance(inputs, Mapping):
+        model(**inputs)
+    elif isinstance(inputs, tuple):
+        model(*inputs)
+    else:
+        model(inputs)
+
+
+def _device_of(model: Any) -> Any:
+    first = next(model.parameters(), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def _moved(inputs: Any, device: Any) -> Any:
+    """Return inputs with their tensors on a device."""
+    if isinstance(inputs, torch.Tensor):
+        return inputs.to(device)
+    if isinstance(inputs, Mapping):
+        return {key: _moved(value, device) for key, value in inputs.items()}
+    if isinstance(inputs, (tuple, list)) and not hasattr(inputs, "_fields"):
+        return type(inputs)(_moved(value, device) for value in inputs)
+    return inputs
