@@ -40,6 +40,7 @@ from .reviews import GENRES, PRAISE, Reviews, Scorer, prompts, write_reviews
 SEEDS = (0, 1, 2, 3, 4)
 TARGET = 0.2  # effect of the reference topic at matched strength
 RELATIVE = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # strengths of the curves, in matched ones
+START = 2.0  # length of the first push that is tried, in units of the hidden states
 LAYER = -2  # the last block but one
 N_TOKENS = 22  # about four clauses
 
@@ -71,9 +72,9 @@ class Size:
     n_probe: int = 4000  # texts whose hidden states the probes see
     n_score: int = 6000  # texts the scorer is fitted to
     n_probes: int = 100
-    repeat_calibrate: int = 24  # times 32 prompts per topic and strength
-    repeat_evaluate: int = 64
-    repeat_curve: int = 16
+    repeat_calibrate: int = 12  # times 32 prompts per topic and strength
+    repeat_evaluate: int = 32
+    repeat_curve: int = 8
 
 
 QUICK = Size(600, 1, 300, 300, 6, 1, 1, 1)
@@ -108,15 +109,16 @@ class Bench:
 
     def __init__(self, speaker: LanguageModel, scorer: Scorer, seed: int, n_tokens: int) -> None:
         self.speaker, self.scorer, self.seed, self.n_tokens = speaker, scorer, seed, n_tokens
-        self._plain: dict[tuple[Any, ...], tuple[float, float]] = {}
+        self._known: dict[tuple[Any, ...], tuple[float, float]] = {}  # no text is made twice
 
     def run(
         self, genre: Any, purpose: str, repeat: int, vector: Array | None, strength: float
     ) -> tuple[float, float]:
         """Return mean P(praise) and perplexity of continuations."""
-        key = (genre, purpose, repeat)
-        if vector is None and key in self._plain:
-            return self._plain[key]
+        push = b"" if vector is None else np.round(strength * vector, 9).tobytes()
+        key = (genre, purpose, repeat, push)
+        if key in self._known:
+            return self._known[key]
         steering = None
         if vector is not None:
             from fairprog.torch import MapHook
@@ -137,8 +139,7 @@ class Bench:
             prompts(genre, purpose) * repeat, self.n_tokens, stream, steering
         )
         out = float(self.scorer(said.text, genre).mean()), said.perplexity
-        if vector is None:
-            self._plain[key] = out
+        self._known[key] = out
         return out
 
     def effect(
@@ -178,11 +179,15 @@ class Bench:
 
 
 def states(speaker: LanguageModel, data: Reviews) -> Array:
-    """Return the hidden states of the layer at the last token of every text."""
+    """Return the hidden states of the layer where every text is about to give its last judgement.
+
+    The last word and the full stop are left out: at the token before, the model has made up its
+    mind about the word to come.
+    """
     from fairprog.torch import HiddenStates
 
     size = 256
-    parts = speaker.batches(data.text, size)
+    parts = speaker.batches([text.rsplit(" ", 2)[0] for text in data.text], size)
     batches = [
         (inputs, data.y[k * size : (k + 1) * size], data.genre[k * size : (k + 1) * size])
         for k, inputs in enumerate(parts)
@@ -250,10 +255,11 @@ def evaluate_seed(bench: Bench, data: Reviews, X: Array, size: Size) -> list[Mea
 
 def matched(bench: Bench, genre: Any, vector: Array, repeat: int) -> float:
     """Return the strength that gives a topic the target effect on the calibration prompts."""
-    if not np.isfinite(vector).all():
+    length = float(np.linalg.norm(vector))
+    if not np.isfinite(length):
         return float("nan")
-    start = 0.5 / float(np.linalg.norm(vector))
-    return bench.strength_for(genre, vector, TARGET, repeat, start)
+    unit = np.round(vector / length, 12)
+    return bench.strength_for(genre, unit, TARGET, repeat, START) / length
 
 
 def _measure(

@@ -36,7 +36,7 @@ def test_generation_is_seeded_and_steered_by_the_hook(speaker):
     from fairprog.torch import MapHook
 
     prompts = reviews.prompts("comedy", "calibrate")[:8]
-    push = 50.0 * np.ones(language_model.WIDTH)
+    push = 50.0 * np.random.default_rng(0).normal(size=language_model.WIDTH)
 
     def hook(n):
         maps = {"comedy": push}

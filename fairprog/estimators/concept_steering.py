@@ -68,7 +68,7 @@ class ConceptSteering(BaseEstimator):
     subset : float in (0, 1] or int, default 0.5
         Rows of each class in a subset: this share of the smallest cell, or this many. They are as
         many in every cell, as the spread of concept vectors depends on it.
-    penalty : float, default 0.01
+    penalty : float, default 0.1
         Ridge of the probes, beside the mean logistic loss, where the mean variance of a feature
         within the cells is one.
     n_components : int, default 8
@@ -137,7 +137,7 @@ class ConceptSteering(BaseEstimator):
         transport: Transport | None = None,
         n_probes: int = 100,
         subset: float = 0.5,
-        penalty: float = 0.01,
+        penalty: float = 0.1,
         n_components: int = 8,
         shrinkage: float | str = "auto",
         random_state: int = 0,
