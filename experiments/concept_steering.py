@@ -77,7 +77,7 @@ class Size:
     repeat_curve: int = 8
 
 
-QUICK = Size(600, 1, 300, 300, 6, 1, 1, 1)
+QUICK = Size(600, 1, 300, 300, 20, 1, 1, 1)
 
 
 @dataclass

@@ -188,7 +188,7 @@ def train_model(texts: Sequence[str], seed: int, epochs: int, layer: int = -1) -
     tokenizer.padding_side = "left"
     steps = epochs * math.ceil(len(tokens) / BATCH)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.98))
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=max(0.1, 2.0 / steps))
     model.train()
     with tqdm(total=steps, desc="training", disable=None, leave=False) as progress:
         for _ in range(epochs):

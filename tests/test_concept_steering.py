@@ -248,6 +248,7 @@ def test_calibration_at_one_strength_is_a_ratio():
         ({"subset": 100000}, fp.DataError, "`subset` = 100000 asks for 100000 rows"),
         ({"subset": 0.0}, fp.DataError, "`subset`"),
         ({"n_probes": 1}, fp.DataError, "`n_probes`"),
+        ({"n_probes": 8}, fp.DataError, "`n_probes` = 8 probes leave no covariance"),
         ({"penalty": 0.0}, fp.DataError, "`penalty` must be positive"),
         ({"penalty": -1.0}, fp.DataError, "`penalty`"),
         ({"n_components": 0}, fp.DataError, "`n_components`"),

@@ -191,6 +191,12 @@ class ConceptSteering(BaseEstimator):
         rows = self._rows_per_class(i, a, len(groups))
         n_probes = int(check_number(self.n_probes, "n_probes", 2))
         n_components = int(check_number(self.n_components, "n_components", 1))
+        if n_probes <= n_components:
+            raise DataError(
+                f"`n_probes` = {n_probes} probes leave no covariance in {n_components} dimensions; "
+                "more than `n_components` are needed, better five times as many.",
+                argument="n_probes",
+            )
         penalty = check_number(self.penalty, "penalty")
         if penalty == 0.0:
             raise DataError("`penalty` must be positive; found 0.", argument="penalty")
