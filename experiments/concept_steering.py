@@ -33,7 +33,7 @@ from fairprog.labels import Array
 from fairprog.plotting import COLORS, style
 
 from .claims import Claim, write_csv
-from .language_model import LanguageModel, load_model, memory_estimate, train_model
+from .language_model import LanguageModel, load_model, memory_estimate, new_model, train
 from .pictures import save_picture
 from .reviews import GENRES, PRAISE, Reviews, Scorer, prompts, write_reviews
 
@@ -42,6 +42,7 @@ TARGET = 0.2  # effect of the reference topic at matched strength
 RELATIVE = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # strengths of the curves, in matched ones
 START = 2.0  # length of the first push that is tried, in units of the hidden states
 LAYER = -2  # the last block but one
+LEARNT = 0.05  # nats that earlier clauses must tell of the last judgement; all there is: 0.13
 N_TOKENS = 22  # about four clauses
 
 SHARED, SHARED_MEANS = "shared vector", "shared difference in means"
@@ -68,7 +69,8 @@ class Size:
     """How much of everything: the full experiment, or a look."""
 
     n_train: int = 14400  # texts the model is trained on, as many of each topic
-    epochs: int = 4
+    epochs: int = 4  # of a cycle of training
+    cycles: int = 4  # at most; one is enough for most seeds
     n_probe: int = 4000  # texts whose hidden states the probes see
     n_score: int = 6000  # texts the scorer is fitted to
     n_probes: int = 100
@@ -77,7 +79,7 @@ class Size:
     repeat_curve: int = 8
 
 
-QUICK = Size(600, 1, 300, 300, 20, 1, 1, 1)
+QUICK = Size(600, 1, 1, 300, 300, 20, 1, 1, 1)
 
 
 @dataclass
@@ -203,6 +205,33 @@ def balanced(n: int, seed: int) -> Reviews:
     return drawn.take(np.sort(np.concatenate(rows)))
 
 
+def gained(speaker: LanguageModel, held_out: Reviews) -> dict[str, float]:
+    """Return what earlier clauses tell the model of the last judgement, in nats, per topic.
+
+    The mean log-probability of the last word, less the one where only the opening sentence and
+    the last clause are left. Zero: the model does not carry the sentiment of the topic, and there
+    is nothing to steer.
+    """
+    short = []
+    for text in held_out.text:
+        first, *_, last = text.removesuffix(" .").split(" . ")
+        short.append(f"{first} . {last} .")
+    gain = speaker.last_word(held_out.text) - speaker.last_word(short)
+    return {g: float(gain[held_out.genre == g].mean()) for g in GENRES}
+
+
+def learnt_model(seed: int, size: Size) -> LanguageModel:
+    """Train until held-out texts show that the model carries the sentiment of both topics."""
+    texts = balanced(size.n_train, 10 * seed).text
+    speaker = train(new_model(texts, seed, LAYER), texts, size.epochs)
+    held_out = write_reviews(size.n_train // 4, 10 * seed + 3)
+    for cycle in range(1, size.cycles):
+        if min(gained(speaker, held_out).values()) >= LEARNT:
+            break
+        train(speaker, texts, size.epochs, seed=1000 * cycle + seed)
+    return speaker
+
+
 def all_vectors(data: Reviews, X: Array, size: Size, seed: int) -> tuple[Any, dict[str, Vectors]]:
     """Return the fitted `ConceptSteering` and the vectors of every method but the calibrated."""
     with warnings.catch_warnings():
@@ -292,7 +321,7 @@ def _measure(
 
 def run_bed(seed: int, size: Size) -> list[Measured]:
     """Train, fit and measure at one seed of data, weights, probes and sampling."""
-    speaker = train_model(balanced(size.n_train, 10 * seed).text, seed, size.epochs, LAYER)
+    speaker = learnt_model(seed, size)
     scorer = Scorer(write_reviews(size.n_score, 10 * seed + 1))
     data = write_reviews(size.n_probe, 10 * seed + 2)
     bench = Bench(speaker, scorer, seed, N_TOKENS)

@@ -20,7 +20,7 @@ from fairprog.labels import Array
 
 from .claims import Unavailable
 
-__all__ = ["Continuations", "LanguageModel", "load_model", "memory_estimate", "train_model"]
+__all__ = ["Continuations", "LanguageModel", "load_model", "memory_estimate", "new_model", "train"]
 
 WIDTH, DEPTH, HEADS, POSITIONS = 80, 3, 4, 40  # 0.24 M parameters
 BATCH, RATE, SPREAD = 64, 3e-3, 0.08  # so small a model starts from larger weights than 0.02
@@ -134,6 +134,16 @@ class LanguageModel:
             texts += self.tokenizer.batch_decode(new, skip_special_tokens=True)
         return Continuations(texts, np.concatenate(scores))
 
+    def last_word(self, texts: Sequence[str], batch: int = 1024) -> Array:
+        """Return the log-probability of the last token but the full stop of every text."""
+        torch, _ = _torch()
+        parts = []
+        for tokens in self.batches([text.removesuffix(" .") for text in texts], batch):
+            ids, mask = tokens["input_ids"], tokens["attention_mask"]
+            with torch.no_grad():
+                parts.append(self._log_likelihood(torch, ids, mask[:, :-1], 1))
+        return np.concatenate(parts)
+
     def _log_likelihood(self, torch: Any, ids: Any, mask: Any, n_tokens: int) -> Array:
         """Return the mean log-probability of the last `n_tokens` of every row."""
         full = torch.cat([mask, mask.new_ones(len(mask), n_tokens)], dim=1)
@@ -145,16 +155,15 @@ class LanguageModel:
         return out
 
 
-def train_model(texts: Sequence[str], seed: int, epochs: int, layer: int = -1) -> LanguageModel:
-    """Train the GPT-2 of the test bed on texts; their words are its tokens.
+def new_model(texts: Sequence[str], seed: int, layer: int = -1) -> LanguageModel:
+    """Return the GPT-2 of the test bed, untrained; the words of the texts are its tokens.
 
     Parameters
     ----------
     texts : sequence of str
         Words separated by blanks.
     seed : int
-        Of the weights and of the order of the texts.
-    epochs : int
+        Of the weights, and of the order of the texts in the first training.
     layer : int
         Which block's output is read and steered.
     """
@@ -182,13 +191,35 @@ def train_model(texts: Sequence[str], seed: int, epochs: int, layer: int = -1) -
         eos_token_id=None,
         pad_token_id=0,
     )
-    model = transformers.GPT2LMHeadModel(config)
+    model = transformers.GPT2LMHeadModel(config).eval()
+    return LanguageModel(model, tokenizer, f"transformer.h.{layer % DEPTH}")
+
+
+def train(
+    speaker: LanguageModel, texts: Sequence[str], epochs: int, seed: int | None = None
+) -> LanguageModel:
+    """Train a model on texts, in place: one cycle of the learning rate.
+
+    Parameters
+    ----------
+    speaker : LanguageModel
+    texts : sequence of str
+    epochs : int
+    seed : int, optional
+        Of the order of the texts; default: the stream of chance goes on.
+    """
+    torch, _ = _torch()
+    model, tokenizer = speaker.model, speaker.tokenizer
+    if seed is not None:
+        torch.manual_seed(seed)
     tokenizer.padding_side = "right"  # while training: a causal model need not see the padding
     tokens = tokenizer(list(texts), return_tensors="pt", padding=True)["input_ids"]
     tokenizer.padding_side = "left"
     steps = epochs * math.ceil(len(tokens) / BATCH)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.98))
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=max(0.1, 2.0 / steps))
+    rate = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, RATE, total_steps=steps, pct_start=max(0.1, 2.0 / steps)
+    )
     model.train()
     with tqdm(total=steps, desc="training", disable=None, leave=False) as progress:
         for _ in range(epochs):
@@ -203,7 +234,7 @@ def train_model(texts: Sequence[str], seed: int, epochs: int, layer: int = -1) -
                 progress.update()
                 progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
     model.eval()
-    return LanguageModel(model, tokenizer, f"transformer.h.{layer % DEPTH}")
+    return speaker
 
 
 def load_model(path: str, layer: str | None = None) -> LanguageModel:

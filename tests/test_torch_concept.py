@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # those of the libraries
 @pytest.fixture(scope="module")
 def speaker():
     texts = reviews.write_reviews(256, 0).text
-    return language_model.train_model(texts, 0, 1)
+    return language_model.train(language_model.new_model(texts, 0), texts, 1)
 
 
 # ------------------------------------------------------------------------------------ the model

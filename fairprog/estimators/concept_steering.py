@@ -101,7 +101,7 @@ class ConceptSteering(BaseEstimator):
     On the steered population of concept vectors the posterior of the desired class is the same
     function of strength in every group. In a model it need not be: `effect_curve` predicts by the
     probes, `calibrate` matches effects that were measured on generated text. Source: section 5 of
-    the paper as its summaries tell it; Zhao et al. (2024) for the concept vectors; theory.md
+    the paper as its summaries tell it; Zhao et al. (2025) for the concept vectors; theory.md
     sections 1 and 4.
 
     Examples
@@ -193,8 +193,8 @@ class ConceptSteering(BaseEstimator):
         n_components = int(check_number(self.n_components, "n_components", 1))
         if n_probes <= n_components:
             raise DataError(
-                f"`n_probes` = {n_probes} probes leave no covariance in {n_components} dimensions; "
-                "more than `n_components` are needed, better five times as many.",
+                f"`n_probes` = {n_probes} probes leave no covariance in {n_components} "
+                "dimensions; more than `n_components` are needed, better five times as many.",
                 argument="n_probes",
             )
         penalty = check_number(self.penalty, "penalty")

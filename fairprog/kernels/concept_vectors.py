@@ -7,7 +7,7 @@ midpoint of the group's class means, the subset's concept vector of class i is
 .. math:: v_i = u u' (\bar h_i - m_a) ,
 
 a unit probe with the length of what it separates: where the class stands, seen along the probe.
-Source: Zhao et al. (2024), arXiv 2410.00153, who keep the unit vectors.
+Source: Zhao et al. (2025), arXiv 2410.00153, who keep the unit vectors.
 """
 
 from __future__ import annotations
