@@ -74,8 +74,8 @@ class Size:
     n_probe: int = 4000  # texts whose hidden states the probes see
     n_score: int = 6000  # texts the scorer is fitted to
     n_probes: int = 100
-    repeat_calibrate: int = 12  # times 32 prompts per topic and strength
-    repeat_evaluate: int = 32
+    repeat_calibrate: int = 24  # times 32 prompts per topic and strength
+    repeat_evaluate: int = 64
     repeat_curve: int = 8
 
 
@@ -134,9 +134,9 @@ class Bench:
                     strength=strength,
                 )
 
-        # one stream of chance per purpose, another for steered texts: noise is independent
+        # one stream of chance per purpose and topic: an effect is a difference with common noise
         stream = 1000 * self.seed + 10 * ("calibrate", "evaluate").index(purpose)
-        stream += 5 * (vector is not None) + GENRES.index(genre)
+        stream += GENRES.index(genre)
         said = self.speaker.generate(
             prompts(genre, purpose) * repeat, self.n_tokens, stream, steering
         )
