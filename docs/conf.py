@@ -4,6 +4,7 @@ import doctest
 import importlib.metadata
 import inspect
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import fairprog
@@ -40,6 +41,9 @@ ABOUT = {  # the concept page of a group, in a sentence
 }
 
 
+TORCH = ["collect", "HiddenStates", "AlignHook", "SteerHook", "MapHook"]  # of an extra's package
+
+
 def group_of(name: str) -> str:
     value = getattr(fairprog, name)
     module = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", "")
@@ -63,6 +67,15 @@ def api_names() -> str:
                 "",
             ]
             lines += [*(f"   {name}" for name in members), ""]
+    lines += ["PyTorch models", "--------------", ""]
+    lines += ["Activations of models, :doc:`guides/language_models`.", ""]
+    lines += [
+        ".. currentmodule:: fairprog.torch",
+        "",
+        ".. autosummary::",
+        "   :toctree: generated",
+    ]
+    lines += ["", *(f"   {name}" for name in TORCH), ""]
     return "\n".join(lines)
 
 
@@ -104,7 +117,10 @@ autodoc_typehints = "none"  # the docstrings say types, shapes and units in word
 numpydoc_show_class_members = False  # the class template lists the members
 
 doctest_default_flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-doctest_global_setup = "import numpy as np\nimport fairprog as fp"
+doctest_global_setup = (
+    "import numpy as np\nimport fairprog as fp\nfrom importlib.util import find_spec"
+)
+autodoc_mock_imports = [] if find_spec("torch") else ["torch"]
 
 # ------------------------------------------------------------------------------ pictures, gallery
 
@@ -225,6 +241,16 @@ def link_theory(app, what, name, obj, options, lines):
         lines[:] = linked_theory("\n".join(lines)).split("\n")
 
 
+def skip_without_torch(app, what, name, obj, options, lines):
+    """Leave the examples of fairprog.torch unrun where there is no torch."""
+    if autodoc_mock_imports and name.startswith("fairprog.torch"):
+        lines[:] = [
+            f"{line}  # doctest: +SKIP" if line.lstrip().startswith(">>> ") else line
+            for line in lines
+        ]
+
+
 def setup(app):
+    app.connect("autodoc-process-docstring", skip_without_torch, priority=400)
     app.connect("autodoc-process-docstring", link_theory, priority=400)
     app.connect("autodoc-skip-member", own_members_only)

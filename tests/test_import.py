@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-HEAVY = ["cvxpy", "matplotlib", "pandas", "scipy.stats", "sklearn"]
+HEAVY = ["cvxpy", "matplotlib", "pandas", "scipy.stats", "sklearn", "torch"]
 
 
 def loaded_after(statement: str) -> list[str]:
@@ -35,3 +35,28 @@ def test_every_public_name_resolves():
     missing = [name for name in fairprog.__all__ if not hasattr(fairprog, name)]
     assert missing == []
     assert set(fairprog.__all__) <= set(dir(fairprog))
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # what an import finds where there is none, wherever this runs
+import fairprog as fp
+try:
+    import fairprog.torch
+except fp.MissingExtraError as error:
+    assert isinstance(error, ImportError) and error.details == {"extra": "torch"}
+    print(error)
+"""
+
+
+def test_without_torch_the_package_works_and_the_error_names_the_extra():
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "pip install 'fairprog[torch]'" in done.stdout
+
+
+def test_a_fault_inside_torch_is_not_taken_for_its_absence(tmp_path):
+    (tmp_path / "torch.py").write_text("import no_such_part_of_torch")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport fairprog.torch"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "No module named 'no_such_part_of_torch'" in done.stderr.splitlines()[-1]

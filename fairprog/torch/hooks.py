@@ -11,6 +11,7 @@ nothing. Groups whose map is the identity are left to the bit.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -19,9 +20,17 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from fairprog.errors import DataError, ModelError
-from fairprog.labels import Array, Indices, encode
-from fairprog.torch.layers import Layer, find_layers, hidden_of, with_hidden
+from fairprog.errors import DataError, FairprogWarning, ModelError
+from fairprog.labels import Array, Indices, encode, label_array
+from fairprog.torch.layers import (
+    Layer,
+    device_of,
+    find_layers,
+    hidden_of,
+    is_compiled,
+    labels_of,
+    with_hidden,
+)
 from fairprog.transports import AffineMap
 
 __all__ = ["AlignHook", "MapHook", "SteerHook"]
@@ -48,14 +57,17 @@ class _Hook:
         self, model: Any, layer: Layer | Sequence[Layer], known: Sequence[Hashable], strength: Any
     ) -> None:
         self.layers = find_layers(model, layer)
+        self._compiled = is_compiled(model)
         self._known = tuple(known)
-        self._moves: dict[Hashable, Move | None] = {}  # as arrays; None: the identity
-        self._keys: list[tuple[Hashable, Indices | None]] | None = None  # of the batch
-        self._size: int | None = None  # of the batch; None: any
-        self._parts: tuple[Part, ...] | None = None  # as tensors where and as they are needed
-        self._where: tuple[Any, Any] | None = None
-        self._handles: list[Any] = []
         self._strength = self._checked_strength(strength)
+        self._moves: dict[Hashable, Move | None] = {}  # in float64; None: the identity
+        self._placed: dict[Hashable, Move] = {}  # the same where and as activations are
+        self._where = device_of(model), torch.float32
+        self._keys: list[tuple[Hashable, Any]] | None = None  # of the batch, with their rows
+        self._size: int | None = None  # of the batch; None: any
+        self._parts: tuple[Part, ...] = ()  # of the batch
+        self._handles: list[Any] = []
+        self._met = False
 
     @property
     def strength(self) -> float:
@@ -83,6 +95,9 @@ class _Hook:
     def __enter__(self) -> Self:
         if self._handles:
             raise ModelError(f"{self!r} is in use already; make another one to apply it twice.")
+        if self._compiled:  # code made before the hook would not call it
+            torch.compiler.reset()
+        self._met = False
         for name, module in self.layers.items():
             self._handles.append(module.register_forward_hook(self._hook(name)))
         return self
@@ -96,6 +111,13 @@ class _Hook:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        if kind is None and not self._met:
+            warnings.warn(
+                f"No forward pass has met {self!r}: the model was not called, or ran what "
+                "torch.compile had made of it before; then give the hook the compiled model.",
+                FairprogWarning,
+                stacklevel=2,
+            )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(self.layers)}, strength={self.strength:g})"
@@ -104,18 +126,16 @@ class _Hook:
 
     def _codes(self, values: Any, known: Sequence[Hashable], argument: str) -> Indices | int:
         """Return the code of every example, or one code for all."""
-        if isinstance(values, torch.Tensor):
-            values = values.detach().cpu().numpy()
+        if isinstance(values, (torch.Tensor, np.ndarray)) and values.ndim == 0:
+            values = values.item()
         try:
             hash(values)
-            single = values in known or np.ndim(values) == 0
+            single = not isinstance(values, torch.Tensor) and values in known
         except TypeError:  # an array, a list
             single = False
-        if single:
-            one = np.empty(1, dtype=object)
-            one[0] = values
-            return int(encode(one, known, argument)[0])
-        return encode(values, known, argument)
+        if single or np.ndim(values) == 0:
+            return int(encode(label_array([values]), known, argument)[0])
+        return encode(labels_of(values), known, argument)
 
     def _assign(self, codes: Indices | int) -> None:
         """Take the codes of the next batches."""
@@ -131,22 +151,23 @@ class _Hook:
         for key, _ in self._keys:
             if key not in self._moves:
                 self._moves[key] = _move_of(self._map_of(key))
-        self._parts = None
+        self._place(*self._where)
 
-    def _place(self, device: Any, dtype: Any) -> tuple[Part, ...]:
-        """Return the parts of the batch as tensors on a device."""
-        if self._parts is not None and self._where == (device, dtype):
-            return self._parts
+    def _place(self, device: Any, dtype: Any) -> None:
+        """Bring what the batch needs to where, and as what, its activations are."""
+        if self._where != (device, dtype):
+            self._placed.clear()
+            self._where = device, dtype
         parts = []
         for key, rows in self._keys or []:
             move = self._moves[key]
             if move is not None:
-                index = None if rows is None else torch.tensor(rows, device=device)
-                D = None if move.D is None else torch.tensor(move.D, dtype=dtype, device=device)
-                c = torch.tensor(move.c, dtype=dtype, device=device)
-                parts.append(Part(index, Move(D, c)))
-        self._parts, self._where = tuple(parts), (device, dtype)
-        return self._parts
+                if key not in self._placed:
+                    D, c = (None if v is None else v.to(dtype).to(device) for v in move)
+                    self._placed[key] = Move(D, c)
+                index = None if rows is None else torch.from_numpy(rows).to(device)
+                parts.append(Part(index, self._placed[key]))
+        self._parts = tuple(parts)
 
     # -- inside the model --
 
@@ -166,23 +187,26 @@ class _Hook:
                     "repeated.",
                     argument="sensitive_features",
                 )
-            parts = self._place(hidden.device, torch.promote_types(hidden.dtype, torch.float32))
-            if self._strength == 0.0 or not parts:
+            self._met = True
+            where = hidden.device, torch.promote_types(hidden.dtype, torch.float32)
+            if where != self._where:
+                self._place(*where)
+            if self._strength == 0.0 or not self._parts:
                 return None
-            return with_hidden(output, _moved(hidden, parts, self._strength, name))
+            return with_hidden(output, _moved(hidden, self._parts, self._strength, name))
 
         return hook
 
 
 def _move_of(T: AffineMap) -> Move | None:
     """Return D and c of T(h) - h = D h + c in the plainest form, or None for the identity."""
-    D, c = T.matrix - np.eye(T.offset.size), T.offset
+    D, c = T.matrix - np.eye(T.offset.size), torch.tensor(T.offset)
     diagonal = np.diagonal(D)
     if not D.any():
-        return Move(None, c) if c.any() else None
+        return Move(None, c) if T.offset.any() else None
     if np.count_nonzero(D) == np.count_nonzero(diagonal):
-        return Move(diagonal.copy(), c)
-    return Move(D, c)
+        return Move(torch.tensor(diagonal), c)
+    return Move(torch.tensor(D), c)
 
 
 def _moved(hidden: Any, parts: Sequence[Part], strength: float, name: str) -> Any:
@@ -422,6 +446,8 @@ class SteerHook(_Hook):
         strength: float = 1.0,
     ) -> None:
         population = _moving(solution).population
+        for group, T in solution.maps.items():
+            _affine(T, "solution", group)
         self.classes, self.groups = population.classes, population.groups
         self._cells = population.cell_maps_from(solution.original)
         self._dimension = int(population.n_features)

@@ -9,8 +9,17 @@ from typing import Any
 import torch
 
 from fairprog.errors import DataError, ModelError
+from fairprog.labels import label_array
 
-__all__ = ["eager", "find_layers", "hidden_of", "with_hidden"]
+__all__ = [
+    "device_of",
+    "eager",
+    "find_layers",
+    "hidden_of",
+    "is_compiled",
+    "labels_of",
+    "with_hidden",
+]
 
 Layer = Any  # a name, or the module itself
 WRAPPER = "_orig_mod"  # where torch.compile keeps the model it compiles
@@ -24,6 +33,28 @@ def eager(model: Any) -> Any:
             f"`model` must be a torch.nn.Module; found {type(model).__name__}.", argument="model"
         )
     return getattr(model, WRAPPER, model)
+
+
+def is_compiled(model: Any) -> bool:
+    """Return whether torch.compile made this model, or one of its modules."""
+    return eager(model) is not model or any(
+        getattr(module, "_compiled_call_impl", None) is not None for module in model.modules()
+    )
+
+
+def device_of(model: Any) -> Any:
+    """Return the device of a model's first parameter; the processor if it has none."""
+    first = next(model.parameters(), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def labels_of(values: Any) -> Any:
+    """Return labels as fairprog takes them: tensors as arrays, tuples as labels of their own."""
+    if isinstance(values, torch.Tensor):
+        return values.detach().cpu().numpy()
+    if isinstance(values, (list, tuple)) and any(isinstance(v, tuple) for v in values):
+        return label_array(list(values))
+    return values
 
 
 def find_layers(model: Any, layer: Layer | Sequence[Layer]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, label_vector
 from fairprog.populations import Moments
-from fairprog.torch.layers import Layer, eager, find_layers, hidden_of
+from fairprog.torch.layers import Layer, device_of, eager, find_layers, hidden_of, labels_of
 from fairprog.torch.pooling import Pooling, name_of, pool
 
 __all__ = ["HiddenStates", "collect"]
@@ -143,7 +143,7 @@ class HiddenStates:
         try:
             self._model.eval()
             with torch.no_grad():
-                _call(self._model, _moved(inputs, self._device or _device_of(self._model)))
+                _call(self._model, _moved(inputs, self._device or device_of(self._model)))
         except _Reached as reached:
             return reached.hidden
         finally:
@@ -239,9 +239,7 @@ def collect(
 
 def _column(values: Any, argument: str, n: int) -> Array:
     """Return one label (or weight) per example as an array."""
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu().numpy()
-    return label_vector(values, argument, n)
+    return label_vector(labels_of(values), argument, n)
 
 
 def _call(model: Any, inputs: Any) -> None:
@@ -251,11 +249,6 @@ def _call(model: Any, inputs: Any) -> None:
         model(*inputs)
     else:
         model(inputs)
-
-
-def _device_of(model: Any) -> Any:
-    first = next(model.parameters(), None)
-    return torch.device("cpu") if first is None else first.device
 
 
 def _moved(inputs: Any, device: Any) -> Any:
