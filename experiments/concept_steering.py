@@ -341,6 +341,12 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
+def geometric(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the geometric mean and the ends of its 95 % interval, for perplexities."""
+    mean, low, high = (float(np.exp(x)) for x in interval(np.log(values).tolist()))
+    return mean, low, high
+
+
 def by_method(found: Sequence[Measured]) -> dict[str, list[Measured]]:
     """Return the seeds of every method, those without a matched strength left out."""
     out: dict[str, list[Measured]] = {method: [] for method in METHODS}
@@ -372,14 +378,17 @@ def write_tables(found: Sequence[Measured], out: Path) -> None:
         ],
     )
     header = ["method", "seeds", "size of gap", "low", "high", "signed gap", "low", "high"]
-    header += ["perplexity", "low", "high", "effect of other topic", "cosine to own vector"]
+    header += ["perplexity", "low", "high", "median perplexity", "worst perplexity"]
+    header += ["effect of other topic", "cosine to own vector"]
     lines: list[list[object]] = []
     for method, seeds in by_method(found).items():
         if not seeds:
-            lines.append([method, 0, *[""] * 11])
+            lines.append([method, 0, *[""] * 13])
             continue
         row = [method, len(seeds), *interval([abs(m.gap) for m in seeds])]
-        row += [*interval([m.gap for m in seeds]), *interval([m.mean_perplexity for m in seeds])]
+        row += [*interval([m.gap for m in seeds]), *geometric([m.mean_perplexity for m in seeds])]
+        fluency = [m.mean_perplexity for m in seeds]
+        row += [float(np.median(fluency)), max(fluency)]
         row += [float(np.mean([list(m.effect.values())[-1] for m in seeds]))]
         lines.append([*row, float(np.mean([m.cosine for m in seeds]))])
     write_csv(out / "summary.csv", header, lines)
@@ -401,7 +410,7 @@ def compared(
     base = float(np.mean([abs(b.gap) for _, b in pairs]))
     return (
         interval([abs(m.gap) / base for m, _ in pairs]),
-        interval([m.mean_perplexity / b.mean_perplexity for m, b in pairs]),
+        geometric([m.mean_perplexity / b.mean_perplexity for m, b in pairs]),
     )
 
 
@@ -421,9 +430,7 @@ def draw(found: Sequence[Measured], path: Path) -> None:
                 _band(ax, t, values, COLORS[j], ("-", "--")[j], g)
             ax.axhline(0.0, color="0.6", linewidth=0.7)
             ax.set(title=("before: " if k < 2 else "after: ") + method)
-            logs = np.array([_log_perplexities(m) for m in seeds])
-            dash = ("-", "--", "-.", ":")[k]
-            _band(fluency, t[1:], logs, COLORS[k + 2], dash, method, through=np.exp)
+            _each_seed(fluency, seeds, COLORS[k + 2], ("-", "--", "-.", ":")[k], method)
         panels = [cells[str(k)] for k in range(len(DRAWN))]
         low = min(ax.get_ylim()[0] for ax in panels)
         high = max(ax.get_ylim()[1] for ax in panels)
@@ -437,28 +444,35 @@ def draw(found: Sequence[Measured], path: Path) -> None:
         fluency.set_yscale("log")
         low, high = fluency.get_ylim()
         fluency.set_ylim(low, max(high, 1.4 * low))
-        plain_ticks(fluency, "y", [v for v in (3, 4, 5, 6, 8, 10, 15, 20) if low <= v <= high])
-        fluency.set(title="fluency of what is generated", ylabel="perplexity")
-        fluency.legend(loc="upper left")
+        plain_ticks(
+            fluency, "y", [v for v in (2, 3, 4, 5, 6, 10, 30, 100, 300) if low <= v <= high]
+        )
+        fluency.set(title="fluency (thin: each seed; thick: median)", ylabel="perplexity")
+        fluency.legend(loc="center left")
     save_picture(fig, path)
 
 
-def _log_perplexities(one: Measured) -> list[float]:
-    """Return the mean over topics of the logarithm of the perplexity, at every strength."""
-    return [
-        float(np.mean([np.log(points[k][1]) for points in one.curve.values()]))
-        for k in range(len(RELATIVE))
+def _each_seed(ax: Any, seeds: Sequence[Measured], color: str, dash: str, label: str) -> None:
+    """Draw the perplexity of every seed, the geometric mean of the topics, and the median."""
+    lines = [
+        [
+            float(np.exp(np.mean([np.log(points[k][1]) for points in m.curve.values()])))
+            for k in range(len(RELATIVE))
+        ]
+        for m in seeds
     ]
+    for line in lines:
+        ax.plot(RELATIVE, line, color=color, linestyle=dash, linewidth=0.7)
+    if lines:
+        middle = np.median(lines, axis=0)
+        ax.plot(RELATIVE, middle, color=color, linestyle=dash, linewidth=2.2, label=label)
 
 
-def _band(
-    ax: Any, t: Array, values: Array, color: str, dash: Any, label: str, through: Any = None
-) -> None:
-    """Draw the mean over seeds with its 95 % band, both through a function."""
+def _band(ax: Any, t: Array, values: Array, color: str, dash: str, label: str) -> None:
+    """Draw the mean over seeds with its 95 % band."""
     if not len(values):
         return
     ends = np.array([interval(column) for column in values.T])
-    ends = ends if through is None else through(ends)
     ax.plot(t, ends[:, 0], color=color, linestyle=dash, label=label)
     if len(values) > 1:
         ax.fill_between(t, ends[:, 1], ends[:, 2], color=color, alpha=0.15, linewidth=0)
@@ -493,9 +507,7 @@ def claims_of(found: Sequence[Measured]) -> list[Claim]:
                     "higher",
                     f"{_percent(share)} of its gap, {_ratio(ratio)} times its perplexity",
                     holds,
-                    ""
-                    if holds
-                    else "as measured; what it means: docs/guides/concept_steering.rst",
+                    "" if holds else "as measured; the guide says what it means",
                 )
             )
     against = compared(found, IDEAL_CALIBRATED, RESCALED)
