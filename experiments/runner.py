@@ -50,17 +50,18 @@ EXPERIMENTS = (
     "peers",
 )
 REAL = ("compas", "adult", "law_school", "bios")  # minutes each, and they need the real data sets
-GROUPS = {"real": REAL}
 MADE_BY = "made_by.json"  # in a hidden folder: the fingerprint of what writes there
+LANGUAGE = ("concept_steering",)  # half an hour, and it needs torch and transformers
+GROUPS = {"real": REAL, "language": LANGUAGE}
 
 
 def names() -> list[str]:
     """Return the names of all experiments, in the order in which they run."""
-    return [*EXPERIMENTS, *REAL]
+    return [*EXPERIMENTS, *REAL, *LANGUAGE]
 
 
 def chosen_names(only: list[str] | None) -> list[str]:
-    """Return what to run: a group stands for its members, None for all but `REAL`.
+    """Return what to run: a group stands for its members, None for `EXPERIMENTS`.
 
     Raises
     ------
@@ -83,8 +84,8 @@ def run(only: list[str] | None, out: Path, quick: bool) -> int:
     Parameters
     ----------
     only : list of str or None
-        Which, or "real" for those on real data; None means all others. Those that are done
-        already are not run again.
+        Which, "real" for those on real data, "language" for those on language models; None means
+        all others. Those that are done already are not run again.
     out : Path
         Created if need be; every experiment has its folder in it.
     quick : bool

@@ -120,9 +120,15 @@ from fairprog.transports import (
 from fairprog.versions import __version__, show_versions
 
 if TYPE_CHECKING:
-    from fairprog.estimators import IdealSteering, ScoreSteering, SteeredClassifier
+    from fairprog.estimators import (
+        ConceptSteering,
+        IdealSteering,
+        ScoreSteering,
+        SteeredClassifier,
+    )
 
 LAZY = {  # they need scikit-learn, which takes its time
+    "ConceptSteering": "fairprog.estimators",
     "IdealSteering": "fairprog.estimators",
     "ScoreSteering": "fairprog.estimators",
     "SteeredClassifier": "fairprog.estimators",
@@ -153,6 +159,7 @@ __all__ = [
     "Certificate",
     "ClassifierCertificate",
     "ClassifierSolution",
+    "ConceptSteering",
     "ConjugatedMap",
     "Constraint",
     "CostSensitiveRisk",

@@ -1,0 +1,498 @@
+"""`ConceptSteering`: steering vectors with the same effect per unit of strength in every group."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.optimize import minimize_scalar
+from scipy.special import expit
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from fairprog.errors import DataError, ModelError
+from fairprog.groups import check_cells, group_labels, refuse_swapped
+from fairprog.kernels.concept_vectors import concept_basis, concept_vectors
+from fairprog.labels import (
+    Array,
+    Indices,
+    check_features,
+    check_finite,
+    check_number,
+    encode,
+    index_of,
+    label_array,
+    label_vector,
+    plain,
+    sorted_labels,
+)
+from fairprog.populations import Moments, Normal
+from fairprog.programs import NearestIdeal
+from fairprog.solution import Solution
+from fairprog.transports import Affine, Transport
+
+__all__ = ["ConceptSteering"]
+
+UNITS = ("log-odds", "probability")
+
+
+class ConceptSteering(BaseEstimator):
+    r"""Steer a concept by one vector per group, so that it works equally well in every group.
+
+    Hidden states :math:`h` of group a become :math:`h + t v_a` with strength t. Linear probes on
+    resampled subsets give a normal law of concept vectors for every cell (desired or not, group);
+    the nearest ideal population of these laws, in which the group that responds best to a shared
+    vector stays as it is, gives the other groups' vectors their direction:
+
+    .. math:: v_a \propto \tfrac12 (\tilde\mu_{1a} - \tilde\mu_{0a}), \qquad
+              w_a' v_a = w_r' v_r ,
+
+    and their length is such that a unit of strength adds the same log-odds of the desired class
+    in every group a as in the reference r, by the mean probe :math:`w_a` of each group.
+
+    Parameters
+    ----------
+    steer : "auto" or list of groups, default "auto"
+        The groups that get another vector than their own concept vector: all but the one that
+        responds best, or those listed; then the best of the others is the reference.
+    desired : hashable, optional
+        The class to steer towards; default the last of the sorted labels. There are two.
+    transport : Transport, default Affine()
+        The class of maps. Concept vectors of two groups may be turned against each other by any
+        angle, which monotone maps cannot follow.
+    n_probes : int, default 100
+        Probes per group.
+    subset : float in (0, 1] or int, default 0.5
+        Rows of each class in a subset: this share of the smallest cell, or this many. They are as
+        many in every cell, as the spread of concept vectors depends on it.
+    penalty : float, default 0.1
+        Ridge of the probes, beside the mean logistic loss, where the mean variance of a feature
+        within the cells is one.
+    n_components : int, default 8
+        Dimensions of the concept subspace: the means of the cells and what varies most.
+    shrinkage : "auto" or float in [0, 1], default "auto"
+        Of the covariances of the concept vectors; see :class:`fairprog.IdealSteering`.
+    random_state : int, default 0
+        Of the subsets.
+
+    Attributes
+    ----------
+    vectors_ : dict group -> Array, shape (d,)
+        The steering vectors, in units of the hidden states.
+    concept_vectors_ : dict group -> Array, shape (d,)
+        Every group's own vector, half the difference of its means, before steering.
+    shared_vector_ : Array, shape (d,)
+        The same of probes that ignore the groups.
+    probes_ : dict group -> (Array, float)
+        Coefficients and offset of the mean probe: log-odds of the desired class.
+    reference_ : hashable
+        The group that keeps its own vector.
+    population_, solution_ : Normal, Solution
+        Of the concept vectors, in the coordinates `basis_`; None where there is one group.
+    basis_ : Array, shape (d, r)
+    classes_ : (undesired, desired)
+    groups_ : array of labels
+
+    Notes
+    -----
+    On the steered population of concept vectors the posterior of the desired class is the same
+    function of strength in every group. In a model it need not be: `effect_curve` predicts by the
+    probes, `calibrate` matches effects that were measured on generated text. Source: section 5 of
+    the paper as its summaries tell it; Zhao et al. (2025) for the concept vectors; theory.md
+    sections 1 and 4.
+
+    Examples
+    --------
+    >>> import numpy as np, fairprog as fp
+    >>> rng = np.random.default_rng(0)
+    >>> y, a = rng.integers(0, 2, (2, 1000))
+    >>> X = rng.normal(size=(1000, 4))
+    >>> X[:, 0] += 2.0 * y * (a == 0)       # group 0 says it in one direction
+    >>> X[:, 1] += 1.0 * y * (a == 1)       # group 1 in another, and less clearly
+    >>> step = fp.ConceptSteering(n_probes=20).fit(X, y, sensitive_features=a)
+    >>> step.reference_
+    0
+    >>> before = step.effect_curve([0.0, 1.0], vectors="shared")
+    >>> after = step.effect_curve([0.0, 1.0])
+    >>> bool(before.loc[1.0, 0] > 2 * before.loc[1.0, 1])
+    True
+    >>> bool(abs(after.loc[1.0, 0] - after.loc[1.0, 1]) < 1e-10)
+    True
+    """
+
+    vectors_: dict[Hashable, Array]
+    concept_vectors_: dict[Hashable, Array]
+    probes_: dict[Hashable, tuple[Array, float]]
+    population_: Normal | None
+    solution_: Solution | None
+
+    def __init__(
+        self,
+        steer: str | Iterable[Any] = "auto",
+        *,
+        desired: Any = None,
+        transport: Transport | None = None,
+        n_probes: int = 100,
+        subset: float = 0.5,
+        penalty: float = 0.1,
+        n_components: int = 8,
+        shrinkage: float | str = "auto",
+        random_state: int = 0,
+    ) -> None:
+        self.steer = steer
+        self.desired = desired
+        self.transport = transport
+        self.n_probes = n_probes
+        self.subset = subset
+        self.penalty = penalty
+        self.n_components = n_components
+        self.shrinkage = shrinkage
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Any:
+        """Say that labels are needed to fit."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+    # -- fitting --
+
+    def fit(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: ArrayLike) -> Self:
+        """Find the steering vectors.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d)
+            Hidden states of texts, one row each.
+        y : array_like, shape (n,)
+            Whether a text has the concept: two classes.
+        sensitive_features : array_like, shape (n,)
+            Group of each text.
+
+        Raises
+        ------
+        DataError
+            For missing values, more or fewer than two classes, a cell with too few rows (naming
+            it), a group in which the two classes have the same mean.
+        ModelError
+            For a `desired` class or groups in `steer` that are not there, or options out of range.
+        """
+        features = check_features(X)
+        n = len(features)
+        labels = label_vector(y, "y", n)
+        group = group_labels(sensitive_features, n)
+        refuse_swapped(labels, group)
+        classes = self._ordered(sorted_labels(labels.tolist()))
+        groups = check_cells(labels, group, 2, classes)
+        i, a = encode(labels, classes, "y"), encode(group, groups, "sensitive_features")
+        rows = self._rows_per_class(i, a, len(groups))
+        n_probes = int(check_number(self.n_probes, "n_probes", 2))
+        n_components = int(check_number(self.n_components, "n_components", 1))
+        if n_probes <= n_components:
+            raise DataError(
+                f"`n_probes` = {n_probes} probes leave no covariance in {n_components} "
+                "dimensions; more than `n_components` are needed, better five times as many.",
+                argument="n_probes",
+            )
+        penalty = check_number(self.penalty, "penalty")
+        if penalty == 0.0:
+            raise DataError("`penalty` must be positive; found 0.", argument="penalty")
+
+        centre, unit = features.mean(axis=0), _unit(features, i, a)
+        Z = (features - centre) / unit
+        rng = np.random.default_rng(self.random_state)
+        parts = [np.flatnonzero(a == k) for k in range(len(groups))]
+        found = [concept_vectors(Z[p], i[p], rows, n_probes, penalty, rng) for p in parts]
+        shared, _ = concept_vectors(Z, i, rows, n_probes, penalty, rng)
+
+        vectors = np.array([v for v, _ in found])  # (G, n_probes, 2, d)
+        probes = np.array([w.mean(axis=0) for _, w in found])  # (G, d + 1)
+        own, common = _half_difference(vectors), _half_difference(shared)
+        self._check_responds(np.einsum("gd,gd->g", probes[:, :-1], own), groups)
+        response = probes[:, :-1] @ common
+        moved, reference = self._roles(groups, response)
+
+        self.basis_ = concept_basis(vectors, n_components)
+        steered = self._steered(vectors, classes, groups, moved, reference)
+        target = probes[reference, :-1] @ own[reference]
+        for k in moved:
+            gain = float(probes[k, :-1] @ steered[k])
+            if not gain > 0.0:
+                raise DataError(
+                    f"The steered vector of group {groups[k]!r} does not point to its own concept "
+                    f"(log-odds {gain:.3g} per unit): the class of maps cannot turn the "
+                    "reference's concept vectors that far. Use transport=fp.Affine().",
+                    argument="transport",
+                    cell=(None, groups[k]),
+                )
+            steered[k] *= target / gain
+
+        self.classes_, self.groups_ = label_array(classes), label_array(groups)
+        self.reference_, self.n_features_in_ = groups[reference], features.shape[1]
+        self.shared_vector_ = unit * common
+        self.concept_vectors_ = {g: unit * own[k] for k, g in enumerate(groups)}
+        self.vectors_ = {g: unit * steered[k] for k, g in enumerate(groups)}
+        self.probes_ = {}
+        for k, g in enumerate(groups):
+            w = probes[k, :-1] / unit
+            self.probes_[g] = (w, float(probes[k, -1] - w @ centre))
+        self._log_odds = {
+            g: features[parts[k]] @ self.probes_[g][0] + self.probes_[g][1]
+            for k, g in enumerate(groups)
+        }
+        return self
+
+    def _ordered(self, classes: tuple[Hashable, ...]) -> tuple[Hashable, Hashable]:
+        """Return (undesired, desired)."""
+        if len(classes) != 2:
+            raise DataError(
+                f"`y` must have two classes, with the concept and without; found {list(classes)}.",
+                argument="y",
+            )
+        desired = classes[1] if self.desired is None else plain(self.desired)
+        if desired not in classes:
+            raise ModelError(
+                f"`desired` is {desired!r}, which is not one of the classes {list(classes)}.",
+                argument="desired",
+            )
+        return classes[1 - classes.index(desired)], desired
+
+    def _rows_per_class(self, i: Indices, a: Indices, n_groups: int) -> int:
+        """Return how many rows of every cell a subset has."""
+        smallest = int(np.bincount(2 * a + i, minlength=2 * n_groups).min())
+        value = check_number(self.subset, "subset")
+        rows = int(value) if value > 1 else round(value * smallest)
+        if isinstance(self.subset, int):
+            rows = self.subset
+        if not 2 <= rows <= smallest:
+            raise DataError(
+                f"`subset` = {self.subset!r} asks for {rows} rows of each cell; at least 2 are "
+                f"needed and the smallest cell has {smallest}.",
+                argument="subset",
+            )
+        return rows
+
+    @staticmethod
+    def _check_responds(gain: Array, groups: tuple[Hashable, ...]) -> None:
+        for k, g in enumerate(groups):
+            if not gain[k] > 1e-12:
+                raise DataError(
+                    f"The two classes of group {g!r} have the same hidden states: its probes find "
+                    "no direction in which to steer.",
+                    argument="X",
+                    cell=(None, g),
+                )
+
+    def _roles(self, groups: tuple[Hashable, ...], response: Array) -> tuple[list[int], int]:
+        """Return the groups that are steered and the reference, by position."""
+        if isinstance(self.steer, str):
+            if self.steer != "auto":
+                raise ModelError(
+                    f"`steer` must be 'auto' or a list of groups; found {self.steer!r}.",
+                    argument="steer",
+                )
+            best = int(np.argmax(response))
+            return [k for k in range(len(groups)) if k != best], best
+        moved = sorted({index_of(groups, g, "steer") for g in self.steer})
+        stays = [k for k in range(len(groups)) if k not in moved]
+        if not stays:
+            raise ModelError(
+                "`steer` lists every group; one must stay as the reference.", argument="steer"
+            )
+        return moved, max(stays, key=lambda k: response[k])
+
+    def _steered(
+        self,
+        vectors: Array,
+        classes: tuple[Hashable, Hashable],
+        groups: tuple[Hashable, ...],
+        moved: list[int],
+        reference: int,
+    ) -> Array:
+        """Return half differences of the steered means, shape (G, d); others as they are."""
+        out = _half_difference(vectors)
+        self.population_ = self.solution_ = None
+        if not moved:
+            return out
+        kept = [reference, *moved]  # other groups that stay are none of the program's business
+        rows = (vectors[kept] @ self.basis_).reshape(-1, self.basis_.shape[1])
+        y = np.tile([0, 1], len(kept) * vectors.shape[1])
+        group = np.repeat(np.arange(len(kept)), 2 * vectors.shape[1])
+        moments = Moments().partial_fit(rows, y, sensitive_features=group)
+        D = moments.population(shrinkage=self.shrinkage)
+        names = [groups[k] for k in kept]
+        self.population_ = Normal(D.prior, D.mean, cov=D.cov, classes=classes, groups=names)
+        program = NearestIdeal(
+            self.population_,
+            steer=[groups[k] for k in moved],
+            transport=Affine() if self.transport is None else self.transport,
+            reference=groups[reference],
+        )
+        self.solution_ = program.solve()
+        mean = self.solution_.population.mean.reshape(2, len(kept), -1)
+        for position, k in enumerate(kept[1:], start=1):
+            out[k] = self.basis_ @ (0.5 * (mean[1, position] - mean[0, position]))
+        return out
+
+    # -- effects --
+
+    def effect_curve(
+        self, strengths: ArrayLike, *, vectors: Any = "steered", unit: str = "log-odds"
+    ) -> pd.DataFrame:
+        r"""Return the effect the probes predict at each strength, per group.
+
+        In log-odds it is :math:`t\, w_a' v_a`; in probability the mean over the group's fitted
+        states of :math:`\sigma(w_a'(h + t v_a) + c_a) - \sigma(w_a'h + c_a)`.
+
+        Parameters
+        ----------
+        strengths : array_like, shape (n,)
+        vectors : {"steered", "own", "shared"} or mapping of group to array_like, shape (d,)
+            The steering vectors, the groups' own concept vectors, the shared one, or any others.
+        unit : {"log-odds", "probability"}
+
+        Returns
+        -------
+        DataFrame
+            One row per strength, one column per group.
+
+        Raises
+        ------
+        DataError
+            For strengths or vectors that are not finite, or a group without a vector.
+        ModelError
+            For another unit or name of vectors.
+        """
+        check_is_fitted(self, "vectors_")
+        if unit not in UNITS:
+            raise ModelError(
+                f"`unit` must be one of {list(UNITS)}; found {unit!r}.", argument="unit"
+            )
+        t = np.atleast_1d(check_finite(strengths, "strengths"))
+        used = self._named(vectors)
+        columns = {}
+        for g, (w, _) in self.probes_.items():
+            added = t * float(w @ used[g])
+            if unit == "probability":
+                at = self._log_odds[g]
+                added = (expit(at[:, None] + added) - expit(at)[:, None]).mean(axis=0)
+            columns[g] = added
+        return pd.DataFrame(columns, index=pd.Index(t, name="strength"))
+
+    def _named(self, vectors: Any) -> Mapping[Hashable, Array]:
+        groups = list(self.probes_)
+        if isinstance(vectors, str):
+            known = {
+                "steered": self.vectors_,
+                "own": self.concept_vectors_,
+                "shared": dict.fromkeys(groups, self.shared_vector_),
+            }
+            if vectors not in known:
+                raise ModelError(
+                    f"`vectors` must be one of {list(known)} or a mapping; found {vectors!r}.",
+                    argument="vectors",
+                )
+            return known[vectors]
+        missing = [g for g in groups if g not in vectors]
+        if missing:
+            raise DataError(f"`vectors` has none for group {missing[0]!r}.", argument="vectors")
+        return {g: check_finite(vectors[g], "vectors", (self.n_features_in_,)) for g in groups}
+
+    def calibrate(
+        self, strengths: ArrayLike, effects: Mapping[Any, ArrayLike]
+    ) -> dict[Hashable, float]:
+        r"""Rescale the vectors so that effects measured elsewhere agree with the reference's.
+
+        Group a's vector is multiplied by the factor k that brings its curve nearest to the
+        reference's in least squares, :math:`e_a(k t) \approx e_r(t)`, the curves interpolated
+        linearly through (0, 0) and the measured points.
+
+        Parameters
+        ----------
+        strengths : array_like, shape (n,)
+            Positive, increasing.
+        effects : mapping of group to array_like, shape (n,)
+            What was measured with `vectors_` at these strengths, on other texts than those the
+            result will be judged by.
+
+        Returns
+        -------
+        dict group -> float
+            The factors; 1 for the reference and for groups without effects.
+
+        Raises
+        ------
+        DataError
+            For strengths that do not increase, unknown groups, or a group that never comes near
+            the reference (its largest effect is not positive).
+        """
+        check_is_fitted(self, "vectors_")
+        t = np.atleast_1d(check_finite(strengths, "strengths"))
+        if t.ndim != 1 or not (t[0] > 0 and (np.diff(t) > 0).all()):
+            raise DataError("`strengths` must be positive and increase.", argument="strengths")
+        groups = list(self.vectors_)
+        curves = {
+            groups[index_of(groups, g, "effects")]: check_finite(e, "effects", t.shape)
+            for g, e in effects.items()
+        }
+        if self.reference_ not in curves:
+            raise DataError(
+                f"`effects` needs those of the reference {self.reference_!r}.", argument="effects"
+            )
+        factors = {
+            g: 1.0
+            if g == self.reference_ or g not in curves
+            else _matching_factor(t, curves[g], curves[self.reference_], g)
+            for g in groups
+        }
+        self.vectors_ = {g: factors[g] * v for g, v in self.vectors_.items()}
+        return factors
+
+
+def _matching_factor(t: Array, curve: Array, target: Array, group: Hashable) -> float:
+    """Return k > 0 for which curve(k t) is nearest to target(t), where both were measured."""
+    if not (curve.max() > 0 and target.max() > 0):
+        raise DataError(
+            f"`effects` of group {group!r} or of the reference are not positive at any strength: "
+            "no factor makes them equal.",
+            argument="effects",
+            cell=(None, group),
+        )
+    x, y = np.append(0.0, t), np.append(0.0, curve)
+
+    def distance(log_k: float) -> float:
+        k = float(np.exp(log_k))
+        inside = k * t <= t[-1]  # beyond what was measured nothing is known
+        if not inside.any():
+            return float(np.mean(target**2))
+        gap = np.interp(k * t[inside], x, y) - target[inside]
+        return float(np.mean(gap**2))
+
+    grid = np.linspace(np.log(t[0] / t[-1]), np.log(t[-1] / t[0]), 201) if len(t) > 1 else None
+    if grid is None:  # one strength: straight lines
+        return float(target[0] / curve[0])
+    best = grid[int(np.argmin([distance(k) for k in grid]))]
+    step = grid[1] - grid[0]
+    found = minimize_scalar(distance, bounds=(best - step, best + step), method="bounded")
+    return float(np.exp(found.x))
+
+
+def _half_difference(vectors: Array) -> Array:
+    """Return half the difference of the class means, (..., n_probes, 2, d) -> (..., d)."""
+    mean = vectors.mean(axis=-3)
+    out: Array = 0.5 * (mean[..., 1, :] - mean[..., 0, :])
+    return out
+
+
+def _unit(X: Array, i: Indices, a: Indices) -> float:
+    """Return the root mean variance of a feature within the cells."""
+    total = 0.0
+    for cell in np.unique(2 * a + i):
+        rows = X[2 * a + i == cell]
+        total += float(((rows - rows.mean(axis=0)) ** 2).sum())
+    if total == 0.0:
+        raise DataError("`X` does not vary within any cell.", argument="X")
+    return float(np.sqrt(total / X.size))
