@@ -344,8 +344,7 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _is_identity(self, label: Any) -> bool:
         assert self.solution_ is not None
-        T = self.solution_.affine[label]
-        return not T.offset.any() and np.array_equal(T.matrix, np.eye(len(T.matrix)))
+        return bool(self.solution_.affine[label].is_identity())
 
     # -- files --
 
@@ -411,12 +410,9 @@ class IdealSteering(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 def _as(family: type[Normal], D: Normal, prior: Array) -> Normal:
     """Return the population of a family with the parameters of D and a prior."""
-    spread: dict[str, Any] = {"cov": D.cov}
-    if D.is_univariate:
-        spread = {"std": D.std}
-    elif D.covariance == "tied":
-        spread = {"cov": D.cov[0], "covariance": "tied"}
-    return family(prior, D.mean, **spread, classes=D.classes, groups=D.groups)
+    data = D.to_dict() | {"prior": prior}
+    del data["population"]
+    return family(**data)
 
 
 register("ideal_steering", IdealSteering._from_dict)

@@ -22,7 +22,7 @@ from fairprog.solution.certificate import Certificate
 from fairprog.solution.evidence import evidence_of_rows
 from fairprog.solution.summary import summary_text
 from fairprog.tables import template_from_dict
-from fairprog.transports import AffineMap, ConjugatedMap, PiecewiseLinearMap
+from fairprog.transports import AffineMap, ConjugatedMap, DiagonalMap, PiecewiseLinearMap
 
 __all__ = ["Solution"]
 
@@ -379,11 +379,15 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _plain_map(T: AffineMap | PiecewiseLinearMap) -> Any:
-    return T.to_dict() if isinstance(T, PiecewiseLinearMap) else (T.matrix, T.offset)
+    if isinstance(T, PiecewiseLinearMap):
+        return T.to_dict()
+    return (T.diagonal if isinstance(T, DiagonalMap) else T.matrix, T.offset)
 
 
 def _map_from(value: Any) -> AffineMap | PiecewiseLinearMap:
-    return PiecewiseLinearMap(**value) if isinstance(value, dict) else AffineMap(*value)
+    if isinstance(value, dict):
+        return PiecewiseLinearMap(**value)
+    return (DiagonalMap if np.ndim(value[0]) == 1 else AffineMap)(*value)
 
 
 register("solution", Solution.from_dict)
