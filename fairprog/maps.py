@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fairprog.errors import DataError
 from fairprog.labels import Array, check_features, check_finite, check_number, refuse_large
+from fairprog.row_blocks import Move, checked_dtype, map_rows, rows_as_they_lie
 
 __all__ = ["AffineMap", "ConjugatedMap", "DiagonalMap", "PiecewiseLinearMap"]
 
@@ -57,11 +59,39 @@ class AffineMap:
         """Return x -> x in `dim` dimensions."""
         return cls(np.eye(dim), np.zeros(dim))
 
-    def __call__(self, X: ArrayLike) -> Array:
-        """Map rows: shape (n, d) to (n, d); shape (n,) stays (n,) where d = 1."""
-        array = check_features(X, dim=self.offset.size)
-        out: Array = array @ self.matrix.T + self.offset
-        return out[:, 0] if np.ndim(X) == 1 else out
+    def __call__(
+        self,
+        X: ArrayLike,
+        *,
+        dtype: DTypeLike | None = None,
+        out: NDArray[Any] | str | os.PathLike[str] | None = None,
+    ) -> Array:
+        """Map rows: shape (n, d) to (n, d); shape (n,) stays (n,) where d = 1.
+
+        Parameters
+        ----------
+        X : array_like
+            A memory map is read block by block.
+        dtype : numpy.float32 or numpy.float64, optional
+            Of the result and of the products; default that of an `out` array, else float64.
+        out : array of the result's shape, or path, optional
+            Where the rows are put; a .npy file is written atomically and returned as a memory map.
+        """
+        kind = checked_dtype(dtype, out)
+        rows = rows_as_they_lie(X, self.offset.size)
+        moved = map_rows(rows, None, [self.move(kind)], dtype=kind, out=out)
+        return moved[:, 0] if np.ndim(X) == 1 else moved
+
+    def move(self, dtype: DTypeLike) -> Move:
+        """Return the map as a function of unchecked rows of a type and of where they go."""
+        # by columns in memory, as BLAS wants the second factor
+        matrix, offset = self.matrix.astype(dtype).T, self.offset.astype(dtype)
+
+        def moved(rows: Array, out: Array) -> None:
+            np.matmul(rows, matrix, out=out)
+            out += offset
+
+        return moved
 
     def inverse(self) -> AffineMap:
         """Return the inverse map."""
@@ -118,7 +148,7 @@ class DiagonalMap(AffineMap):
         entries = np.atleast_1d(check_finite(diagonal, "diagonal"))
         if shift.ndim != 1 or entries.shape != shift.shape:
             raise DataError(
-                f"`diagonal` has shape {entries.shape}; needed is that of `offset`, {shift.shape}.",
+                f"`diagonal` has shape {entries.shape}; needed is {shift.shape}, as `offset` has.",
                 argument="diagonal",
             )
         for name, array in (("diagonal", entries), ("offset", shift)):
@@ -140,12 +170,15 @@ class DiagonalMap(AffineMap):
     def __repr__(self) -> str:
         return f"DiagonalMap(diagonal={self.diagonal!r}, offset={self.offset!r})"
 
-    def __call__(self, X: ArrayLike) -> Array:
-        """Map rows: shape (n, d) to (n, d); shape (n,) stays (n,) where d = 1."""
-        out = check_features(X, dim=self.offset.size)
-        out *= self.diagonal
-        out += self.offset
-        return out[:, 0] if np.ndim(X) == 1 else out
+    def move(self, dtype: DTypeLike) -> Move:
+        """Return the map as a function of unchecked rows of a type and of where they go."""
+        diagonal, offset = self.diagonal.astype(dtype), self.offset.astype(dtype)
+
+        def moved(rows: Array, out: Array) -> None:
+            np.multiply(rows, diagonal, out=out)
+            out += offset
+
+        return moved
 
     def inverse(self) -> DiagonalMap:
         """Return the inverse map."""

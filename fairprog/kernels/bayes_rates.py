@@ -182,9 +182,7 @@ def decision_rates(
     if len(cost) == 2:
         return _binary_rates(cost, rule_prior, rule_mean, rule_cov, mean, cov), 0.0
     sampled = _sampled_rates if cov.ndim == 4 else sampled_rates
-    return sampled(
-        cost, rule_prior, rule_mean, rule_cov, mean, cov, n_samples, random_state
-    )
+    return sampled(cost, rule_prior, rule_mean, rule_cov, mean, cov, n_samples, random_state)
 
 
 def _log_odds_forms(

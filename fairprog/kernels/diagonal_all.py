@@ -9,7 +9,8 @@ the common means and the offsets are closed forms; with :math:`u_{ia} = w_{ia}/v
 
 F does not change when all gains of a feature are multiplied by one number. For K = G = 2 its
 stationary points are the roots of a polynomial (theory.md, Theorem C), taken for all features
-together; otherwise Newton's method in log g descends on every feature at once, from several starts.
+together; otherwise Newton's method in log g descends on every feature at once, from several
+starts.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def best_gains(
 
 
 def _starts(w: Array, mean: Array, var: Array, sign: Array, shared: bool) -> list[Array]:
-    """Return log gains: those of the geometric mean spreads, and the best with each group staying."""
+    """Return log gains: those of geometric mean spreads, and the best with each group staying."""
     spread = 0.5 * np.log(var).mean(axis=0)
     starts = [spread.mean(axis=1, keepdims=True) if shared else spread]
     kind = "scalar" if shared else "diagonal"
@@ -202,9 +203,7 @@ def _descend(
     return x, final
 
 
-def best_ratios(
-    w: Array, mean: Array, var: Array, mirror: bool = False
-) -> tuple[Array, Array]:
+def best_ratios(w: Array, mean: Array, var: Array, mirror: bool = False) -> tuple[Array, Array]:
     """Return the globally best gain of group 0 over that of group 1, (d,), for K = G = 2.
 
     Parameters

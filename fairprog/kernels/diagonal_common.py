@@ -59,9 +59,7 @@ def _sorted(mean: Array, var: Array) -> tuple[Array, Array]:
     return ratio[:, order], delta[:, order]
 
 
-def _sorted_residual(
-    here: tuple[Array, Array], there: tuple[Array, Array], width: float
-) -> float:
+def _sorted_residual(here: tuple[Array, Array], there: tuple[Array, Array], width: float) -> float:
     """Return an upper bound on the residual of the best map between blocks of equal ratios."""
     (ratio, delta), (to_ratio, to_delta) = here, there
     if not len(ratio):  # one class

@@ -65,9 +65,7 @@ def mean_spread(prior: Array, mean: Array, within: Array, null: Array) -> Array:
     return out
 
 
-def constant_features(
-    prior: Array, mean: Array, within: Array
-) -> tuple[NDArray[np.bool_], Array]:
+def constant_features(prior: Array, mean: Array, within: Array) -> tuple[NDArray[np.bool_], Array]:
     """Return which features are null by the rule of `split_support`, and their `mean_spread`.
 
     For independent features, `within` (d,) their pooled variances; the spread is 0 for the others.

@@ -54,7 +54,7 @@ class DiagonalNormal(Normal):
     ) -> None:
         if std is not None or cov is None:
             raise ModelError(
-                "covariance='diagonal' takes the variances of the cells as `cov`, shape (K, G, d).",
+                "covariance='diagonal' takes the cells' variances as `cov`, shape (K, G, d).",
                 argument="cov",
             )
         self.covariance, self.is_univariate = covariance, False
@@ -264,7 +264,10 @@ class DiagonalNormal(Normal):
     ) -> tuple[Array, NDArray[Any], NDArray[Any]]:
         """Draw n rows; see :meth:`Normal.sample`."""
         cell, z, y, a = self._draw(n, random_state)
-        means, stds = self._mean.reshape(-1, self.n_features), self.std.reshape(-1, self.n_features)
+        means, stds = (
+            self._mean.reshape(-1, self.n_features),
+            self.std.reshape(-1, self.n_features),
+        )
         for c in range(len(means)):
             rows = cell == c
             z[rows] = means[c] + stds[c] * z[rows]

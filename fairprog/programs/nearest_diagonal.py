@@ -104,8 +104,8 @@ class NearestDiagonal(NearestNormal):
             check_piecewise(self)
         if self.population.null_dimension:
             warnings.warn(
-                f"{self.population.null_dimension} feature(s) are constant in every cell; they are "
-                "set aside and the maps are the identity there.",
+                f"{self.population.null_dimension} feature(s) are constant in every cell; they "
+                "are set aside and the maps are the identity there.",
                 FairprogWarning,
                 stacklevel=3,
             )
@@ -167,9 +167,7 @@ class NearestDiagonal(NearestNormal):
             self._compare(answer, conic)
         return assemble_diagonal(self, answer, time.perf_counter() - started)
 
-    def _maps(
-        self, a: int, cells: tuple[Array, Array], gain: Array, shift: Array
-    ) -> DiagonalMaps:
+    def _maps(self, a: int, cells: tuple[Array, Array], gain: Array, shift: Array) -> DiagonalMaps:
         D = self.population
         return DiagonalMaps(
             group=D.groups[a],
@@ -194,7 +192,9 @@ class NearestDiagonal(NearestNormal):
             own = D.support_mean[:, a], D.support_variances[:, a]
             signs = (1.0, -1.0) if self.orientation == "any" else (1.0,)
             found = [
-                self._maps(a, cells, *best_diagonal(self.kind, self.prior[:, a], *cells, *own, sign))
+                self._maps(
+                    a, cells, *best_diagonal(self.kind, self.prior[:, a], *cells, *own, sign)
+                )
                 for sign in signs
             ]
             groups.append(min(found, key=lambda maps: maps.cost()))
