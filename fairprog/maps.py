@@ -156,7 +156,7 @@ class DiagonalMap(AffineMap):
             object.__setattr__(self, name, array)
 
     @property
-    def matrix(self) -> Array:  # type: ignore[override]
+    def matrix(self) -> Array:
         """The matrix of the map, shape (d, d), formed when it is asked for."""
         d = self.offset.size
         refuse_large((d, d), "The matrix of a diagonal map", "its numbers are in `.diagonal`")

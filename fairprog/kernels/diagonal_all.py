@@ -18,7 +18,8 @@ from __future__ import annotations
 import numpy as np
 
 from fairprog.kernels.diagonal import best_diagonal
-from fairprog.labels import Array
+from fairprog.labels import Array, Indices
+from fairprog.transports import Kind
 
 __all__ = ["best_gains", "best_ratios", "common_cells", "gain_cost", "pulled_back"]
 
@@ -116,13 +117,10 @@ def best_gains(
     unit = np.sqrt(np.einsum("ia,iaj->j", w, var) / w.sum())
     center = np.einsum("ia,iaj->aj", w, mean) / w.sum(axis=0)[:, None]
     mean, var = (mean - center) / unit, var / unit**2
-    best = best_value = np.empty(0)
-    for start in _starts(w, mean, var, sign, shared):
-        x = start
-        x, value = _descend(x, sign[:, None], w, mean, var, shared)
-        if not best.size:
-            best, best_value = x, value
-            continue
+    starts = _starts(w, mean, var, sign, shared)
+    best, best_value = _descend(starts[0], sign[:, None], w, mean, var, shared)
+    for start in starts[1:]:
+        x, value = _descend(start, sign[:, None], w, mean, var, shared)
         better = value < best_value
         best, best_value = np.where(better, x, best), np.where(better, value, best_value)
     gain = sign[:, None] * np.exp(best) * np.ones((1, mean.shape[2]))
@@ -133,7 +131,7 @@ def _starts(w: Array, mean: Array, var: Array, sign: Array, shared: bool) -> lis
     """Return log gains: those of geometric mean spreads, and the best with each group staying."""
     spread = 0.5 * np.log(var).mean(axis=0)
     starts = [spread.mean(axis=1, keepdims=True) if shared else spread]
-    kind = "scalar" if shared else "diagonal"
+    kind: Kind = "scalar" if shared else "diagonal"
     for r in range(w.shape[1]):
         x = np.empty_like(spread)
         for a in range(w.shape[1]):
@@ -158,7 +156,7 @@ def _descend(
     final = np.full(n, np.inf)
     ones = np.ones((1, 1 if not shared else mean.shape[2]))
 
-    def cost(at: Array, k: Array) -> tuple[Array, Array]:
+    def cost(at: Array, k: Indices) -> tuple[Array, Array]:
         cells = (mean, var) if shared else (mean[..., k], var[..., k])
         return gain_cost(sign * np.exp(at) * ones, w, *cells, shared)
 

@@ -87,10 +87,9 @@ def _sorted_residual(here: tuple[Array, Array], there: tuple[Array, Array], widt
 
 def _rotated(delta: Array, to_delta: Array) -> Array:
     """Return by class the squared distance of O delta_i from the target, O orthogonal and best."""
-    pieces = [delta.T, to_delta.T]
-    if len(pieces[0]) > len(delta):  # only lengths and angles count
-        pieces = [np.linalg.qr(x, mode="r") for x in pieces]
-    first, second = pieces
+    first, second = delta.T, to_delta.T
+    if len(first) > len(delta):  # only lengths and angles count
+        first, second = np.linalg.qr(first).R, np.linalg.qr(second).R
     left, _, right = np.linalg.svd(second @ first.T)
     out: Array = ((left @ right @ first - second) ** 2).sum(axis=0)
     return out

@@ -16,6 +16,7 @@ from fairprog.kernels.support import mean_spread, split_support
 from fairprog.labels import Array, Indices, check_number
 
 __all__ = [
+    "STRUCTURES",
     "RestrictedCells",
     "check_cells_of_variances",
     "check_classes",

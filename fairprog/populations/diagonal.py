@@ -24,6 +24,7 @@ from fairprog.populations.base import check_prior
 from fairprog.populations.coordinates import normalized_log
 from fairprog.populations.lognormal import LogNormal
 from fairprog.populations.normal import Normal
+from fairprog.populations.normal_cells import NormalCells
 from fairprog.transports import AffineMap, DiagonalMap
 
 __all__ = ["DiagonalLogNormal", "DiagonalNormal"]
@@ -166,17 +167,17 @@ class DiagonalNormal(Normal):
         return out
 
     @property
-    def cov(self) -> Array:  # type: ignore[override]
+    def cov(self) -> Array:
         """Cell covariances, shape (K, G, d, d)."""
         return self._dense(self.variances)
 
     @property
-    def support_cov(self) -> Array:  # type: ignore[override]
+    def support_cov(self) -> Array:
         """Cell covariances of the features that vary, shape (K, G, k, k)."""
         return self._dense(self.support_variances)
 
     @property
-    def pooled_cov(self) -> Array:  # type: ignore[override]
+    def pooled_cov(self) -> Array:
         """Pooled within-cell covariance of the features that vary, shape (k, k)."""
         return self._dense(self.pooled_variances)
 
@@ -197,7 +198,7 @@ class DiagonalNormal(Normal):
 
     # -- what a population does --
 
-    def same_support(self, other: Normal) -> bool:
+    def same_support(self, other: NormalCells) -> bool:
         """Return whether the same features are constant, at the same values."""
         if not isinstance(other, DiagonalNormal):
             return super().same_support(other)

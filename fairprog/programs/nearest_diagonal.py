@@ -43,7 +43,7 @@ class NearestDiagonal(NearestNormal):
     """
 
     families = (DiagonalNormal,)
-    population: DiagonalNormal  # type: ignore[assignment]
+    population: DiagonalNormal
     diagonal_staying_maps: dict[int, DiagonalMap]
 
     def default_transport(self) -> Transport:
@@ -210,8 +210,9 @@ class NearestDiagonal(NearestNormal):
         mean, var = D.support_mean, D.support_variances
         mirror = self.orientation == "any"
         name = "descent"
+        gain: Array = np.ones(mean.shape[1:])
         if kind == "fixed":
-            gain, name = np.ones(mean.shape[1:]), "closed-form"
+            name = "closed-form"
         elif w.shape == (2, 2) and solver != "newton" and (kind == "diagonal" or len(var.T) == 1):
             name = "polynomial"
         elif solver == "closed-form":
