@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -152,18 +153,14 @@ def align_rows() -> list[Row]:
     D = fp.Normal(np.full((2, 2), 0.25), means, cov=cov.reshape(2, 2, FEATURES, FEATURES))
     sol = fp.NearestIdeal(D, transport=fp.Translation()).solve()
     A = np.eye(FEATURES) + rng.normal(size=(FEATURES, FEATURES)) / 40
-    object.__setattr__(
-        sol, "affine", {g: fp.AffineMap(A, T.offset) for g, T in sol.affine.items()}
-    )
+    sol = replace(sol, affine={g: fp.AffineMap(A, T.offset) for g, T in sol.affine.items()})
     found: list[Row] = [("rows", n, "", "")]
     for dtype in (np.float64, np.float32):
         rows, matrix = X.astype(dtype), A.astype(dtype)
         out = np.empty_like(rows)
         calls: dict[str, Callable[[], Any]] = {
-            "product": lambda rows=rows, matrix=matrix, out=out: np.matmul(
-                rows, matrix.T, out=out
-            ),
-            "align": lambda rows=rows, out=out: sol.align(rows, sensitive_features=a, out=out),
+            "product": partial(np.matmul, rows, matrix.T, out=out),
+            "align": partial(sol.align, rows, sensitive_features=a, out=out),
         }
         best = {name: min(processor_time(call) for _ in range(4)) for name, call in calls.items()}
         name = np.dtype(dtype).name
