@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.codec import load, register, save
 from fairprog.errors import DataError, ModelError
-from fairprog.kernels.streaming import between, stream_moments
 from fairprog.labels import (
-    Array,
     as_labels,
     check_weights,
     column_names,
     sorted_labels,
 )
+from fairprog.populations.cell_sums import CellSums
 from fairprog.populations.cells import STRUCTURES
 from fairprog.populations.moments_population import estimated
 from fairprog.populations.normal import Normal
@@ -28,8 +26,6 @@ from fairprog.populations.rows import codes_of, refuse_missing, rows_of
 from fairprog.populations.table_chunks import Chunk, Columns, chunks_of
 
 __all__ = ["Moments"]
-
-Cell = tuple[Hashable, Hashable]
 
 
 class Moments:
@@ -90,15 +86,12 @@ class Moments:
         self.feature_names: tuple[str, ...] | None = None
         self.n_chunks = 0
         self._n_features: int | None = None
-        self._count: dict[Cell, int] = {}
-        self._mass: dict[Cell, float] = {}
-        self._mean: dict[Cell, Array] = {}
-        self._scatter: dict[Hashable, Array] = {}
+        self._sums = CellSums(covariance)
 
     @property
     def n_rows(self) -> int:
         """Number of rows of positive weight seen so far."""
-        return sum(self._count.values())
+        return sum(self._sums.count.values())
 
     @property
     def n_features(self) -> int | None:
@@ -108,7 +101,7 @@ class Moments:
     def __repr__(self) -> str:
         return (
             f"Moments(covariance={self.covariance!r}, rows={self.n_rows}, cells="
-            f"{len(self._count)}, features={self._n_features})"
+            f"{len(self._sums.count)}, features={self._n_features})"
         )
 
     # -- gathering --
@@ -151,28 +144,13 @@ class Moments:
         if not n:
             return self
         cells = [(c, g) for c in classes for g in groups]
-        slots = list(dict.fromkeys(self._slot(cell) for cell in cells))
-        slot = np.array([slots.index(self._slot(cell)) for cell in cells])
-        single = features.dtype in (np.dtype(np.float32), np.dtype(np.float16))
-        with np.errstate(invalid="ignore", over="ignore"):
-            count, mass, mean, scatter = stream_moments(
-                features,
-                i * len(groups) + a,
-                weight,
-                slot,
-                np.float32 if single else np.float64,
-                self.covariance == "diagonal",
-            )
-        if not (np.isfinite(mean).all() and np.isfinite(scatter).all()):
-            refuse_missing(features)
         piece = Moments(self.covariance)
         piece.n_chunks, piece._n_features, piece.feature_names = 1, d, names
-        for c, cell in enumerate(cells):
-            if count[c]:
-                piece._count[cell] = int(count[c])
-                piece._mass[cell] = float(mass[c])
-                piece._mean[cell] = mean[c]
-                piece._scatter[self._slot(cell)] = scatter[slot[c]]
+        piece._sums = CellSums.of_rows(
+            self.covariance, features, i * len(groups) + a, cells, weight
+        )
+        if not piece._sums.is_finite():
+            refuse_missing(features)
         return self._absorb(piece, copy=False)
 
     def merge(self, other: Any) -> Self:
@@ -199,7 +177,7 @@ class Moments:
         if other._n_features is not None:
             self._check_features(other._n_features, other.feature_names)
         for k, axis, known in ((0, "classes", self.classes), (1, "groups", self.groups)):
-            new = {cell[k] for cell in other._count} - set(known or ())
+            new = {cell[k] for cell in other._sums.count} - set(known or ())
             if known is not None and new:
                 raise DataError(
                     f"`other` has the {axis} {list(sorted_labels(new))}; known are {list(known)}.",
@@ -207,22 +185,7 @@ class Moments:
                 )
         self._n_features = self._n_features or other._n_features
         self.feature_names = self.feature_names or other.feature_names
-        diagonal = self.covariance == "diagonal"
-        for slot, scatter in other._scatter.items():
-            if slot in self._scatter:
-                self._scatter[slot] += scatter
-            else:
-                self._scatter[slot] = scatter.copy() if copy else scatter
-        for cell, m in other._mass.items():
-            if cell not in self._count:
-                self._count[cell], self._mass[cell] = other._count[cell], m
-                self._mean[cell] = other._mean[cell].copy() if copy else other._mean[cell]
-                continue
-            n, gap = self._mass[cell], other._mean[cell] - self._mean[cell]
-            self._scatter[self._slot(cell)] += between(n * m / (n + m), gap, diagonal)
-            self._mean[cell] += (m / (n + m)) * gap
-            self._mass[cell] = n + m
-            self._count[cell] += other._count[cell]
+        self._sums.add(other._sums, copy=copy)
         self.n_chunks += other.n_chunks
         return self
 
@@ -390,12 +353,7 @@ class Moments:
             "feature_names": self.feature_names,
             "n_chunks": self.n_chunks,
             "n_features": self._n_features,
-            "cells": tuple(self._count),
-            "count": tuple(self._count.values()),
-            "mass": tuple(self._mass.values()),
-            "mean": tuple(self._mean.values()),
-            "slots": tuple(self._scatter),
-            "scatter": tuple(self._scatter.values()),
+            **self._sums.to_dict(),
         }
 
     @classmethod
@@ -404,18 +362,10 @@ class Moments:
         out = cls(data["covariance"], classes=data["classes"], groups=data["groups"])
         out.feature_names, out.n_chunks = data["feature_names"], data["n_chunks"]
         out._n_features = data["n_features"]
-        cells = data["cells"]
-        out._count = dict(zip(cells, data["count"], strict=True))
-        out._mass = dict(zip(cells, data["mass"], strict=True))
-        out._mean = dict(zip(cells, data["mean"], strict=True))
-        out._scatter = dict(zip(data["slots"], data["scatter"], strict=True))
+        out._sums = CellSums.from_dict(out.covariance, data)
         return out
 
     # -- inner --
-
-    def _slot(self, cell: Cell) -> Hashable:
-        """Return under which name the scatter of a cell is summed."""
-        return cell[1] if self.covariance == "tied" else cell
 
     def _check_features(self, d: int, names: tuple[str, ...] | None) -> None:
         if self._n_features not in (None, d):

@@ -82,10 +82,10 @@ def _covariances(
     """Return the cells' covariances, (K, G, d, d) or, of diagonal ones, (K, G, d)."""
     shape = mass.shape
     if moments.covariance == "tied":
-        pooled = np.stack([moments._scatter[g] for g in groups])
+        pooled = np.stack([moments._sums.scatter[g] for g in groups])
         pooled /= mass.sum(axis=0)[:, None, None]
         return np.broadcast_to(pooled, (*shape, *pooled.shape[1:]))
-    scatter = np.stack([moments._scatter[c, g] for c in classes for g in groups])
+    scatter = np.stack([moments._sums.scatter[c, g] for c in classes for g in groups])
     if form == "diagonal" and scatter.ndim == 3:
         scatter = np.diagonal(scatter, axis1=1, axis2=2)
     scatter = scatter.reshape(*shape, *scatter.shape[1:])
@@ -100,11 +100,11 @@ def cells_of(
     moments: Moments,
 ) -> tuple[tuple[Hashable, ...], tuple[Hashable, ...], NDArray[np.intp], Array, Array]:
     """Return labels, counts, masses and means as arrays; DataError for an empty cell."""
-    if not moments._count:
+    if not moments._sums.count:
         raise DataError("No rows have been gathered yet.", argument="X")
-    classes = moments.classes or sorted_labels(c for c, _ in moments._count)
-    groups = moments.groups or sorted_labels(g for _, g in moments._count)
-    empty = [(c, g) for c in classes for g in groups if (c, g) not in moments._count]
+    classes = moments.classes or sorted_labels(c for c, _ in moments._sums.count)
+    groups = moments.groups or sorted_labels(g for _, g in moments._sums.count)
+    empty = [(c, g) for c in classes for g in groups if (c, g) not in moments._sums.count]
     if empty:
         c, g = empty[0]
         raise DataError(
@@ -114,7 +114,7 @@ def cells_of(
             cell=(c, g),
         )
     shape = len(classes), len(groups)
-    count = np.array([[moments._count[c, g] for g in groups] for c in classes])
-    mass = np.array([[moments._mass[c, g] for g in groups] for c in classes])
-    mean = np.stack([moments._mean[c, g] for c in classes for g in groups])
+    count = np.array([[moments._sums.count[c, g] for g in groups] for c in classes])
+    mass = np.array([[moments._sums.mass[c, g] for g in groups] for c in classes])
+    mean = np.stack([moments._sums.mean[c, g] for c in classes for g in groups])
     return classes, groups, count, mass, mean.reshape(*shape, -1)
