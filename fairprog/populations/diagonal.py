@@ -196,6 +196,31 @@ class DiagonalNormal(Normal):
         refuse_large((d, d), "The basis of the support", "the features that vary are `.varies`")
         return np.eye(d)[:, self.varies]
 
+    def cov_along(self, V: Array) -> Array:
+        """Return V' S_ia V for directions V (d, k), shape (K, G, k, k)."""
+        out: Array = np.einsum("dk,iad,dl->iakl", V, self.variances, V, optimize=True)
+        return out
+
+    def discriminants(self) -> Array:
+        """Return directions (d, k) in which means differ, as many as can tell cells apart.
+
+        Pooled variance 1, the most telling first; see :meth:`Normal.discriminants`.
+        """
+        apart = self.support_mean - np.einsum("ia,iad->d", self.prior, self.support_mean)
+        scale = np.sqrt(self.pooled_variances)
+        white = np.sqrt(self.prior)[..., None] * apart / scale
+        rows = np.linalg.svd(white.reshape(-1, scale.size), full_matrices=False)[2]
+        out = np.zeros((self.n_features, len(rows)))
+        out[self.varies] = (rows / scale).T
+        return out
+
+    @property
+    def _null(self) -> Array:  # type: ignore[override]
+        """Columns of the identity at the features that do not vary."""
+        d = self.n_features
+        refuse_large((d, d), "The basis of the null space", "`~varies` says where nothing varies")
+        return np.eye(d)[:, ~self.varies]
+
     # -- what a population does --
 
     def same_support(self, other: NormalCells) -> bool:

@@ -237,6 +237,23 @@ class NormalCells(Population):
         """
         return self._support_cells[group]
 
+    def cov_along(self, V: Array) -> Array:
+        """Return V' S_ia V for directions V (d, k), shape (K, G, k, k)."""
+        out: Array = np.einsum("dk,iade,el->iakl", V, self.cov, V, optimize=True)
+        return out
+
+    def discriminants(self) -> Array:
+        """Return directions of the support in which class means differ most, pooled variance 1.
+
+        Shape (d, k), the most telling first: between v = lambda within v.
+        """
+        from scipy.linalg import eigh
+
+        apart = self.support_mean - np.einsum("ia,iad->d", self.prior, self.support_mean)
+        between = np.einsum("ia,iad,iae->de", self.prior, apart, apart)
+        found: Array = self.support_basis @ eigh(between, self.pooled_cov)[1][:, ::-1]
+        return found
+
     def _stacked(self, cells: Sequence[Array]) -> Array:
         """Return (K, G, d, d), without copying where it is one array or tied."""
         base = cells[0].base
