@@ -17,7 +17,12 @@ from tqdm import tqdm
 
 from fairprog.plotting.style import save_figure
 
-from . import benchmark_newton, benchmark_scores, benchmark_torch  # noqa: F401 - they register
+from . import (  # noqa: F401 - they register what they hold
+    benchmark_moments,
+    benchmark_newton,
+    benchmark_scores,
+    benchmark_torch,
+)
 from .claims import Unavailable, write_csv
 from .timing import BENCHMARKS, LONG, Row, draw
 

@@ -28,8 +28,11 @@ __all__ = [
     "label_order",
     "label_vector",
     "plain",
+    "refuse_large",
     "sorted_labels",
 ]
+
+LARGEST_ARRAY = 2**30  # bytes of a dense matrix that is formed from a diagonal one
 
 Array = NDArray[np.floating[Any]]  # what numpy.linalg's stubs return
 Indices = NDArray[np.intp]
@@ -306,3 +309,12 @@ def check_number(value: Any, argument: str, minimum: float = 0.0) -> float:
 def address(name: str, *labels: Hashable) -> str:
     """Return the address of a condition: ``address("offset", "b", 1)`` is ``'offset[b,1]'``."""
     return f"{name}[{','.join(str(label) for label in labels)}]"
+
+
+def refuse_large(shape: tuple[int, ...], what: str, instead: str) -> None:
+    """Raise a ModelError instead of forming a dense array of more than a gibibyte."""
+    size = 8.0 * float(np.prod([float(n) for n in shape]))
+    if size > LARGEST_ARRAY:
+        raise ModelError(
+            f"{what} would be a dense array of shape {shape}, {size / 2**30:.3g} GiB; {instead}."
+        )

@@ -1,4 +1,4 @@
-"""Affine maps and the classes of maps (transports) a program may choose from.
+"""The classes of maps (transports) a program may choose from.
 
 Every class is written A = S R with S in a set of matrices and R a fixed root:
 
@@ -20,15 +20,15 @@ and `PiecewiseLinear`, increasing but not affine, of one feature. For all but th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError, ModelError
-from fairprog.labels import Array, check_features, check_finite, check_number
+from fairprog.labels import Array, check_finite, check_number
+from fairprog.maps import AffineMap, ConjugatedMap, DiagonalMap, PiecewiseLinearMap
 from fairprog.tables.templates import Template
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "AffineMap",
     "ConjugatedMap",
     "Diagonal",
+    "DiagonalMap",
     "Identity",
     "Kind",
     "Monotone",
@@ -48,181 +49,6 @@ __all__ = [
 ]
 
 Kind = Literal["identity", "fixed", "scalar", "diagonal", "symmetric", "full", "piecewise"]
-
-
-@dataclass(frozen=True, eq=False)
-class AffineMap:
-    """The map x -> matrix x + offset.
-
-    Parameters
-    ----------
-    matrix : array_like, shape (d, d)
-        Invertible.
-    offset : array_like, shape (d,)
-        In the units of the features.
-
-    Raises
-    ------
-    DataError
-        For non-finite entries or shapes that do not fit; on ``inverse()`` of a singular matrix.
-
-    Examples
-    --------
-    >>> import fairprog as fp
-    >>> T = fp.AffineMap([[2.0]], [1.0])
-    >>> T([0.0, 1.0])
-    array([1., 3.])
-    >>> T.inverse()(T([0.0, 1.0]))
-    array([0., 1.])
-    """
-
-    matrix: Array
-    offset: Array
-
-    def __post_init__(self) -> None:
-        offset = np.atleast_1d(check_finite(self.offset, "offset"))
-        matrix = check_finite(self.matrix, "matrix", (offset.size, offset.size))
-        for array in (matrix, offset):
-            array.setflags(write=False)
-        object.__setattr__(self, "matrix", matrix)
-        object.__setattr__(self, "offset", offset)
-
-    @classmethod
-    def identity(cls, dim: int) -> AffineMap:
-        """Return x -> x in `dim` dimensions."""
-        return cls(np.eye(dim), np.zeros(dim))
-
-    def __call__(self, X: ArrayLike) -> Array:
-        """Map rows: shape (n, d) to (n, d); shape (n,) stays (n,) where d = 1."""
-        array = check_features(X, dim=self.offset.size)
-        out: Array = array @ self.matrix.T + self.offset
-        return out[:, 0] if np.ndim(X) == 1 else out
-
-    def inverse(self) -> AffineMap:
-        """Return the inverse map."""
-        try:
-            inverse = np.linalg.inv(self.matrix)
-        except np.linalg.LinAlgError:
-            raise DataError("The map is singular and has no inverse.", argument="matrix") from None
-        return AffineMap(inverse, -inverse @ self.offset)
-
-    def __matmul__(self, other: AffineMap) -> AffineMap:
-        """Return the composition x -> self(other(x))."""
-        return AffineMap(self.matrix @ other.matrix, self.matrix @ other.offset + self.offset)
-
-
-@dataclass(frozen=True, eq=False)
-class ConjugatedMap:
-    """An affine map seen through a bijection: x -> backward(affine(forward(x))).
-
-    For a log-normal population this is x -> exp(b) x^gamma, feature by feature where A is
-    diagonal; ``affine`` is the map in g-space.
-    """
-
-    affine: AffineMap
-    forward: Callable[[Array], Array]
-    backward: Callable[[Array], Array]
-
-    def __call__(self, X: ArrayLike) -> Array:
-        """Map rows in the user's units: (n, d) to (n, d), (n,) to (n,) where d = 1."""
-        out = self.backward(self.affine(self.forward(check_features(X))))
-        return out[:, 0] if np.ndim(X) == 1 else out
-
-    def inverse(self) -> ConjugatedMap:
-        """Return the inverse map."""
-        return ConjugatedMap(self.affine.inverse(), self.forward, self.backward)
-
-
-@dataclass(frozen=True, eq=False)
-class PiecewiseLinearMap:
-    """An increasing map of the line, linear between knots and beyond them.
-
-    Parameters
-    ----------
-    knots, values : array_like, shape (n,)
-        T(knots[k]) = values[k]; both strictly increasing, n >= 2.
-    left, right : float, optional
-        Slopes below the first and above the last knot, positive; default those of the first and
-        last segment.
-
-    Raises
-    ------
-    DataError
-        If knots or values do not increase strictly or a slope is not positive.
-
-    Examples
-    --------
-    >>> import fairprog as fp
-    >>> T = fp.PiecewiseLinearMap([0., 1., 2.], [0., 2., 3.])
-    >>> T([-1.0, 0.5, 1.5, 3.0])
-    array([-2. ,  1. ,  2.5,  4. ])
-    >>> T.inverse()(T([-1.0, 0.5, 1.5, 3.0]))
-    array([-1. ,  0.5,  1.5,  3. ])
-    """
-
-    knots: Array
-    values: Array
-    left: float = 0.0
-    right: float = 0.0
-
-    def __post_init__(self) -> None:
-        knots = np.atleast_1d(check_finite(self.knots, "knots"))
-        values = np.atleast_1d(check_finite(self.values, "values", knots.shape))
-        for name, array in (("knots", knots), ("values", values)):
-            if array.ndim != 1 or len(array) < 2 or not (np.diff(array) > 0).all():
-                raise DataError(
-                    f"`{name}` must be at least two strictly increasing numbers.", argument=name
-                )
-            array.setflags(write=False)
-            object.__setattr__(self, name, array)
-        slopes = np.diff(values) / np.diff(knots)
-        for name, end in (("left", slopes[0]), ("right", slopes[-1])):
-            slope = check_number(getattr(self, name), name)
-            object.__setattr__(self, name, slope if slope > 0 else float(end))
-
-    def __call__(self, X: ArrayLike) -> Array:
-        """Map points: shape (n, 1) to (n, 1); shape (n,) stays (n,)."""
-        x = check_features(X, dim=1)[:, 0]
-        out = np.interp(x, self.knots, self.values)
-        out = np.where(x < self.knots[0], self.values[0] + self.left * (x - self.knots[0]), out)
-        last = self.values[-1] + self.right * (x - self.knots[-1])
-        out = np.where(x > self.knots[-1], last, out)
-        return out if np.ndim(X) == 1 else out[:, None]
-
-    def slope(self, x: Array) -> Array:
-        """Return T'(x) at points (n,); at a knot the slope of the piece on its left."""
-        piece = np.searchsorted(self.knots, np.asarray(x, dtype=float))
-        inner = np.diff(self.values) / np.diff(self.knots)
-        return np.concatenate([[self.left], inner, [self.right]])[piece]
-
-    def as_affine(self, rtol: float = 1e-9) -> AffineMap | None:
-        """Return the map as an affine one where its slopes agree to `rtol`, else None."""
-        slopes = self.slope(np.append(self.knots, np.inf))
-        rise = float((self.values[-1] - self.values[0]) / (self.knots[-1] - self.knots[0]))
-        if np.abs(slopes - rise).max() > rtol * rise:
-            return None
-        shift = float(self.values[0] - rise * self.knots[0])
-        return AffineMap(np.array([[rise]]), np.array([shift]))
-
-    @property
-    def theta(self) -> Array:
-        """The numbers T is linear in: left slope, values, right slope, shape (n + 2,)."""
-        return np.concatenate([[self.left], self.values, [self.right]])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return dict(vars(self))
-
-    def __matmul__(self, other: PiecewiseLinearMap) -> PiecewiseLinearMap:
-        """Return the composition x -> self(other(x))."""
-        knots = np.unique(np.concatenate([other.knots, other.inverse()(self.knots)]))
-        return PiecewiseLinearMap(
-            knots, self(other(knots)), self.left * other.left, self.right * other.right
-        )
-
-    def inverse(self) -> PiecewiseLinearMap:
-        """Return the inverse map."""
-        return PiecewiseLinearMap(self.values, self.knots, 1.0 / self.left, 1.0 / self.right)
 
 
 @dataclass(frozen=True, repr=False)

@@ -20,6 +20,8 @@ LAYERS = {
     "groups": 1,
     "codec": 1,
     "tables": 2,
+    "row_blocks": 2,
+    "maps": 3,
     "transports": 3,
     "kernels": 4,
     "populations": 5,

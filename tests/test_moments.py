@@ -177,6 +177,63 @@ def test_interrupted_and_resumed_ends_with_the_same_bits(tmp_path):
         fp.Moments("tied").update(chunks(X, y, a), checkpoint=path, progress=False)
 
 
+def test_chunks_after_earlier_rows_are_all_added():
+    """Only what a checkpoint holds is skipped."""
+    X, y, a = rows()
+    before = gathered(X, y, a)
+    both = gathered(X, y, a).update(chunks(X, y, a), progress=False)
+    assert both.n_rows == 2 * before.n_rows and both.n_chunks == 13
+    with pytest.raises(fp.ModelError, match="start from empty"):
+        both.update(chunks(X, y, a), checkpoint="none.npz", progress=False)
+
+
+def tables(X, y, a, kind, pieces=4):
+    import pandas as pd
+
+    for part in np.array_split(np.arange(len(X)), pieces):
+        frame = pd.DataFrame(X[part], columns=[f"x{j}" for j in range(X.shape[1])])
+        frame = frame.assign(job=y[part], sex=a[part], weight=1.0 + (part % 3))
+        if kind == "frame":
+            yield frame
+        else:
+            pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+            yield getattr(pa, kind).from_pandas(frame)
+
+
+@pytest.mark.parametrize("kind", ["frame", "RecordBatch", "Table"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_data_frames_and_arrow_batches_are_chunks(kind, dtype):
+    X, y, a = rows(dtype=dtype)
+    names = {"y": "job", "sensitive_features": "sex", "sample_weight": "weight"}
+    found = fp.Moments().update(tables(X, y, a, kind), **names, progress=False)
+    weight = 1.0 + np.arange(len(X)) % 3
+    assert same_bits(found, gathered(X, y, a, 4, weight))
+    assert found.feature_names == ("x0", "x1", "x2", "x3", "x4")
+
+
+def test_parquet_row_groups_and_columns_of_lists(tmp_path):
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    from pyarrow import parquet
+
+    X, y, a = rows(dtype=np.float32)
+    flat = pa.array(X.ravel())
+    table = pa.table({"embedding": pa.FixedSizeListArray.from_arrays(flat, 5), "job": y, "sex": a})
+    parquet.write_table(table, tmp_path / "rows.parquet", row_group_size=300)
+    batches = parquet.ParquetFile(tmp_path / "rows.parquet").iter_batches(batch_size=300)
+    found = fp.Moments().update(batches, y="job", sensitive_features="sex", progress=False)
+    assert same_bits(found, gathered(X, y, a, 3)) and found.n_chunks == 3
+
+
+def test_tables_say_which_column_is_missing():
+    X, y, a = rows()
+    with pytest.raises(fp.DataError, match="Chunk 0 is a table; say which"):
+        fp.Moments().update(tables(X, y, a, "frame"), progress=False)
+    with pytest.raises(fp.DataError, match="`sensitive_features` names the column 'gender'"):
+        fp.Moments().update(
+            tables(X, y, a, "frame"), y="job", sensitive_features="gender", progress=False
+        )
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_dask_cluster_of_two_gathers_the_same_bits():
     distributed = pytest.importorskip("distributed", reason="dask is not installed")

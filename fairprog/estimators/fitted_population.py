@@ -124,9 +124,6 @@ def base_rate_weights(
 
 def _as(family: type[Normal], D: Normal, prior: Array) -> Normal:
     """Return the population of a family with the parameters of D and a prior."""
-    spread: dict[str, Any] = {"cov": D.cov}
-    if D.is_univariate:
-        spread = {"std": D.std}
-    elif D.covariance == "tied":
-        spread = {"cov": D.cov[0], "covariance": "tied"}
-    return family(prior, D.mean, **spread, classes=D.classes, groups=D.groups)
+    data = D.to_dict() | {"prior": prior}
+    del data["population"]
+    return family(**data)

@@ -285,8 +285,7 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
 
     def _is_identity(self, label: Any) -> bool:
         assert self.solution_ is not None
-        T = self.solution_.affine[label]
-        return not T.offset.any() and np.array_equal(T.matrix, np.eye(len(T.matrix)))
+        return bool(self.solution_.affine[label].is_identity())
 
     # -- files --
 

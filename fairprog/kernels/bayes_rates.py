@@ -1,7 +1,8 @@
 r"""Exact rates of Bayes rules on normal populations.
 
 "Rule" arguments describe the population whose Bayes rule is used, plain ones the population it
-is applied to; both have the same classes, groups and dimension. Axes: class, group, dimensions.
+is applied to; both have the same classes, groups and dimension. Axes: class, group, dimensions;
+of independent features variances (K, G, d) stand for covariances.
 
 With ``U_k = L_k^-1 L`` and ``v_k = L_k^-1 (m - m_k)`` (rule cell k, cell X = m + L z), the log
 odds are the quadratic form
@@ -17,15 +18,19 @@ from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
 from scipy.special import ndtr, ndtri
 
+from fairprog.kernels.diagonal_rates import (
+    NOISE,
+    REPLICATES,
+    independent_form,
+    sampled_rates,
+)
 from fairprog.kernels.quadratic_form import normal_mass, spectral_cdf
 from fairprog.kernels.univariate_regions import bayes_decisions, decision_regions
 from fairprog.labels import Array
 
 __all__ = ["decision_rates", "decision_regions", "log_odds_cdf", "log_odds_nodes"]
 
-NOISE = 1e-13  # coefficients of the log odds below this part of what they are made of are zero
 TIE = 1e-12  # log odds closer than this to a threshold are at the threshold
-REPLICATES = 16
 
 
 def log_odds_cdf(
@@ -162,7 +167,7 @@ def decision_rates(
     rule_mean, rule_cov = np.asarray(rule_mean, float), np.asarray(rule_cov, float)
     mean, cov = np.asarray(mean, float), np.asarray(cov, float)
     if mean.shape[2] == 1:
-        rule_std, std = np.sqrt(rule_cov[:, :, 0, 0]), np.sqrt(cov[:, :, 0, 0])
+        rule_std, std = (np.sqrt(S.reshape(S.shape[:2])) for S in (rule_cov, cov))
         rates = np.zeros((*mean.shape[:2], len(cost)))
         for a in range(mean.shape[1]):
             points, actions = decision_regions(
@@ -176,9 +181,8 @@ def decision_rates(
         return rates, 0.0
     if len(cost) == 2:
         return _binary_rates(cost, rule_prior, rule_mean, rule_cov, mean, cov), 0.0
-    return _sampled_rates(
-        cost, rule_prior, rule_mean, rule_cov, mean, cov, n_samples, random_state
-    )
+    sampled = _sampled_rates if cov.ndim == 4 else sampled_rates
+    return sampled(cost, rule_prior, rule_mean, rule_cov, mean, cov, n_samples, random_state)
 
 
 def _log_odds_forms(
@@ -190,8 +194,16 @@ def _log_odds_forms(
 ) -> list[list[tuple[Array, Array, float]]]:
     """Spectral forms [i][a] of the log odds of the rule in every cell; noise set to zero."""
     prior, centre = np.asarray(rule_prior, float), np.asarray(rule_mean, float)
-    mean, root = np.asarray(mean, float), np.linalg.cholesky(np.asarray(cov, float))
-    rule_root = np.linalg.cholesky(np.asarray(rule_cov, float))
+    mean, cov, rule_cov = (np.asarray(x, float) for x in (mean, cov, rule_cov))
+    if cov.ndim == 3:
+        return [
+            [
+                independent_form(prior[:, a], centre[:, a], rule_cov[:, a], mean[i, a], cov[i, a])
+                for a in range(mean.shape[1])
+            ]
+            for i in (0, 1)
+        ]
+    root, rule_root = np.linalg.cholesky(cov), np.linalg.cholesky(rule_cov)
     log_det = np.log(np.diagonal(rule_root, axis1=-2, axis2=-1)).sum(axis=-1)
 
     def form(i: int, a: int) -> tuple[Array, Array, float]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fairprog.labels import Array
 
-__all__ = ["mean_spread", "split_support"]
+__all__ = ["constant_features", "mean_spread", "split_support"]
 
 CONSTANT = 1e-10  # a column varies if its deviation is above this fraction of its mean
 NULL_VARIANCE = 1e-10  # of the largest, columns at unit variance
@@ -64,9 +65,25 @@ def mean_spread(prior: Array, mean: Array, within: Array, null: Array) -> Array:
     return out
 
 
+def constant_features(prior: Array, mean: Array, within: Array) -> tuple[NDArray[np.bool_], Array]:
+    """Return which features are null by the rule of `split_support`, and their `mean_spread`.
+
+    For independent features, `within` (d,) their pooled variances; the spread is 0 for the others.
+    """
+    total, center = _total_variance(prior, mean, within)
+    varies = total > (CONSTANT * np.abs(center)) ** 2
+    share = np.divide(within, total, out=np.zeros_like(total), where=varies)
+    constant = share <= NULL_VARIANCE * share.max()
+    unit = np.sqrt(np.maximum(total, (10.0 * CONSTANT * np.abs(center)) ** 2))
+    apart = np.abs(mean - mean[0, 0]).max(axis=(0, 1))
+    spread = np.where(constant, apart / np.where(unit > 0, unit, 1.0), 0.0)
+    return constant, spread
+
+
 def _total_variance(prior: Array, mean: Array, within: Array) -> tuple[Array, Array]:
     """Return the variance of every column, and the mean of one cell as its scale."""
     shifted = mean - mean[0, 0]  # about one cell, so that equal means cancel to the bit
     average = np.einsum("ia,iaj->j", prior, shifted)
     between = np.einsum("ia,iaj->j", prior, (shifted - average) ** 2)
-    return np.diag(within) + between, mean[0, 0]
+    own = within if within.ndim == 1 else np.diag(within)
+    return own + between, mean[0, 0]

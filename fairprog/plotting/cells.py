@@ -11,9 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
-from scipy.linalg import eigh
 
-from fairprog.kernels.normal import pooled_covariance
 from fairprog.labels import Array
 from fairprog.plotting.style import MARKERS, class_line, group_color, short
 
@@ -81,7 +79,8 @@ def frame_of(populations: Sequence[Any], names: Sequence[str] | None = None) -> 
     D, log = D.core, D.coordinate == "log x" and D.core is D
     V, axes = _plane(populations[0], names)
     centres = np.stack([P.core.location @ V for P in populations])
-    variances = np.stack([np.einsum("dk,iade,ek->iak", V, P.core.cov, V) for P in populations])
+    spreads = np.stack([P.core.cov_along(V) for P in populations])
+    variances = np.diagonal(spreads, axis1=-2, axis2=-1)
     reach = 1.35 * HALF * np.sqrt(np.maximum(variances, 0.0))
     low, high = (centres - reach).min((0, 1, 2)), (centres + reach).max((0, 1, 2))
     flat = high <= low  # nothing varies along a null direction
@@ -300,12 +299,8 @@ def _plane(D: Any, given: Sequence[str] | None) -> tuple[Array, tuple[str, str]]
         units = "units of the data" if seen is D else f"as {seen.coordinate}"
         names = [f"{_feature(seen, k, given)} ({units})" for k in (0, 1)]
         return np.eye(2), (names[0], names[1])
-    m, U = D.support_mean, D.support_basis
-    within = pooled_covariance(D.prior, D.support_cov)
-    centre = np.einsum("ia,iad->d", D.prior, m)
-    between = np.einsum("ia,iad,iae->de", D.prior, m - centre, m - centre)
-    vectors = eigh(between, within)[1][:, ::-1][:, :2]  # V' within V = I: pooled units
-    V = U @ (vectors * np.where(vectors.sum(axis=0) < 0, -1.0, 1.0))
+    V = D.discriminants()[:, :2]  # V' within V = I: pooled units
+    V = V * np.where(V.sum(axis=0) < 0, -1.0, 1.0)
     if V.shape[1] < 2:  # a single direction varies: show it against one that does not
         V = np.column_stack([V, D._null[:, 0]])
     of = "" if seen.coordinate == "x" else f" of {seen.coordinate}"
@@ -317,10 +312,11 @@ def _draw_ellipses(ax: Axes, D: Any, frame: Frame, widths: Sequence[float], over
     V, D = frame.plane, D.core
     assert V is not None
     angle = np.linspace(0.0, 2.0 * np.pi, 121)
+    spreads = D.cov_along(V)
     circle = HALF * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     for i in range(D.n_classes):
         for a in range(D.n_groups):
-            values, vectors = np.linalg.eigh(V.T @ D.cov[i, a] @ V)
+            values, vectors = np.linalg.eigh(spreads[i, a])
             root = vectors * np.sqrt(np.maximum(values, 0.0))
             centre = V.T @ D.location[i, a]
             line, centre = frame.show(centre + circle @ root.T), frame.show(centre)

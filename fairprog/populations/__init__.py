@@ -13,6 +13,7 @@ from fairprog.populations.categorical import (
     Categorical,
     Support,
 )
+from fairprog.populations.diagonal import DiagonalNormal
 from fairprog.populations.evaluation import Evaluation
 from fairprog.populations.laws import Gumbel, GumbelMin, Laplace, Logistic, ShiftedExponential
 from fairprog.populations.location_scale import LocationScale
@@ -26,6 +27,7 @@ from fairprog.populations.transformed import Transformed
 __all__ = [
     "Bijection",
     "Categorical",
+    "DiagonalNormal",
     "Evaluation",
     "Exponential",
     "Gamma",

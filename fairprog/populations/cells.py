@@ -16,7 +16,9 @@ from fairprog.kernels.support import mean_spread, split_support
 from fairprog.labels import Array, Indices, check_number
 
 __all__ = [
+    "STRUCTURES",
     "RestrictedCells",
+    "check_cells_of_variances",
     "check_classes",
     "check_counts",
     "check_shrinkage",
@@ -27,7 +29,7 @@ __all__ = [
     "support_of_cells",
 ]
 
-STRUCTURES = ("full", "tied")
+STRUCTURES = ("full", "tied", "diagonal")
 MEASURED = {
     "positive": "found",
     "symmetric": "its largest asymmetry is",
@@ -217,6 +219,40 @@ def check_shrinkage(shrinkage: str | float | None, tied: bool) -> float | None:
     return amount
 
 
+def _refuse_single(
+    count: Indices, classes: Sequence[Hashable], groups: Sequence[Hashable]
+) -> None:
+    """Refuse cells with fewer than two rows."""
+    for i, c in enumerate(classes):
+        for a, g in enumerate(groups):
+            if count[i, a] < 2:
+                raise DataError(
+                    f"Class {c!r}, group {g!r} has {count[i, a]} row(s); at least 2 are needed "
+                    "in every cell. Merge the group or class with another, or leave it out.",
+                    argument="X",
+                    cell=(c, g),
+                )
+
+
+def check_cells_of_variances(
+    count: Indices, classes: Sequence[Hashable], groups: Sequence[Hashable]
+) -> None:
+    """Refuse cells with fewer than two rows, warn of fewer than five: variances need no more."""
+    _refuse_single(count, classes, groups)
+    small = [
+        f"({c!r}, {g!r}): {count[i, a]}"
+        for i, c in enumerate(classes)
+        for a, g in enumerate(groups)
+        if count[i, a] < 5
+    ]
+    if small:
+        warnings.warn(
+            f"Cells (class, group) with fewer than 5 rows: {', '.join(small)}.",
+            FairprogWarning,
+            stacklevel=3,
+        )
+
+
 def check_counts(
     count: Indices,
     d: int,
@@ -230,15 +266,7 @@ def check_counts(
 
     Tied and shrunk covariances draw on all rows of their group.
     """
-    for i, c in enumerate(classes):
-        for a, g in enumerate(groups):
-            if count[i, a] < 2:
-                raise DataError(
-                    f"Class {c!r}, group {g!r} has {count[i, a]} row(s); at least 2 are needed "
-                    "in every cell. Merge the group or class with another, or leave it out.",
-                    argument="X",
-                    cell=(c, g),
-                )
+    _refuse_single(count, classes, groups)
     weights = count / count.sum()
     tied = len(cov) < len(count)
     within = pooled_covariance(weights.sum(axis=0)[None] if tied else weights, cov)

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from operator import length_hint
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fairprog.codec import load, register, save
-from fairprog.errors import DataError, FairprogWarning, ModelError
-from fairprog.kernels.shrinkage import shrink
-from fairprog.kernels.streaming import between, stream_moments
+from fairprog.errors import DataError, ModelError
 from fairprog.labels import (
-    Array,
     as_labels,
     check_weights,
     column_names,
     sorted_labels,
 )
-from fairprog.populations.cells import check_counts
+from fairprog.populations.cell_sums import CellSums
+from fairprog.populations.cells import STRUCTURES
+from fairprog.populations.moments_population import estimated
 from fairprog.populations.normal import Normal
-from fairprog.populations.rows import checked_chunks, codes_of, refuse_missing, rows_of
+from fairprog.populations.rows import codes_of, refuse_missing, rows_of
+from fairprog.populations.table_chunks import Chunk, Columns, chunks_of
 
 __all__ = ["Moments"]
-
-Cell = tuple[Hashable, Hashable]
-KEPT = ("full", "tied", "diagonal")
 
 
 class Moments:
@@ -83,9 +79,9 @@ class Moments:
         classes: Sequence[Any] | None = None,
         groups: Sequence[Any] | None = None,
     ) -> None:
-        if covariance not in KEPT:
+        if covariance not in STRUCTURES:
             raise ModelError(
-                f"`covariance` must be one of {list(KEPT)}; found {covariance!r}.",
+                f"`covariance` must be one of {list(STRUCTURES)}; found {covariance!r}.",
                 argument="covariance",
             )
         self.covariance = covariance
@@ -95,15 +91,12 @@ class Moments:
         self.source: str | None = None
         self.n_chunks = 0
         self._n_features: int | None = None
-        self._count: dict[Cell, int] = {}
-        self._mass: dict[Cell, float] = {}
-        self._mean: dict[Cell, Array] = {}
-        self._scatter: dict[Hashable, Array] = {}
+        self._sums = CellSums(covariance)
 
     @property
     def n_rows(self) -> int:
         """Number of rows of positive weight seen so far."""
-        return sum(self._count.values())
+        return sum(self._sums.count.values())
 
     @property
     def n_features(self) -> int | None:
@@ -113,7 +106,7 @@ class Moments:
     def __repr__(self) -> str:
         return (
             f"Moments(covariance={self.covariance!r}, rows={self.n_rows}, cells="
-            f"{len(self._count)}, features={self._n_features})"
+            f"{len(self._sums.count)}, features={self._n_features})"
         )
 
     # -- gathering --
@@ -143,38 +136,27 @@ class Moments:
             For missing or infinite values (naming the row), lengths that differ, labels not
             listed at construction, another number of features or other column names than before.
         """
-        features, names = rows_of(X), column_names(X)
+        return self._add(Chunk(rows_of(X), y, sensitive_features, sample_weight, column_names(X)))
+
+    def _add(self, chunk: Chunk) -> Self:
+        """Add the rows of a chunk; all of them or none."""
+        features, names = chunk.X, chunk.names
         n, d = features.shape
         self._check_features(d, names)
-        i, classes = codes_of(y, self.classes, "y", n)
-        a, groups = codes_of(sensitive_features, self.groups, "sensitive_features", n)
-        weight = None if sample_weight is None else check_weights(sample_weight, n)
+        i, classes = codes_of(chunk.y, self.classes, "y", n)
+        a, groups = codes_of(chunk.group, self.groups, "sensitive_features", n)
+        weight = None if chunk.weight is None else check_weights(chunk.weight, n)
         if not n:
             self.n_chunks += 1
             return self
         cells = [(c, g) for c in classes for g in groups]
-        slots = list(dict.fromkeys(self._slot(cell) for cell in cells))
-        slot = np.array([slots.index(self._slot(cell)) for cell in cells])
-        single = features.dtype in (np.dtype(np.float32), np.dtype(np.float16))
-        with np.errstate(invalid="ignore", over="ignore"):
-            count, mass, mean, scatter = stream_moments(
-                features,
-                i * len(groups) + a,
-                weight,
-                slot,
-                np.float32 if single else np.float64,
-                self.covariance == "diagonal",
-            )
-        if not (np.isfinite(mean).all() and np.isfinite(scatter).all()):
-            refuse_missing(features)
         piece = Moments(self.covariance)
         piece.n_chunks, piece._n_features, piece.feature_names = 1, d, names
-        for c, cell in enumerate(cells):
-            if count[c]:
-                piece._count[cell] = int(count[c])
-                piece._mass[cell] = float(mass[c])
-                piece._mean[cell] = mean[c]
-                piece._scatter[self._slot(cell)] = scatter[slot[c]]
+        piece._sums = CellSums.of_rows(
+            self.covariance, features, i * len(groups) + a, cells, weight
+        )
+        if not piece._sums.is_finite():
+            refuse_missing(features)
         return self._absorb(piece, copy=False)
 
     def merge(self, other: Any) -> Self:
@@ -206,7 +188,7 @@ class Moments:
         if other._n_features is not None:
             self._check_features(other._n_features, other.feature_names)
         for k, axis, known in ((0, "classes", self.classes), (1, "groups", self.groups)):
-            new = {cell[k] for cell in other._count} - set(known or ())
+            new = {cell[k] for cell in other._sums.count} - set(known or ())
             if known is not None and new:
                 raise DataError(
                     f"`other` has the {axis} {list(sorted_labels(new))}; known are {list(known)}.",
@@ -214,40 +196,33 @@ class Moments:
                 )
         self._n_features = self._n_features or other._n_features
         self.feature_names = self.feature_names or other.feature_names
-        diagonal = self.covariance == "diagonal"
-        for slot, scatter in other._scatter.items():
-            if slot in self._scatter:
-                self._scatter[slot] += scatter
-            else:
-                self._scatter[slot] = scatter.copy() if copy else scatter
-        for cell, m in other._mass.items():
-            if cell not in self._count:
-                self._count[cell], self._mass[cell] = other._count[cell], m
-                self._mean[cell] = other._mean[cell].copy() if copy else other._mean[cell]
-                continue
-            n, gap = self._mass[cell], other._mean[cell] - self._mean[cell]
-            self._scatter[self._slot(cell)] += between(n * m / (n + m), gap, diagonal)
-            self._mean[cell] += (m / (n + m)) * gap
-            self._mass[cell] = n + m
-            self._count[cell] += other._count[cell]
+        self._sums.add(other._sums, copy=copy)
         self.n_chunks += other.n_chunks
         return self
 
     def update(
         self,
-        chunks: Iterable[Sequence[Any] | Callable[[], Sequence[Any]]],
+        chunks: Iterable[Any | Callable[[], Any]],
         *,
+        y: str | None = None,
+        sensitive_features: str | None = None,
+        sample_weight: str | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         every: int = 10,
         progress: bool = True,
     ) -> Self:
-        """Add the rows of an iterator of chunks: Parquet row groups, Arrow batches, anything.
+        """Add the rows of an iterator of chunks: arrays, data frames, Arrow or Parquet batches.
 
         Parameters
         ----------
-        chunks : iterable of (X, y, sensitive_features) or (..., sample_weight)
+        chunks : iterable of (X, y, sensitive_features) or (..., sample_weight), or of tables
             The same chunks in the same order whenever the work is resumed. A chunk may be a
             function without arguments that returns it: those that are skipped are not called.
+            Tables are data frames, Arrow batches or tables, such as those that
+            ``pyarrow.parquet.ParquetFile(f).iter_batches()`` yields.
+        y, sensitive_features, sample_weight : str, optional
+            Names of these columns in tables; all other columns are features, a single one may
+            hold a list of numbers per row.
         checkpoint : path-like, optional
             A .npz file written, atomically, after every few chunks and at the end. If it exists,
             what it holds is taken up and as many chunks are skipped: an interrupted run that is
@@ -260,24 +235,35 @@ class Moments:
         Raises
         ------
         ModelError
-            If moments that are not empty are to take up a checkpoint.
+            If moments that are not empty are given a checkpoint.
         DataError
-            As `partial_fit`.
+            As `partial_fit`, and for tables without the named columns.
+
+        Examples
+        --------
+        >>> import fairprog as fp, pandas as pd
+        >>> frames = [pd.DataFrame({"x": [0., 1., 2., 4.], "hired": [0, 0, 1, 1],
+        ...                         "sex": ["f", "m", "f", "m"]})] * 3
+        >>> fp.Moments().update(frames, y="hired", sensitive_features="sex", progress=False)
+        Moments(covariance='full', rows=12, cells=4, features=1)
         """
         from tqdm import tqdm
 
-        if checkpoint is not None and Path(checkpoint).exists():
-            if self.n_chunks:
+        done = 0
+        if checkpoint is not None:
+            if self.n_chunks:  # a checkpoint counts the chunks of one iterator
                 raise ModelError(
-                    f"{str(checkpoint)!r} exists and holds earlier work; start from empty "
-                    "Moments(), or remove the file.",
+                    f"`checkpoint` {str(checkpoint)!r} is for work that can be resumed; start "
+                    "from empty Moments(), and merge what was gathered before.",
                     argument="checkpoint",
                 )
-            self._take(load(checkpoint), checkpoint)
-        done = self.n_chunks
+            if Path(checkpoint).exists():
+                self._take(load(checkpoint), checkpoint)
+                done = self.n_chunks
+        columns = Columns(y, sensitive_features, sample_weight)
         for k, chunk in enumerate(
             tqdm(
-                checked_chunks(chunks, done),
+                chunks_of(islice(chunks, done, None), columns, done),
                 total=length_hint(chunks) or None,
                 initial=done,
                 desc="moments",
@@ -286,8 +272,7 @@ class Moments:
             ),
             start=1,
         ):
-            X, y, a, *rest = chunk
-            self.partial_fit(X, y, sensitive_features=a, sample_weight=rest[0] if rest else None)
+            self._add(chunk)
             if checkpoint is not None and k % every == 0:
                 self.save(checkpoint)
         if checkpoint is not None:
@@ -325,20 +310,12 @@ class Moments:
         DataError
             As `partial_fit`.
         """
-        import dask
-        import dask.array as da
+        from fairprog.populations.moments_dask import gather_dask
 
-        X = da.asarray(X).rechunk({1: -1})
-        vectors = [da.asarray(v).rechunk((X.chunks[0],)) for v in (y, sensitive_features)]
-        if sample_weight is not None:
-            vectors.append(da.asarray(sample_weight).rechunk((X.chunks[0],)))
-        gather = dask.delayed(_gather)
-        add = dask.delayed(_add)
-        blocks = zip(X.to_delayed()[:, 0], *(v.to_delayed().ravel() for v in vectors), strict=True)
-        total = dask.delayed(cls)(covariance, classes=classes, groups=groups)
-        for block in blocks:
-            total = add(total, gather(covariance, *block))
-        return total.compute()
+        vectors = [y, sensitive_features, *([] if sample_weight is None else [sample_weight])]
+        empty = cls(covariance, classes=classes, groups=groups)
+        found: Self = gather_dask(empty, X, vectors)
+        return found
 
     # -- the population --
 
@@ -372,99 +349,7 @@ class Moments:
         FairprogWarning
             Where a cell has fewer than 5 d rows.
         """
-        if family != "normal":
-            raise ModelError(
-                f"`family` must be 'normal'; found {family!r}. For a log-normal population gather "
-                "the moments of log X.",
-                argument="family",
-            )
-        form = self.covariance if covariance is None else covariance
-        if form not in KEPT or (self.covariance != "full" and form != self.covariance):
-            raise ModelError(
-                f"`covariance` is {form!r}, but {self.covariance!r} ones were gathered.",
-                argument="covariance",
-            )
-        if shrinkage != "auto" and not (
-            isinstance(shrinkage, (int, float)) and 0 <= shrinkage <= 1
-        ):
-            raise ModelError(
-                f"`shrinkage` must be 'auto' or lie in [0, 1]; found {shrinkage!r}.",
-                argument="shrinkage",
-            )
-        classes, groups, count, mass, mean = self._cells()
-        cov = self._covariances(form, classes, groups, mass)
-        small = count < (5 * mean.shape[2] if form == "full" else 5)
-        if shrinkage == 0.0 and form == "full":
-            check_counts(count, mean.shape[2], mean, cov, classes, groups)
-        elif shrinkage != 0.0:
-            cov, used = shrink(cov, mass, count, shrinkage)
-            if small.any():
-                warnings.warn(
-                    f"{int(small.sum())} cell(s) have fewer than 5 d rows; their covariances are "
-                    f"shrunk towards their own group's pooled one by {used[small].min():.2g} to "
-                    f"{used[small].max():.2g}.",
-                    FairprogWarning,
-                    stacklevel=2,
-                )
-        labels: dict[str, Any] = {
-            "classes": classes,
-            "groups": groups,
-            "feature_names": self.feature_names,
-        }
-        prior = mass / mass.sum()
-        if mean.shape[2] == 1:
-            return Normal(prior, mean[..., 0], std=np.sqrt(cov.reshape(prior.shape)), **labels)
-        if form == "diagonal":
-            cov = cov[..., None] * np.eye(mean.shape[2])
-        if form == "tied":
-            return Normal(prior, mean, cov=cov[0], covariance="tied", **labels)
-        return Normal(prior, mean, cov=cov, **labels)
-
-    def _covariances(
-        self,
-        form: str,
-        classes: tuple[Hashable, ...],
-        groups: tuple[Hashable, ...],
-        mass: Array,
-    ) -> Array:
-        """Return the cells' covariances, (K, G, d, d) or, of diagonal ones, (K, G, d)."""
-        shape = mass.shape
-        if self.covariance == "tied":
-            pooled = np.stack([self._scatter[g] for g in groups])
-            pooled /= mass.sum(axis=0)[:, None, None]
-            return np.broadcast_to(pooled, (*shape, *pooled.shape[1:]))
-        scatter = np.stack([self._scatter[c, g] for c in classes for g in groups])
-        if form == "diagonal" and scatter.ndim == 3:
-            scatter = np.diagonal(scatter, axis1=1, axis2=2)
-        scatter = scatter.reshape(*shape, *scatter.shape[1:])
-        extra = (None,) * (scatter.ndim - 2)
-        if form == "tied":
-            pooled = scatter.sum(axis=0) / mass.sum(axis=0)[:, *extra]
-            return np.broadcast_to(pooled, scatter.shape)
-        return scatter / mass[..., *extra]
-
-    def _cells(
-        self,
-    ) -> tuple[tuple[Hashable, ...], tuple[Hashable, ...], NDArray[np.intp], Array, Array]:
-        """Return labels, counts, masses and means as arrays; DataError for an empty cell."""
-        if not self._count:
-            raise DataError("No rows have been gathered yet.", argument="X")
-        classes = self.classes or sorted_labels(c for c, _ in self._count)
-        groups = self.groups or sorted_labels(g for _, g in self._count)
-        empty = [(c, g) for c in classes for g in groups if (c, g) not in self._count]
-        if empty:
-            c, g = empty[0]
-            raise DataError(
-                f"Class {c!r}, group {g!r} has no rows; every cell needs some. Merge the group or "
-                "class with another, or leave it out.",
-                argument="X",
-                cell=(c, g),
-            )
-        shape = len(classes), len(groups)
-        count = np.array([[self._count[c, g] for g in groups] for c in classes])
-        mass = np.array([[self._mass[c, g] for g in groups] for c in classes])
-        mean = np.stack([self._mean[c, g] for c in classes for g in groups])
-        return classes, groups, count, mass, mean.reshape(*shape, -1)
+        return estimated(self, family, covariance, shrinkage)
 
     # -- files --
 
@@ -482,12 +367,7 @@ class Moments:
             "n_chunks": self.n_chunks,
             "n_features": self._n_features,
             "source": self.source,
-            "cells": tuple(self._count),
-            "count": tuple(self._count.values()),
-            "mass": tuple(self._mass.values()),
-            "mean": tuple(self._mean.values()),
-            "slots": tuple(self._scatter),
-            "scatter": tuple(self._scatter.values()),
+            **self._sums.to_dict(),
         }
 
     @classmethod
@@ -496,18 +376,10 @@ class Moments:
         out = cls(data["covariance"], classes=data["classes"], groups=data["groups"])
         out.feature_names, out.n_chunks = data["feature_names"], data["n_chunks"]
         out._n_features, out.source = data["n_features"], data.get("source")
-        cells = data["cells"]
-        out._count = dict(zip(cells, data["count"], strict=True))
-        out._mass = dict(zip(cells, data["mass"], strict=True))
-        out._mean = dict(zip(cells, data["mean"], strict=True))
-        out._scatter = dict(zip(data["slots"], data["scatter"], strict=True))
+        out._sums = CellSums.from_dict(out.covariance, data)
         return out
 
     # -- inner --
-
-    def _slot(self, cell: Cell) -> Hashable:
-        """Return under which name the scatter of a cell is summed."""
-        return cell[1] if self.covariance == "tied" else cell
 
     def _check_features(self, d: int, names: tuple[str, ...] | None) -> None:
         if self._n_features not in (None, d):
@@ -537,17 +409,6 @@ class Moments:
                 argument="checkpoint",
             )
         vars(self).update(vars(stored))
-
-
-def _gather(covariance: str, X: Any, y: Any, a: Any, weight: Any = None) -> Moments:
-    """Return the moments of one chunk (runs on a worker)."""
-    return Moments(covariance).partial_fit(X, y, sensitive_features=a, sample_weight=weight)
-
-
-def _add(one: Moments, other: Moments) -> Moments:
-    """Return the sum of two (dask keeps what a task was given, so nothing is changed)."""
-    fresh = Moments(one.covariance, classes=one.classes, groups=one.groups)
-    return fresh.merge(one).merge(other)
 
 
 register("moments", Moments.from_dict)

@@ -37,11 +37,14 @@ class Normal(NormalRows):
         Cell means, in the units of the features; (K, G) is the univariate case.
     std : array_like, shape (K, G)
         Cell standard deviations (univariate case only).
-    cov : array_like, shape (K, G, d, d), or (G, d, d) where tied
-        Cell covariances; singular only in directions that are constant in every cell.
-    covariance : {"full", "tied"}
+    cov : array_like, shape (K, G, d, d), (G, d, d) where tied or (K, G, d) where diagonal
+        Cell covariances; singular only in directions that are constant in every cell. Of
+        independent features the variances.
+    covariance : {"full", "tied", "diagonal"}
         "tied": one covariance per group, shared by its classes; nothing of size K G d^2 is
-        formed and solving costs as much as for one class.
+        formed and solving costs as much as for one class. "diagonal": features are independent
+        within cells; nothing of size d^2 is formed, the transport is `Diagonal` unless another is
+        asked for, and 100,000 features are solved in seconds.
     classes, groups : sequence of hashables, optional
         Labels; default 0, 1, ....
     feature_names : sequence of str, optional

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -34,6 +34,16 @@ class NormalCells(Population):
     of :class:`Normal`.
     """
 
+    diagonal_types: ClassVar[dict[type, type[Any]]] = {}  # who keeps variances instead
+
+    def __new__(
+        cls, *args: Any, covariance: str = "full", std: ArrayLike | None = None, **kwargs: Any
+    ) -> Self:
+        """Return an object of the class that keeps variances only, where these are diagonal."""
+        diagonal = covariance == "diagonal" and std is None
+        found: type[Self] = cls.diagonal_types.get(cls, cls) if diagonal else cls
+        return object.__new__(found)
+
     def __init__(
         self,
         prior: ArrayLike,
@@ -47,13 +57,21 @@ class NormalCells(Population):
         feature_names: Iterable[str] | None = None,
     ) -> None:
         self.covariance = check_structure(covariance)
+        if self.covariance == "diagonal":
+            if std is None:
+                raise ModelError(
+                    f"{type(self).__name__} has no form with covariance='diagonal'; it belongs to "
+                    "Normal and LogNormal.",
+                    argument="covariance",
+                )
+            self.covariance = "full"  # of one feature they are the same
         self.prior, self.classes, self.groups = check_prior(prior, classes, groups)
         if (std is None) == (cov is None):
             raise ModelError("Give exactly one of `std` (univariate) and `cov`.", argument="std")
         K, G = self.prior.shape
-        center = check_finite(mean, "mean")
         self.is_univariate = std is not None
         if std is not None:
+            center = check_finite(mean, "mean")
             spread = check_finite(std, "std", (K, G))
             if center.shape != (K, G):
                 raise DataError(
@@ -64,26 +82,14 @@ class NormalCells(Population):
             self._mean = center[..., None]
             self._cells: tuple[Array, ...] = tuple(np.moveaxis((spread**2)[..., None, None], 1, 0))
         else:
-            if center.ndim != 3 or center.shape[:2] != (K, G) or not center.shape[2]:
-                raise DataError(
-                    f"`mean` has shape {center.shape}; with `cov` it must be ({K}, {G}, d), "
-                    "d >= 1.",
-                    argument="mean",
-                )
-            d = center.shape[2]
-            self._mean = center
+            self._mean = self._checked_mean(mean)
+            d = self._mean.shape[2]
             if self.covariance == "tied":
                 shared = symmetrize(self._checked(cov, (G, d, d)))
                 self._cells = tuple(np.broadcast_to(S, (K, d, d)) for S in shared)
             else:
                 self._cells = tuple(np.moveaxis(self._checked(cov, (K, G, d, d)), 1, 0))
-        self.feature_names = None if feature_names is None else tuple(feature_names)
-        if self.feature_names is not None and len(self.feature_names) != self.n_features:
-            raise DataError(
-                f"`feature_names` lists {len(self.feature_names)} names for {self.n_features} "
-                "features.",
-                argument="feature_names",
-            )
+        self._set_feature_names(feature_names)
         self._basis, self._null = support_of_cells(
             self.prior,
             self._mean,
@@ -97,6 +103,27 @@ class NormalCells(Population):
             array.setflags(write=False)
         self.pooled_cov  # noqa: B018 - part of the population, so not of what a solve needs
         self._finish()
+
+    def _checked_mean(self, mean: ArrayLike) -> Array:
+        """Return means of shape (K, G, d)."""
+        K, G = self.prior.shape
+        center = check_finite(mean, "mean")
+        if center.ndim != 3 or center.shape[:2] != (K, G) or not center.shape[2]:
+            raise DataError(
+                f"`mean` has shape {center.shape}; with `cov` it must be ({K}, {G}, d), d >= 1.",
+                argument="mean",
+            )
+        return center
+
+    def _set_feature_names(self, names: Iterable[str] | None) -> None:
+        """Keep the names of the features, one each."""
+        self.feature_names = None if names is None else tuple(names)
+        if self.feature_names is not None and len(self.feature_names) != self.n_features:
+            raise DataError(
+                f"`feature_names` lists {len(self.feature_names)} names for {self.n_features} "
+                "features.",
+                argument="feature_names",
+            )
 
     def _finish(self) -> None:
         """Derive what follows from cells and support, and freeze it."""
@@ -212,6 +239,23 @@ class NormalCells(Population):
         Of a steered population with null directions a sequence that computes each when asked.
         """
         return self._support_cells[group]
+
+    def cov_along(self, V: Array) -> Array:
+        """Return V' S_ia V for directions V (d, k), shape (K, G, k, k)."""
+        out: Array = np.einsum("dk,iade,el->iakl", V, self.cov, V, optimize=True)
+        return out
+
+    def discriminants(self) -> Array:
+        """Return directions of the support in which class means differ most, pooled variance 1.
+
+        Shape (d, k), the most telling first: between v = lambda within v.
+        """
+        from scipy.linalg import eigh
+
+        apart = self.support_mean - np.einsum("ia,iad->d", self.prior, self.support_mean)
+        between = np.einsum("ia,iad,iae->de", self.prior, apart, apart)
+        found: Array = self.support_basis @ eigh(between, self.pooled_cov)[1][:, ::-1]
+        return found
 
     def _stacked(self, cells: Sequence[Array]) -> Array:
         """Return (K, G, d, d), without copying where it is one array or tied."""

@@ -26,6 +26,7 @@ from fairprog.labels import (
     label_vector,
 )
 from fairprog.populations.cells import (
+    check_cells_of_variances,
     check_classes,
     check_counts,
     check_shrinkage,
@@ -117,8 +118,9 @@ class NormalRows(NormalCells):
             Nonnegative weights.
         classes, groups : sequence, optional
             Label order: given, else sorted.
-        covariance : {"full", "tied"}
-            "tied" estimates one covariance per group, pooled over its classes.
+        covariance : {"full", "tied", "diagonal"}
+            "tied" estimates one covariance per group, pooled over its classes; "diagonal" the
+            variances of every cell.
         shrinkage : float in [0, 1] or "auto", optional
             Part of every cell's covariance that is replaced by its own group's pooled one (never
             another group's: that would hide the gap). "auto" takes, cell by cell, the part that
@@ -134,8 +136,8 @@ class NormalRows(NormalCells):
         Warns
         -----
         FairprogWarning
-            Where a cell has fewer than 5 d rows, or `y` holds one class and `classes` is not
-            given.
+            Where a cell has fewer than 5 d rows (5 for variances only), or `y` holds one class
+            and `classes` is not given.
 
         Examples
         --------
@@ -157,9 +159,10 @@ class NormalRows(NormalCells):
         g = encode(sensitive_features, group_labels, "sensitive_features", n)
         weight = check_weights(sample_weight, n)
         tied = check_structure(covariance) == "tied"
+        diagonal = covariance == "diagonal"
         amount = check_shrinkage(shrinkage, tied)
         count, mass, mean, cov = cell_moments(
-            features, i, g, weight, (len(class_labels), len(group_labels)), tied
+            features, i, g, weight, (len(class_labels), len(group_labels)), covariance
         )
         check_classes(class_labels, n)
         if len(class_labels) == 1 and classes is None:
@@ -170,7 +173,10 @@ class NormalRows(NormalCells):
                 FairprogWarning,
                 stacklevel=2,
             )
-        check_counts(count, d, mean, cov, class_labels, group_labels, amount)
+        if diagonal:
+            check_cells_of_variances(count, class_labels, group_labels)
+        else:
+            check_counts(count, d, mean, cov, class_labels, group_labels, amount)
         prior = mass / mass.sum()
         if amount is not None:
             cov = shrink(cov, mass, count, "auto" if amount < 0 else amount)[0]
@@ -180,7 +186,7 @@ class NormalRows(NormalCells):
             "feature_names": column_names(X),
         }
         if d == 1:
-            std = np.broadcast_to(np.sqrt(cov[..., 0, 0]), prior.shape)
+            std = np.broadcast_to(np.sqrt(cov.reshape(cov.shape[:2])), prior.shape)
             return cls(prior, mean[..., 0], std=std, **labels)
         return cls(prior, mean, cov=cov[0] if tied else cov, covariance=covariance, **labels)
 
@@ -200,18 +206,25 @@ class NormalRows(NormalCells):
         X : Array, shape (n, d)
         y, a : arrays of labels, shape (n,)
         """
-        rng = np.random.default_rng(random_state)
-        if check_number(n, "n") != int(n):
-            raise DataError(f"`n` must be a whole number; found {n!r}.", argument="n")
-        n = int(n)
+        cell, z, y, group = self._draw(n, random_state)
         K, G = self.prior.shape
-        cell = rng.choice(K * G, size=n, p=self.prior.ravel())
-        z = rng.standard_normal((n, self.n_features))
-        X = np.empty((n, self.n_features))
+        X = np.empty_like(z)
         for c in range(K * G):
             i, a = divmod(c, G)
             values, vectors = np.linalg.eigh(self._cells[a][i])
             root = vectors * np.sqrt(np.maximum(values, 0.0))
             X[cell == c] = self._mean[i, a] + z[cell == c] @ root.T
+        return self._backward(X), y, group
+
+    def _draw(
+        self, n: int, random_state: int | np.random.Generator | None
+    ) -> tuple[NDArray[np.intp], Array, NDArray[Any], NDArray[Any]]:
+        """Return the cell, standard normal features, class and group of n rows."""
+        rng = np.random.default_rng(random_state)
+        if check_number(n, "n") != int(n):
+            raise DataError(f"`n` must be a whole number; found {n!r}.", argument="n")
+        K, G = self.prior.shape
+        cell = rng.choice(K * G, size=int(n), p=self.prior.ravel())
+        z = rng.standard_normal((int(n), self.n_features))
         classes, groups = label_array(self.classes), label_array(self.groups)
-        return self._backward(X), classes[cell // G], groups[cell % G]
+        return cell, z, classes[cell // G], groups[cell % G]

@@ -1,9 +1,8 @@
-"""Rows as they come in pieces: checked without copying, labels coded, chunks told apart."""
+"""Rows as they come in pieces: checked without copying, labels coded."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fairprog.errors import DataError
 from fairprog.labels import encode, label_vector, plain, sorted_labels
 
-__all__ = ["checked_chunks", "codes_of", "refuse_missing", "rows_of"]
+__all__ = ["codes_of", "refuse_missing", "rows_of"]
 
 
 def rows_of(X: ArrayLike) -> NDArray[Any]:
@@ -58,22 +57,3 @@ def refuse_missing(X: NDArray[Any]) -> None:
                 argument="X",
             )
     raise DataError("The squares of `X` overflow; scale the features down.", argument="X")
-
-
-def checked_chunks(chunks: Iterable[Any], start: int = 0) -> Iterator[Sequence[Any]]:
-    """Yield the chunks after the first `start`, those that are functions as what they return.
-
-    Raises
-    ------
-    DataError
-        For one that is not a triple or quadruple.
-    """
-    for number, item in enumerate(islice(chunks, start, None), start):
-        chunk = item() if callable(item) else item
-        if not isinstance(chunk, Sequence) or len(chunk) not in (3, 4):
-            raise DataError(
-                f"Chunk {number} must be (X, y, sensitive_features) or (X, y, "
-                f"sensitive_features, sample_weight); found {type(chunk).__name__}.",
-                argument="chunks",
-            )
-        yield chunk

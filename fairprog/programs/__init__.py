@@ -5,6 +5,7 @@
 
 from fairprog.programs import (
     nearest_categorical,
+    nearest_diagonal,
     nearest_line,
     nearest_normal,
     nearest_transformed,
@@ -31,6 +32,7 @@ __all__ = [
     "constraint",
     "fit_piecewise_linear",
     "nearest_categorical",
+    "nearest_diagonal",
     "nearest_line",
     "nearest_normal",
     "nearest_transformed",

@@ -18,6 +18,7 @@ from scipy.special import ndtri
 from fairprog.kernels.binormal import mixture_spearman
 from fairprog.kernels.empirical import spearman
 from fairprog.labels import Array, Indices, column_names, encode
+from fairprog.transports import DiagonalMap
 
 if TYPE_CHECKING:
     from fairprog.solution.solution import Solution
@@ -138,6 +139,11 @@ def _of_normal_cells(sol: Solution) -> tuple[Array, Array, Array]:
     rank = np.full((D.n_groups, D.n_features), np.nan)
     for a, group in enumerate(D.groups):
         back = sol.affine[group].inverse()
+        if isinstance(back, DiagonalMap):
+            step = back.diagonal - 1.0
+            mean[:, a] = (D.location[:, a] * step + back.offset) / scale
+            spread[:, a] = np.abs(step) * D.coordinate_std[:, a] / scale
+            continue
         shift = back.matrix - np.eye(D.n_features)
         mean[:, a] = (D.location[:, a] @ shift.T + back.offset) / scale
         variance = np.einsum("jk,ikl,jl->ij", shift, D.cov[:, a], shift)
@@ -145,8 +151,12 @@ def _of_normal_cells(sol: Solution) -> tuple[Array, Array, Array]:
     square = mean**2 + spread**2
     for j in _most_moved(np.einsum("ia,iad->d", D.prior, square)):  # others are not shown
         for a, group in enumerate(D.groups):
-            row = sol.affine[group].inverse().matrix[j]
-            pair = np.stack([np.eye(D.n_features)[j], row])
+            back = sol.affine[group].inverse()
+            if isinstance(back, DiagonalMap):
+                varies = D.coordinate_std[:, a, j].min() > 0
+                rank[a, j] = np.sign(back.diagonal[j]) if varies else np.nan
+                continue
+            pair = np.stack([np.eye(D.n_features)[j], back.matrix[j]])
             cov = pair @ D.cov[:, a] @ pair.T
             if min(cov[:, 0, 0].min(), cov[:, 1, 1].min()) > 0:
                 rank[a, j] = mixture_spearman(D.base_rates[:, a], D.location[:, a] @ pair.T, cov)

@@ -89,8 +89,16 @@ class ReweightedSolution(Solution):
             )
         return np.array([position[key] for key in keys], dtype=np.intp)
 
-    def align(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Any:
-        """Return X: the common coordinates are the user's own."""
+    def align(
+        self, X: ArrayLike, *, sensitive_features: ArrayLike, dtype: Any = None, out: Any = None
+    ) -> Any:
+        """Return X: the common coordinates are the user's own (ModelError for `dtype`, `out`)."""
+        if dtype is not None or out is not None:
+            raise ModelError(
+                "Categorical populations are steered by weights: rows stay as they are, so there "
+                "is nothing to convert or to write.",
+                argument="out" if dtype is None else "dtype",
+            )
         self._by_group(sensitive_features, len(np.asarray(X)))
         given: Any = X
         return given.copy() if hasattr(given, "iloc") else np.array(given)

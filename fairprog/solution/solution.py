@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fairprog.codec import register, save, write_text
 from fairprog.errors import DataError
 from fairprog.labels import Array, as_given, encode
 from fairprog.populations import Pushforward, population_from_dict
+from fairprog.row_blocks import Move, checked_dtype, map_rows, rows_as_they_lie
 from fairprog.solution.arrays import ComputedArrays
 from fairprog.solution.bounds import Bounds
 from fairprog.solution.certificate import Certificate
 from fairprog.solution.evidence import evidence_of_rows
 from fairprog.solution.summary import summary_text
 from fairprog.tables import template_from_dict
-from fairprog.transports import AffineMap, ConjugatedMap, PiecewiseLinearMap
+from fairprog.transports import AffineMap, ConjugatedMap, DiagonalMap, PiecewiseLinearMap
 
 __all__ = ["Solution"]
 
@@ -129,14 +131,37 @@ class Solution:
     def _by_group(self, values: ArrayLike | None, n: int) -> np.ndarray[Any, np.dtype[np.intp]]:
         return encode(values, self.original.groups, "sensitive_features", n)
 
-    def align(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Any:
+    @cached_property
+    def _inverses(self) -> tuple[Any, ...]:
+        """The maps back to the common coordinates, None for a group that stays as it is."""
+        stays = [isinstance(T, AffineMap) and T.is_identity() for T in self.affine.values()]
+        maps = self.maps.values()
+        return tuple(None if s else T.inverse() for s, T in zip(stays, maps, strict=True))
+
+    def align(
+        self,
+        X: ArrayLike,
+        *,
+        sensitive_features: ArrayLike,
+        dtype: DTypeLike | None = None,
+        out: NDArray[Any] | str | os.PathLike[str] | None = None,
+    ) -> Any:
         """Bring every group into the common coordinates; labels are not needed.
+
+        Rows are taken block by block, so that X and `out` may be larger than memory; with one
+        matrix product per block the time is that of ``X @ A.T``.
 
         Parameters
         ----------
         X : array_like, shape (n, d) or (n,) where d = 1, or a pandas DataFrame or Series
+            A memory map is read as it lies.
         sensitive_features : array_like, shape (n,)
             The group of each row.
+        dtype : numpy.float32 or numpy.float64, optional
+            Of the result and of the products; default that of an `out` array, else float64.
+        out : array of X's shape, or path, optional
+            Where the rows are put: an array or memory map, X itself if you like, or the name of a
+            .npy file, which is written atomically and returned as a memory map.
 
         Returns
         -------
@@ -160,12 +185,39 @@ class Solution:
         Ann  2.0
         Bob  1.0
         """
-        features = self.original.as_features(X)
-        group = self._by_group(sensitive_features, len(features))
-        out = np.empty_like(features)
-        for a, label in enumerate(self.original.groups):
-            out[group == a] = self.maps[label].inverse()(features[group == a])
-        return as_given(out, X)
+        kind = checked_dtype(dtype, out)
+        self.original.check_names(X)
+        rows = rows_as_they_lie(X, self.original.n_features)
+        moves = [None if T is None else _move(T, kind) for T in self._inverses]
+        group = self._by_group(sensitive_features, len(rows))
+        check = self.original.check_domain
+        moved = map_rows(rows, group, moves, dtype=kind, out=out, check=check)
+        if out is None:
+            return as_given(moved, X)
+        return moved[:, 0] if np.ndim(X) == 1 else moved
+
+    def align_chunks(
+        self, chunks: Iterable[tuple[ArrayLike, ArrayLike]], *, dtype: DTypeLike | None = None
+    ) -> Iterator[Any]:
+        """Yield every chunk (X, sensitive_features) in the common coordinates, when asked for it.
+
+        Parameters
+        ----------
+        chunks : iterable of (X, sensitive_features)
+            Of any length; nothing is kept.
+        dtype : numpy.float32 or numpy.float64, optional
+            As for :meth:`align`.
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+        >>> sol = fp.NearestIdeal(D, steer=[1]).solve()
+        >>> [Z.round(3) for Z in sol.align_chunks([([1.], [0]), ([1.], [1])])]
+        [array([1.]), array([0.217])]
+        """
+        for X, group in chunks:
+            yield self.align(X, sensitive_features=group, dtype=dtype)
 
     def steer(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: ArrayLike) -> Any:
         """Move every row to the steered population in its own group's coordinates.
@@ -386,12 +438,27 @@ class Solution:
         return f"Solution(kl={self.kl:.6g}, solver={self.solver!r}, {kind} optimum)"
 
 
+def _move(T: Any, dtype: np.dtype[Any]) -> Move:
+    """Return a map as a function of rows of a type, and of where they go."""
+    if isinstance(T, AffineMap):
+        return T.move(dtype)
+
+    def moved(rows: Array, out: Array) -> None:
+        out[...] = T(rows)
+
+    return moved
+
+
 def _plain_map(T: AffineMap | PiecewiseLinearMap) -> Any:
-    return T.to_dict() if isinstance(T, PiecewiseLinearMap) else (T.matrix, T.offset)
+    if isinstance(T, PiecewiseLinearMap):
+        return T.to_dict()
+    return (T.diagonal if isinstance(T, DiagonalMap) else T.matrix, T.offset)
 
 
 def _map_from(value: Any) -> AffineMap | PiecewiseLinearMap:
-    return PiecewiseLinearMap(**value) if isinstance(value, dict) else AffineMap(*value)
+    if isinstance(value, dict):
+        return PiecewiseLinearMap(**value)
+    return (DiagonalMap if np.ndim(value[0]) == 1 else AffineMap)(*value)
 
 
 register("solution", Solution.from_dict)

@@ -1,0 +1,120 @@
+"""Counts, weights, means and scatters of cells, added up from any number of pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairprog.kernels.streaming import between, stream_moments
+from fairprog.labels import Array, Indices
+
+__all__ = ["Cell", "CellSums"]
+
+Cell = tuple[Hashable, Hashable]
+
+
+class CellSums:
+    """Sums over the rows of each cell (class, group) that occurs.
+
+    Attributes
+    ----------
+    covariance : {"full", "tied", "diagonal"}
+    count : dict of cell to int
+        Rows of positive weight.
+    mass : dict of cell to float
+        Sums of weights.
+    mean : dict of cell to Array, shape (d,)
+    scatter : dict of slot to Array, shape (d, d), or (d,) where diagonal
+        About the mean of each row's own cell; a slot is a cell, or a group where tied.
+    """
+
+    def __init__(self, covariance: str) -> None:
+        self.covariance = covariance
+        self.count: dict[Cell, int] = {}
+        self.mass: dict[Cell, float] = {}
+        self.mean: dict[Cell, Array] = {}
+        self.scatter: dict[Hashable, Array] = {}
+
+    @classmethod
+    def of_rows(
+        cls,
+        covariance: str,
+        X: NDArray[Any],
+        code: Indices,
+        cells: Sequence[Cell],
+        weight: Array | None,
+    ) -> Self:
+        """Return the sums of rows whose cell is ``cells[code]``; not finite where X is not.
+
+        Products of float32 and float16 rows are float32, of all others float64.
+        """
+        out = cls(covariance)
+        slots = list(dict.fromkeys(out._slot(cell) for cell in cells))
+        slot = np.array([slots.index(out._slot(cell)) for cell in cells])
+        single = X.dtype in (np.dtype(np.float32), np.dtype(np.float16))
+        with np.errstate(invalid="ignore", over="ignore"):
+            count, mass, mean, scatter = stream_moments(
+                X,
+                code,
+                weight,
+                slot,
+                np.float32 if single else np.float64,
+                covariance == "diagonal",
+            )
+        for c, cell in enumerate(cells):
+            if count[c]:
+                out.count[cell], out.mass[cell] = int(count[c]), float(mass[c])
+                out.mean[cell] = mean[c]
+                out.scatter[out._slot(cell)] = scatter[slot[c]]
+        return out
+
+    def _slot(self, cell: Cell) -> Hashable:
+        """Return under which name the scatter of a cell is summed."""
+        return cell[1] if self.covariance == "tied" else cell
+
+    def is_finite(self) -> bool:
+        """Return whether every sum is finite."""
+        arrays = (*self.mean.values(), *self.scatter.values())
+        return all(bool(np.isfinite(x).all()) for x in arrays)
+
+    def add(self, other: CellSums, *, copy: bool) -> None:
+        """Add another's sums; without `copy` its arrays become ours."""
+        diagonal = self.covariance == "diagonal"
+        for slot, scatter in other.scatter.items():
+            if slot in self.scatter:
+                self.scatter[slot] += scatter
+            else:
+                self.scatter[slot] = scatter.copy() if copy else scatter
+        for cell, m in other.mass.items():
+            if cell not in self.count:
+                self.count[cell], self.mass[cell] = other.count[cell], m
+                self.mean[cell] = other.mean[cell].copy() if copy else other.mean[cell]
+                continue
+            n, gap = self.mass[cell], other.mean[cell] - self.mean[cell]
+            self.scatter[self._slot(cell)] += between(n * m / (n + m), gap, diagonal)
+            self.mean[cell] += (m / (n + m)) * gap
+            self.mass[cell] = n + m
+            self.count[cell] += other.count[cell]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "cells": tuple(self.count),
+            "count": tuple(self.count.values()),
+            "mass": tuple(self.mass.values()),
+            "mean": tuple(self.mean.values()),
+            "slots": tuple(self.scatter),
+            "scatter": tuple(self.scatter.values()),
+        }
+
+    @classmethod
+    def from_dict(cls, covariance: str, data: Mapping[str, Any]) -> Self:
+        """Rebuild sums from :meth:`to_dict`."""
+        out = cls(covariance)
+        for name in ("count", "mass", "mean"):
+            setattr(out, name, dict(zip(data["cells"], data[name], strict=True)))
+        out.scatter = dict(zip(data["slots"], data["scatter"], strict=True))
+        return out

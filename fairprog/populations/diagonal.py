@@ -1,0 +1,387 @@
+"""Normal populations whose features are independent within every cell: variances, no matrices.
+
+Made by ``Normal(..., covariance="diagonal")`` and ``LogNormal(..., covariance="diagonal")``.
+Everything is arithmetic on (K, G, d) arrays; matrices are formed when they are asked for, where
+they are small enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import cached_property, partial
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fairprog.errors import DataError, ModelError
+from fairprog.kernels.bayes_rates import decision_rates, log_odds_cdf, log_odds_nodes
+from fairprog.kernels.diagonal import diagonal_kl
+from fairprog.kernels.diagonal_common import is_common
+from fairprog.kernels.support import constant_features
+from fairprog.labels import Array, Indices, check_finite, refuse_large
+from fairprog.populations.base import check_prior
+from fairprog.populations.coordinates import normalized_log
+from fairprog.populations.lognormal import LogNormal
+from fairprog.populations.normal import Normal
+from fairprog.populations.normal_cells import NormalCells
+from fairprog.transports import AffineMap, DiagonalMap
+
+__all__ = ["DiagonalLogNormal", "DiagonalNormal"]
+
+
+class DiagonalNormal(Normal):
+    """A normal population with independent features; see :class:`Normal`.
+
+    Attributes
+    ----------
+    variances : Array, shape (K, G, d)
+        Variances of the cells; zero where a feature never varies.
+    varies : array of bool, shape (d,)
+        The features that are not constant in every cell.
+    """
+
+    def __init__(
+        self,
+        prior: ArrayLike,
+        mean: ArrayLike,
+        *,
+        std: ArrayLike | None = None,
+        cov: ArrayLike | None = None,
+        covariance: str = "diagonal",
+        classes: Iterable[Any] | None = None,
+        groups: Iterable[Any] | None = None,
+        feature_names: Iterable[str] | None = None,
+    ) -> None:
+        if std is not None or cov is None:
+            raise ModelError(
+                "covariance='diagonal' takes the cells' variances as `cov`, shape (K, G, d).",
+                argument="cov",
+            )
+        self.covariance, self.is_univariate = covariance, False
+        self.prior, self.classes, self.groups = check_prior(prior, classes, groups)
+        self._mean = self._checked_mean(mean)
+        variances = np.asarray(cov)
+        if variances.shape != self._mean.shape:
+            raise DataError(
+                f"`cov` has shape {variances.shape}; with covariance='diagonal' it holds the "
+                f"variances of the cells, {self._mean.shape}.",
+                argument="cov",
+            )
+        self.variances = check_finite(variances, "cov")
+        self._set_feature_names(feature_names)
+        self.varies = self._checked_support()
+        for array in (self.prior, self._mean, self.variances, self.varies):
+            array.setflags(write=False)
+
+    def _checked_support(self) -> NDArray[np.bool_]:
+        """Return which features vary; DataError where a cell's variance is no variance."""
+        self._refuse_variances(self.variances < 0, "must not be negative")
+        within = np.einsum("ia,iaj->j", self.prior, self.variances)
+        constant, spread = constant_features(self.prior, self._mean, within)
+        if constant.all():
+            raise DataError("`cov` has no feature with positive variance.", argument="cov")
+        if spread.max(initial=0.0) > 1e-5:
+            j = int(np.argmax(spread))
+            raise DataError(
+                f"Feature {j} is constant within every cell but differs between them (by "
+                f"{spread[j]:.3g} of its scale): the divergence between cells is infinite. Drop "
+                "this feature.",
+                argument="mean",
+            )
+        self._refuse_variances((self.variances <= 0) & ~constant, "must be positive")
+        return ~constant
+
+    def _refuse_variances(self, bad: NDArray[np.bool_], needed: str) -> None:
+        where = np.argwhere(bad)
+        if where.size:
+            i, a, j = (int(k) for k in where[0])
+            raise DataError(
+                f"`cov` of class {self.classes[i]!r}, group {self.groups[a]!r} {needed}; found "
+                f"{self.variances[i, a, j]:.6g} for feature {j} ({len(where)} such entries).",
+                argument="cov",
+                cell=(self.classes[i], self.groups[a]),
+            )
+
+    # -- parameters --
+
+    @property
+    def null_dimension(self) -> int:
+        """Number of features that are constant in every cell, at the same value."""
+        return int((~self.varies).sum())
+
+    def varying(self, values: Array) -> Array:
+        """Return an array (..., d) at the features that vary, without copying where all do."""
+        return values if self.varies.all() else values[..., self.varies]
+
+    @cached_property
+    def support_mean(self) -> Array:  # type: ignore[override]
+        """Means of the features that vary, shape (K, G, k)."""
+        return self.varying(self._mean)
+
+    @cached_property
+    def support_variances(self) -> Array:
+        """Variances of the features that vary, shape (K, G, k)."""
+        return self.varying(self.variances)
+
+    @property
+    def pooled_variances(self) -> Array:
+        """Pooled within-cell variances sum_ia q_ia s_ia of the features that vary, shape (k,)."""
+        out: Array = np.einsum("ia,iaj->j", self.prior, self.support_variances)
+        return out
+
+    @property
+    def std(self) -> Array:
+        """Standard deviations of the features, shape (K, G, d)."""
+        return np.sqrt(self.variances)
+
+    def full(self) -> Normal:
+        """Return the same population with covariance matrices, which mixing maps need.
+
+        Raises
+        ------
+        ModelError
+            Where these would take more than a gibibyte.
+        """
+        data = self.to_dict() | {"cov": self.cov}
+        for name in ("population", "covariance"):
+            del data[name]
+        return self._family()(**data)
+
+    @classmethod
+    def _family(cls) -> type[Normal]:
+        """Return the class of the same family that keeps matrices."""
+        return Normal
+
+    # -- matrices, formed when they are asked for --
+
+    def _dense(self, variances: Array) -> Array:
+        """Return diagonal matrices (..., k, k) of (..., k)."""
+        refuse_large(
+            (*variances.shape, variances.shape[-1]),
+            "The covariance matrices of a diagonal population",
+            "its variances are in `.variances`",
+        )
+        out: Array = variances[..., None] * np.eye(variances.shape[-1])
+        out.setflags(write=False)
+        return out
+
+    @property
+    def cov(self) -> Array:
+        """Cell covariances, shape (K, G, d, d)."""
+        return self._dense(self.variances)
+
+    @property
+    def support_cov(self) -> Array:
+        """Cell covariances of the features that vary, shape (K, G, k, k)."""
+        return self._dense(self.support_variances)
+
+    @property
+    def pooled_cov(self) -> Array:
+        """Pooled within-cell covariance of the features that vary, shape (k, k)."""
+        return self._dense(self.pooled_variances)
+
+    def cov_of(self, group: int) -> Array:
+        """Covariances of the group in that position, shape (K, d, d)."""
+        return self._dense(self.variances[:, group])
+
+    def support_cov_of(self, group: int) -> Array:
+        """Covariances of one group at the features that vary, shape (K, k, k)."""
+        return self._dense(self.support_variances[:, group])
+
+    @property
+    def support_basis(self) -> Array:
+        """Columns (d, k) of the identity at the features that vary."""
+        d = self.n_features
+        refuse_large((d, d), "The basis of the support", "the features that vary are `.varies`")
+        return np.eye(d)[:, self.varies]
+
+    def cov_along(self, V: Array) -> Array:
+        """Return V' S_ia V for directions V (d, k), shape (K, G, k, k)."""
+        out: Array = np.einsum("dk,iad,dl->iakl", V, self.variances, V, optimize=True)
+        return out
+
+    def discriminants(self) -> Array:
+        """Return directions (d, k) in which means differ, as many as can tell cells apart.
+
+        Pooled variance 1, the most telling first; see :meth:`Normal.discriminants`.
+        """
+        apart = self.support_mean - np.einsum("ia,iad->d", self.prior, self.support_mean)
+        scale = np.sqrt(self.pooled_variances)
+        white = np.sqrt(self.prior)[..., None] * apart / scale
+        rows = np.linalg.svd(white.reshape(-1, scale.size), full_matrices=False)[2]
+        out = np.zeros((self.n_features, len(rows)))
+        out[self.varies] = (rows / scale).T
+        return out
+
+    @property
+    def _null(self) -> Array:  # type: ignore[override]
+        """Columns of the identity at the features that do not vary."""
+        d = self.n_features
+        refuse_large((d, d), "The basis of the null space", "`~varies` says where nothing varies")
+        return np.eye(d)[:, ~self.varies]
+
+    # -- what a population does --
+
+    def same_support(self, other: NormalCells) -> bool:
+        """Return whether the same features are constant, at the same values."""
+        if not isinstance(other, DiagonalNormal):
+            return super().same_support(other)
+        if not np.array_equal(self.varies, other.varies):
+            return False
+        here, there = self._mean[0, 0, ~self.varies], other.location[0, 0, ~self.varies]
+        return not (np.abs(here - there) > 1e-6 * (1.0 + np.abs(here))).any()
+
+    def cell_divergences(self, other: Self) -> Array:
+        """Return V_ia = KL(P_ia || P'_ia) in nats, shape (K, G), P' the cells of `other`."""
+        order_i, order_a = self._order_of(other, "other")
+        if not self.same_support(other):
+            return np.full(self.prior.shape, np.inf)
+        out = np.empty(self.prior.shape)
+        for i, a in np.ndindex(*out.shape):
+            b = order_i[i], order_a[a]
+            out[i, a] = diagonal_kl(
+                self.support_mean[i, a],
+                self.support_variances[i, a],
+                other.support_mean[b],
+                other.support_variances[b],
+            )
+        return out
+
+    def mapped(self, maps: Mapping[Hashable, AffineMap]) -> Any:
+        """Return the population whose group g is moved by maps[g], in normal coordinates.
+
+        With matrices where a map mixes features.
+        """
+        gains, shifts = [], []
+        for g in self.groups:
+            T = maps[g]
+            if not isinstance(T, DiagonalMap):
+                return self.full().mapped(maps)
+            gains.append(T.diagonal)
+            shifts.append(T.offset)
+        gain = np.stack(gains)
+        mean = gain * self._mean + np.stack(shifts)
+        return self.with_cells(self.prior, mean, gain**2 * self.variances)
+
+    def with_cells(self, prior: Array, mean: Array, variances: Array) -> Self:
+        """Return the population with another prior and other cells, the same labels."""
+        data = self.to_dict() | {"prior": prior, "mean": mean, "cov": variances}
+        del data["population"]
+        return type(self)(**data)
+
+    def cell_maps(self, target: Self) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
+        """Return per cell the monotone transport to the cell of `target`, feature by feature."""
+        if not isinstance(target, DiagonalNormal):
+            return self.full().cell_maps(target)
+        return {
+            (i, a): partial(self._carry, target, i, a) for i, a in np.ndindex(*self.prior.shape)
+        }
+
+    def _carry(self, target: Self, i: int, a: int, X: Array) -> Array:
+        """Carry rows of one cell to that of `target`."""
+        old, new = self.variances[i, a], target.variances[i, a]
+        gain = np.sqrt(np.divide(new, old, out=np.ones_like(old), where=self.varies))
+        shift = np.where(self.varies, target.location[i, a] - gain * self._mean[i, a], 0.0)
+        return self.user_map(DiagonalMap(gain, shift))(X)
+
+    def sample(
+        self, n: int, random_state: int | np.random.Generator | None = None
+    ) -> tuple[Array, NDArray[Any], NDArray[Any]]:
+        """Draw n rows; see :meth:`Normal.sample`."""
+        cell, z, y, a = self._draw(n, random_state)
+        means, stds = (
+            self._mean.reshape(-1, self.n_features),
+            self.std.reshape(-1, self.n_features),
+        )
+        for c in range(len(means)):
+            rows = cell == c
+            z[rows] = means[c] + stds[c] * z[rows]
+        return self._backward(z), y, a
+
+    def log_posterior(self, Z: Array, group: Indices) -> Array:
+        """Return log P(Y=i | z, a), shape (n, K), of rows (n, d) in normal coordinates."""
+        joint = np.empty((len(Z), self.n_classes))
+        Z = self.varying(Z)
+        for a in range(self.n_groups):
+            rows = group == a
+            for i in range(self.n_classes):
+                std = np.sqrt(self.support_variances[i, a])
+                white = (Z[rows] - self.support_mean[i, a]) / std
+                joint[rows, i] = np.log(self.prior[i, a]) - np.log(std).sum()
+                joint[rows, i] -= 0.5 * np.einsum("nj,nj->n", white, white)
+        return normalized_log(joint, self.base_rates.mean(axis=1))
+
+    def decision_rates(
+        self, cost: Array, rule: Any, n_samples: int, random_state: int | np.random.Generator
+    ) -> tuple[Array, float]:
+        """Return P(Yhat=j | i, a) of the Bayes rule of `rule`, and its standard error."""
+        order_i, order_a = self._order_of(rule, "rule_of")
+        if not self.same_support(rule):
+            raise ModelError(
+                "`rule_of` has other constant features than the population.", argument="rule_of"
+            )
+        cells = np.ix_(order_i, order_a)
+        return decision_rates(
+            cost,
+            rule.prior[cells],
+            rule.support_mean[cells],
+            rule.support_variances[cells],
+            self.support_mean,
+            self.support_variances,
+            n_samples,
+            random_state,
+        )
+
+    def log_odds_cdf(self, thresholds: Array) -> Array:
+        """Return P(log odds <= t | i, a), shape (T, 2, G), of two classes."""
+        cells = self.support_mean, self.support_variances
+        return log_odds_cdf(thresholds, self.prior, *cells, *cells)
+
+    def log_odds_nodes(self) -> Array:
+        """Return thresholds at which to scan differences of `log_odds_cdf`."""
+        cells = self.support_mean, self.support_variances
+        return log_odds_nodes(self.prior, *cells, *cells)
+
+    def is_ideal(self, atol: float = 1e-8) -> bool:
+        """Return whether one map per group carries common laws to every cell.
+
+        See :meth:`Normal.is_ideal`; a map may pair different features of two groups.
+        """
+        if np.ptp(self.base_rates, axis=1).max() > atol:
+            return False
+        m, v = self.support_mean, self.support_variances
+        return all(
+            is_common(m[:, 0], v[:, 0], m[:, a], v[:, a], atol) for a in range(1, self.n_groups)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the constructor's arguments, with the family's name."""
+        return {
+            "population": self._family().__name__,
+            "prior": self.prior,
+            "mean": self._mean,
+            "cov": self.variances,
+            "covariance": self.covariance,
+            "classes": self.classes,
+            "groups": self.groups,
+            "feature_names": self.feature_names,
+        }
+
+    def __repr__(self) -> str:
+        return (
+            f"{self._family().__name__}(K={self.n_classes}, G={self.n_groups}, "
+            f"d={self.n_features}, covariance='diagonal', classes={list(self.classes)}, "
+            f"groups={list(self.groups)})"
+        )
+
+
+class DiagonalLogNormal(DiagonalNormal, LogNormal):
+    """A log-normal population whose features are independent; see :class:`LogNormal`."""
+
+    @classmethod
+    def _family(cls) -> type[Normal]:
+        return LogNormal
+
+
+Normal.diagonal_types.update({Normal: DiagonalNormal, LogNormal: DiagonalLogNormal})

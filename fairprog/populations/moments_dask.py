@@ -1,0 +1,39 @@
+"""Moments of dask arrays, gathered where their chunks are (extra: dask)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fairprog.populations.moments import Moments
+
+__all__ = ["gather_dask"]
+
+
+def gather_dask(empty: Moments, X: Any, vectors: Sequence[Any]) -> Any:
+    """Return `empty` plus the moments of the chunks of rows, merged in their order.
+
+    `vectors` are class, group and, if there are any, weights: rechunked to the rows of X.
+    """
+    import dask
+    import dask.array as da
+
+    X = da.asarray(X).rechunk({1: -1})
+    vectors = [da.asarray(v).rechunk((X.chunks[0],)) for v in vectors]
+    gather, add = dask.delayed(_gather), dask.delayed(_add)
+    blocks = zip(X.to_delayed()[:, 0], *(v.to_delayed().ravel() for v in vectors), strict=True)
+    total = dask.delayed(empty)
+    for block in blocks:
+        total = add(total, gather(empty.covariance, *block))
+    return total.compute()
+
+
+def _gather(covariance: str, X: Any, y: Any, a: Any, weight: Any = None) -> Moments:
+    """Return the moments of one chunk (runs on a worker)."""
+    return Moments(covariance).partial_fit(X, y, sensitive_features=a, sample_weight=weight)
+
+
+def _add(one: Moments, other: Moments) -> Moments:
+    """Return the sum of two (dask keeps what a task was given, so nothing is changed)."""
+    fresh = Moments(one.covariance, classes=one.classes, groups=one.groups)
+    return fresh.merge(one).merge(other)

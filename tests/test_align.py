@@ -1,0 +1,139 @@
+"""Rows aligned block by block are the rows aligned at once, wherever they lie and go."""
+
+import numpy as np
+import pytest
+
+import fairprog as fp
+from fairprog import row_blocks
+
+
+@pytest.fixture(scope="module")
+def solved():
+    rng = np.random.default_rng(0)
+    d = 5
+    cov = np.stack([[A @ A.T + np.eye(d) for A in rng.normal(size=(2, d, d))] for _ in range(2)])
+    D = fp.Normal(np.full((2, 2), 0.25), rng.normal(size=(2, 2, d)), cov=cov, groups=["a", "b"])
+    X, _, a = D.sample(1000, random_state=1)
+    return fp.NearestIdeal(D, ["b"]).solve(), X, a
+
+
+def by_hand(sol, X, a):
+    out = X.astype(float)
+    T = sol.maps["b"].inverse()
+    out[a == "b"] = out[a == "b"] @ T.matrix.T + T.offset
+    return out
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(row_blocks, "BLOCK_BYTES", 7 * 8 * 5)
+
+
+def test_blocks_change_nothing(solved, small_blocks):
+    sol, X, a = solved
+    found = sol.align(X, sensitive_features=a)
+    np.testing.assert_allclose(found, by_hand(sol, X, a), rtol=1e-13, atol=1e-13)
+    np.testing.assert_array_equal(found[a == "a"], X[a == "a"])
+    np.testing.assert_allclose(sol.maps["b"](found[a == "b"]), X[a == "b"], atol=1e-12)
+    lists = sol.align(X.tolist(), sensitive_features=a)
+    np.testing.assert_allclose(lists, found, atol=1e-13)
+    whole = sol.align(np.round(X).astype(int), sensitive_features=a)
+    np.testing.assert_allclose(whole, by_hand(sol, np.round(X), a), atol=1e-12)
+
+
+def test_types_are_those_asked_for(solved):
+    sol, X, a = solved
+    single = X.astype(np.float32)
+    assert sol.align(single, sensitive_features=a).dtype == np.float64
+    fast = sol.align(single, sensitive_features=a, dtype=np.float32)
+    assert fast.dtype == np.float32
+    np.testing.assert_allclose(fast, by_hand(sol, X, a), atol=1e-4)
+    out = np.empty_like(single)
+    assert sol.align(single, sensitive_features=a, out=out) is out
+    np.testing.assert_array_equal(out, fast)
+    T = sol.maps["b"]
+    assert T(single, dtype=np.float32).dtype == np.float32 and T(single).dtype == np.float64
+    with pytest.raises(fp.DataError, match="float32 or float64"):
+        sol.align(X, sensitive_features=a, dtype=np.int64)
+    with pytest.raises(fp.DataError, match="that of `out`"):
+        sol.align(X, sensitive_features=a, dtype=np.float64, out=out)
+    with pytest.raises(fp.DataError, match="writable array of shape"):
+        sol.align(X, sensitive_features=a, out=np.empty((3, 5)))
+
+
+def test_in_place(solved, small_blocks):
+    sol, X, a = solved
+    rows = X.copy()
+    assert sol.align(rows, sensitive_features=a, out=rows) is rows
+    np.testing.assert_allclose(rows, by_hand(sol, X, a), atol=1e-13)
+    rows = X.copy()
+    sol.maps["b"](rows, out=rows)
+    np.testing.assert_allclose(rows, sol.maps["b"](X), atol=1e-13)
+
+
+def test_from_a_memory_map_to_a_file(solved, small_blocks, tmp_path):
+    sol, X, a = solved
+    np.save(tmp_path / "rows.npy", X.astype(np.float32))
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    target = tmp_path / "aligned.npy"
+    found = sol.align(mapped, sensitive_features=a, dtype=np.float32, out=target)
+    assert isinstance(found, np.memmap) and not found.flags.writeable
+    np.testing.assert_array_equal(
+        np.load(target), sol.align(mapped, sensitive_features=a, dtype="f4")
+    )
+    before = target.read_bytes()
+    broken = X.copy()
+    broken[700, 2] = np.nan
+    with pytest.raises(fp.DataError, match=r"found nan at position \(700, 2\)"):
+        sol.align(broken, sensitive_features=a, out=target)
+    assert target.read_bytes() == before and sorted(p.name for p in tmp_path.iterdir()) == [
+        "aligned.npy",
+        "rows.npy",
+    ]
+    with pytest.raises(fp.DataError, match=r"ends in \.npy"):
+        sol.align(X, sensitive_features=a, out=tmp_path / "rows.csv")
+
+
+def test_chunks_are_asked_for_one_by_one(solved):
+    sol, X, a = solved
+    asked = []
+
+    def chunks():
+        for k in range(4):
+            asked.append(k)
+            yield X[250 * k : 250 * k + 250], a[250 * k : 250 * k + 250]
+
+    aligned = sol.align_chunks(chunks())
+    assert not asked
+    first = next(aligned)
+    assert asked == [0] and first.shape == (250, 5)
+    np.testing.assert_allclose(
+        np.concatenate([first, *aligned]), sol.align(X, sensitive_features=a), atol=1e-13
+    )
+
+
+def test_families_with_a_bijection_keep_the_group_that_stays(small_blocks):
+    D = fp.LogNormal([[0.3, 0.2], [0.3, 0.2]], [[0.0, 1.0], [2.0, 2.0]], std=[[1, 1], [1, 2.0]])
+    sol = fp.NearestIdeal(D, [1]).solve()
+    X, _, a = D.sample(300, random_state=0)
+    found = sol.align(X[:, 0], sensitive_features=a)
+    assert found.shape == (300,)
+    np.testing.assert_array_equal(found[a == 0], X[a == 0, 0])  # to the bit
+    np.testing.assert_allclose(found[a == 1], sol.maps[1].inverse()(X[a == 1, 0]), rtol=1e-13)
+    X[200] = -1.0
+    with pytest.raises(
+        fp.DataError, match=r"Counting rows from 175: `X` must be positive.*row 25"
+    ):
+        sol.align(X, sensitive_features=a)
+
+
+def test_bad_rows_are_named(solved):
+    sol, X, a = solved
+    with pytest.raises(fp.DataError, match="has 4 features"):
+        sol.align(X[:, :4], sensitive_features=a)
+    with pytest.raises(fp.DataError, match="shape"):
+        sol.align(X[None], sensitive_features=a)
+    with pytest.raises(fp.DataError, match="not seen before"):
+        sol.align(X, sensitive_features=np.repeat("c", len(X)))
+    huge = np.full((2, 5), 1e308)  # a sum that overflows is not a missing value
+    assert sol.align(huge, sensitive_features=["a", "a"]).shape == (2, 5)
