@@ -419,7 +419,7 @@ def test_all_groups_from_the_start_that_leads(monkeypatch):
     monkeypatch.setattr(MapSpace, "cost", counted)
     every = fp.NearestIdeal(D).solve()
     full, calls[0] = calls[0], 0
-    monkeypatch.setattr("fairprog.programs.all_groups.LARGE", 12)
+    monkeypatch.setattr("fairprog.programs.frames.LARGE", 12)
     leading = fp.NearestIdeal(D).solve()
     assert leading.certificate.ok
     assert leading.kl == pytest.approx(every.kl, abs=1e-9)

@@ -24,7 +24,6 @@ import itertools
 import numpy as np
 
 from fairprog.kernels.all_groups import best_scale_ratio, two_group_cells
-from fairprog.kernels.cells import LARGE
 from fairprog.kernels.threads import one_blas_thread
 from fairprog.labels import Array
 from fairprog.populations import Normal
@@ -92,12 +91,11 @@ def nearest_all(
         for combination, anchor in itertools.product(signs, anchors)
     ]
     # in hundreds of dimensions a descent takes a minute, and random starts found nothing better
-    starts = D.n_groups + 1 if large else None
+    starts, steps = (D.n_groups + 1, BRIEF) if large else (None, None)
     tasks = [(space, start) for space in spaces for start in space.starts()[:starts]]
     ends = []
     with one_blas_thread():
         # silent for the first seconds: most programs are done by then
-        steps = BRIEF if spaces[0].k > LARGE else None
         for space, start in tqdm(tasks, desc="starts", disable=None, delay=3.0, leave=False):
             ends.append((*space.descend(start, steps), space))
         if steps is not None:
