@@ -1,0 +1,103 @@
+"""Maps of rows as tensors: T(h) - h = D h + c, in the plainest form, and what they do to h."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from fairprog.errors import DataError, ModelError
+from fairprog.labels import Array
+from fairprog.transports import AffineMap
+
+__all__ = ["Move", "Part", "affine_of", "move_of", "moved", "probed"]
+
+
+class Move(NamedTuple):
+    """T(h) - h = D h + c of one key; D is (d, d), a diagonal (d,), or None for zero."""
+
+    D: Any
+    c: Any
+
+
+class Part(NamedTuple):
+    """The examples of a batch that one move concerns; rows None means all."""
+
+    rows: Any
+    move: Move
+
+
+def move_of(T: AffineMap) -> Move | None:
+    """Return D and c of T(h) - h = D h + c in the plainest form, or None for the identity."""
+    D, c = T.matrix - np.eye(T.offset.size), torch.tensor(T.offset)
+    diagonal = np.diagonal(D)
+    if not D.any():
+        return Move(None, c) if T.offset.any() else None
+    if np.count_nonzero(D) == np.count_nonzero(diagonal):
+        return Move(torch.tensor(diagonal), c)
+    return Move(torch.tensor(D), c)
+
+
+def moved(hidden: Any, parts: Sequence[Part], strength: float, name: str) -> Any:
+    """Return h + strength (D h + c), part by part, in the dtype of h."""
+    d = parts[0].move.c.shape[0]
+    if hidden.shape[-1] != d:
+        raise DataError(
+            f"The maps have {d} features, but the hidden states of {name!r} have "
+            f"{hidden.shape[-1]}.",
+            argument="layer",
+        )
+    with torch.autocast(hidden.device.type, enabled=False):
+        if parts[0].rows is None:
+            return moved_rows(hidden, parts[0].move, strength)
+        out = hidden.clone()
+        for rows, move in parts:
+            out.index_copy_(0, rows, moved_rows(hidden.index_select(0, rows), move, strength))
+        return out
+
+
+def moved_rows(hidden: Any, move: Move, strength: float) -> Any:
+    """Return h + strength (D h + c), computed in the dtype of D and c (float32 at least)."""
+    h = hidden.to(move.c.dtype)
+    if move.D is None:
+        out = h
+    elif move.D.ndim == 1:
+        out = h + strength * (move.D * h)
+    else:
+        rows = h.reshape(-1, h.shape[-1])
+        out = torch.addmm(rows, rows, move.D.T, alpha=strength).reshape(h.shape)
+    return torch.add(out, move.c, alpha=strength).to(hidden.dtype)
+
+
+def affine_of(T: Any, argument: str, group: Hashable) -> AffineMap:
+    """Return an affine map, or the translation by a vector."""
+    if isinstance(T, AffineMap):
+        return T
+    if callable(T):
+        raise ModelError(
+            f"`{argument}` has a {type(T).__name__} for group {group!r}; hidden states are moved "
+            "by affine maps, those of normal populations.",
+            argument=argument,
+            cell=(None, group),
+        )
+    vector = np.atleast_1d(np.asarray(T, dtype=float))
+    return AffineMap(np.eye(vector.size), vector)
+
+
+def probed(T: Any, dim: int, cell: tuple[Hashable, Hashable]) -> AffineMap:
+    """Return a map of rows as matrix and offset; ModelError if it is not affine."""
+    points: Array = np.concatenate([np.zeros((1, dim)), np.eye(dim)])
+    offset, *rows = np.asarray(T(points))
+    affine = AffineMap((np.array(rows) - offset).T, offset)
+    third = np.linspace(-1.0, 2.0, dim)[None, :]
+    there = np.asarray(T(third))
+    if not np.allclose(affine(third), there, rtol=1e-8, atol=1e-8 * np.abs(there).max()):
+        raise ModelError(
+            "The transport of this cell is not affine; hidden states are moved by affine maps, "
+            "those of normal populations.",
+            argument="solution",
+            cell=cell,
+        )
+    return affine
