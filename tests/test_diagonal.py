@@ -292,7 +292,7 @@ def test_many_features_never_meet_a_matrix():
         sol = fp.NearestIdeal(D, steer, transport).solve()
         assert sol.certificate.ok and sol.population.is_ideal()
         assert sol.sensitivity["offset[g1,0]"].shape == (12_000,)
-    assert "certificate: ok" in sol.summary() and sol.plot()[0] is not None
+    assert sol.plot()[0] is not None
     T = sol.maps["g1"]
     rows, group = D.sample(4, 0)[0], np.repeat("g1", 4)
     np.testing.assert_allclose(T(sol.align(rows, sensitive_features=group)), rows, rtol=1e-12)
