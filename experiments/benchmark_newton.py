@@ -17,6 +17,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 import fairprog as fp
+from fairprog.kernels.one_class import one_class
 from fairprog.labels import Array
 
 from .baselines import LEACE, CovarianceMatching
@@ -76,7 +77,7 @@ def eigh_of(D: fp.Normal) -> Callable[[], Any]:
     return partial(eigh, np.array(D.cov_of(0)[0]))
 
 
-def against_eigh(D: fp.Normal, name: str, repeats: int = 3) -> list[Row]:
+def against_eigh(D: fp.Normal, name: str, repeats: int = 3, promised: bool = True) -> list[Row]:
     """Time a solve in units of eigh, and weigh it in units of the moments."""
     solve, K = one_group(D), D.n_classes
     sol = solve()
@@ -85,7 +86,7 @@ def against_eigh(D: fp.Normal, name: str, repeats: int = 3) -> list[Row]:
     moments = 8 * K * D.n_groups * D.n_features**2
     return [
         (f"{name}: solve and certificate", seconds, "s", ""),
-        (f"{name}: the same in eigh", seconds / unit, "", f"<= {5 * (K + 4)}"),
+        (f"{name}: the same in eigh", seconds / unit, "", f"<= {5 * (K + 4)}" * promised),
         (f"{name}: peak memory over the moments", peak_memory(solve) / moments, "", "<= 1"),
         (f"{name}: Newton decrement (KKT residual)", sol.certificate.kkt_residual, "", ""),
     ]
@@ -110,7 +111,7 @@ def newton_embeddings() -> list[Row]:
     rows = against_eigh(embedding_population(768, 10), "d = 768, K = 10")
     rows += against_eigh(embedding_population(768, 28), "d = 768, K = 28", 2)
     far = embedding_population(768, 10, separation=16.0)
-    return rows + against_eigh(far, "d = 768, K = 10, means 16 units away")
+    return rows + against_eigh(far, "d = 768, K = 10, 16 units apart", 2, promised=False)
 
 
 @benchmark
@@ -189,10 +190,12 @@ def newton_one_class() -> list[Row]:
         sol = solve()
         law = (*D.location[0], *(D.cov_of(a)[0] for a in (0, 1)))
         theirs = partial(bures_wasserstein_mapping, *law)
+        alone = partial(one_class, np.eye(d), law[0], law[2], law[1], law[3])
         matrix, _ = theirs()
-        ours, pot = turns(7, solve, theirs)
+        kernel, ours, pot = turns(7, alone, solve, theirs)
         rows += [
-            (f"d = {d}: POT's time over ours, certificate included", pot / ours, "", ">= 1"),
+            (f"d = {d}: POT's time over ours, the map alone", pot / kernel, "", ">= 1"),
+            (f"d = {d}: POT's time over ours, with certificate", pot / ours, "", ">= 1"),
             (
                 f"d = {d}: largest difference of the maps",
                 float(np.abs(matrix - sol.affine[D.groups[1]].matrix).max()),

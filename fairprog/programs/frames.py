@@ -303,7 +303,8 @@ class Frame:
         if self.size <= DENSE or (self.kind != "symmetric" and not self.is_large):
             white = self.w[k], self.m[k], self.Gamma[k], self.Sigma[k]
             return decrement(self.kind, self.root, S, *white, (N, n))
-        raw_n = np.linalg.solve(self.C.T, n)
+        U = np.ascontiguousarray(self.C.T)
+        raw_n = solve_lower(U, n[:, None], transposed=True)[:, 0]
         bound = decrement_bound(S, N, raw_n, *args)
         if bound < PROVEN or self.kind != "symmetric":
             return bound
@@ -442,7 +443,7 @@ def solve_frame(frame: Frame) -> tuple[Array, Array]:
     S, beta = best_map(frame.kind, frame.user_root, frame.w, *frame.raw)
     U = np.ascontiguousarray(frame.C.T)  # S~ = C^{-1} S C^{-T}
     S = np.ascontiguousarray(solve_lower(U, S, overwrite=True).T)
-    return average(solve_lower(U, S, overwrite=True)), np.linalg.solve(U.T, beta)
+    return average(solve_lower(U, S, overwrite=True)), solve_lower(U, beta[:, None])[:, 0]
 
 
 def dual_norms(frame: Frame, N: Array, n: Array) -> tuple[float, float]:
