@@ -76,7 +76,7 @@ def map_rows(
     ------
     DataError
         For values that are not finite, naming row and column; rows before it are in an `out`
-        array by then, a file is not written at all.
+        array by then, a file is not written at all. For an `out` that overlaps X.
     """
     if out is None:
         out = np.empty(X.shape, dtype)
@@ -85,6 +85,13 @@ def map_rows(
     if out.shape != X.shape or not out.flags.writeable:
         raise DataError(
             f"`out` must be a writable array of shape {X.shape}; its shape is {out.shape}.",
+            argument="out",
+        )
+    in_place = _same_memory(out, X)
+    if not in_place and np.may_share_memory(out, X):
+        raise DataError(
+            "`out` overlaps `X`: rows would be read after they were overwritten. Give X itself or "
+            "an array of its own.",
             argument="out",
         )
     size = max(1, BLOCK_BYTES // max(1, dtype.itemsize * X.shape[1]))
@@ -103,7 +110,7 @@ def map_rows(
                 target[where] = rows[where]
             elif n:
                 whole = n == len(rows)
-                mine, into = gathered[:n], target if whole and out is not X else moved[:n]
+                mine, into = gathered[:n], target if whole and not in_place else moved[:n]
                 if whole and rows.dtype == dtype:
                     mine = np.ascontiguousarray(rows)
                 elif rows.dtype == dtype:
@@ -114,6 +121,12 @@ def map_rows(
                 if into is not target:
                     target[where] = into
     return out
+
+
+def _same_memory(out: NDArray[Any], X: NDArray[Any]) -> bool:
+    """Return whether two arrays are the same rows, entry for entry."""
+    mine, theirs = out.__array_interface__, X.__array_interface__
+    return mine["data"] == theirs["data"] and out.strides == X.strides and out.dtype == X.dtype
 
 
 def _into_file(

@@ -71,6 +71,18 @@ def test_in_place(solved, small_blocks):
     np.testing.assert_allclose(rows, sol.maps["b"](X), atol=1e-13)
 
 
+def test_an_out_that_overlaps_is_refused_but_the_rows_themselves_are_not(solved):
+    sol, X, a = solved
+    rows = np.vstack([X, X[:1]])
+    whole = sol.align(X, sensitive_features=a)
+    with pytest.raises(fp.DataError, match="overlaps"):
+        sol.align(rows[:-1], sensitive_features=a, out=rows[1:])
+    assert np.array_equal(rows[:-1], X)
+    sol.align(rows[:-1], sensitive_features=a, out=rows[:-1])  # another view of the same rows
+    assert np.allclose(rows[:-1], whole)
+
+
+
 def test_from_a_memory_map_to_a_file(solved, small_blocks, tmp_path):
     sol, X, a = solved
     np.save(tmp_path / "rows.npy", X.astype(np.float32))

@@ -345,3 +345,25 @@ def test_messages_say_what_is_wrong():
         fp.Moments().partial_fit([["x"]], [0], sensitive_features=[0])
     with pytest.raises(fp.DataError, match="overflow"):
         gathered(np.array([1e300, -1e300, 1e300, 0.0]), np.zeros(4), np.zeros(4))
+
+
+def test_a_checkpoint_of_other_work_is_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    chunks = [(rng.normal(size=(20, 2)), rng.integers(2, size=20), [0, 1] * 10) for _ in range(4)]
+    path = tmp_path / "moments.npz"
+    fp.Moments().update(chunks, checkpoint=path, progress=False)
+    again = fp.Moments().update(chunks, checkpoint=path, progress=False)
+    assert again.n_rows == 80
+    with pytest.raises(fp.DataError, match="has seen 4 chunks, and here are 2"):
+        fp.Moments().update(chunks[:2], checkpoint=path, progress=False)
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, 0.5, "auto"])
+def test_a_cell_of_one_row_has_no_covariance(shrinkage):
+    rng = np.random.default_rng(0)
+    y, a = np.array([0] * 20 + [1] * 20), np.array([0, 1] * 20)
+    y[39] = 2
+    y[38] = 2
+    moments = fp.Moments().partial_fit(rng.normal(size=(40, 2)), y, sensitive_features=a)
+    with pytest.raises(fp.DataError, match="at least 2"):
+        moments.population(shrinkage=shrinkage)

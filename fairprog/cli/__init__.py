@@ -97,7 +97,9 @@ def build_parser() -> argparse.ArgumentParser:
     steer.add_argument("data", metavar="data.csv", help="a CSV file in UTF-8 with a header line")
     columns = steer.add_argument_group("columns")
     columns.add_argument("--label", required=True, metavar="COL", help="the class to predict")
-    columns.add_argument("--sensitive", required=True, metavar="COL", help="the group")
+    columns.add_argument(
+        "--sensitive", required=True, metavar="COL", help="the group: one column, crossed before"
+    )
     columns.add_argument("--positive", metavar="V", help=POSITIVE)
     columns.add_argument(
         "--features",

@@ -61,6 +61,7 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
     base_rates : see :class:`fairprog.NearestIdeal`
     map_bound : float, default 0.0
         How far the classes' maps may differ: partial steering, nearer to the data and less fair.
+        Above 0 only with groups that stay, not with steer="all".
     snap : "auto" or bool
         Round moved values of lattice-valued columns at random to values that occur in the group
         that stays (else the largest), so that trees cannot read the group from the offset.

@@ -25,6 +25,7 @@ __all__ = [
     "check_structure",
     "refuse_asymmetric",
     "refuse_cells",
+    "refuse_single_rows",
     "restrict",
     "support_of_cells",
 ]
@@ -219,7 +220,7 @@ def check_shrinkage(shrinkage: str | float | None, tied: bool) -> float | None:
     return amount
 
 
-def _refuse_single(
+def refuse_single_rows(
     count: Indices, classes: Sequence[Hashable], groups: Sequence[Hashable]
 ) -> None:
     """Refuse cells with fewer than two rows."""
@@ -238,7 +239,7 @@ def check_cells_of_variances(
     count: Indices, classes: Sequence[Hashable], groups: Sequence[Hashable]
 ) -> None:
     """Refuse cells with fewer than two rows, warn of fewer than five: variances need no more."""
-    _refuse_single(count, classes, groups)
+    refuse_single_rows(count, classes, groups)
     small = [
         f"({c!r}, {g!r}): {count[i, a]}"
         for i, c in enumerate(classes)
@@ -266,7 +267,7 @@ def check_counts(
 
     Tied and shrunk covariances draw on all rows of their group.
     """
-    _refuse_single(count, classes, groups)
+    refuse_single_rows(count, classes, groups)
     weights = count / count.sum()
     tied = len(cov) < len(count)
     within = pooled_covariance(weights.sum(axis=0)[None] if tied else weights, cov)

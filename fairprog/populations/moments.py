@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from operator import length_hint
 from pathlib import Path
@@ -237,7 +237,8 @@ class Moments:
         ModelError
             If moments that are not empty are given a checkpoint.
         DataError
-            As `partial_fit`, and for tables without the named columns.
+            As `partial_fit`, for tables without the named columns, and where there are fewer
+            chunks than the checkpoint has seen.
 
         Examples
         --------
@@ -263,7 +264,7 @@ class Moments:
         columns = Columns(y, sensitive_features, sample_weight)
         for k, chunk in enumerate(
             tqdm(
-                chunks_of(islice(chunks, done, None), columns, done),
+                chunks_of(_after(chunks, done, checkpoint), columns, done),
                 total=length_hint(chunks) or None,
                 initial=done,
                 desc="moments",
@@ -409,6 +410,21 @@ class Moments:
                 argument="checkpoint",
             )
         vars(self).update(vars(stored))
+
+
+def _after(
+    chunks: Iterable[Any], done: int, checkpoint: str | os.PathLike[str] | None
+) -> Iterator[Any]:
+    """Yield the chunks after the first `done`, which must be there."""
+    iterator = iter(chunks)
+    found = sum(1 for _ in islice(iterator, done))
+    if found < done:
+        raise DataError(
+            f"`checkpoint` {os.fspath(checkpoint or '')!r} has seen {done} chunks, and here are "
+            f"{found}: it belongs to other work. Give another file, or remove it.",
+            argument="checkpoint",
+        )
+    yield from iterator
 
 
 register("moments", Moments.from_dict)

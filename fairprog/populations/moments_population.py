@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.kernels.shrinkage import shrink
 from fairprog.labels import Array, sorted_labels
-from fairprog.populations.cells import STRUCTURES, check_cells_of_variances, check_counts
+from fairprog.populations.cells import (
+    STRUCTURES,
+    check_cells_of_variances,
+    check_counts,
+    refuse_single_rows,
+)
 from fairprog.populations.normal import Normal
 
 if TYPE_CHECKING:
@@ -43,6 +48,8 @@ def estimated(
             argument="shrinkage",
         )
     classes, groups, count, mass, mean = cells_of(moments)
+    if form != "tied":
+        refuse_single_rows(count, classes, groups)
     cov = _covariances(moments, form, classes, groups, mass)
     small = count < (5 * mean.shape[2] if form == "full" else 5)
     if shrinkage == 0.0 and form == "full":
