@@ -331,7 +331,7 @@ def test_bad_input_is_named():
     with pytest.raises(fp.ModelError, match="takes the cells' variances as `cov`"):
         fp.Normal(D.prior, D.mean, covariance="diagonal")
     with pytest.raises(fp.InfeasibleError, match="no map of each feature"):
-        fp.NearestIdeal(population(2, 3, 2), ["g2"])
+        fp.NearestIdeal(population(2, 3, 2), ["g2"], base_rates="keep")
     with pytest.raises(fp.ModelError, match="does not apply to steer='all'"):
         fp.NearestIdeal(population(3, 2, 2)).solve("closed-form")
     with pytest.raises(fp.DataError, match="at least 2 are needed"):

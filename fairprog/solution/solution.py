@@ -180,7 +180,7 @@ class Solution:
         >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
         >>> sol = fp.NearestIdeal(D, steer=[1]).solve()
         >>> sol.align([1., 1.], sensitive_features=[0, 1]).round(3)
-        array([1.   , 0.478])
+        array([1.   , 0.217])
         """
         kind = checked_dtype(dtype, out)
         self.original.check_names(X)
@@ -209,7 +209,7 @@ class Solution:
         >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
         >>> sol = fp.NearestIdeal(D, steer=[1]).solve()
         >>> [Z.round(3) for Z in sol.align_chunks([([1.], [0]), ([1.], [1])])]
-        [array([1.]), array([0.478])]
+        [array([1.]), array([0.217])]
         """
         for X, group in chunks:
             yield self.align(X, sensitive_features=group, dtype=dtype)
