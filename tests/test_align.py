@@ -82,7 +82,6 @@ def test_an_out_that_overlaps_is_refused_but_the_rows_themselves_are_not(solved)
     assert np.allclose(rows[:-1], whole)
 
 
-
 def test_from_a_memory_map_to_a_file(solved, small_blocks, tmp_path):
     sol, X, a = solved
     np.save(tmp_path / "rows.npy", X.astype(np.float32))
