@@ -199,16 +199,16 @@ def newton(
     while iterations < max_iter:
         iterations += 1
         S = np.tensordot(x[:p], E, 1) + base
-        inverse = np.linalg.inv(S)
+        inverse = inverse_by_scales(S)
         gradient = fixed_hessian @ x + constant - linear
         gradient[:p] -= Q * (flat @ inverse.ravel())
-        step = -np.linalg.solve(_with_barrier(fixed_hessian, E, inverse, Q), gradient)
+        step = -solve_by_scales(_with_barrier(fixed_hessian, E, inverse, Q), gradient)
         size = np.sqrt(max(float(-gradient @ step), 0.0) / Q)
         if size > 0.25:
             moved = np.tensordot(step[:p], E, 1)
             slope = float(step @ (fixed_hessian @ x + constant - linear))
             curvature = float(step @ fixed_hessian @ step)
-            ratios = np.linalg.eigvals(inverse @ moved).real  # real: S is positive definite
+            ratios = _ratios(S, moved)
             x = x + exact_step(curvature, slope, Q, ratios) * step
             continue
         if size >= 0.5 * last:  # quadratic convergence has ended in rounding
@@ -235,6 +235,27 @@ def exact_step(a: float, b: float, Q: float, ratios: Array) -> float:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if slope(middle) < 0 else (low, middle)
     return low
+
+
+def inverse_by_scales(S: Array) -> Array:
+    """Return S^{-1}, S positive definite, as exact as its correlations allow in any units."""
+    scale = 1.0 / np.sqrt(np.diagonal(S))
+    return np.asarray(np.linalg.inv(S * scale[:, None] * scale) * scale[:, None] * scale)
+
+
+def solve_by_scales(H: Array, g: Array) -> Array:
+    """Return H^{-1} g, H positive definite, by unknowns in units that make its diagonal one."""
+    scale = 1.0 / np.sqrt(np.diagonal(H))
+    return np.asarray(scale * np.linalg.solve(H * scale[:, None] * scale, scale * g))
+
+
+def _ratios(S: Array, moved: Array) -> Array:
+    """Return the eigenvalues of S^{-1} moved, S positive definite and `moved` symmetric."""
+    scale = 1.0 / np.sqrt(np.diagonal(S))
+    scales = scale[:, None] * scale
+    L = np.linalg.cholesky(S * scales)
+    half = np.linalg.solve(L, moved * scales)
+    return np.linalg.eigvalsh(symmetrize(np.linalg.solve(L, half.T)))
 
 
 def _start(
@@ -271,10 +292,11 @@ def decrement(
     E = linear_basis(kind, root.shape[0])
     J = _jacobian(E, root)
     hessian, _ = _quadratic_part(J, w, m, Gamma, Sigma)
-    hessian = _with_barrier(hessian, E, np.linalg.inv(S), float(w.sum()))
+    inverse = np.linalg.inv(S) if kind == "full" else inverse_by_scales(S)
+    hessian = _with_barrier(hessian, E, inverse, float(w.sum()))
     g = np.concatenate([np.einsum("prs,rs->p", E, gradient[0]), gradient[1]])
     if kind != "full":
-        return float(np.sqrt(max(float(g @ np.linalg.solve(hessian, g)), 0.0)))
+        return float(np.sqrt(max(float(g @ solve_by_scales(hessian, g)), 0.0)))
     # not convex: curvature counts by its size, so that no saddle point looks better than it is
     values, vectors = np.linalg.eigh(hessian)
     size = np.maximum(np.abs(values), 1e-10 * np.abs(values).max())

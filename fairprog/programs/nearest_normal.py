@@ -20,7 +20,7 @@ from fairprog.populations import Normal
 from fairprog.programs.affine_maps import nearest_all_affine
 from fairprog.programs.all_groups import nearest_all
 from fairprog.programs.answer import assemble
-from fairprog.programs.frames import Frame, check_diagonal, make_frame
+from fairprog.programs.frames import Frame, check_diagonal, check_scales, make_frame
 from fairprog.programs.nearest_ideal import NearestIdeal
 from fairprog.programs.options import Conic, staying_maps
 from fairprog.programs.piecewise_maps import (
@@ -68,6 +68,7 @@ class NearestNormal(NearestIdeal):
         """Check that groups that stay are ideal among themselves; say what is set aside."""
         if self.transport.kind == "piecewise":
             check_piecewise(self)
+        check_scales(self.population, self.transport)
         self.staying_maps = staying_maps(self.population, self.reference, self.staying)
         if self.population.null_dimension:
             warnings.warn(

@@ -24,6 +24,7 @@ __all__ = ["find_answer", "second_opinion"]
 
 CLARABEL_DIMENSION = 12  # beyond, a full covariance takes the interior point method seconds
 DIAGONAL_DIMENSION = 64  # the same for maps with at most one number per feature
+CONIC_CONDITION = 1e6  # of R~: beyond, interior points end in rounding and tell nothing
 NOTHING = 1e-13  # nats, what rounding leaves of a divergence of zero
 COLLAPSED = 1e-6  # of the unconstrained map: narrower is a singular map met to tolerance
 
@@ -50,7 +51,8 @@ def find_answer(program: NearestNormal, solver: str, conic: Conic) -> Answer:
         refuse_collapse(program, answer)
         return answer
     answer = exact_answer(program, solver)
-    if solver == "auto" and conic_pays(program):
+    within = all(g.frame.root_condition <= CONIC_CONDITION for g in answer.groups)
+    if solver == "auto" and conic_pays(program) and within:
         compare(program, answer, conic)
     return answer
 

@@ -72,8 +72,9 @@ def solve(
         if status in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
             compiled.solver = name
             return
-        if status in (cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE):
+        if status in (cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE) and compiled.conditions:
             raise _infeasible(compiled, status)
+    # "infeasible" without a condition is the solver's rounding, no proof of anything
     iterate = {v.name(): v.value for v in compiled.problem.variables()}
     raise SolverError(
         f"No solver found an answer: {'; '.join(compiled.log)}. Check the scale of custom "

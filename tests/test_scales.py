@@ -1,0 +1,39 @@
+"""Monotone maps in metrics that depend on units, on badly scaled features."""
+
+import numpy as np
+import pytest
+
+import fairprog as fp
+
+
+def population(scales: np.ndarray) -> fp.Normal:
+    rng, d = np.random.default_rng(0), len(scales)
+    root = np.eye(d) + 0.5 * rng.normal(size=(3, 2, d, d)) / np.sqrt(d)
+    cov = root @ np.swapaxes(root, -1, -2) * scales[:, None] * scales
+    mean = 0.7 * rng.normal(size=(3, 2, d)) * scales
+    return fp.Normal(np.full((3, 2), 1 / 6), mean, cov=cov)
+
+
+@pytest.mark.parametrize("first", [[1e-3], [1e-4], [1e-3, 1e3], [1e-6, 1e6]])
+def test_badly_scaled_columns_are_solved_and_units_are_a_metric(first: list[float]) -> None:
+    scales = np.ones(10)
+    scales[: len(first)] = first
+    plain, scaled = population(np.ones(10)), population(scales)
+
+    def solve(D: fp.Normal, metric: object) -> fp.Solution:
+        return fp.NearestIdeal(D, steer=[1], transport=fp.Monotone(metric)).solve()
+
+    back = solve(scaled, np.diag(scales**-2.0))
+    assert back.kl == pytest.approx(solve(plain, "identity").kl, rel=1e-10)
+    forth = solve(scaled, "identity")
+    assert forth.certificate.ok and forth.certificate.kkt_residual < 1e-9
+    assert forth.kl == pytest.approx(solve(plain, np.diag(scales**2.0)).kl, rel=1e-10)
+    assert abs(forth.kl - back.kl) > 1e-4  # the answer does depend on units
+
+
+def test_scales_beyond_float64_are_refused() -> None:
+    D = population(np.geomspace(1.0, 1e-6, 20))
+    with pytest.raises(fp.ModelError, match=r"Standardise the columns") as caught:
+        fp.NearestIdeal(D, steer=[1], transport=fp.Monotone("identity"))
+    assert caught.value.argument == "transport"
+    assert fp.NearestIdeal(D, steer=[1]).solve().certificate.ok
