@@ -691,6 +691,58 @@ def test_images_of_common_laws_that_commute_with_a_rotation_are_ideal(seed):
     assert from_common_laws(rng, np.zeros((3, 6)), np.array(cov)).is_ideal()
 
 
+@pytest.mark.parametrize("shape", ["equal covariances", "collinear means", "all alike"])
+@pytest.mark.parametrize("K", [2, 3])
+def test_ideality_of_many_features_with_one_large_eigenspace(shape, K):
+    """Equal and proportional covariances: all of the space but a few directions is one block."""
+    rng = np.random.default_rng(23)
+    D = from_common_laws(rng, *common_laws(rng, K, 60, shape))
+    assert D.is_ideal()
+    mean, cov = D.location.copy(), D.cov.copy()
+    mean[1, 1] += 1e-2 * np.linalg.cholesky(cov[1, 1])[:, 0]
+    assert not fp.Normal(D.prior, mean, cov=cov).is_ideal()
+    cov[0, 1] *= 1 + 1e-6
+    assert not fp.Normal(D.prior, D.location, cov=cov).is_ideal()
+
+
+def test_a_steered_tied_population_of_many_features_is_ideal():
+    rng = np.random.default_rng(24)
+    cov = np.stack([np.cov(rng.normal(size=(60, 300))) for _ in range(2)])
+    D = fp.Normal(QUARTERS, rng.normal(size=(2, 2, 60)), cov=cov, covariance="tied")
+    assert fp.NearestIdeal(D).solve().population.is_ideal()
+    assert not D.is_ideal()
+
+
+def test_three_laws_that_commute_with_many_rotations_are_ideal():
+    """Complex Hermitian matrices, each eigenvalue three times: eigenspaces of dimension six."""
+    rng = np.random.default_rng(25)
+    cov = [np.eye(60)]
+    for _ in range(2):
+        H = rng.normal(size=(10, 10)) + 1j * rng.normal(size=(10, 10))
+        H = H @ H.conj().T / 10 + 0.2 * np.eye(10)
+        cov.append(np.kron(np.block([[H.real, -H.imag], [H.imag, H.real]]), np.eye(3)))
+    D = from_common_laws(rng, np.zeros((3, 60)), np.array(cov))
+    assert D.is_ideal()
+    other = D.cov.copy()
+    other[2, 1] = other[1, 1] * 1.1
+    assert not fp.Normal(D.prior, D.location, cov=other).is_ideal()
+
+
+@pytest.mark.parametrize("shape", ["generic", "equal covariances", "collinear means"])
+@pytest.mark.parametrize("K", [1, 2, 3])
+def test_ideality_does_not_depend_on_units_and_origin(shape, K):
+    rng = np.random.default_rng(26)
+    D = from_common_laws(rng, *common_laws(rng, K, 8, shape))
+    mean, cov = D.location.copy(), D.cov
+    mean[-1, 1] += 1e-2 * np.linalg.cholesky(cov[-1, 1])[:, 0]
+    for units in (np.full(8, 1e4), np.full(8, 1e-6), 10.0 ** np.tile([4, -6, 0, 2], 2)):
+        spread = cov * np.outer(units, units)
+        assert fp.Normal(D.prior, D.location * units, cov=spread).is_ideal()
+        assert fp.Normal(D.prior, mean * units, cov=spread).is_ideal() is (K == 1)
+    assert fp.Normal(D.prior, D.location + 1e6, cov=cov).is_ideal()
+    assert fp.Normal(D.prior, mean + 1e6, cov=cov).is_ideal() is (K == 1)
+
+
 def test_unequal_base_rates_are_not_ideal():
     rng = np.random.default_rng(21)
     for d in (1, 3):

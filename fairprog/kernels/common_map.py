@@ -11,6 +11,7 @@ section 2); for K > 2 it is sufficient.
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse.linalg import LinearOperator, lsqr
 
 from fairprog.kernels.normal import symmetric_root, symmetrize
 from fairprog.labels import Array, Indices
@@ -18,6 +19,7 @@ from fairprog.labels import Array, Indices
 __all__ = ["common_map", "map_residual"]
 
 UNLINKED = 1e-6  # links below this are rounding: everything is scaled to order one
+MOST_STEPS = 500  # least squares in a block: walks of a common map have few singular values
 
 
 def map_residual(
@@ -54,23 +56,37 @@ def common_map(
         :func:`map_residual`; of the order of rounding iff the search found a common map. When
         none exists the map is only a candidate and its residual is not the smallest possible.
     """
+    # units and origins of the features must not matter: unit variances, class 0 at the origin
+    unit, to_unit = (np.sqrt(np.diagonal(S, 0, 1, 2).mean(axis=0)) for S in (cov, to_cov))
+    cells = (
+        (mean - mean[0]) / unit,
+        cov / np.outer(unit, unit),
+        (to_mean - to_mean[0]) / to_unit,
+        to_cov / np.outer(to_unit, to_unit),
+    )
+    A, residual = _linear_map(*cells)
+    A = to_unit[:, None] * A / unit
+    return A, to_mean[0] - A @ mean[0], residual
+
+
+def _linear_map(mean: Array, cov: Array, to_mean: Array, to_cov: Array) -> tuple[Array, float]:
+    """Return (A, residual) of the best A found that carries the cells; both mean[0] are zero."""
     root, back = symmetric_root(to_cov[0]), symmetric_root(cov[0], -0.5)
+    b = np.zeros(len(root))
     if len(mean) == 1:
         A = root @ back
-        b = to_mean[0] - A @ mean[0]
-        return A, b, map_residual(A, b, mean, cov, to_mean, to_cov)
+        return A, map_residual(A, b, mean, cov, to_mean, to_cov)
     pieces = _pieces(mean, cov), _pieces(to_mean, to_cov)
     d = mean.shape[1]
-    best: tuple[Array, Array, float] | None = None
+    best: tuple[Array, float] | None = None
     for seed in range(2):
         coefficients = np.random.default_rng(seed).normal(size=(2, pieces[0][1].shape[0]))
         for width in (1e-12, 1e-9, 1e-7, 1e-5, 1e-3):
             O, mismatch = _orthogonal(pieces, coefficients, width)
             A = root @ O @ back
-            b = to_mean[0] - A @ mean[0]
             residual = map_residual(A, b, mean, cov, to_mean, to_cov)
-            if best is None or residual < best[2]:
-                best = A, b, residual
+            if best is None or residual < best[1]:
+                best = A, residual
             if residual < 1e-13 * d:
                 return best
             if mismatch > 1e-3:  # no width helps where even the spectra differ
@@ -136,28 +152,38 @@ def _intertwiner(link_r: Array, link_s: Array, blocks: list[Indices], k: int) ->
     """Return a matrix X with L_s X = X L_r for the closed walks L from block k to itself.
 
     Where nothing known reaches a block, the walks through the other blocks are all there is to
-    respect; the polar factor of a generic solution intertwines as well.
+    respect; the polar factor of a generic solution intertwines as well. The solution is the
+    projection of a random matrix onto all solutions, by least squares with products of the
+    block's size only. Where the walks are multiples of the identity (always so for K = 2, and
+    for equal or proportional covariances) every X will do.
     """
     rng = np.random.default_rng(len(blocks))
     size = len(blocks[k])
-    eye = np.eye(size)
-    rows = []
+    pairs = []
     for _ in range(2):
-        weight = np.concatenate(
-            [np.full(len(b), w) for b, w in zip(blocks, rng.normal(size=len(blocks)), strict=True)]
-        )
-        other = np.concatenate(
-            [np.full(len(b), w) for b, w in zip(blocks, rng.normal(size=len(blocks)), strict=True)]
+        weight, other = (
+            np.repeat(rng.normal(size=len(blocks)), [len(b) for b in blocks]) for _ in range(2)
         )
         walks = [
             ((V * weight) @ V @ (other[:, None] * V))[np.ix_(blocks[k], blocks[k])]
             for V in (link_r, link_s)
         ]
-        for L_r, L_s in (walks, [walk.T for walk in walks]):
-            rows.append(np.kron(L_s, eye) - np.kron(eye, L_r.T))
-    _, values, vectors = np.linalg.svd(np.concatenate(rows))
-    null = vectors[values <= 1e-6 * max(1.0, values[0])]
-    if not len(null):
-        return eye
-    out: Array = np.tensordot(rng.normal(size=len(null)), null, 1).reshape(size, size)
+        pairs += [walks, [walk.T for walk in walks]]
+
+    def defects(x: Array) -> Array:
+        X = x.reshape(size, size)
+        return np.concatenate([(L_s @ X - X @ L_r).ravel() for L_r, L_s in pairs])
+
+    def adjoint(y: Array) -> Array:
+        parts = zip(pairs, y.reshape(-1, size, size), strict=True)
+        return np.sum([L_s.T @ Y - Y @ L_r.T for (L_r, L_s), Y in parts], axis=0).ravel()
+
+    start = rng.normal(size=size**2)
+    wrong = defects(start)
+    if np.linalg.norm(wrong) <= UNLINKED * np.linalg.norm(start):
+        return np.eye(size)
+    system = LinearOperator((len(wrong), size**2), matvec=defects, rmatvec=adjoint, dtype=float)
+    # beyond condition 1 / UNLINKED it would fit rounding
+    step = lsqr(system, -wrong, atol=0, btol=1e-15, conlim=1 / UNLINKED, iter_lim=MOST_STEPS)[0]
+    out: Array = (start + step).reshape(size, size)
     return out

@@ -216,7 +216,9 @@ class Normal(NormalRows):
         Notes
         -----
         With two classes the test is necessary and sufficient; with more, True is a proof and
-        False says only that no common affine map was found (theory.md section 2).
+        False says only that no common affine map was found (theory.md section 2). The units and
+        origins of the features do not matter, beyond the rounding of the means themselves; the
+        work grows like d^3.
         """
         if np.ptp(self.base_rates, axis=1).max() > atol:
             return False
