@@ -19,7 +19,7 @@ from fairprog.labels import Array, Indices
 __all__ = ["common_map", "map_residual"]
 
 UNLINKED = 1e-6  # links below this are rounding: everything is scaled to order one
-MOST_STEPS = 500  # least squares in a block: walks of a common map have few singular values
+MOST_STEPS = 50  # least squares in a block: walks of a common map have few singular values
 
 
 def map_residual(
@@ -115,6 +115,7 @@ def _orthogonal(
     """Return the orthogonal matrix that intertwines the pieces, and how far spectra differ."""
     (delta_r, N_r), (delta_s, N_s) = pieces
     first, second = coefficients
+    K = len(delta_r) + 1
     values, U = np.linalg.eigh(np.tensordot(first, N_r, 1))
     others, Us = np.linalg.eigh(np.tensordot(first, N_s, 1))
     cuts = np.flatnonzero(np.diff(values) > width * max(1.0, float(np.abs(values).max()))) + 1
@@ -133,7 +134,8 @@ def _orthogonal(
         k = max(size, key=size.__getitem__)
         target = best[k]
         if size.pop(k) < UNLINKED and len(blocks[k]) > 1:
-            target = _intertwiner(link_r, link_s, blocks, k)
+            # K = 2: an eigenspace of the only covariance, and any map of it will do
+            target = np.eye(len(target)) if K == 2 else _intertwiner(link_r, link_s, blocks, k)
         left, _, right = np.linalg.svd(target)
         O[k] = left @ right
         for other in size:
@@ -154,8 +156,8 @@ def _intertwiner(link_r: Array, link_s: Array, blocks: list[Indices], k: int) ->
     Where nothing known reaches a block, the walks through the other blocks are all there is to
     respect; the polar factor of a generic solution intertwines as well. The solution is the
     projection of a random matrix onto all solutions, by least squares with products of the
-    block's size only. Where the walks are multiples of the identity (always so for K = 2, and
-    for equal or proportional covariances) every X will do.
+    block's size only. Where the walks are multiples of the identity (equal or proportional
+    covariances) every X will do.
     """
     rng = np.random.default_rng(len(blocks))
     size = len(blocks[k])
