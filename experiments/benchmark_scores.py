@@ -10,7 +10,7 @@ import numpy as np
 import fairprog as fp
 from fairprog.labels import Array
 
-from .timing import Row, benchmark, best_of, peak_memory
+from .timing import Row, benchmark, best_of, growth, peak_memory, point
 
 __all__ = ["equal_opportunity_lp", "scored_rows", "sorted_solution"]
 
@@ -83,4 +83,29 @@ def scores_5_000_000_rows() -> list[Row]:
         ("peak extra memory over the scores", extra / score.nbytes, "", "<= 3"),
         ("duality gap", solution.certificate.duality_gap, "", "<= 1e-7"),
         ("violation", solution.certificate.violation, "", ""),
+    ]
+
+
+@benchmark
+def rows_growth() -> list[Row]:
+    """Measure how time grows with rows: sorting scores, gathering moments of 64 features."""
+    sizes = [1e4, 3e4, 1e5, 3e5, 1e6]
+    panel = "rows n"
+    X = np.random.default_rng(0).standard_normal((int(sizes[-1]), 64), dtype=np.float32)
+    sorting: list[float] = []
+    gathering: list[float] = []
+    for size in sizes:
+        n = int(size)
+        score, group = scored_rows(n)
+        y = (score > 0.5).astype(int)
+        solve = partial(sorted_solution, score, group, fp.EqualizedOdds())
+        gather = partial(fp.Moments().partial_fit, X[:n], y, sensitive_features=group)
+        for name, times, call in (
+            ("equalized odds by sorting", sorting, solve),
+            ("moments, 64 features", gathering, gather),
+        ):
+            times.append(point(panel, name, size, best_of(3, call)[0]))
+    return [
+        ("exponent in n, equalized odds by sorting", growth(sizes, sorting), "", ""),
+        ("exponent in n, moments of 64 features", growth(sizes, gathering), "", ""),
     ]

@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 
 from fairprog.plotting.style import COLORS, MARKERS, style
 
+from .pictures import plain_ticks
+
 __all__ = [
     "BENCHMARKS",
     "LONG",
@@ -109,10 +111,10 @@ def draw() -> Figure | None:
     """Draw what was kept, a panel each: seconds against size, both logarithmic."""
     if not CURVES:
         return None
-    names = sorted({curve for curves in CURVES.values() for curve in curves})
+    names = list(dict.fromkeys(curve for curves in CURVES.values() for curve in curves))
     with style():
         fig, axes = plt.subplots(
-            1, len(CURVES), figsize=(3.4 * len(CURVES) + 0.6, 3.6), squeeze=False
+            1, len(CURVES), figsize=(3.6 * len(CURVES) + 0.6, 3.9), squeeze=False
         )
         for ax, (panel, curves) in zip(axes[0], CURVES.items(), strict=True):
             for name, found in curves.items():
@@ -125,8 +127,17 @@ def draw() -> Figure | None:
                     marker=MARKERS[k % len(MARKERS)],
                     label=name,
                 )
+            every = sorted({size for found in curves.values() for size in found})
+            apart = [every[0]]
+            for size in every[1:]:  # labels need room
+                if np.log(size / apart[-1]) > 0.15 * np.log(every[-1] / every[0]):
+                    apart.append(size)
+            plain_ticks(ax, "x", apart)
+            low, high = ax.get_ylim()
+            ticks = [10.0**k for k in range(-6, 6) if low <= 10.0**k <= high]
+            plain_ticks(ax, "y", ticks)
             ax.set_xlabel(panel)
-            ax.legend(loc="best")
+            ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.2))
         axes[0, 0].set_ylabel("seconds")
         fig.tight_layout()
     return fig
