@@ -11,7 +11,7 @@ from fairprog.errors import DataError, InfeasibleError, ModelError
 from fairprog.labels import Array, check_finite
 from fairprog.populations import Population
 
-__all__ = ["steered_prior"]
+__all__ = ["base_rate_residual", "steered_prior"]
 
 EQUAL = 1e-6
 
@@ -93,3 +93,21 @@ def _check_stay(D: Population, stay: Sequence[int], rho: Array, needed: str) -> 
             cell=(None, worst),
             details={"conditions": ["base_rates"], "groups": names},
         )
+
+
+def base_rate_residual(
+    before: Population,
+    after: Population,
+    groups: Sequence[int],
+    reference: int | None,
+    base_rates: str | ArrayLike,
+) -> float:
+    """Return how far the base rates of some groups are from those they must have.
+
+    Those of before with "keep", else those of the reference (of the first group without one).
+    """
+    rates = after.base_rates
+    keep = isinstance(base_rates, str) and base_rates == "keep"
+    target = before.base_rates if keep else rates[:, [reference or 0]]
+    off = np.abs(rates - target)[:, list(groups)]
+    return float(off.max(initial=0.0))

@@ -13,6 +13,7 @@ from fairprog.kernels.diagonal import diagonal_residual
 from fairprog.kernels.diagonal_all import pulled_back
 from fairprog.labels import Array, address
 from fairprog.populations import DiagonalNormal
+from fairprog.programs.base_rates import base_rate_residual
 from fairprog.programs.diagonal_maps import DiagonalMaps
 from fairprog.solution import Certificate, Solution
 from fairprog.solution.arrays import ComputedArrays
@@ -120,17 +121,14 @@ def _ideality(
     groups: Sequence[int],
 ) -> float:
     """Return the worst whitened residual of a cell of some groups, plus that of base rates."""
-    rates = population.base_rates
-    keep = isinstance(program.base_rates, str) and program.base_rates == "keep"
-    target = program.population.base_rates if keep else rates[:, [program.reference or 0]]
-    target = np.broadcast_to(target, rates.shape)
-    worst, off = 0.0, 0.0
+    D = program.population
+    off = base_rate_residual(D, population, groups, program.reference, program.base_rates)
+    worst = 0.0
     for a in groups:
         T = maps[population.groups[a]]
         gain, shift = population.varying(T.diagonal), population.varying(T.offset)
         own = population.support_mean[:, a], population.support_variances[:, a]
         worst = max(worst, diagonal_residual(gain, shift, *answer.cells, *own))
-        off = max(off, float(np.abs(rates[:, a] - target[:, a]).max()))
     return worst + off
 
 

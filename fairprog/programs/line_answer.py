@@ -11,6 +11,7 @@ import numpy as np
 from fairprog.labels import Array, address
 from fairprog.populations import LocationScale
 from fairprog.populations.law import Law
+from fairprog.programs.base_rates import base_rate_residual
 from fairprog.programs.line_bounded import cone_residual
 from fairprog.programs.line_frames import LineFrame
 from fairprog.programs.second_answer import SecondAnswer
@@ -203,16 +204,13 @@ def _ideality(
     groups: list[int],
 ) -> float:
     """Return the worst residual of a cell against maps[g] # R_i, plus that of base rates."""
-    rates = population.base_rates
-    keep = isinstance(program.base_rates, str) and program.base_rates == "keep"
-    target = program.population.base_rates if keep else rates[:, [program.reference or 0]]
-    target = np.broadcast_to(target, rates.shape)
-    worst, off = 0.0, 0.0
+    D = program.population
+    off = base_rate_residual(D, population, groups, program.reference, program.base_rates)
+    worst = 0.0
     for a in groups:
         T = maps[population.groups[a]]
         A, b = float(T.matrix[0, 0]), float(T.offset[0])
         s = population.base_scale[:, a]
         shift = np.abs(A * common[0] + b - population.base_loc[:, a]) / s
         worst = max(worst, float(shift.max()), float(np.abs(abs(A) * common[1] / s - 1.0).max()))
-        off = max(off, float(np.abs(rates[:, a] - target[:, a]).max()))
     return worst + off

@@ -14,6 +14,7 @@ from fairprog.kernels.normal import symmetric_root
 from fairprog.labels import Array
 from fairprog.populations import Normal
 from fairprog.populations.cells import RestrictedCells
+from fairprog.programs.base_rates import base_rate_residual
 from fairprog.programs.frames import dual_norms
 from fairprog.solution import Certificate
 from fairprog.solution.certificate import IDEALITY_TOLERANCE
@@ -70,12 +71,8 @@ def _ideality(
     large = D.n_features > LARGE
     square = large and U.shape[0] == U.shape[1]
     M: Any = cells[1] if square else RestrictedCells(cells[1], U) if large else U.T @ cells[1] @ U
-    rates = population.base_rates
-    # "keep" asks for nothing but the rates there were; otherwise all groups have the same
-    keep = isinstance(program.base_rates, str) and program.base_rates == "keep"
-    target = program.population.base_rates if keep else rates[:, [program.reference or 0]]
-    target = np.broadcast_to(target, rates.shape)
-    worst, off = 0.0, 0.0
+    off = base_rate_residual(D, population, groups, program.reference, program.base_rates)
+    worst = 0.0
     for a in groups:
         T = maps[population.groups[a]]
         # what the constant directions add to A x
@@ -85,7 +82,6 @@ def _ideality(
         measure = map_residuals if large else map_residual
         cov = population.support_cov_of(a) if large else U.T @ population.cov_of(a) @ U
         worst = max(worst, measure(A, b, m, M, mean, cov))
-        off = max(off, float(np.abs(rates[:, a] - target[:, a]).max()))
     return worst + off
 
 
