@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from fairprog.errors import DataError, ModelError
+from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.groups import check_cells, group_labels, refuse_swapped
 from fairprog.kernels.concept_vectors import concept_basis, concept_vectors
+from fairprog.kernels.matched_effects import fluent_strengths, least_strength
 from fairprog.labels import (
     Array,
     Indices,
@@ -93,6 +94,8 @@ class ConceptSteering(BaseEstimator):
     population_, solution_ : Normal, Solution
         Of the concept vectors, in the coordinates `basis_`; None where there is one group.
     basis_ : Array, shape (d, r)
+    matched_strength_, matched_effect_ : float or None
+        The strength at which every group has the same effect, and that effect; by `calibrate`.
     classes_ : (undesired, desired)
     groups_ : array of labels
 
@@ -100,9 +103,9 @@ class ConceptSteering(BaseEstimator):
     -----
     On the steered population of concept vectors the posterior of the desired class is the same
     function of strength in every group. In a model it need not be: `effect_curve` predicts by the
-    probes, `calibrate` matches effects that were measured on generated text. Source: section 5 of
-    the paper as its summaries tell it; Zhao et al. (2025) for the concept vectors; theory.md
-    sections 1 and 4.
+    probes, `calibrate` matches effects that were measured on generated text, where it is fluent.
+    Source: section 5 of the paper as its summaries tell it; Zhao et al. (2025) for the concept
+    vectors; theory.md sections 1 and 4.
 
     Examples
     --------
@@ -128,6 +131,8 @@ class ConceptSteering(BaseEstimator):
     probes_: dict[Hashable, tuple[Array, float]]
     population_: Normal | None
     solution_: Solution | None
+    matched_strength_: float | None
+    matched_effect_: float | None
 
     def __init__(
         self,
@@ -230,6 +235,7 @@ class ConceptSteering(BaseEstimator):
                 )
             steered[k] *= target / gain
 
+        self.matched_strength_ = self.matched_effect_ = None
         self.classes_, self.groups_ = label_array(classes), label_array(groups)
         self.reference_, self.n_features_in_ = groups[reference], features.shape[1]
         self.shared_vector_ = unit * common
@@ -402,13 +408,23 @@ class ConceptSteering(BaseEstimator):
         return {g: check_finite(vectors[g], "vectors", (self.n_features_in_,)) for g in groups}
 
     def calibrate(
-        self, strengths: ArrayLike, effects: Mapping[Any, ArrayLike]
+        self,
+        strengths: ArrayLike,
+        effects: Mapping[Any, ArrayLike],
+        *,
+        target: float | None = None,
+        perplexity_ratio: Mapping[Any, ArrayLike] | None = None,
+        tolerance: float = 0.03,
     ) -> dict[Hashable, float]:
         r"""Rescale the vectors so that effects measured elsewhere agree with the reference's.
 
-        Group a's vector is multiplied by the factor k that brings its curve nearest to the
-        reference's in least squares, :math:`e_a(k t) \approx e_r(t)`, the curves interpolated
-        linearly through (0, 0) and the measured points.
+        With :math:`t_a(E)` the least strength at which group a shows the effect E, curves being
+        linear between (0, 0) and the measured points, group a's vector is multiplied by
+
+        .. math:: k_a = t_a(E) / t_r(E) , \qquad E = \min(\text{target}, \min_a \max_t e_a(t)) .
+
+        At strength `matched_strength_` = :math:`t_r(E)` every group then has the effect
+        `matched_effect_` = E. Strengths at which texts are no longer fluent do not count.
 
         Parameters
         ----------
@@ -417,6 +433,13 @@ class ConceptSteering(BaseEstimator):
         effects : mapping of group to array_like, shape (n,)
             What was measured with `vectors_` at these strengths, on other texts than those the
             result will be judged by.
+        target : float, optional
+            Effect at which to match; default the largest that all these groups reach.
+        perplexity_ratio : mapping of group to array_like, shape (n,), optional
+            Perplexity of the steered texts over that of unsteered ones. From the first strength
+            at which a group's exceeds 1 + `tolerance`, its effects do not count. Without it a
+            vector may be lengthened until the effect is there and the language is not.
+        tolerance : float, default 0.03
 
         Returns
         -------
@@ -426,58 +449,85 @@ class ConceptSteering(BaseEstimator):
         Raises
         ------
         DataError
-            For strengths that do not increase, unknown groups, or a group that never comes near
-            the reference (its largest effect is not positive).
+            For strengths that do not increase, unknown groups, or a group without a positive
+            effect where its texts are fluent.
+
+        Warns
+        -----
+        FairprogWarning
+            Where a group does not reach the target; E is then the largest effect all reach.
+
+        Examples
+        --------
+        Group 1 responds half as much as the probes predict, and babbles from strength 4 on.
+
+        >>> import numpy as np, fairprog as fp
+        >>> rng = np.random.default_rng(0)
+        >>> y, a = rng.integers(0, 2, (2, 1000))
+        >>> X = rng.normal(size=(1000, 4)) + 2.0 * y[:, None]
+        >>> step = fp.ConceptSteering(n_probes=20).fit(X, y, sensitive_features=a)
+        >>> slow = 1 - step.reference_
+        >>> measured = {step.reference_: [.1, .2, .4, .5], slow: [.05, .1, .2, .4]}
+        >>> fluent = {step.reference_: [1., 1., 1., 1.01], slow: [1., 1., 1.01, 7.]}
+        >>> step.calibrate([1., 2., 4., 8.], measured, perplexity_ratio=fluent)[slow]
+        2.0
+        >>> step.matched_strength_, step.matched_effect_
+        (2.0, 0.2)
         """
         check_is_fitted(self, "vectors_")
         t = np.atleast_1d(check_finite(strengths, "strengths"))
         if t.ndim != 1 or not (t[0] > 0 and (np.diff(t) > 0).all()):
             raise DataError("`strengths` must be positive and increase.", argument="strengths")
-        groups = list(self.vectors_)
-        curves = {
-            groups[index_of(groups, g, "effects")]: check_finite(e, "effects", t.shape)
-            for g, e in effects.items()
-        }
+        curves = self._by_group(effects, "effects", t)
         if self.reference_ not in curves:
             raise DataError(
                 f"`effects` needs those of the reference {self.reference_!r}.", argument="effects"
             )
+        ratios = self._by_group(perplexity_ratio or {}, "perplexity_ratio", t)
+        limit = check_number(tolerance, "tolerance")
+        for g in curves:
+            n = fluent_strengths(ratios[g], limit) if g in ratios else len(t)
+            curves[g] = curves[g][:n]
+            if not (n and curves[g].max() > 0):
+                raise DataError(
+                    f"Group {g!r} has no positive effect in `effects` at a strength where its "
+                    "texts are fluent: no factor makes the effects equal. Measure at smaller "
+                    "strengths.",
+                    argument="effects",
+                    cell=(None, g),
+                )
+        weakest = min(curves, key=lambda g: curves[g].max())
+        effect = float(curves[weakest].max())
+        if target is not None:
+            wanted = check_number(target, "target")
+            if not wanted > 0:
+                raise DataError(f"`target` must be positive; found {target!r}.", argument="target")
+            if wanted > effect:
+                warnings.warn(
+                    f"Group {weakest!r} reaches an effect of at most {effect:.3g} at strengths "
+                    f"where its texts are fluent, not {wanted:.3g}: effects are matched at "
+                    f"{effect:.3g}.",
+                    FairprogWarning,
+                    stacklevel=2,
+                )
+            effect = min(wanted, effect)
+        least = {g: least_strength(t[: len(e)], e, effect) for g, e in curves.items()}
+        self.matched_effect_, self.matched_strength_ = effect, least[self.reference_]
         factors = {
-            g: 1.0
-            if g == self.reference_ or g not in curves
-            else _matching_factor(t, curves[g], curves[self.reference_], g)
-            for g in groups
+            g: least[g] / least[self.reference_] if g in least else 1.0 for g in self.vectors_
         }
         self.vectors_ = {g: factors[g] * v for g, v in self.vectors_.items()}
         return factors
 
-
-def _matching_factor(t: Array, curve: Array, target: Array, group: Hashable) -> float:
-    """Return k > 0 for which curve(k t) is nearest to target(t), where both were measured."""
-    if not (curve.max() > 0 and target.max() > 0):
-        raise DataError(
-            f"`effects` of group {group!r} or of the reference are not positive at any strength: "
-            "no factor makes them equal.",
-            argument="effects",
-            cell=(None, group),
-        )
-    x, y = np.append(0.0, t), np.append(0.0, curve)
-
-    def distance(log_k: float) -> float:
-        k = float(np.exp(log_k))
-        inside = k * t <= t[-1]  # beyond what was measured nothing is known
-        if not inside.any():
-            return float(np.mean(target**2))
-        gap = np.interp(k * t[inside], x, y) - target[inside]
-        return float(np.mean(gap**2))
-
-    grid = np.linspace(np.log(t[0] / t[-1]), np.log(t[-1] / t[0]), 201) if len(t) > 1 else None
-    if grid is None:  # one strength: straight lines
-        return float(target[0] / curve[0])
-    best = grid[int(np.argmin([distance(k) for k in grid]))]
-    step = grid[1] - grid[0]
-    found = minimize_scalar(distance, bounds=(best - step, best + step), method="bounded")
-    return float(np.exp(found.x))
+    def _by_group(
+        self, given: Mapping[Any, ArrayLike], name: str, strengths: Array
+    ) -> dict[Hashable, Array]:
+        """Return curves under the groups' own labels, checked."""
+        groups = tuple(self.vectors_)
+        return {
+            groups[index_of(groups, g, name)]: check_finite(e, name, strengths.shape)
+            for g, e in given.items()
+        }
 
 
 def _half_difference(vectors: Array) -> Array:
