@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 
 import fairprog as fp
@@ -282,6 +283,44 @@ def test_the_least_strength_has_the_effect(rise, share):
     assert np.interp(found, np.append(0.0, t), np.append(0.0, curve)) == pytest.approx(effect)
     falling = np.append(curve, 0.0)  # what comes later does not matter
     assert least_strength(np.append(t, t[-1] + 1.0), falling, effect) == found
+
+
+# ----------------------------------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_a_step_is_read_as_it_was_written(tmp_path, suffix):
+    step = fitted(steer=["b"], transport=fp.Affine(), desired="praise")
+    step.calibrate([1.0, 2.0], {"a": [0.1, 0.2], "b": [0.1, 0.15]})
+    path = tmp_path / f"step{suffix}"
+    step.save(path)
+    again = fp.load(path)
+    assert isinstance(again, fp.ConceptSteering)
+    assert str(again.get_params()) == str(step.get_params())
+    assert list(again.classes_) == ["pan", "praise"] and again.reference_ == "a"
+    assert (again.matched_strength_, again.matched_effect_) == (1.5, 0.15)
+    np.testing.assert_array_equal(again.vectors_["b"], step.vectors_["b"])
+    for unit in ("log-odds", "probability"):
+        for vectors in ("steered", "own", "shared"):
+            pd.testing.assert_frame_equal(
+                again.effect_curve(STRENGTHS, vectors=vectors, unit=unit),
+                step.effect_curve(STRENGTHS, vectors=vectors, unit=unit),
+            )
+    assert again.solution_.kl == step.solution_.kl
+    assert again.population_.groups == step.population_.groups
+    with pytest.raises(fp.DataError, match="needed is a IdealSteering"):
+        fp.IdealSteering.load(path)
+
+
+def test_one_group_and_numbers_as_labels_can_be_saved(tmp_path):
+    X, y, _ = texts()
+    step = fitted(data=(X, (y == "praise").astype(int), np.zeros(len(y), int)), steer="auto")
+    step.save(tmp_path / "step.npz")
+    again = fp.ConceptSteering.load(tmp_path / "step.npz")
+    assert again.solution_ is None and again.population_ is None
+    assert list(again.vectors_) == [0] and again.classes_.dtype.kind == "i"
+    with pytest.raises(NotFittedError):
+        fp.ConceptSteering().save(tmp_path / "no.npz")
 
 
 # -------------------------------------------------------------------------------------- bad input

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.special import expit
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
-from fairprog.errors import DataError, FairprogWarning, ModelError
+from fairprog.codec import register
+from fairprog.errors import DataError, ModelError
+from fairprog.estimators.steering_vectors import SteeringVectors
 from fairprog.groups import check_cells, group_labels, refuse_swapped
 from fairprog.kernels.concept_vectors import concept_basis, concept_vectors
-from fairprog.kernels.matched_effects import fluent_strengths, least_strength
 from fairprog.labels import (
     Array,
     Indices,
     check_features,
-    check_finite,
     check_number,
     encode,
     index_of,
@@ -32,15 +27,12 @@ from fairprog.labels import (
 )
 from fairprog.populations import Moments, Normal
 from fairprog.programs import NearestIdeal
-from fairprog.solution import Solution
 from fairprog.transports import Affine, Transport
 
 __all__ = ["ConceptSteering"]
 
-UNITS = ("log-odds", "probability")
 
-
-class ConceptSteering(BaseEstimator):
+class ConceptSteering(SteeringVectors):
     r"""Steer a concept by one vector per group, so that it works equally well in every group.
 
     Hidden states :math:`h` of group a become :math:`h + t v_a` with strength t. Linear probes on
@@ -126,13 +118,7 @@ class ConceptSteering(BaseEstimator):
     True
     """
 
-    vectors_: dict[Hashable, Array]
-    concept_vectors_: dict[Hashable, Array]
-    probes_: dict[Hashable, tuple[Array, float]]
-    population_: Normal | None
-    solution_: Solution | None
-    matched_strength_: float | None
-    matched_effect_: float | None
+    _kind = "concept_steering"
 
     def __init__(
         self,
@@ -156,12 +142,6 @@ class ConceptSteering(BaseEstimator):
         self.n_components = n_components
         self.shrinkage = shrinkage
         self.random_state = random_state
-
-    def __sklearn_tags__(self) -> Any:
-        """Say that labels are needed to fit."""
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        return tags
 
     # -- fitting --
 
@@ -343,191 +323,8 @@ class ConceptSteering(BaseEstimator):
             out[k] = self.basis_ @ (0.5 * (mean[1, position] - mean[0, position]))
         return out
 
-    # -- effects --
 
-    def effect_curve(
-        self, strengths: ArrayLike, *, vectors: Any = "steered", unit: str = "log-odds"
-    ) -> pd.DataFrame:
-        r"""Return the effect the probes predict at each strength, per group.
-
-        In log-odds it is :math:`t\, w_a' v_a`; in probability the mean over the group's fitted
-        states of :math:`\sigma(w_a'(h + t v_a) + c_a) - \sigma(w_a'h + c_a)`.
-
-        Parameters
-        ----------
-        strengths : array_like, shape (n,)
-        vectors : {"steered", "own", "shared"} or mapping of group to array_like, shape (d,)
-            The steering vectors, the groups' own concept vectors, the shared one, or any others.
-        unit : {"log-odds", "probability"}
-
-        Returns
-        -------
-        DataFrame
-            One row per strength, one column per group.
-
-        Raises
-        ------
-        DataError
-            For strengths or vectors that are not finite, or a group without a vector.
-        ModelError
-            For another unit or name of vectors.
-        """
-        check_is_fitted(self, "vectors_")
-        if unit not in UNITS:
-            raise ModelError(
-                f"`unit` must be one of {list(UNITS)}; found {unit!r}.", argument="unit"
-            )
-        t = np.atleast_1d(check_finite(strengths, "strengths"))
-        used = self._named(vectors)
-        columns = {}
-        for g, (w, _) in self.probes_.items():
-            added = t * float(w @ used[g])
-            if unit == "probability":
-                at = self._log_odds[g]
-                added = (expit(at[:, None] + added) - expit(at)[:, None]).mean(axis=0)
-            columns[g] = added
-        return pd.DataFrame(columns, index=pd.Index(t, name="strength"))
-
-    def _named(self, vectors: Any) -> Mapping[Hashable, Array]:
-        groups = list(self.probes_)
-        if isinstance(vectors, str):
-            known = {
-                "steered": self.vectors_,
-                "own": self.concept_vectors_,
-                "shared": dict.fromkeys(groups, self.shared_vector_),
-            }
-            if vectors not in known:
-                raise ModelError(
-                    f"`vectors` must be one of {list(known)} or a mapping; found {vectors!r}.",
-                    argument="vectors",
-                )
-            return known[vectors]
-        missing = [g for g in groups if g not in vectors]
-        if missing:
-            raise DataError(f"`vectors` has none for group {missing[0]!r}.", argument="vectors")
-        return {g: check_finite(vectors[g], "vectors", (self.n_features_in_,)) for g in groups}
-
-    def calibrate(
-        self,
-        strengths: ArrayLike,
-        effects: Mapping[Any, ArrayLike],
-        *,
-        target: float | None = None,
-        perplexity_ratio: Mapping[Any, ArrayLike] | None = None,
-        tolerance: float = 0.03,
-    ) -> dict[Hashable, float]:
-        r"""Rescale the vectors so that effects measured elsewhere agree with the reference's.
-
-        With :math:`t_a(E)` the least strength at which group a shows the effect E, curves being
-        linear between (0, 0) and the measured points, group a's vector is multiplied by
-
-        .. math:: k_a = t_a(E) / t_r(E) , \qquad E = \min(\text{target}, \min_a \max_t e_a(t)) .
-
-        At strength `matched_strength_` = :math:`t_r(E)` every group then has the effect
-        `matched_effect_` = E. Strengths at which texts are no longer fluent do not count.
-
-        Parameters
-        ----------
-        strengths : array_like, shape (n,)
-            Positive, increasing.
-        effects : mapping of group to array_like, shape (n,)
-            What was measured with `vectors_` at these strengths, on other texts than those the
-            result will be judged by.
-        target : float, optional
-            Effect at which to match; default the largest that all these groups reach.
-        perplexity_ratio : mapping of group to array_like, shape (n,), optional
-            Perplexity of the steered texts over that of unsteered ones. From the first strength
-            at which a group's exceeds 1 + `tolerance`, its effects do not count. Without it a
-            vector may be lengthened until the effect is there and the language is not.
-        tolerance : float, default 0.03
-
-        Returns
-        -------
-        dict group -> float
-            The factors; 1 for the reference and for groups without effects.
-
-        Raises
-        ------
-        DataError
-            For strengths that do not increase, unknown groups, or a group without a positive
-            effect where its texts are fluent.
-
-        Warns
-        -----
-        FairprogWarning
-            Where a group does not reach the target; E is then the largest effect all reach.
-
-        Examples
-        --------
-        Group 1 responds half as much as the probes predict, and babbles from strength 4 on.
-
-        >>> import numpy as np, fairprog as fp
-        >>> rng = np.random.default_rng(0)
-        >>> y, a = rng.integers(0, 2, (2, 1000))
-        >>> X = rng.normal(size=(1000, 4)) + 2.0 * y[:, None]
-        >>> step = fp.ConceptSteering(n_probes=20).fit(X, y, sensitive_features=a)
-        >>> slow = 1 - step.reference_
-        >>> measured = {step.reference_: [.1, .2, .4, .5], slow: [.05, .1, .2, .4]}
-        >>> fluent = {step.reference_: [1., 1., 1., 1.01], slow: [1., 1., 1.01, 7.]}
-        >>> step.calibrate([1., 2., 4., 8.], measured, perplexity_ratio=fluent)[slow]
-        2.0
-        >>> step.matched_strength_, step.matched_effect_
-        (2.0, 0.2)
-        """
-        check_is_fitted(self, "vectors_")
-        t = np.atleast_1d(check_finite(strengths, "strengths"))
-        if t.ndim != 1 or not (t[0] > 0 and (np.diff(t) > 0).all()):
-            raise DataError("`strengths` must be positive and increase.", argument="strengths")
-        curves = self._by_group(effects, "effects", t)
-        if self.reference_ not in curves:
-            raise DataError(
-                f"`effects` needs those of the reference {self.reference_!r}.", argument="effects"
-            )
-        ratios = self._by_group(perplexity_ratio or {}, "perplexity_ratio", t)
-        limit = check_number(tolerance, "tolerance")
-        for g in curves:
-            n = fluent_strengths(ratios[g], limit) if g in ratios else len(t)
-            curves[g] = curves[g][:n]
-            if not (n and curves[g].max() > 0):
-                raise DataError(
-                    f"Group {g!r} has no positive effect in `effects` at a strength where its "
-                    "texts are fluent: no factor makes the effects equal. Measure at smaller "
-                    "strengths.",
-                    argument="effects",
-                    cell=(None, g),
-                )
-        weakest = min(curves, key=lambda g: curves[g].max())
-        effect = float(curves[weakest].max())
-        if target is not None:
-            wanted = check_number(target, "target")
-            if not wanted > 0:
-                raise DataError(f"`target` must be positive; found {target!r}.", argument="target")
-            if wanted > effect:
-                warnings.warn(
-                    f"Group {weakest!r} reaches an effect of at most {effect:.3g} at strengths "
-                    f"where its texts are fluent, not {wanted:.3g}: effects are matched at "
-                    f"{effect:.3g}.",
-                    FairprogWarning,
-                    stacklevel=2,
-                )
-            effect = min(wanted, effect)
-        least = {g: least_strength(t[: len(e)], e, effect) for g, e in curves.items()}
-        self.matched_effect_, self.matched_strength_ = effect, least[self.reference_]
-        factors = {
-            g: least[g] / least[self.reference_] if g in least else 1.0 for g in self.vectors_
-        }
-        self.vectors_ = {g: factors[g] * v for g, v in self.vectors_.items()}
-        return factors
-
-    def _by_group(
-        self, given: Mapping[Any, ArrayLike], name: str, strengths: Array
-    ) -> dict[Hashable, Array]:
-        """Return curves under the groups' own labels, checked."""
-        groups = tuple(self.vectors_)
-        return {
-            groups[index_of(groups, g, name)]: check_finite(e, name, strengths.shape)
-            for g, e in given.items()
-        }
+register("concept_steering", ConceptSteering.from_dict)
 
 
 def _half_difference(vectors: Array) -> Array:
