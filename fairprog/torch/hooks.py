@@ -36,7 +36,7 @@ class MapHook(Hook):
         Where: names as in ``model.named_modules()``. The maps act on what the module returns: a
         tensor, or the first entry of a tuple, of shape (batch, d) or (batch, time, d).
     maps : mapping of group to AffineMap or array_like, shape (d,)
-        A vector v stands for h + v. Every group needs one.
+        A vector v, an array or a tensor, stands for h + v. Every group needs one.
     sensitive_features : label or array_like, shape (batch,), optional
         The group of every example, or of all of them; may be said later by `set`.
     strength : float
@@ -47,7 +47,8 @@ class MapHook(Hook):
     ModelError
         For layers the model does not have (listing the near ones), maps that are not affine.
     DataError
-        For unknown groups; inside the model, for a batch of another size or features.
+        For unknown groups, vectors of other shapes or not finite; inside the model, for a batch of
+        another size or features.
 
     Notes
     -----
@@ -66,6 +67,8 @@ class MapHook(Hook):
             [2., 0.]])
     """
 
+    _limits = (-np.inf, np.inf)
+
     def __init__(
         self,
         model: Any,
@@ -75,20 +78,21 @@ class MapHook(Hook):
         sensitive_features: Any = None,
         strength: float = 1.0,
     ) -> None:
+        if not hasattr(maps, "items") or not maps:
+            raise ModelError(
+                "`maps` must say a map or a vector for every group, as in {'a': v, 'b': w}; found "
+                f"{'none' if hasattr(maps, 'items') else type(maps).__name__}.",
+                argument="maps",
+            )
         self.maps = {g: affine_of(T, "maps", g) for g, T in maps.items()}
+        sizes = {g: T.offset.size for g, T in self.maps.items()}
+        if len(set(sizes.values())) > 1:
+            raise DataError(
+                f"`maps` must all have the same number of features; found {sizes}.",
+                argument="maps",
+            )
         super().__init__(model, layer, tuple(self.maps), strength)
         self.set(sensitive_features=sensitive_features)
-
-    def _checked_strength(self, strength: Any) -> float:
-        try:
-            value = float(strength)
-        except (TypeError, ValueError):
-            value = np.nan
-        if not np.isfinite(value):
-            raise ModelError(
-                f"`strength` must be a finite number; found {strength!r}.", argument="strength"
-            )
-        return value
 
     def _map_of(self, key: Hashable) -> AffineMap:
         return self.maps[key]
@@ -157,6 +161,8 @@ class AlignHook(MapHook):
     True
     """
 
+    _limits = Hook._limits
+
     def __init__(
         self,
         model: Any,
@@ -171,8 +177,6 @@ class AlignHook(MapHook):
         super().__init__(
             model, layer, inverse, sensitive_features=sensitive_features, strength=strength
         )
-
-    _checked_strength = Hook._checked_strength
 
 
 class SteerHook(Hook):
@@ -220,6 +224,8 @@ class SteerHook(Hook):
     >>> sol.steer([1.0, 1.0], [1, 1], sensitive_features=[0, 1]).round(4).tolist()
     [1.0, 2.3991]
     """
+
+    _said = "`y` and `sensitive_features`"
 
     def __init__(
         self,
