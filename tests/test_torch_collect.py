@@ -204,7 +204,7 @@ def test_inputs_of_every_form_and_rows_as_they_are():
     forms = tokens, (tokens,), {"input_ids": tokens}
     found = [next(iter(HiddenStates(model, "mix", [(form, y, a)])))[0] for form in forms]
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
-    assert found[0].shape == (4, D) and found[0].dtype == np.float64
+    assert found[0].shape == (4, D) and found[0].dtype == np.float32
     X, y_, a_ = next(iter(HiddenStates(model, "head", [(tokens, torch.tensor(y), a)])))
     assert X.shape == (4, 2) and y_.tolist() == y and a_.tolist() == a
     double = Model().double()
@@ -242,7 +242,8 @@ def test_layer_norms_leave_a_plane_that_float32_products_would_blur():
         sol = fp.NearestIdeal(moments.population(), steer=[1]).solve()
     assert sol.null_dimension == 1 and sol.certificate.ok
     ((X, *_),) = HiddenStates(model, "1", [(tokens, y, a)])
-    single = fp.Moments().partial_fit(X.astype(np.float32), y, sensitive_features=a)
+    assert X.dtype == np.float32
+    single = fp.Moments().partial_fit(X, y, sensitive_features=a)
     with pytest.raises(fp.DataError, match="positive definite"):  # the control
         single.population()
 

@@ -27,14 +27,15 @@ __all__ = ["AlignHook", "MapHook", "SteerHook"]
 
 
 class MapHook(Hook):
-    """Apply a map per group to the hidden states of a layer, while the context lasts.
+    r"""Apply a map per group to the hidden states of a layer, while the context lasts.
 
     Parameters
     ----------
     model : torch.nn.Module
     layer : str, torch.nn.Module or sequence of them
         Where: names as in ``model.named_modules()``. The maps act on what the module returns: a
-        tensor, or the first entry of a tuple, of shape (batch, d) or (batch, time, d).
+        tensor of shape (batch, d) or (batch, time, d), or the one that is the first entry of a
+        tuple or ``last_hidden_state``.
     maps : mapping of group to AffineMap or array_like, shape (d,)
         A vector v, an array or a tensor, stands for h + v. Every group needs one.
     sensitive_features : label or array_like, shape (batch,), optional
@@ -50,8 +51,15 @@ class MapHook(Hook):
         For unknown groups, vectors of other shapes or not finite; inside the model, for a batch of
         another size or features.
 
+    Warns
+    -----
+    FairprogWarning
+        When the context ends and a layer has not been met by a forward pass.
+
     Notes
     -----
+    .. math:: h' = h + s\,(T_a(h) - h)
+
     Computed in float32 (float64 activations in float64), returned in the activations' dtype, on
     their device. Hooks compose in the order in which they are entered, differentiate, and are
     removed when the context ends, after an error too.
@@ -113,7 +121,7 @@ class MapHook(Hook):
 
 
 class AlignHook(MapHook):
-    """Bring the hidden states of every group into the common coordinates, while the context lasts.
+    r"""Bring hidden states of every group into the common coordinates, while the context lasts.
 
     What :meth:`fairprog.Solution.align` does to rows this does inside the model, token by token:
     ``sol.maps[a].inverse()`` of the hidden states of the examples of group a. Labels are not
@@ -140,7 +148,9 @@ class AlignHook(MapHook):
 
     Notes
     -----
-    As :class:`MapHook`. Source: theory.md section 6.
+    .. math:: h' = h + s\,(T_a^{-1}(h) - h), \qquad T_a = \mathrm{sol.maps}[a]
+
+    As :class:`MapHook`, its warning too. Source: theory.md section 6.
 
     Examples
     --------
@@ -180,7 +190,7 @@ class AlignHook(MapHook):
 
 
 class SteerHook(Hook):
-    """Move hidden states to the steered population, in their own group's coordinates.
+    r"""Move hidden states to the steered population, in their own group's coordinates.
 
     What :meth:`fairprog.Solution.steer` does to rows: the monotone transport of every cell
     (class, group) to its steered one, token by token. Needs the class of every example.
@@ -206,8 +216,10 @@ class SteerHook(Hook):
 
     Notes
     -----
-    As :class:`MapHook`. The transport of a cell is computed when the cell is first met. Source:
-    theory.md section 6.
+    .. math:: h' = h + s\,(T_{ia}(h) - h), \qquad T_{ia} \# P_{ia} = \tilde P_{ia}
+
+    As :class:`MapHook`, its warning too. The transport of a cell is computed when the cell is
+    first said: a second at 768 features. Source: theory.md section 6.
 
     Examples
     --------

@@ -103,12 +103,12 @@ def affine_of(T: Any, argument: str, group: Hashable) -> AffineMap:
 
 def probed(T: Any, dim: int, cell: tuple[Hashable, Hashable]) -> AffineMap:
     """Return a map of rows as matrix and offset; ModelError if it is not affine."""
-    points: Array = np.concatenate([np.zeros((1, dim)), np.eye(dim)])
-    offset, *rows = np.asarray(T(points))
-    affine = AffineMap((np.array(rows) - offset).T, offset)
-    third = np.linspace(-1.0, 2.0, dim)[None, :]
-    there = np.asarray(T(third))
-    if not np.allclose(affine(third), there, rtol=1e-8, atol=1e-8 * np.abs(there).max()):
+    other = np.linspace(-1.0, 2.0, dim)[None, :]
+    points: Array = np.concatenate([np.zeros((1, dim)), np.eye(dim), other])
+    moved = np.asarray(T(points))  # all in one call, since each computes the transport again
+    offset, there = moved[0], moved[-1:]
+    affine = AffineMap((moved[1:-1] - offset).T, offset)
+    if not np.allclose(affine(other), there, rtol=1e-8, atol=1e-8 * np.abs(there).max()):
         raise ModelError(
             "The transport of this cell is not affine; hidden states are moved by affine maps, "
             "those of normal populations.",

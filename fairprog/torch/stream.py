@@ -63,7 +63,7 @@ class HiddenStates:
     Yields
     ------
     X : array, shape (n, d)
-        float64: layer norms return points of a plane, which float32 products would blur.
+        float32, or float64 where the activations are.
     y, sensitive_features : arrays, shape (n,)
         And the weights, where the batch has them.
 
@@ -112,12 +112,8 @@ class HiddenStates:
         return f"the layer {self.layer!r} of {model}, pooling {self._name!r}"
 
     def __iter__(self) -> Iterator[Chunk]:
-        for chunk in self.chunks():
-            yield chunk()
-
-    def chunks(self) -> _Chunks:
-        """Return the batches as functions, whose call runs the model."""
-        return _Chunks(self._batches, self._chunk)
+        for number, batch in enumerate(self._batches):
+            yield self._chunk(number, batch)
 
     def _chunk(self, number: int, batch: Any) -> Chunk:
         """Return rows and labels of a batch; errors, the model's too, say of which."""
@@ -192,17 +188,22 @@ class HiddenStates:
 
 
 class _Chunks:
-    """Batches as functions that compute what they yield."""
+    """The batches of hidden states as functions, whose call runs the model."""
 
-    def __init__(self, batches: Iterable[Any], compute: Callable[[int, Any], Chunk]) -> None:
-        self._batches, self._compute = batches, compute
+    def __init__(self, states: HiddenStates) -> None:
+        self._states = states
 
     def __iter__(self) -> Iterator[Callable[[], Chunk]]:
-        for number, batch in enumerate(self._batches):
-            yield partial(self._compute, number, batch)
+        for number, batch in enumerate(self._states._batches):
+            yield partial(self._chunk, number, batch)
 
     def __length_hint__(self) -> int:
-        return length_hint(self._batches)
+        return length_hint(self._states._batches)
+
+    def _chunk(self, number: int, batch: Any) -> Chunk:
+        """Return rows in float64: layer norms return a plane, which float32 products blur."""
+        X, *labels = self._states._chunk(number, batch)
+        return X.astype(np.float64), *labels
 
 
 def collect(
@@ -267,7 +268,7 @@ def collect(
     )
     moments = Moments(covariance, classes=classes, groups=groups)
     moments.source = states.source
-    return moments.update(states.chunks(), checkpoint=checkpoint, every=every, progress=progress)
+    return moments.update(_Chunks(states), checkpoint=checkpoint, every=every, progress=progress)
 
 
 def fingerprint(model: Any) -> str:
