@@ -41,7 +41,7 @@ from .reviews import GENRES, PRAISE, Reviews, Scorer, prompts, write_reviews
 SEEDS = (5, 6, 7, 8, 9)  # 0 to 4 were looked at while the calibration was written
 TARGET = 0.2  # effect of the reference topic at matched strength
 TOLERANCE = 0.03  # texts are fluent up to this rise of perplexity over the unsteered ones
-WEAKEST, STRONGEST = 0.25, 8.0  # strengths to calibrate on; the reference's at `TARGET` is one
+WEAKEST, STRONGEST = 0.25, 8.0  # strengths to calibrate on, in the reference's at `TARGET`
 RELATIVE = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # strengths of the curves, in matched ones
 START = 2.0  # length of the first push that is tried, in units of the hidden states
 LAYER = -2  # the last block but one
@@ -270,8 +270,7 @@ def evaluate_seed(bench: Bench, data: Reviews, X: Array, size: Size) -> list[Mea
     ideal, vectors = all_vectors(data, X, size, bench.seed)
     reference, others = ideal.reference_, [g for g in GENRES if g != ideal.reference_]
     repeat = size.repeat_calibrate
-    target = calibrated(bench, ideal, size)
-    vectors[IDEAL_CALIBRATED] = dict(ideal.vectors_)
+    target, vectors[IDEAL_CALIBRATED] = calibrated(bench, ideal, size)
     found = []
     with tqdm(METHODS, desc=f"seed {bench.seed}", disable=None, leave=False) as progress:
         for method in progress:
@@ -287,13 +286,17 @@ def evaluate_seed(bench: Bench, data: Reviews, X: Array, size: Size) -> list[Mea
     return found
 
 
-def calibrated(bench: Bench, ideal: Any, size: Size) -> float:
-    """Calibrate the vectors on generated texts; return the effect at which all are matched."""
+def calibrated(bench: Bench, ideal: Any, size: Size) -> tuple[float, Vectors]:
+    """Calibrate on generated texts; return the effect at which all are matched, and the vectors.
+
+    The vectors are NaN where a topic does not respond at all: nothing can be matched.
+    """
     repeat = size.repeat_calibrate
+    nothing = dict.fromkeys(GENRES, np.full(ideal.n_features_in_, np.nan))
     first = ideal.vectors_[ideal.reference_]
     start = matched(bench, ideal.reference_, first, TARGET, repeat)
     if not np.isfinite(start):
-        return TARGET  # the reference itself does not respond: nothing to calibrate by
+        return TARGET, nothing
     t = start * np.geomspace(WEAKEST, STRONGEST, size.n_strengths)
     effects, ratios = {}, {}
     for g, v in ideal.vectors_.items():
@@ -301,15 +304,14 @@ def calibrated(bench: Bench, ideal: Any, size: Size) -> float:
         measured = [bench.effect(g, "calibrate", repeat, v, strength) for strength in t]
         effects[g] = [effect for effect, _ in measured]
         ratios[g] = [perplexity / base for _, perplexity in measured]
+    limits = {"target": TARGET, "perplexity_ratio": ratios, "tolerance": TOLERANCE}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FairprogWarning)  # of a lower target: the tables tell it
         try:
-            ideal.calibrate(
-                t, effects, target=TARGET, perplexity_ratio=ratios, tolerance=TOLERANCE
-            )
-        except fp.DataError:  # a topic that does not respond at all: vectors stay as they are
-            return TARGET
-    return float(ideal.matched_effect_)
+            ideal.calibrate(t, effects, **limits)
+        except fp.DataError:
+            return TARGET, nothing
+    return float(ideal.matched_effect_), dict(ideal.vectors_)
 
 
 def matched(bench: Bench, genre: Any, vector: Array, target: float, repeat: int) -> float:
