@@ -43,6 +43,11 @@ TEMPLATES = [
     fp.RobustRisk(ball="kl", over="groups"),
     fp.RobustRisk(ball="kl"),
     fp.RobustRisk(ball="chi2"),
+    # two risks of a kind: each with free scalars and addresses of its own
+    fp.CVaR(level=0.2) + fp.CVaR(level=0.9),
+    fp.RobustRisk(radius=0.05, over="groups") + fp.RobustRisk({"fp": 1, "fn": 4}, over="groups"),
+    fp.WorstGroupRisk() + 0.5 * fp.WorstGroupRisk({"fp": 1, "fn": 4}),
+    fp.RiskBound(fp.CVaR(level=0.2) + fp.CVaR(level=0.9), 0.3),
 ]
 
 
@@ -261,3 +266,20 @@ def test_every_event_has_its_own_level():
     happens = ~np.isnan(rates)  # a class that is never predicted has any precision
     assert happens.sum() >= 4
     assert rates[happens] == pytest.approx(np.transpose([levels, levels])[happens], abs=1e-8)
+
+
+def test_a_sum_of_sums_is_a_sum():
+    one, two = fp.CVaR(level=0.2), fp.WorstGroupRisk()
+    nested = fp.WeightedRisk((one, fp.WeightedRisk((one, two), (0.5, 2.0))), (1.0, 3.0))
+    assert nested == fp.WeightedRisk((one, one, two), (1.0, 1.5, 6.0))
+    assert nested == one + 3.0 * (0.5 * one + 2.0 * two)
+
+
+def test_one_group_has_no_gap_even_in_the_worst_case():
+    rng = np.random.default_rng(0)
+    D = random_categorical(rng, X=8, G=1)
+    table = D.table(rng.dirichlet(np.ones(2), size=8))
+    assert fp.Robust(fp.EqualOpportunity(), 0.1).gap(table) == 0.0
+    # control: the rate itself does move
+    low, high = fp.Robust(fp.EqualOpportunity(), 0.1).evaluate(table)[0, 0]
+    assert high - low > 0.05

@@ -68,11 +68,15 @@ class Risk(Template):
 
     def __add__(self, other: Risk) -> Risk:
         """Return the sum of two risks."""
-        return _sum(1.0, self, other)
+        from fairprog.tables.combined import WeightedRisk
+
+        return WeightedRisk((self, other), (1.0, 1.0))
 
     def __rmul__(self, weight: float) -> Risk:
         """Return the risk times a nonnegative number."""
-        return _sum(weight, self)
+        from fairprog.tables.combined import WeightedRisk
+
+        return WeightedRisk((self,), (weight,))
 
     def express(self, view: TableView) -> list[Term]:
         """Return the one term to minimise."""
@@ -82,21 +86,6 @@ class Risk(Template):
             C[i, j] * view.Z[a, i, j] for a in range(len(view.groups)) for i in K for j in K
         )
         return [Term(expression, "minimize", 0.0, self.name)]
-
-
-def _sum(weight: float, *risks: Any) -> Risk:
-    from fairprog.tables.combined import WeightedRisk
-
-    parts: list[tuple[float, Risk]] = []
-    for risk in risks:
-        if not isinstance(risk, Risk):
-            raise DataError(f"Only risks can be added; found {risk!r}.", argument="risks")
-        if isinstance(risk, WeightedRisk):
-            pairs = zip(risk.weights, risk.risks, strict=True)
-            parts += [(weight * w, r) for w, r in pairs]
-        else:
-            parts.append((weight, risk))
-    return WeightedRisk(tuple(r for _, r in parts), tuple(w for w, _ in parts))
 
 
 @dataclass(frozen=True, repr=False)

@@ -45,9 +45,9 @@ class TableView(Protocol):
     ``Z[a, i, j]`` are affine expressions, ``mass[a, i]`` = P(A=a, Y=i) are numbers.
     ``level(name)`` is a free scalar (or vector), the same one whenever the same name is asked
     for; ``parameter(name, value)`` is the number `value`, or a parameter that stands for it, so
-    that a program can be solved again with another; ``redundant`` says whether equalities that
-    follow from others are wanted; ``functions`` holds the convex functions of
-    the modelling library under CVXPY's names.
+    that a program can be solved again with another (nonnegative if `value` is, unless it is
+    `signed`); ``redundant`` says whether equalities that follow from others are wanted;
+    ``functions`` holds the convex functions of the modelling library under CVXPY's names.
 
     Templates about single individuals also see the support of the population, pairs
     m = (x, a): ``h[m, j]`` = P(Yhat=j | x, a) is affine; ``weight[m]`` = P(X=x, A=a),
@@ -70,7 +70,7 @@ class TableView(Protocol):
     def level(self, name: str, size: int | None = None) -> Any:
         """Return the free scalar (or vector) of that name."""
 
-    def parameter(self, name: str, value: float) -> Any:
+    def parameter(self, name: str, value: float, signed: bool = False) -> Any:
         """Return the number, or the parameter that stands for it."""
 
 

@@ -76,15 +76,7 @@ def express_in_units(risk: Any, view: TableView) -> tuple[list[Term], float]:
     """
     unit = unit_of(risk, view.classes)
     if hasattr(risk, "risks"):
-        out: list[Term] = []
-        for weight, part in zip(risk.weights, risk.risks, strict=True):
-            terms, own = express_in_units(part, view)
-            share = weight * own / unit
-            out += [
-                replace(t, expression=share * t.expression) if t.sense == "minimize" else t
-                for t in terms
-            ]
-        return out, unit
+        return risk.express_parts(view, express_in_units, unit), unit
     size = _size(risk, view.classes)
     if size == 1.0:
         return risk.express(view), unit
