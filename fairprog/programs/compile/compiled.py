@@ -10,15 +10,10 @@ import cvxpy as cp
 import numpy as np
 
 from fairprog.labels import Array, address
+from fairprog.programs.compile.custom import add_gradient
 from fairprog.programs.frames import Frame
 
-__all__ = ["CellVariables", "Compiled", "label"]
-
-
-def label(condition: Any, where: str) -> Any:
-    """Give a constraint its address."""
-    condition.set_label(where)
-    return condition
+__all__ = ["CellVariables", "Compiled"]
 
 
 @dataclass(eq=False)
@@ -113,16 +108,6 @@ class Compiled:
             is_psd = isinstance(c, cp.constraints.PSD)
             expression = c.args[0] if is_psd else c.expr
             dual = (-1.0 if is_psd else 1.0) * np.ravel(np.asarray(c.dual_value), order="F")
-            try:
-                gradients = expression.grad
-            except NotImplementedError:  # some atoms have none in CVXPY
+            if not add_gradient(expression, dual, out):
                 return None
-            for variable, jacobian in gradients.items():
-                if jacobian is None:
-                    return None
-                dense = np.asarray(
-                    jacobian.todense() if hasattr(jacobian, "todense") else jacobian
-                )
-                gradient = (dense.reshape(variable.size, -1) @ dual).reshape(-1)
-                out[variable.id] = out.get(variable.id, 0.0) + gradient
         return out
