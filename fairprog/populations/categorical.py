@@ -23,8 +23,8 @@ from fairprog.kernels.finite import (
 from fairprog.labels import (
     Array,
     as_labels,
+    check_count,
     check_finite,
-    check_number,
     check_weights,
     encode,
     label_array,
@@ -415,13 +415,10 @@ class Categorical(Population):
         X : array of values, shape (n,) or (n, d)
         y, a : arrays of labels, shape (n,)
         """
-        if check_number(n, "n") != int(n):
-            raise DataError(f"`n` must be a whole number; found {n!r}.", argument="n")
-        rng = np.random.default_rng(random_state)
-        s = self.support
-        row = rng.choice(len(s.atom), size=int(n), p=s.weight / s.weight.sum())
+        rng, n, s = np.random.default_rng(random_state), check_count(n, "n"), self.support
+        row = rng.choice(len(s.atom), size=n, p=s.weight / s.weight.sum())
         chance = np.cumsum(s.posterior[row], axis=1)
-        i = (rng.random(int(n))[:, None] * chance[:, -1:] > chance).sum(axis=1)
+        i = (rng.random(n)[:, None] * chance[:, -1:] > chance).sum(axis=1)
         classes, groups = label_array(self.classes), label_array(self.groups)
         return self.values[s.atom[row]], classes[i], groups[s.group[row]]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, ModelError
-from fairprog.labels import Array, check_finite, check_number, label_array
+from fairprog.labels import Array, check_finite
 from fairprog.populations.base import check_prior
 from fairprog.populations.categorical import Categorical
 from fairprog.populations.cell_fit import fit_cells, maximum_likelihood
@@ -276,19 +276,14 @@ class LocationScale(LineCells):
         X : Array, shape (n, 1)
         y, a : arrays of labels, shape (n,)
         """
-        rng = np.random.default_rng(random_state)
-        if check_number(n, "n") != int(n):
-            raise DataError(f"`n` must be a whole number; found {n!r}.", argument="n")
-        G = self.n_groups
-        cell = rng.choice(self.prior.size, size=int(n), p=self.prior.ravel())
-        X = np.empty((int(n), 1))
+        rng, cell, y, group = self._draw(n, random_state)
+        X = np.empty((len(cell), 1))
         for c in range(self.prior.size):
-            i, a = divmod(c, G)
+            i, a = divmod(c, self.n_groups)
             rows = cell == c
             z = np.asarray(self.law(i, a).draw(rng, int(rows.sum())), dtype=float)
             X[rows, 0] = self.base_loc[i, a] + self.base_scale[i, a] * z
-        classes, groups = label_array(self.classes), label_array(self.groups)
-        return self._backward(X), classes[cell // G], groups[cell % G]
+        return self._backward(X), y, group
 
     def cell_divergences(self, other: Self) -> Array:
         """Return V_ia = KL(P_ia || P'_ia) in nats, shape (K, G), P' the cells of `other`.

@@ -10,7 +10,7 @@ import cvxpy as cp
 import numpy as np
 
 from fairprog.labels import Array, address
-from fairprog.programs.compile.custom import add_gradient
+from fairprog.programs.compile.custom import add_gradient, condition_prices
 from fairprog.programs.frames import Frame
 
 __all__ = ["CellVariables", "Compiled"]
@@ -56,15 +56,9 @@ class Compiled:
     seconds: float = 0.0
     log: list[str] = field(default_factory=list)
 
-    def condition_multipliers(self) -> dict[str, Array]:
-        """Return the dual value of every custom condition."""
-        return {w: np.asarray(c.dual_value, dtype=float) for w, c in self.conditions.items()}
-
-    def is_inequality(self, where: str) -> bool:
-        """Return whether a custom condition has a bound (so a price)."""
-        return isinstance(
-            self.conditions[where], (cp.constraints.Inequality, cp.constraints.NonPos)
-        )
+    def condition_prices(self) -> tuple[dict[str, Array], dict[str, float]]:
+        """Return the multiplier of every custom condition, and the price of those with a bound."""
+        return condition_prices(self.conditions)
 
     def ball_multipliers(self) -> dict[tuple[str, int], tuple[float, float]]:
         """Return, by (group, class index), the multipliers of the two `map_bound` balls."""

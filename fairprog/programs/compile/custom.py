@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import cvxpy as cp
@@ -12,7 +12,7 @@ from fairprog.errors import ModelError
 from fairprog.labels import Array
 from fairprog.programs.conditions import Condition
 
-__all__ = ["add_gradient", "custom_constraints", "label"]
+__all__ = ["add_gradient", "condition_prices", "custom_constraints", "label"]
 
 
 def label(constraint: Any, where: str) -> Any:
@@ -76,6 +76,16 @@ def _check(item: Any, condition: Condition, where: str) -> None:
             "(convex <= concave, affine == affine).",
             argument="constraints",
         )
+
+
+def condition_prices(
+    conditions: Mapping[str, Any],
+) -> tuple[dict[str, Array], dict[str, float]]:
+    """Return the multiplier of every condition (CVXPY's signs), and the price of inequalities."""
+    duals = {where: np.asarray(c.dual_value, dtype=float) for where, c in conditions.items()}
+    bounded = (cp.constraints.Inequality, cp.constraints.NonPos)
+    prices = {w: float(np.sum(duals[w])) for w, c in conditions.items() if isinstance(c, bounded)}
+    return duals, prices
 
 
 def add_gradient(expression: Any, dual: Array, out: dict[int, Array]) -> bool:
