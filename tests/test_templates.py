@@ -228,6 +228,7 @@ def test_templates_about_individuals_refuse_plain_tables():
         (lambda: fp.Robust(fp.PredictiveParity(), 0.1), "linear rates"),
         (lambda: fp.Robust(fp.EqualOpportunity(ratio_bound=0.8), 0.1), "difference bound"),
         (lambda: fp.PredictiveParity(level=1.5), r"in \[0, 1\]"),
+        (lambda: fp.PredictiveParity(level="high"), "array of numbers"),
         (lambda: fp.PredictiveParity(ratio_bound=0.5), "difference_bound"),
         (lambda: fp.RiskBound(fp.EqualOpportunity(), 0.1), "must be a risk"),
         (lambda: fp.ErrorRate() + 1, "Only risks can be added"),
@@ -266,6 +267,14 @@ def test_every_event_has_its_own_level():
     happens = ~np.isnan(rates)  # a class that is never predicted has any precision
     assert happens.sum() >= 4
     assert rates[happens] == pytest.approx(np.transpose([levels, levels])[happens], abs=1e-8)
+
+
+def test_a_class_that_nobody_is_predicted_has_no_say():
+    one = [[0.2, 0.1, 0], [0.1, 0.05, 0], [0.05, 0, 0]]
+    two = [[0.1, 0.1, 0], [0.1, 0.1, 0], [0.1, 0, 0]]
+    table = fp.OutcomeTable([one, two])  # precision .571 and .333, .333 and .5, none
+    assert fp.PredictiveParity().violation(table) == pytest.approx(5 / 21)
+    assert fp.PredictiveParity(level=(0.5,) * 3).violation(table) == pytest.approx(1 / 6)
 
 
 def test_a_sum_of_sums_is_a_sum():

@@ -46,6 +46,14 @@ class Evaluation:
         Z[a, i, j] = P(A=a, Y=i, Yhat=j).
     standard_error : float
         Largest standard error of a rate P(Yhat=j | Y=i, A=a); 0.0 where the rates are exact.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+    >>> rule = D.evaluate()
+    >>> round(rule.error, 3), round(rule.gap(fp.EqualOpportunity()), 3), rule.standard_error
+    (0.217, 0.3, 0.0)
     """
 
     risk: float

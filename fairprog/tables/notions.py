@@ -52,6 +52,17 @@ class Notion(Constraint):
     ------
     DataError
         If a bound is outside its range or both bounds are given.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> table = fp.OutcomeTable([[[.2, .1], [.1, .1]], [[.1, .1], [.1, .2]]])
+    >>> notion = fp.EqualizedOdds(difference_bound=.1)
+    >>> notion.evaluate(table).round(3)  # (events, groups)
+    array([[0.333, 0.5  ],
+           [0.5  , 0.667]])
+    >>> round(notion.gap(table), 3), round(notion.violation(table), 3)
+    (0.167, 0.067)
     """
 
     difference_bound: float = 0.0

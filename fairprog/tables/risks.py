@@ -54,7 +54,14 @@ def cost_matrix(cost: ArrayLike | Mapping[str, float] | None, n_classes: int) ->
 
 @dataclass(frozen=True, repr=False)
 class Risk(Template):
-    """An objective over outcome tables: ``evaluate(table)`` and ``express(view)``."""
+    """An objective over outcome tables: ``evaluate(table)`` and ``express(view)``.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> isinstance(fp.ErrorRate() + .1 * fp.RenyiInformation(), fp.Risk)
+    True
+    """
 
     name: ClassVar[str] = "risk"
 

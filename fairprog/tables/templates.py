@@ -29,6 +29,12 @@ class Term:
     ``view.parameter`` returned. ``slope`` belongs to equalities that stand for a bound of 0:
     relaxed by eps they would read ``|expression| <= slope eps``. ``unit`` is what expression and
     bound were divided by, so that they are of order one.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> fp.Term(1.0, "<=", 2.0, "mine[a]").address
+    'mine[a]'
     """
 
     expression: Any
@@ -125,6 +131,13 @@ class Constraint(Template):
 
     ``bound_field`` names the number that is relaxed by a frontier and priced by a solution; None
     where there is none.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> bound = fp.RiskBound(fp.ErrorRate(), .2)
+    >>> isinstance(bound, fp.Constraint), bound.bound_field, bound.with_bound(.1)
+    (True, 'upper', RiskBound(ErrorRate(), 0.1))
     """
 
     name: ClassVar[str] = "constraint"
