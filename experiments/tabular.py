@@ -275,6 +275,7 @@ def draw(runs: Sequence[Run], path: Path, learner: str = "boosted trees") -> Non
             for run in own:
                 colour, marker = LOOKS[run.method]
                 ours = run.method in OURS
+                below = run.method in ("none", "mean matching")  # others may end on top of them
                 worst = run.values[:, 2:4].max(axis=1)
                 for ax, x, dx in (
                     (row[0], run.mean(FIGURES[1]), run.error(FIGURES[1])),
@@ -287,12 +288,12 @@ def draw(runs: Sequence[Run], path: Path, learner: str = "boosted trees") -> Non
                         yerr=run.error("accuracy"),
                         color=colour,
                         marker=marker,
-                        markersize=11 if ours else 5.5,
-                        markeredgecolor="white" if ours else colour,
+                        markersize=11 if ours else 9.5 if below else 5.5,
+                        markeredgecolor=colour if below else "white",
                         markeredgewidth=0.6,
                         elinewidth=0.8,
                         linestyle="none",
-                        zorder=4 if ours else 3,
+                        zorder=4 if ours else 2 if below else 3,
                         label=run.method,
                     )
             floor = own[0].values[:, 4:6].max(axis=1).mean()
