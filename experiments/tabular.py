@@ -18,7 +18,7 @@ from fairprog.plotting import COLORS, style
 from .baselines import METHODS, Base, missing
 from .claims import Claim, judged, write_csv
 from .measured import Measured
-from .pictures import save_picture
+from .pictures import mark_chance, save_picture
 from .protocol import (
     LEARNERS,
     Case,
@@ -296,17 +296,7 @@ def draw(runs: Sequence[Run], path: Path, learner: str = "boosted trees") -> Non
                         zorder=4 if ours else 2 if below else 3,
                         label=run.method,
                     )
-            floor = own[0].values[:, 4:6].max(axis=1).mean()
-            row[1].axvline(floor, color="0.5", linestyle=":", linewidth=1)
-            row[1].annotate(
-                "chance",
-                (floor, 0.02),
-                xycoords=("data", "axes fraction"),
-                xytext=(3, 0),
-                textcoords="offset points",
-                color="0.4",
-                fontsize=7,
-            )
+            mark_chance(row[1], float(own[0].values[:, 4:6].max(axis=1).mean()))
             for ax in row:
                 ax.set_xlim(left=0.0)
             row[0].set(ylabel="accuracy on test rows", title=f"{case}: at its own threshold")
