@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instances import univariate
 from scipy.optimize import linprog, minimize_scalar
 from test_categorical import random_categorical
 
@@ -292,3 +293,37 @@ def test_one_group_has_no_gap_even_in_the_worst_case():
     # control: the rate itself does move
     low, high = fp.Robust(fp.EqualOpportunity(), 0.1).evaluate(table)[0, 0]
     assert high - low > 0.05
+
+
+def test_a_sum_of_expected_costs_is_one_and_has_its_bayes_rule():
+    D = random_categorical(np.random.default_rng(5))
+    C = np.array([[0.0, 1.0], [5.0, 0.0]])
+    both = fp.ErrorRate() + 2.0 * fp.CostSensitiveRisk(C)
+    whole = 1.0 - np.eye(2) + 2.0 * C
+    assert both.matrix(D.classes) == pytest.approx(whole)
+    for population in (D, univariate(np.random.default_rng(5))):
+        answer = population.evaluate(both)
+        assert answer.risk == pytest.approx(population.evaluate(whole).risk)
+        assert answer.risk == pytest.approx(both.evaluate(answer.table))
+        assert answer.risk != pytest.approx(population.evaluate().risk)  # control: not 0-1
+    sorted_rule = fp.FairClassifier(D, both, [fp.EqualOpportunity()]).solve(solver="SORT")
+    assert sorted_rule.classifier.costs[0, :, 0] == pytest.approx([0.0, 11.0])
+
+
+@pytest.mark.parametrize(
+    "risk",
+    [
+        fp.WorstGroupRisk(),
+        fp.CVaR(),
+        fp.RenyiInformation(),
+        fp.ErrorRate() + fp.GroupRiskVariance(),
+    ],
+    ids=repr,
+)
+def test_risks_that_are_no_expected_costs_have_no_bayes_rule(risk):
+    for population in (
+        random_categorical(np.random.default_rng(6)),
+        univariate(np.random.default_rng(6)),
+    ):
+        with pytest.raises(fp.ModelError, match="no expected cost"):
+            population.evaluate(risk)

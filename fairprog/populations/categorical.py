@@ -26,7 +26,7 @@ from fairprog.tables import (
     OutcomeTable,
     Risk,
 )
-from fairprog.tables.risks import cost_matrix
+from fairprog.tables.risks import rule_costs
 
 __all__ = ["Categorical", "Support"]
 
@@ -154,6 +154,7 @@ class Categorical(CategoricalRows):
         cost : array_like (K, K), mapping with keys 'fp' and 'fn', or Risk, optional
             C[i, j] = cost of predicting j when the truth is i; default 0-1. Ties (to 1e-12) go to
             the first class, in every group.
+            A risk must be an expected cost: others have no Bayes rule (ModelError).
         rule_of : Categorical, optional
             Use the Bayes rule of that population (same atoms); default self.
         n_samples, random_state
@@ -163,10 +164,7 @@ class Categorical(CategoricalRows):
         -------
         Evaluation
         """
-        if isinstance(cost, Risk):
-            C = cost.matrix(self.classes)
-        else:
-            C = cost_matrix(cost, self.n_classes)
+        C = rule_costs(cost, self.classes)
         posterior = self.support.posterior
         if rule_of is not None:
             order_i, order_a = self._order_of(rule_of, "rule_of")

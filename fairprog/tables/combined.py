@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fairprog.errors import DataError, ModelError
-from fairprog.labels import check_number
+from fairprog.labels import Array, check_number
 from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.risks import Risk
 from fairprog.tables.templates import Constraint, TableView, Term
@@ -57,6 +57,16 @@ class WeightedRisk(Risk):
                 pairs.append((weight, risk))
         object.__setattr__(self, "weights", tuple(weight for weight, _ in pairs))
         object.__setattr__(self, "risks", tuple(risk for _, risk in pairs))
+
+    @property
+    def is_expected_cost(self) -> bool:
+        """Whether every part is."""
+        return all(risk.is_expected_cost for risk in self.risks)
+
+    def matrix(self, classes: tuple[Hashable, ...]) -> Array:
+        """Return the weighted sum of the parts' cost matrices, shape (K, K)."""
+        pairs = zip(self.weights, self.risks, strict=True)
+        return np.sum([w * risk.matrix(classes) for w, risk in pairs], axis=0)
 
     def evaluate(self, table: OutcomeTable) -> float:
         """Return the weighted sum."""

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.errors import DataError
+from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, check_finite
 from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.templates import TableView, Template, Term
 
-__all__ = ["CostSensitiveRisk", "ErrorRate", "Risk", "cost_matrix"]
+__all__ = ["CostSensitiveRisk", "ErrorRate", "Risk", "cost_matrix", "rule_costs"]
 
 
 def cost_matrix(cost: ArrayLike | Mapping[str, float] | None, n_classes: int) -> Array:
@@ -68,6 +68,12 @@ class Risk(Template):
     def matrix(self, classes: tuple[Hashable, ...]) -> Array:
         """Return the cost matrix C, shape (K, K)."""
         return cost_matrix(None, len(classes))
+
+    @property
+    def is_expected_cost(self) -> bool:
+        """Whether the risk is sum_{a,i,j} C[i,j] Z[a,i,j], so that it has a Bayes rule."""
+        own = type(self)
+        return own.express is Risk.express and own.evaluate is Risk.evaluate
 
     def evaluate(self, table: OutcomeTable) -> float:
         """Return the risk sum_{a,i,j} C[i,j] Z[a,i,j], in the unit of the cost."""
@@ -159,3 +165,24 @@ class CostSensitiveRisk(Risk):
     def matrix(self, classes: tuple[Hashable, ...]) -> Array:
         """Return the cost matrix C, shape (K, K); DataError if K differs."""
         return cost_matrix(self.cost, len(classes))
+
+
+def rule_costs(
+    cost: ArrayLike | Mapping[str, float] | Risk | None, classes: tuple[Hashable, ...]
+) -> Array:
+    """Return the cost matrix of a Bayes rule, shape (K, K): of a cost, or of an expected cost.
+
+    Raises
+    ------
+    ModelError
+        For other risks (of the worst group, of tails, penalties): no Bayes rule minimises them.
+    """
+    if not isinstance(cost, Risk):
+        return cost_matrix(cost, len(classes))
+    if not cost.is_expected_cost:
+        raise ModelError(
+            f"{cost!r} is no expected cost, so it has no Bayes rule; fp.FairClassifier minimises "
+            "it over classifiers, its `evaluate` takes an outcome table.",
+            argument="cost",
+        )
+    return cost.matrix(classes)

@@ -62,13 +62,18 @@ class Compiled:
 
     def ball_multipliers(self) -> dict[tuple[str, int], tuple[float, float]]:
         """Return, by (group, class index), the multipliers of the two `map_bound` balls."""
-        out = {}
-        for cell in self.cells if self.balls else []:
-            g = str(cell.frame.group)
-            for i, c in enumerate(self.classes):
-                pair = (self.balls.get(address(name, g, c)) for name in ("linear", "offset"))
-                out[g, i] = tuple(0.0 if b is None else float(b.dual_value) for b in pair)
-        return out  # type: ignore[return-value]
+
+        def of(where: str) -> float:
+            return float(self.balls[where].dual_value) if where in self.balls else 0.0
+
+        return {
+            (str(cell.frame.group), i): (
+                of(address("linear", cell.frame.group, c)),
+                of(address("offset", cell.frame.group, c)),
+            )
+            for cell in (self.cells if self.balls else [])
+            for i, c in enumerate(self.classes)
+        }
 
     def worst_violation(self) -> float:
         """Return the largest violation of a custom condition at the current values."""
