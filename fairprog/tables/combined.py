@@ -41,8 +41,8 @@ class WeightedRisk(Risk):
     name: ClassVar[str] = "weighted_risk"
 
     def __post_init__(self) -> None:
-        risks = tuple(self.risks)
-        weights = tuple(check_number(w, "weights") for w in self.weights)
+        risks = (self.risks,) if isinstance(self.risks, Risk) else tuple(self.risks)
+        weights = tuple(check_number(w, "weights") for w in np.atleast_1d(self.weights))
         other = [risk for risk in risks if not isinstance(risk, Risk)]
         if other:
             raise DataError(f"Only risks can be added; found {other[0]!r}.", argument="risks")

@@ -273,7 +273,10 @@ def _outside(kind: str, s: Array) -> float:
         if y <= 1e-12:
             return max(0.0, x, -y, -z)
         return max(0.0, min(y * float(np.exp(min(x / y, 700.0))) - z, 1.0 + abs(x)))
-    raise ModelError(f"No certificate is defined for the cone {kind!r}.")
+    raise ModelError(
+        f"No certificate is defined for the cone {kind!r}; write conditions with <=, >= or ==.",
+        argument="constraints",
+    )
 
 
 def _outside_dual(kind: str, y: Array) -> float:
