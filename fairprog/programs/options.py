@@ -21,7 +21,9 @@ __all__ = [
     "Conic",
     "allowed_orientation",
     "check_addresses",
+    "no_common_map",
     "reference_group",
+    "sign_choices",
     "staying_maps",
     "steered_groups",
 ]
