@@ -467,14 +467,12 @@ def draw(found: Sequence[Measured], path: Path) -> None:
         for name in ("2", "3", "ppl"):
             cells[name].set_xlabel("strength (1: matched)")
         cells["0"].legend(loc="upper left")
-        fluency.set_yscale("log")
         low, high = fluency.get_ylim()
-        fluency.set_ylim(low, max(high, 1.4 * low))
-        plain_ticks(
-            fluency, "y", [v for v in (2, 3, 4, 5, 6, 10, 30, 100, 300) if low <= v <= high]
-        )
+        if high > 3.0 * low:
+            fluency.set_yscale("log")
+            plain_ticks(fluency, "y", [v for v in (3, 5, 10, 30, 100, 300) if low <= v <= high])
         fluency.set(title="fluency (thin: each seed; thick: median)", ylabel="perplexity")
-        fluency.legend(loc="center left")
+        fluency.legend(loc="upper left")
     save_picture(fig, path)
 
 
@@ -488,7 +486,7 @@ def _each_seed(ax: Any, seeds: Sequence[Measured], color: str, dash: str, label:
         for m in seeds
     ]
     for line in lines:
-        ax.plot(RELATIVE, line, color=color, linestyle=dash, linewidth=0.7)
+        ax.plot(RELATIVE, line, color=color, linestyle=dash, linewidth=0.7, alpha=0.6)
     if lines:
         middle = np.median(lines, axis=0)
         ax.plot(RELATIVE, middle, color=color, linestyle=dash, linewidth=2.2, label=label)
