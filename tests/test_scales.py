@@ -1,9 +1,11 @@
 """Monotone maps in metrics that depend on units, on badly scaled features."""
 
+import cvxpy as cp
 import numpy as np
 import pytest
 
 import fairprog as fp
+from fairprog.programs.compile import solve
 
 
 def population(scales: np.ndarray) -> fp.Normal:
@@ -37,3 +39,23 @@ def test_scales_beyond_float64_are_refused() -> None:
         fp.NearestIdeal(D, steer=[1], transport=fp.Monotone("identity"))
     assert caught.value.argument == "transport"
     assert fp.NearestIdeal(D, steer=[1]).solve().certificate.ok
+
+
+@pytest.mark.parametrize("conditions", [False, True])
+def test_only_conditions_can_clash(conditions: bool) -> None:
+    """A solver that calls a program without conditions infeasible is wrong: no proof of a clash.
+
+    Rounding makes solvers say so on badly scaled columns; here the status is forced.
+    """
+    program = fp.NearestIdeal(population(np.ones(3)), steer=[1])
+    compiled = program.compile(program.frames())
+    x = cp.Variable()
+    clash = {"never": x >= 1.0}
+    compiled.problem = cp.Problem(cp.Minimize(x), [*clash.values(), x <= 0.0])
+    if conditions:  # control
+        compiled.conditions = clash
+    with pytest.raises(fp.InfeasibleError if conditions else fp.SolverError) as caught:
+        solve(compiled, ("CLARABEL", "SCS"), None, False, {})
+    assert caught.value.status == "infeasible"
+    tried = caught.value.details.get("log", [])
+    assert tried == ([] if conditions else ["CLARABEL: infeasible", "SCS: infeasible"])
