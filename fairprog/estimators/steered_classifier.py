@@ -57,6 +57,8 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     trees on Law School data the worst gap over thresholds given Y = 1 is .07 by maps of the same
     models and .17 that way. So: never `cross_val_predict`, then `fit`, then steer.
 
+    It holds learners of any kind, so a fitted one is kept as those are: ``joblib.dump(model, path)``.
+
     Examples
     --------
     >>> import fairprog as fp
