@@ -21,7 +21,7 @@ from fairprog.estimators.fitted_population import (
 from fairprog.estimators.rows import LabelledRows, refuse_text
 from fairprog.estimators.snap import lattices, snap_to
 from fairprog.estimators.step import SteeringStep, mean_over_groups
-from fairprog.groups import group_shares
+from fairprog.groups import group_shares, refuse_reordered
 from fairprog.labels import Array, Indices, label_array
 from fairprog.populations import Bijection, Normal, Transformed, population_from_dict
 from fairprog.populations.bijections import bijection_from_dict
@@ -178,7 +178,9 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
         refuse_text(X)
         features = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         n = len(features)
-        rows = LabelledRows.check(self, y, sensitive_features, sample_weight, n, self.merge_groups)
+        rows = LabelledRows.check(
+            self, X, y, sensitive_features, sample_weight, n, self.merge_groups
+        )
         check_classes(rows.classes, n)
         rows.require(self.min_cell)
         self.classes_, self.groups_ = label_array(rows.classes), label_array(rows.groups)
@@ -264,6 +266,7 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
     def _move(self, X: ArrayLike, sensitive_features: Any, inverse: bool) -> Array:
         check_is_fitted(self, "groups_")
         features = validate_data(self, X, dtype=np.float64, reset=False)
+        refuse_reordered(X=X, sensitive_features=sensitive_features)
         groups = self.groups_.tolist()
         shares = group_shares(
             sensitive_features, len(features), groups, self.merge_groups, certain=not inverse

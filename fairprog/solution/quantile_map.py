@@ -18,6 +18,7 @@ from fairprog.kernels.quantile_map import (
     matched_knots,
     quantiles,
 )
+from fairprog.groups import refuse_reordered
 from fairprog.labels import (
     Array,
     as_given,
@@ -111,6 +112,7 @@ class QuantileMap:
             For missing values, an empty cell, a feature that is constant in a group, or one that
             leaves the `support`.
         """
+        refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
         features = check_features(X)
         n = len(features)
         ends = _checked_support(support, features)
@@ -174,6 +176,7 @@ class QuantileMap:
             For missing values, another number of features, unknown groups.
         """
         groups = list(self.maps)
+        refuse_reordered(X=X, sensitive_features=sensitive_features)
         features = check_features(X, dim=len(self.maps[groups[0]]))
         group = encode(sensitive_features, groups, "sensitive_features", len(features))
         out = np.empty_like(features)

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fairprog.codec import register, save, write_text
 from fairprog.errors import DataError
+from fairprog.groups import refuse_reordered
 from fairprog.labels import Array, as_given, encode
 from fairprog.populations import Pushforward, population_from_dict
 from fairprog.row_blocks import Move, checked_dtype, map_rows, rows_as_they_lie
@@ -186,6 +187,7 @@ class Solution:
         Bob  1.0
         """
         kind = checked_dtype(dtype, out)
+        refuse_reordered(X=X, sensitive_features=sensitive_features)
         self.original.check_names(X)
         rows = rows_as_they_lie(X, self.original.n_features)
         moves = [None if T is None else _move(T, kind) for T in self._inverses]
@@ -240,6 +242,7 @@ class Solution:
         DataError
             For missing values, wrong shapes or unknown labels.
         """
+        refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
         features = self.original.as_features(X)
         label = encode(y, self.original.classes, "y", len(features))
         group = self._by_group(sensitive_features, len(features))
