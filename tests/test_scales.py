@@ -6,6 +6,7 @@ import pytest
 
 import fairprog as fp
 from fairprog.programs.compile import solve
+from fairprog.programs.map_space import MapSpace
 
 
 def population(scales: np.ndarray) -> fp.Normal:
@@ -31,6 +32,44 @@ def test_badly_scaled_columns_are_solved_and_units_are_a_metric(first: list[floa
     assert forth.certificate.ok and forth.certificate.kkt_residual < 1e-9
     assert forth.kl == pytest.approx(solve(plain, np.diag(scales**2.0)).kl, rel=1e-10)
     assert abs(forth.kl - back.kl) > 1e-4  # the answer does depend on units
+
+
+def test_all_groups_in_a_metric_with_units() -> None:
+    """Units of one column: the same answer in the metric that undoes them, not beside it."""
+    scales = np.array([1e-3, 1.0, 1.0, 1e2])
+    plain, scaled = population(np.ones(4)), population(scales)
+
+    def solve(D: fp.Normal, metric: object) -> fp.Solution:
+        return fp.NearestIdeal(D, transport=fp.Monotone(metric)).solve()
+
+    back = solve(scaled, np.diag(scales**-2.0))
+    assert back.kl == pytest.approx(solve(plain, "identity").kl, rel=1e-9)
+    forth = solve(scaled, "identity")
+    assert forth.certificate.ok and forth.certificate.kkt_residual < 1e-7
+    assert forth.kl == pytest.approx(solve(plain, np.diag(scales**2.0)).kl, rel=1e-9)
+    assert abs(forth.kl - back.kl) > 1e-4  # the answer does depend on units
+
+
+def test_all_groups_need_units_of_their_coordinates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Descent in coordinates that bend alike takes a third of the steps it takes without."""
+    D, taken = population(np.array([1e-3, 1.0, 1.0, 1.0])), []
+
+    def evaluations() -> int:
+        count, cost = [0], MapSpace.cost
+
+        def counted(self: MapSpace, x: np.ndarray) -> tuple[float, np.ndarray]:
+            count[0] += 1
+            return cost(self, x)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(MapSpace, "cost", counted)
+            fp.NearestIdeal(D, transport=fp.Monotone("identity")).solve()
+        return count[0]
+
+    taken.append(evaluations())
+    monkeypatch.setattr(MapSpace, "_units", 1.0)
+    taken.append(evaluations())
+    assert 3 * taken[0] < taken[1]
 
 
 def test_scales_beyond_float64_are_refused() -> None:

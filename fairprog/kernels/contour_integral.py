@@ -148,7 +148,7 @@ def _chernoff(y: Array, t: Array, form: Form) -> Array:
     return np.exp(np.minimum(K - t * y, 0.0))
 
 
-def _curved(s: Array, form: Form) -> Array:
+def _curved(s: NDArray[np.complex128], form: Form) -> NDArray[np.complex128]:
     """Return what the weights add to the exponent at s (T, n).
 
     In canonical form ``shift / (2 weight) (1/z - 1)``, else ``square s^2 / (2 z)``, each less
@@ -173,9 +173,9 @@ def _curved(s: Array, form: Form) -> Array:
     w, n, f, h = (part[~small, None, None] for part in (weight, count, factor, halved))
     together = max(1, BLOCK // max(1, s.size))
     for start in range(0, len(w), together):
-        k = slice(start, start + together)
-        z = 1 - 2 * w[k] * s
-        out += (f[k] * (1 / z - 1) + h[k] * (s * s) / z - n[k] / 2 * np.log(z)).sum(axis=0)
+        j = slice(start, start + together)
+        z = 1 - 2 * w[j] * s
+        out += (f[j] * (1 / z - 1) + h[j] * (s * s) / z - n[j] / 2 * np.log(z)).sum(axis=0)
     return out
 
 

@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike
 
 from fairprog.codec import register, save
 from fairprog.errors import DataError
+from fairprog.groups import refuse_reordered
 from fairprog.kernels.quantile_map import (
     balanced_weights,
     common_levels,
     matched_knots,
     quantiles,
 )
-from fairprog.groups import refuse_reordered
 from fairprog.labels import (
     Array,
     as_given,
