@@ -78,6 +78,10 @@ def test_scales_beyond_float64_are_refused() -> None:
         fp.NearestIdeal(D, steer=[1], transport=fp.Monotone("identity"))
     assert caught.value.argument == "transport"
     assert fp.NearestIdeal(D, steer=[1]).solve().certificate.ok
+    D = population(np.append(1e-3, np.ones(19)))  # too much for all groups at once
+    fp.NearestIdeal(D, steer=[1], transport=fp.Monotone("identity"))
+    with pytest.raises(fp.ModelError, match=r"Standardise the columns"):
+        fp.NearestIdeal(D, transport=fp.Monotone("identity"))
 
 
 @pytest.mark.parametrize("conditions", [False, True])
