@@ -29,7 +29,7 @@ from fairprog.plotting import COLORS, style
 from .baselines import LEACE, CovarianceMatching, MeanMatching, Step
 from .claims import Claim, Unavailable, judged, write_csv
 from .measured import Measured
-from .pictures import save_picture
+from .pictures import mark_chance, save_picture
 from .protocol import TEST_SHARE, data_folder
 from .tabular import standard_error
 
@@ -341,16 +341,7 @@ def _draw(data: Biographies, found: dict[str, Found], chance: float, path: Path)
                 if named
                 else None,
             )
-        left.axvline(chance, color="0.5", linestyle=":", linewidth=1)
-        left.annotate(
-            "chance",
-            (chance, 0.02),
-            xycoords=("data", "axes fraction"),
-            xytext=(3, 0),
-            textcoords="offset points",
-            color="0.4",
-            fontsize=7,
-        )
+        mark_chance(left, chance)
         left.set(xlabel="RMS TPR gap", ylabel="accuracy on test rows")
         left.set_xlim(left=0.0)
         left.legend(fontsize=7, loc="center right", bbox_to_anchor=(1.0, 0.36))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fairprog.labels import Array
 
-from .tables import ADULT_COLUMNS
+from .tables import adult_rows
 
 __all__ = ["PUBLISHED", "SEEDS", "Base", "Split", "base_model", "splits", "synthetic"]
 
@@ -70,17 +70,7 @@ class Split:
 
 def adult(folder: Path) -> tuple[pd.DataFrame, Codes, Codes]:
     """Return features (dummies, survey weight dropped), income > 50K, sex (1: male)."""
-    parts = [
-        pd.read_csv(
-            folder / "adult" / name,
-            names=ADULT_COLUMNS,
-            skiprows=skip,
-            skipinitialspace=True,
-            na_values="?",
-        )
-        for name, skip in (("adult.data.gz", 0), ("adult.test.gz", 1))
-    ]
-    raw = pd.concat(parts, ignore_index=True).drop(columns="fnlwgt")
+    raw = adult_rows(folder).drop(columns="fnlwgt")
     y = raw.pop("income").str.rstrip(".").eq(">50K").to_numpy().astype(int)
     return pd.get_dummies(raw), y, (raw["sex"] == "Male").to_numpy().astype(int)
 

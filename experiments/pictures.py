@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from PIL import Image
 
-__all__ = ["plain_ticks", "save_picture"]
+__all__ = ["mark_chance", "plain_ticks", "save_picture"]
 
 
 def plain_ticks(ax: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:
@@ -26,6 +26,20 @@ def plain_ticks(ax: Axes, which: Literal["x", "y"], values: Sequence[float]) -> 
     axis.set_ticks(values, [f"{v:,g}" for v in values])
     axis.set_minor_formatter(NullFormatter())
     set_ends(*ends)
+
+
+def mark_chance(ax: Axes, gap: float) -> None:
+    """Draw the gap that chance alone leaves as a dotted line."""
+    ax.axvline(gap, color="0.5", linestyle=":", linewidth=1)
+    ax.annotate(
+        "chance",
+        (gap, 0.02),
+        xycoords=("data", "axes fraction"),
+        xytext=(3, 0),
+        textcoords="offset points",
+        color="0.4",
+        fontsize=7,
+    )
 
 
 def save_picture(fig: Figure, path: Path, dpi: int = 150) -> None:

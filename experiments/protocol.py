@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from fairprog.labels import Array
 
 from .claims import Unavailable
-from .tables import ADULT_COLUMNS, compas
+from .tables import adult_rows, compas
 
 __all__ = [
     "LEARNERS",
@@ -170,20 +170,8 @@ def compas_case(folder: Path) -> Case:
 
 
 def adult_case(folder: Path) -> Case:
-    """Return Adult by sex: 48,842 rows, all 14 columns, the sex among them, as indicators."""
-    raw = pd.concat(
-        [
-            pd.read_csv(
-                folder / "adult" / name,
-                names=ADULT_COLUMNS,
-                skiprows=skip,
-                skipinitialspace=True,
-                na_values="?",
-            )
-            for name, skip in (("adult.data.gz", 0), ("adult.test.gz", 1))
-        ],
-        ignore_index=True,
-    )
+    """Return Adult by sex: all 14 columns, the sex among them, as indicators."""
+    raw = adult_rows(folder)
     y = raw.pop("income").str.rstrip(".").eq(">50K").to_numpy().astype(int)
     group = (raw["sex"] == "Male").to_numpy().astype(int)
     table = pd.get_dummies(raw)

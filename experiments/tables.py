@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-__all__ = ["adult", "compas"]
+__all__ = ["adult", "adult_rows", "compas"]
 
 ADULT_COLUMNS = [
     "age",
@@ -52,15 +52,8 @@ def compas(folder: Path) -> pd.DataFrame:
     )
 
 
-def adult(folder: Path) -> pd.DataFrame:
-    """Return UCI Adult, training and test file together: 48,842 rows.
-
-    Columns: age, education_num, log_capital_gain, log_capital_loss, hours_per_week, sex, and
-    income (1: more than 50K). Left out are `relationship`, which nearly tells the sex, the
-    survey weight, and the categorical columns: no normal law fits a 0/1 column, and an affine map
-    may overshoot there (with marital status as a sixth feature the held-out equal-opportunity gap
-    goes from +.18 to -.17). Amounts v enter as log(1 + v).
-    """
+def adult_rows(folder: Path) -> pd.DataFrame:
+    """Read the 48,842 rows of Adult, training and test rows of the publication together."""
     parts = [
         pd.read_csv(
             Path(folder) / "adult" / name,
@@ -71,7 +64,19 @@ def adult(folder: Path) -> pd.DataFrame:
         )
         for name, skip in (("adult.data.gz", 0), ("adult.test.gz", 1))
     ]
-    raw = pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True)
+
+
+def adult(folder: Path) -> pd.DataFrame:
+    """Return UCI Adult, training and test file together: 48,842 rows.
+
+    Columns: age, education_num, log_capital_gain, log_capital_loss, hours_per_week, sex, and
+    income (1: more than 50K). Left out are `relationship`, which nearly tells the sex, the
+    survey weight, and the categorical columns: no normal law fits a 0/1 column, and an affine map
+    may overshoot there (with marital status as a sixth feature the held-out equal-opportunity gap
+    goes from +.18 to -.17). Amounts v enter as log(1 + v).
+    """
+    raw = adult_rows(folder)
     return pd.DataFrame(
         {
             "age": raw["age"],

@@ -18,7 +18,7 @@ from fairprog.plotting import COLORS, style
 from .baselines import METHODS, Base, missing
 from .claims import Claim, judged, write_csv
 from .measured import Measured
-from .pictures import save_picture
+from .pictures import mark_chance, save_picture
 from .protocol import (
     LEARNERS,
     Case,
@@ -275,6 +275,7 @@ def draw(runs: Sequence[Run], path: Path, learner: str = "boosted trees") -> Non
             for run in own:
                 colour, marker = LOOKS[run.method]
                 ours = run.method in OURS
+                below = run.method in ("none", "mean matching")  # others may end on top of them
                 worst = run.values[:, 2:4].max(axis=1)
                 for ax, x, dx in (
                     (row[0], run.mean(FIGURES[1]), run.error(FIGURES[1])),
@@ -287,25 +288,15 @@ def draw(runs: Sequence[Run], path: Path, learner: str = "boosted trees") -> Non
                         yerr=run.error("accuracy"),
                         color=colour,
                         marker=marker,
-                        markersize=11 if ours else 5.5,
-                        markeredgecolor="white" if ours else colour,
+                        markersize=11 if ours else 10 if below else 7,
+                        markeredgecolor=colour if below else "white",
                         markeredgewidth=0.6,
                         elinewidth=0.8,
                         linestyle="none",
-                        zorder=4 if ours else 3,
+                        zorder=4 if ours else 2 if below else 3,
                         label=run.method,
                     )
-            floor = own[0].values[:, 4:6].max(axis=1).mean()
-            row[1].axvline(floor, color="0.5", linestyle=":", linewidth=1)
-            row[1].annotate(
-                "chance",
-                (floor, 0.02),
-                xycoords=("data", "axes fraction"),
-                xytext=(3, 0),
-                textcoords="offset points",
-                color="0.4",
-                fontsize=7,
-            )
+            mark_chance(row[1], float(own[0].values[:, 4:6].max(axis=1).mean()))
             for ax in row:
                 ax.set_xlim(left=0.0)
             row[0].set(ylabel="accuracy on test rows", title=f"{case}: at its own threshold")

@@ -14,9 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from fairprog.errors import DataError, ModelError
+from fairprog.errors import DataError, FairprogError, ModelError
 
-__all__ = ["load", "register", "save", "write_atomically", "write_text"]
+__all__ = [
+    "check_folder",
+    "check_suffix",
+    "load",
+    "register",
+    "save",
+    "write_atomically",
+    "write_text",
+]
 
 FORMAT = 1
 # where the loader of a kind is registered, for modules that are imported only where they are used
@@ -34,11 +42,26 @@ def register(kind: str, loader: Callable[[dict[str, Any]], Any]) -> None:
     _LOADERS[kind] = loader
 
 
+def check_folder(path: str | os.PathLike[str], argument: str = "path") -> None:
+    """Raise DataError where there is no folder to write a file to."""
+    if not Path(path).parent.is_dir():
+        raise DataError(f"The folder of {str(path)!r} does not exist.", argument=argument)
+
+
+def check_suffix(path: str | os.PathLike[str], argument: str = "path") -> str:
+    """Return the suffix of a file `save` can write, or raise ModelError."""
+    suffix = Path(path).suffix
+    if suffix not in (".json", ".npz"):
+        raise ModelError(
+            f"`{argument}` must end in .json or .npz; found {str(path)!r}.", argument=argument
+        )
+    return suffix
+
+
 def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]) -> None:
     """Call ``write(temporary path)`` and move the result into place: all or nothing."""
     target = Path(path)
-    if not target.parent.is_dir():
-        raise DataError(f"The folder of {str(path)!r} does not exist.", argument="path")
+    check_folder(path)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=target.suffix)
     os.close(handle)
     try:
@@ -108,11 +131,7 @@ def save(path: str | os.PathLike[str], kind: str, data: dict[str, Any]) -> None:
     ModelError
         For another suffix or labels that JSON cannot hold.
     """
-    suffix = Path(path).suffix
-    if suffix not in (".json", ".npz"):
-        raise ModelError(
-            f"`path` must end in .json or .npz; found {str(path)!r}.", argument="path"
-        )
+    suffix = check_suffix(path)
     arrays: dict[str, Any] | None = {} if suffix == ".npz" else None
     header = {"fairprog": FORMAT, "kind": kind, "data": _pack(data, arrays)}
     text = json.dumps(header, indent=1 if arrays is None else None)
@@ -125,6 +144,16 @@ def save(path: str | os.PathLike[str], kind: str, data: dict[str, Any]) -> None:
                 np.savez_compressed(stream, header=np.array(text), **arrays)
 
     write_atomically(path, write)
+
+
+def _read_npz(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the arrays of a file; ValueError where it is damaged."""
+    with open(path, "rb") as stream:
+        try:
+            with np.load(stream, allow_pickle=False) as stored:
+                return {key: stored[key] for key in stored.files}
+        except (RuntimeError, OSError) as error:  # flags and offsets of no zip file
+            raise ValueError(error) from error
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -159,8 +188,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     """
     try:
         if Path(path).suffix == ".npz":
-            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                arrays = {key: stored[key] for key in stored.files}
+            arrays = _read_npz(path)
             header = json.loads(str(arrays.pop("header")))
         else:
             arrays, header = {}, json.loads(Path(path).read_text(encoding="utf-8"))
@@ -180,7 +208,9 @@ def load(path: str | os.PathLike[str]) -> Any:
         )
     try:
         return _LOADERS[kind](_unpack(data, arrays))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, FairprogError):
+            raise
         raise DataError(
             f"{str(path)!r} is not a file written by fairprog, or damaged: "
             f"{type(error).__name__}: {error}.",

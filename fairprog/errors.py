@@ -28,7 +28,14 @@ __all__ = [
 
 
 class FairprogWarning(UserWarning):
-    """Something the user should know about an answer that is nevertheless valid."""
+    """Something the user should know about an answer that is nevertheless valid.
+
+    Examples
+    --------
+    >>> import fairprog as fp, warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", fp.FairprogWarning)  # or "ignore"
+    """
 
 
 class FairprogError(Exception):
@@ -46,6 +53,15 @@ class FairprogError(Exception):
         Status a solver reported.
     details : mapping, optional
         Anything else worth keeping: residuals, last iterate, clashing conditions.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> try:
+    ...     fp.Normal([[.5, .5]], [[0., 1.]], std=[[1., -1.]])
+    ... except fp.FairprogError as error:
+    ...     print(type(error).__name__, error.argument, error.cell)
+    DataError std (0, 1)
     """
 
     def __init__(
@@ -65,20 +81,66 @@ class FairprogError(Exception):
 
 
 class DataError(FairprogError, ValueError):
-    """The numbers cannot be used: NaN, wrong shape, empty cell, unknown label, ..."""
+    """The numbers cannot be used: NaN, wrong shape, empty cell, unknown label, ...
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> fp.EqualOpportunity(difference_bound=2)
+    Traceback (most recent call last):
+    fairprog.errors.DataError: `difference_bound` must be in [0, 1]; found 2.0.
+    """
 
 
 class ModelError(FairprogError, ValueError):
-    """The question is not one fairprog can answer: options that clash, not convex, ..."""
+    """The question is not one fairprog can answer: options that clash, not convex, ...
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> fp.Parity("P(y=1)")
+    Traceback (most recent call last):
+    fairprog.errors.ModelError: Parity cannot read 'P(y=1)'; ...
+    """
 
 
 class InfeasibleError(FairprogError, RuntimeError):
-    """No population satisfies the conditions; ``details["conditions"]`` names them."""
+    """No population, or no classifier, satisfies the conditions in ``details["conditions"]``.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Categorical.from_scores([.2, .8, .4, .9], sensitive_features=list("aabb"))
+    >>> try:
+    ...     fp.FairClassifier(D, fp.ErrorRate(), [fp.RiskBound(fp.ErrorRate(), .1)]).solve()
+    ... except fp.InfeasibleError as error:
+    ...     print(error.details["conditions"])
+    ['bound_error_rate']
+    """
 
 
 class SolverError(FairprogError, RuntimeError):
-    """Every rung of the solver ladder failed; ``status`` and ``details`` say how."""
+    """Every rung of the solver ladder failed; ``status`` and ``details`` say how.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+    >>> try:
+    ...     fp.NearestIdeal(D, [1], map_bound=.1).solve(solver="CLARABEL", max_iter=3)
+    ... except fp.SolverError as error:
+    ...     print(error.status)
+    user_limit
+    """
 
 
 class MissingExtraError(FairprogError, ImportError):
-    """An optional library is not installed; ``details["extra"]`` names what brings it."""
+    """An optional library is not installed; ``details["extra"]`` names what brings it.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> error = fp.MissingExtraError("Install fairprog[torch].", details={"extra": "torch"})
+    >>> isinstance(error, ImportError), error.details["extra"]
+    (True, 'torch')
+    """

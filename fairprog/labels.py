@@ -15,7 +15,9 @@ __all__ = [
     "Array",
     "Indices",
     "address",
+    "as_given",
     "as_labels",
+    "check_count",
     "check_features",
     "check_finite",
     "check_number",
@@ -304,6 +306,16 @@ def check_number(value: Any, argument: str, minimum: float = 0.0) -> float:
             argument=argument,
         )
     return number
+
+
+def check_count(value: Any, argument: str, minimum: int = 0) -> int:
+    """Return a whole number, at least `minimum`."""
+    if isinstance(value, bool) or check_number(value, argument, minimum) % 1:
+        raise DataError(
+            f"`{argument}` must be a whole number >= {minimum}; found {value!r}.",
+            argument=argument,
+        )
+    return int(value)
 
 
 def address(name: str, *labels: Hashable) -> str:

@@ -214,6 +214,13 @@ class ConjugatedMap:
 
     For a log-normal population this is x -> exp(b) x^gamma, feature by feature where A is
     diagonal; ``affine`` is the map in g-space.
+
+    Examples
+    --------
+    >>> import fairprog as fp, numpy as np
+    >>> T = fp.ConjugatedMap(fp.AffineMap([[.5]], [1.]), np.log, np.exp)  # x -> e x^.5
+    >>> round(float(T(np.array([4.0]))[0] / np.e), 3)
+    2.0
     """
 
     affine: AffineMap

@@ -27,7 +27,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from fairprog.errors import DataError, ModelError
-from fairprog.labels import Array, check_finite, check_number
+from fairprog.labels import Array, check_count, check_finite
 from fairprog.maps import AffineMap, ConjugatedMap, DiagonalMap, PiecewiseLinearMap
 from fairprog.tables.templates import Template
 
@@ -292,9 +292,4 @@ class PiecewiseLinear(Transport):
     kind: ClassVar[Kind] = "piecewise"
 
     def __post_init__(self) -> None:
-        if isinstance(self.n_knots, bool) or check_number(self.n_knots, "n_knots", 2) % 1:
-            raise DataError(
-                f"`n_knots` must be a whole number >= 2; found {self.n_knots!r}.",
-                argument="n_knots",
-            )
-        object.__setattr__(self, "n_knots", int(self.n_knots))
+        object.__setattr__(self, "n_knots", check_count(self.n_knots, "n_knots", 2))

@@ -11,6 +11,7 @@ import fairprog as fp
 from fairprog.cli import main
 from fairprog.kernels.ranking import auc, auc_standard_error
 from fairprog.kernels.threshold_rates import (
+    bootstrap_deviations,
     cumulated,
     permuted_worst_gaps,
     rates_of,
@@ -481,3 +482,13 @@ def test_labels_and_scores_or_groups_that_were_swapped_are_noticed():
         fp.audit(y, np.where(s > 1, np.nan, s), sensitive_features=a)
     few = fp.audit([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4], sensitive_features=list("abba"))
     assert "too few to exclude any gap" in few.verdict
+
+
+def test_bootstrap_draws_of_many_small_groups_end():
+    """Forty groups of twenty rows with one positive each: of any draw some cell is lost."""
+    code = np.concatenate([2 * g + np.eye(20, dtype=int)[0] for g in range(40)])
+    rng = np.random.default_rng(0)
+    drawn = bootstrap_deviations(code, np.ones(800), np.arange(800), 40, 3, rng)
+    found = np.array(list(drawn))
+    assert found.shape == (3, 4, 40)
+    assert np.isfinite(found).all()

@@ -229,7 +229,7 @@ ALONE = np.delete(np.arange(N), ROWS[1:])  # one row of it is left
      r"`cov` of class 1, group 'b' must be positive definite", "cov", (1, "b")),
     ("not positive, log-normal",
      lambda: fp.LogNormal.fit(X, Y, sensitive_features=A), DATA,
-     r"`X` must be positive for a log-normal population; row \d+, feature \d is -", "X"),
+     r"`X` must be positive for a lognormal population; row \d+, feature \d is -", "X"),
 )  # fmt: skip
 def test_fit(row):
     # a small cell is warned about before a singular one is refused

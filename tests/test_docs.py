@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import fairprog
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 MAP = DOCS / "paper_map.rst"
@@ -122,3 +124,10 @@ def test_control_what_exists_is_not():
     assert missing_tests("``tests/test_docs.py::test_control_what_exists_is_not``") == []
     assert missing_names(":class:`fairprog.Normal`, :attr:`fairprog.Solution.kl`") == []
     assert missing_pages(":doc:`index`, :doc:`the start </start>`", DOCS) == []
+
+
+def test_every_public_name_has_an_example():
+    others = {"__version__", "testing"}  # a string and a module
+    public = {name: getattr(fairprog, name) for name in fairprog.__all__ if name not in others}
+    assert len(public) > 90
+    assert [name for name, thing in public.items() if ">>>" not in (thing.__doc__ or "")] == []

@@ -1,5 +1,7 @@
 """Frontiers: one compilation, the values of single solves, slopes, bands."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from test_categorical import UNIVARIATE, ideal_categorical, random_categorical
@@ -226,3 +228,28 @@ def test_nearest_populations_have_the_same_frontier():
         fp.NearestIdeal(UNIVARIATE).frontier([0.1])
     with pytest.raises(fp.DataError, match="at least 0"):
         prog.frontier([-0.1])
+
+
+@pytest.mark.parametrize("solver", ["SORT", "HIGHS"])
+def test_a_bound_of_either_sign_may_be_swept(solver):
+    D = frontier_program().population
+    gain = fp.RiskBound(fp.CostSensitiveRisk([[-1.0, 1.0], [1.0, -1.0]]), 0.2)
+    program = fp.FairClassifier(D, fp.CostSensitiveRisk([[0, 1], [3, 0]]), [gain])
+    bounds = [-0.1, 0.0, 0.2]
+    found = program.frontier(bounds, solver=solver)
+    for bound, risk in zip(bounds, found.risks, strict=True):
+        alone = fp.FairClassifier(D, program.risk, [gain.with_bound(bound)]).solve()
+        assert risk == pytest.approx(alone.risk, abs=1e-8)
+
+
+def test_a_time_limit_is_one_of_every_solve():
+    """HiGHS counts seconds from its first run on: a warm start needs a later deadline."""
+    program = frontier_program(notion=partial(fp.EqualizedOdds, difference_bound=0.1))
+    compiled = program.compile()
+    form, deadlines = StandardForm(compiled.problem), []
+    for bound in (0.1, 0.05, 0.02):
+        next(iter(compiled.bounds.values())).value = bound
+        assert form.solve("HIGHS", 10.0, False, {}) == "optimal"
+        deadlines.append(form._highs.getOptionValue("time_limit")[1])
+    assert deadlines[0] == 10.0
+    assert deadlines[0] < deadlines[1] < deadlines[2]

@@ -563,3 +563,9 @@ def test_quantile_maps_of_probabilities_stay_probabilities():
         fp.QuantileMap.fit(p, y, sensitive_features=a, support=(0, 0.5))
     with pytest.raises(fp.DataError, match="two increasing numbers"):
         fp.QuantileMap.fit(p, y, sensitive_features=a, support=(1, 0))
+
+
+def test_unknown_solver_options_are_refused_by_name():
+    program = fp.NearestIdeal(univariate(np.random.default_rng(0)), ["b"], fp.PiecewiseLinear())
+    with pytest.raises(fp.ModelError, match=r"solver options \{'nonsense': 1\}"):
+        program.solve(solver="CLARABEL", nonsense=1)

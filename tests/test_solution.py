@@ -195,6 +195,25 @@ def test_a_file_that_is_not_ours(tmp_path, name, content):
     assert error.value.argument == "path"
 
 
+def test_a_damaged_archive_is_refused_or_holds_the_same(tmp_path):
+    """Bits that fall over: in the numbers, where sums tell, or in what nobody reads."""
+    path, rng = tmp_path / "moments.npz", np.random.default_rng(0)
+    X, y, a = rng.normal(size=(40, 2)), np.arange(40) % 2, np.arange(40) // 2 % 2
+    fp.Moments().partial_fit(X, y, sensitive_features=a).save(path)
+    whole, truth = path.read_bytes(), str(fp.load(path).to_dict())
+    same = 0
+    for _ in range(500):
+        content = bytearray(whole)
+        content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        path.write_bytes(content)
+        try:
+            assert str(fp.load(path).to_dict()) == truth
+            same += 1
+        except fp.DataError as error:
+            assert error.argument == "path"
+    assert same < 250
+
+
 def test_archives_that_are_not_ours(tmp_path):
     np.savez(tmp_path / "other.npz", x=np.arange(3))
     np.savez(tmp_path / "pickled.npz", header=np.array({"kind": "solution"}, dtype=object))

@@ -3,6 +3,8 @@
 import itertools
 import json
 import re
+from dataclasses import dataclass
+from typing import ClassVar
 
 import cvxpy as cp
 import numpy as np
@@ -399,6 +401,21 @@ def test_no_equality_that_matters_is_dropped():
         table = fp.OutcomeTable(np.stack([base, other]) / 2)
         assert not feasible(fp.EqualizedOdds(), table)
         assert not feasible(fp.DemographicParity(), table)
+
+
+def test_events_that_do_not_split_all_outcomes_are_all_kept():
+    """Two rates that share a condition need not add up to one: neither follows from the other."""
+
+    @dataclass(frozen=True, repr=False)
+    class Wrongs(fp.Notion):
+        name: ClassVar[str] = "wrongs"
+
+        def events(self, classes):
+            return [((i,), [(i, 0)], [0, 1]) for i in (0, 1)]
+
+    rng = np.random.default_rng(12)
+    _, constraints = compile_terms(Wrongs().express(constant_view(random_table(rng, 2))))
+    assert set(constraints) == {f"wrongs[{a},{i}]" for a in (0, 1) for i in (0, 1)}
 
 
 def test_addresses():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instances import univariate
 from scipy.optimize import linprog, minimize_scalar
 from test_categorical import random_categorical
 
@@ -43,6 +44,11 @@ TEMPLATES = [
     fp.RobustRisk(ball="kl", over="groups"),
     fp.RobustRisk(ball="kl"),
     fp.RobustRisk(ball="chi2"),
+    # two risks of a kind: each with free scalars and addresses of its own
+    fp.CVaR(level=0.2) + fp.CVaR(level=0.9),
+    fp.RobustRisk(radius=0.05, over="groups") + fp.RobustRisk({"fp": 1, "fn": 4}, over="groups"),
+    fp.WorstGroupRisk() + 0.5 * fp.WorstGroupRisk({"fp": 1, "fn": 4}),
+    fp.RiskBound(fp.CVaR(level=0.2) + fp.CVaR(level=0.9), 0.3),
 ]
 
 
@@ -223,6 +229,7 @@ def test_templates_about_individuals_refuse_plain_tables():
         (lambda: fp.Robust(fp.PredictiveParity(), 0.1), "linear rates"),
         (lambda: fp.Robust(fp.EqualOpportunity(ratio_bound=0.8), 0.1), "difference bound"),
         (lambda: fp.PredictiveParity(level=1.5), r"in \[0, 1\]"),
+        (lambda: fp.PredictiveParity(level="high"), "array of numbers"),
         (lambda: fp.PredictiveParity(ratio_bound=0.5), "difference_bound"),
         (lambda: fp.RiskBound(fp.EqualOpportunity(), 0.1), "must be a risk"),
         (lambda: fp.ErrorRate() + 1, "Only risks can be added"),
@@ -261,3 +268,62 @@ def test_every_event_has_its_own_level():
     happens = ~np.isnan(rates)  # a class that is never predicted has any precision
     assert happens.sum() >= 4
     assert rates[happens] == pytest.approx(np.transpose([levels, levels])[happens], abs=1e-8)
+
+
+def test_a_class_that_nobody_is_predicted_has_no_say():
+    one = [[0.2, 0.1, 0], [0.1, 0.05, 0], [0.05, 0, 0]]
+    two = [[0.1, 0.1, 0], [0.1, 0.1, 0], [0.1, 0, 0]]
+    table = fp.OutcomeTable([one, two])  # precision .571 and .333, .333 and .5, none
+    assert fp.PredictiveParity().violation(table) == pytest.approx(5 / 21)
+    assert fp.PredictiveParity(level=(0.5,) * 3).violation(table) == pytest.approx(1 / 6)
+
+
+def test_a_sum_of_sums_is_a_sum():
+    one, two = fp.CVaR(level=0.2), fp.WorstGroupRisk()
+    nested = fp.WeightedRisk((one, fp.WeightedRisk((one, two), (0.5, 2.0))), (1.0, 3.0))
+    assert nested == fp.WeightedRisk((one, one, two), (1.0, 1.5, 6.0))
+    assert nested == one + 3.0 * (0.5 * one + 2.0 * two)
+
+
+def test_one_group_has_no_gap_even_in_the_worst_case():
+    rng = np.random.default_rng(0)
+    D = random_categorical(rng, X=8, G=1)
+    table = D.table(rng.dirichlet(np.ones(2), size=8))
+    assert fp.Robust(fp.EqualOpportunity(), 0.1).gap(table) == 0.0
+    # control: the rate itself does move
+    low, high = fp.Robust(fp.EqualOpportunity(), 0.1).evaluate(table)[0, 0]
+    assert high - low > 0.05
+
+
+def test_a_sum_of_expected_costs_is_one_and_has_its_bayes_rule():
+    D = random_categorical(np.random.default_rng(5))
+    C = np.array([[0.0, 1.0], [5.0, 0.0]])
+    both = fp.ErrorRate() + 2.0 * fp.CostSensitiveRisk(C)
+    whole = 1.0 - np.eye(2) + 2.0 * C
+    assert both.matrix(D.classes) == pytest.approx(whole)
+    for population in (D, univariate(np.random.default_rng(5))):
+        answer = population.evaluate(both)
+        assert answer.risk == pytest.approx(population.evaluate(whole).risk)
+        assert answer.risk == pytest.approx(both.evaluate(answer.table))
+        assert answer.risk != pytest.approx(population.evaluate().risk)  # control: not 0-1
+    sorted_rule = fp.FairClassifier(D, both, [fp.EqualOpportunity()]).solve(solver="SORT")
+    assert sorted_rule.classifier.costs[0, :, 0] == pytest.approx([0.0, 11.0])
+
+
+@pytest.mark.parametrize(
+    "risk",
+    [
+        fp.WorstGroupRisk(),
+        fp.CVaR(),
+        fp.RenyiInformation(),
+        fp.ErrorRate() + fp.GroupRiskVariance(),
+    ],
+    ids=repr,
+)
+def test_risks_that_are_no_expected_costs_have_no_bayes_rule(risk):
+    for population in (
+        random_categorical(np.random.default_rng(6)),
+        univariate(np.random.default_rng(6)),
+    ):
+        with pytest.raises(fp.ModelError, match="no expected cost"):
+            population.evaluate(risk)

@@ -115,10 +115,27 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
     ):
         with pytest.raises(fp.DataError, match="not a checkpoint of these moments"):
             collect(model, layer, batches(2), checkpoint=path, progress=False, **how)
+    collect(Model(), "mix", batches(2), checkpoint=path, progress=False)  # the same weights
+    trained = Model()
+    trained.head.bias.data += 1e-3
+    with pytest.raises(fp.DataError, match="of Model with weights"):
+        collect(trained, "mix", batches(2), checkpoint=path, progress=False)
     with pytest.raises(fp.ModelError, match="these moments are of the layer 'mix'"):
         collect(model, "mix", batches(2), progress=False).merge(
             collect(model, "embed", batches(2), progress=False)
         )
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused_at_once(tmp_path):
+    model = Model()
+    for path, how, error, match in (
+        ("moments", {}, fp.ModelError, "`checkpoint` must end in"),
+        ("none/moments.npz", {}, fp.DataError, "folder"),
+        ("moments.npz", {"every": 0}, fp.ModelError, "`every` must be a positive integer"),
+    ):
+        with pytest.raises(error, match=match):
+            collect(model, "mix", batches(), checkpoint=tmp_path / path, progress=False, **how)
+    assert model.begun == 0
 
 
 def test_an_empty_batch_counts_as_a_batch(tmp_path):
@@ -154,6 +171,24 @@ def test_the_model_is_left_as_it_was():
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
 
 
+def test_a_forward_that_was_wrapped_for_one_pass_is_put_back():
+    """Libraries wrap the `forward` of modules while a model runs; the pass may end before."""
+
+    class Wrapping(Model):
+        def forward(self, **inputs):
+            inner = self.mix.forward
+            self.mix.forward = lambda hidden: inner(hidden)
+            answer = super().forward(**inputs)
+            self.mix.forward = inner
+            return answer
+
+    model = Wrapping()
+    mine = model.head.forward = lambda hidden: hidden
+    moments = collect(model, "mix", batches(2), progress=False)
+    assert model.ended == 0 and moments.n_rows == 60
+    assert "forward" not in vars(model.mix) and vars(model.head)["forward"] is mine
+
+
 def test_the_pass_ends_at_the_layer_unless_told_otherwise():
     model = Model()
     early = collect(model, "mix", batches(2), progress=False)
@@ -187,8 +222,30 @@ def test_weights_and_crossed_labels_travel():
     w = [1.0, 2.0, 0.0, 1.0]
     moments = collect(model, "embed", [(tokens, y, a, w)], pooling="tokens", progress=False)
     assert moments.n_rows == 3 * TIME
-    assert moments.to_dict()["mass"][1] == 1.0 * TIME or 2.0 * TIME in moments.to_dict()["mass"]
-    assert {g for _, g in moments.to_dict()["cells"]} == {("f", "old"), ("m", "old")}
+    found = moments.to_dict()
+    assert dict(zip(found["cells"], found["mass"], strict=True)) == {
+        (0, ("f", "old")): 1.0 * TIME,
+        (1, ("f", "old")): 2.0 * TIME,
+        (1, ("m", "old")): 1.0 * TIME,
+    }
+
+
+def test_layer_norms_leave_a_plane_that_float32_products_would_blur():
+    """After a layer norm the features sum to zero: that direction is set aside, not inverted."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Embedding(90, 16), torch.nn.LayerNorm(16))
+    rng = np.random.default_rng(0)
+    y, a = rng.integers(0, 2, (2, 4000))
+    tokens = torch.tensor(rng.integers(0, 60, 4000) + 15 * y + 10 * a)[:, None]
+    moments = collect(model, "1", [(tokens, y, a)], progress=False)
+    with pytest.warns(fp.FairprogWarning, match="1 direction"):
+        sol = fp.NearestIdeal(moments.population(), steer=[1]).solve()
+    assert sol.null_dimension == 1 and sol.certificate.ok
+    ((X, *_),) = HiddenStates(model, "1", [(tokens, y, a)])
+    assert X.dtype == np.float32
+    single = fp.Moments().partial_fit(X, y, sensitive_features=a)
+    with pytest.raises(fp.DataError, match="positive definite"):  # the control
+        single.population()
 
 
 def test_a_pooling_of_your_own():
@@ -202,6 +259,9 @@ def test_a_pooling_of_your_own():
     assert X.shape == (30, D) and np.isfinite(X).all() and "largest" in states.source
     with pytest.raises(fp.DataError, match="a row per example"):
         collect(model, "mix", batches(1), pooling=lambda h, m: h, progress=False)
+    as_array = HiddenStates(model, "mix", batches(1), pooling=lambda h, m: h[:, 0].numpy())
+    by_name = HiddenStates(model, "mix", batches(1, padding="right"), pooling="first")
+    np.testing.assert_array_equal(next(iter(as_array))[0], next(iter(by_name))[0])
 
 
 def test_moments_seen_through_a_hook_are_those_of_the_aligned_population():
@@ -235,6 +295,14 @@ def test_bad_input():
     tokens, mask = good[0]["input_ids"], good[0]["attention_mask"]
     for inputs, how, error, match in (
         (good[0], {"pooling": "median"}, fp.ModelError, "`pooling` must be one of"),
+        (good[0], {"pooling": ["last"]}, fp.ModelError, "`pooling` must be one of"),
+        (good[0], {"mask": "padding"}, fp.DataError, "no entry 'padding'"),
+        (
+            {"input_ids": tokens, "attention_mask": -1e9 * (1 - mask.float())},
+            {},
+            fp.DataError,
+            "added to scores",
+        ),
         ({"input_ids": tokens, "attention_mask": 0 * mask}, {}, fp.DataError, "example 0 counts"),
         ({"input_ids": tokens, "attention_mask": mask[:, :3]}, {}, fp.DataError, "say by `mask`"),
     ):
@@ -251,9 +319,16 @@ def test_bad_input():
     with pytest.raises(fp.DataError, match="0 times"):
         model.lonely = torch.nn.Linear(D, D)
         collect(model, "lonely", batches(1), progress=False)
-    with pytest.raises(fp.DataError, match="must be finite"):
-        model.embed.weight.data[:] = torch.nan
-        collect(model, "embed", batches(1), progress=False)
+    model.embed.weight.data[39] = torch.inf  # one token of many
+    bad = {"input_ids": torch.full((3, TIME), 1)}
+    bad["input_ids"][1, -1] = 39
+    with pytest.raises(fp.DataError, match=r"Batch 1.*'embed' must be finite; those of example 1"):
+        parts = list(batches(1, size=1, seed=2))
+        collect(model, "embed", [*parts, (bad, [0] * 3, ["a"] * 3)], progress=False)
+    with pytest.raises(IndexError) as caught:  # the model's own error
+        outside = ({"input_ids": torch.tensor([[99]])}, [0], ["a"])
+        collect(model, "head", [*parts, outside], progress=False)
+    assert caught.value.__notes__ == ["This happened in batch 1 of `batches`."]
 
 
 @pytest.mark.parametrize("progress", [True, False])

@@ -2,6 +2,7 @@
 
 import copy
 from collections import namedtuple
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -48,10 +49,18 @@ class Block(torch.nn.Module):
             return Answer(hidden, "cache")
         if self.form == "mapping":
             return {"last_hidden_state": hidden, "cache": "cache"}
+        if self.form == "dataclass":
+            return Output(hidden, "cache")
         return hidden
 
 
 Answer = namedtuple("Answer", ["hidden", "cache"])
+
+
+@dataclass(frozen=True)
+class Output:
+    last_hidden_state: object
+    cache: str
 
 
 def small_model():
@@ -184,7 +193,7 @@ def test_maps_of_every_form(batch):
             assert np.abs(moved - truth[group]).max() < 1e-5
 
 
-@pytest.mark.parametrize("form", ["tensor", "tuple", "list", "named", "mapping"])
+@pytest.mark.parametrize("form", ["tensor", "tuple", "list", "named", "mapping", "dataclass"])
 def test_outputs_of_every_form_keep_the_rest(sol, batch, form):
     hidden, _, a = batch
     model = Block(form)
@@ -193,10 +202,42 @@ def test_outputs_of_every_form_keep_the_rest(sol, batch, form):
     plain = model(hidden)
     assert type(out) is type(plain)
     if form != "tensor":
-        values = list(out.values()) if form == "mapping" else list(out)
+        values = vars(out) if form == "dataclass" else out
+        values = list(values.values()) if isinstance(values, dict) else list(values)
         assert values[1] == "cache"
         out = values[0]
     assert np.abs(out.numpy() - align(sol, hidden, a)).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float32", "float64"])
+def test_vectors_may_be_tensors(batch, name):
+    hidden, model = batch[0], Block()
+    vector = torch.ones(D, dtype=getattr(torch, name), requires_grad=True)
+    with MapHook(model, "", {"a": vector}, sensitive_features="a"):
+        assert torch.equal(model(hidden), hidden + 1)
+
+
+def test_a_diagonal_map_needs_no_matrix():
+    d = 20_000  # a matrix would take 3.2 GB
+    scale, hidden, model = np.linspace(0.5, 2.0, d), torch.ones(2, d), Block()
+    with MapHook(model, "", {"a": fp.DiagonalMap(scale, np.ones(d))}, sensitive_features="a"):
+        np.testing.assert_allclose(model(hidden)[1].numpy(), scale + 1, rtol=1e-6)
+
+
+def test_layers_of_several_types(sol, batch):
+    """Float32 at one layer, float64 at the next, as in models of mixed precision."""
+
+    class Mixed(torch.nn.Sequential):
+        def forward(self, hidden):
+            return self[1](self[0](hidden).double())
+
+    hidden, _, a = batch
+    model = Mixed(Block(), Block())
+    with AlignHook(model, ["0", "1"], sol) as hook:
+        for labels in (a, a[::-1].copy()):
+            hook.set(sensitive_features=labels)
+            twice = align(sol, torch.tensor(align(sol, hidden, labels)), labels)
+            assert np.abs(model(hidden).numpy() - twice).max() < 1e-5
 
 
 def test_gradients_flow_through(sol, batch):
@@ -267,6 +308,16 @@ def test_a_hook_can_be_used_again_but_not_twice_at_once(sol, batch):
         assert torch.equal(model(hidden), once)
 
 
+def test_a_copy_made_within_the_context_is_free_after_it(sol, batch):
+    hidden, _, a = batch
+    model = small_model()
+    plain = model(hidden)
+    with AlignHook(model, "0", sol, sensitive_features=a):
+        moved, twin = model(hidden), copy.deepcopy(model)
+        assert torch.equal(twin(hidden), moved)
+    assert torch.equal(twin(hidden), plain) and not torch.equal(moved, plain)
+
+
 def test_hooks_at_two_layers_compose(sol, batch):
     hidden, _, a = batch
     model = torch.nn.Sequential(Block(), Block())
@@ -288,6 +339,11 @@ def test_a_hook_nobody_meets_says_so(sol, batch):
         AlignHook(model, "0", sol, sensitive_features="a"),
     ):
         pass
+    with (
+        pytest.warns(fp.FairprogWarning, match=r"AlignHook at \['1'\]"),
+        AlignHook(model, ["0", "1"], sol, sensitive_features="a"),
+    ):
+        model[0](torch.zeros(1, D))
 
 
 # ---------------------------------------------------------------------------- no_grad, compile
@@ -304,6 +360,20 @@ def test_no_grad(sol, batch):
             inference = model(hidden)
     assert with_grad.requires_grad and not without.requires_grad
     assert torch.equal(with_grad, without) and torch.equal(without, inference.clone())
+
+
+def test_what_was_said_in_inference_mode_serves_gradients(sol, batch):
+    hidden, _, a = batch
+    model, x = Block(), hidden.clone().requires_grad_()
+    with AlignHook(model, "", sol) as hook:
+        with torch.inference_mode():
+            hook.set(sensitive_features=a)
+            model(hidden)
+            model(hidden.double())
+        for dtype in (torch.float32, torch.float64):
+            (slope,) = torch.autograd.grad(model(x.to(dtype)).sum(), x)
+            wanted = np.stack([sol.maps[g].inverse().matrix.sum(axis=0) for g in a])[:, None]
+            assert np.abs(slope.numpy() - wanted).max() < 1e-5
 
 
 @pytest.mark.filterwarnings("ignore")  # what the compiler says of itself
@@ -344,6 +414,22 @@ def test_compiled_models(sol, batch, grad, before):
                 assert torch.allclose(again, model(hidden), atol=1e-6)
             assert not torch.allclose(found, again, atol=1e-2)
         assert torch.allclose(compiled(hidden), plain, atol=1e-6)
+    torch.compiler.reset()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_layers_compiled_one_by_one(sol, batch):
+    hidden, _, a = batch
+    model = torch.nn.Sequential(small_model(), torch.nn.Linear(3, 3)).double()
+    hidden = hidden.double()  # of another type than the hook foresees
+    with AlignHook(model, "0.0", sol, sensitive_features=a):
+        wanted = model(hidden)
+    model[0] = torch.compile(model[0], backend="aot_eager", fullgraph=True)
+    plain = model(hidden)
+    with AlignHook(model, "0._orig_mod.0", sol, sensitive_features=a):
+        found = model(hidden)
+    assert torch.allclose(found, wanted, atol=1e-10)
+    assert not torch.allclose(found, plain, atol=1e-2)
     torch.compiler.reset()
 
 
@@ -402,6 +488,25 @@ BAD = {
         fp.DataError,
         "`y` has 2",
     ),
+    "maps in a list": (lambda s: MapHook(Block(), "", [[1.0]]), fp.ModelError, "found list"),
+    "no maps": (lambda s: MapHook(Block(), "", {}), fp.ModelError, "found none"),
+    "vector nan": (lambda s: MapHook(Block(), "", {"a": [np.nan]}), fp.DataError, "group 'a'"),
+    "vector text": (lambda s: MapHook(Block(), "", {"a": "x"}), fp.DataError, "found str"),
+    "vector 2-d": (
+        lambda s: MapHook(Block(), "", {"a": np.eye(2)}),
+        fp.DataError,
+        r"AffineMap or a finite vector.*shape \(2, 2\)",
+    ),
+    "sizes": (
+        lambda s: MapHook(Block(), "", {"a": [1.0], "b": [1.0, 2.0]}),
+        fp.DataError,
+        "{'a': 1, 'b': 2}",
+    ),
+    "set of groups": (
+        lambda s: AlignHook(Block(), "", s, sensitive_features={"a"}),
+        fp.DataError,
+        "one-dimensional",
+    ),
     "no solution": (lambda s: AlignHook(Block(), "", s.maps), fp.ModelError, "solution"),
 }
 
@@ -425,10 +530,10 @@ def test_bad_batches(sol, batch):
     hidden, _, _ = batch
     model = Block()
     with AlignHook(model, "", sol) as hook:
-        with pytest.raises(fp.DataError, match="`sensitive_features` is required"):
+        with pytest.raises(fp.DataError, match="say `sensitive_features`"):
             model(hidden)
         hook.set(sensitive_features=["a"] * 4)
-        with pytest.raises(fp.DataError, match=r"has 4 entries.*has 9 examples"):
+        with pytest.raises(fp.DataError, match=r"4 examples.*has 9"):
             model(hidden)
         hook.set(sensitive_features="a")
         with pytest.raises(fp.DataError, match=f"maps have {D} features.*have 3"):
@@ -440,6 +545,35 @@ def test_bad_batches(sol, batch):
         with pytest.raises(fp.DataError, match="without hidden states"):
             model(("no tensor",))
         model(hidden)
+    with (
+        pytest.raises(fp.DataError, match="say `y` and `sensitive_features`"),
+        SteerHook(model, "", sol, sensitive_features="a"),
+    ):
+        model(hidden)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_tensors_are_refused(sol, batch):
+    layer = torch.nn.TransformerEncoderLayer(D, 2, 8, batch_first=True)
+    padding = torch.arange(5)[None] > torch.arange(9)[:, None]
+    for nested in (True, False):
+        model = torch.nn.TransformerEncoder(layer, 2, enable_nested_tensor=nested).eval()
+        with torch.no_grad(), AlignHook(model, "layers.0", sol, sensitive_features=batch[2]):
+            if nested:
+                with pytest.raises(fp.DataError, match="enable_nested_tensor=False"):
+                    model(batch[0], src_key_padding_mask=padding)
+            else:
+                model(batch[0], src_key_padding_mask=padding)
+
+
+def test_a_shared_module_has_all_its_names(sol, batch):
+    model = torch.nn.Sequential(Block(), Block())
+    model.add_module("again", model[0])
+    with AlignHook(model, "again", sol, sensitive_features=batch[2]) as hook:
+        model(batch[0])
+    assert hook.layers["again"] is model[0]
+    with pytest.raises(fp.ModelError, match="twice"):
+        AlignHook(model, ["0", "again"], sol)
 
 
 def test_labels_of_any_kind(batch):
@@ -457,7 +591,10 @@ def test_labels_of_any_kind(batch):
             assert torch.equal(model(hidden)[0], hidden[0])
         hook.set(sensitive_features=torch.tensor(1))
         assert model(hidden) is hidden
-        assert not torch.equal(model(hidden[:1]), hidden[:1] + 1)
+        hook.set(sensitive_features=torch.tensor(0.0, dtype=torch.bfloat16))
+        assert torch.equal(model(hidden), hidden + torch.tensor([1.0, 0.0]))
+        hook.set(sensitive_features=torch.tensor([1.0, 0.0], dtype=torch.bfloat16))
+        assert torch.equal(model(hidden)[0], hidden[0])
         hook.set(sensitive_features=np.array([0]))
         assert torch.equal(model(hidden[:1]), hidden[:1] + torch.tensor([1.0, 0.0]))
 
@@ -503,6 +640,71 @@ def test_hugging_face_layers_by_name(sol, gpt2):
         AlignHook(gpt2, "h.1", sol)
     with pytest.raises(fp.ModelError, match=r"'transformer.h.1'"):
         AlignHook(gpt2, "transformers.h.1", sol)
+
+
+FAMILIES = {
+    "Bert": ("encoder.layer.1", {}),
+    "Llama": ("layers.1", {}),
+    "Mistral": ("layers.1", {"num_key_value_heads": 1, "head_dim": 8, "sliding_window": 4}),
+    "GPTNeoX": ("layers.1", {}),
+    "T5Encoder": ("encoder.block.1", {"d_kv": 8}),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_hugging_face_families(sol, family):
+    """What the next layer is given is what `align` makes of what the layer returned."""
+    transformers = pytest.importorskip("transformers", reason="it needs transformers")
+    layer, more = FAMILIES[family]
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{family.removesuffix('Encoder')}Config")(
+        hidden_size=D,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=16,
+        vocab_size=50,
+        **more,
+    )
+    model = getattr(transformers, f"{family}Model")(config).eval()
+    met = []
+    following = dict(model.named_modules())[layer.replace("1", "2")]
+    following.register_forward_pre_hook(lambda module, args: met.append(args[0].detach()))
+    tokens, a = torch.arange(36).reshape(3, 12), ["a", "b", "c"]
+    mask = torch.tensor([[0] * 4 + [1] * 8, [1] * 12, [1] * 7 + [0] * 5])
+    with torch.no_grad():
+        model(input_ids=tokens, attention_mask=mask)
+        with AlignHook(model, layer, sol, sensitive_features=a):
+            model(input_ids=tokens, attention_mask=mask)
+    before, after = met
+    truth = align(sol, before, a)
+    assert np.abs(after.numpy() - truth).max() < 1e-5 * max(1.0, np.abs(truth).max())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_generation_compiled_before_is_steered_too(sol):
+    """With a static cache `generate` compiles the decoding steps, and keeps them."""
+    transformers = pytest.importorskip("transformers", reason="it needs transformers")
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        hidden_size=D, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
+        vocab_size=50, bos_token_id=0, eos_token_id=0, pad_token_id=0,
+    )  # fmt: skip
+    model = transformers.LlamaForCausalLM(config).eval()
+    compile_config = transformers.CompileConfig(backend="aot_eager", fullgraph=False, mode=None)
+    compile_config._compile_all_devices = True
+    tokens = torch.arange(12).reshape(3, 4) + 1
+    how = {"attention_mask": torch.ones_like(tokens), "max_new_tokens": 8, "do_sample": False,
+           "eos_token_id": None, "cache_implementation": "static"}  # fmt: skip
+    push = {"a": 30 * np.random.default_rng(0).normal(size=D)}
+    plain = model.generate(tokens, compile_config=compile_config, **how)
+    assert getattr(model, "_compiled_call", None) is not None  # the control: it was compiled
+    with MapHook(model, "model.layers.0", push, sensitive_features="a"):
+        compiled = model.generate(tokens, compile_config=compile_config, **how)
+    with MapHook(model, "model.layers.0", push, sensitive_features="a"):
+        eager = model.generate(tokens, disable_compile=True, **how)
+    assert torch.equal(compiled, eager) and not torch.equal(compiled, plain)
+    assert torch.equal(model.generate(tokens, compile_config=compile_config, **how), plain)
+    torch.compiler.reset()
 
 
 def test_generation_with_its_cache_is_steered(sol, gpt2):

@@ -66,7 +66,9 @@ for e in (0.1, 0.4):
 # %%
 # Which condition costs most
 # --------------------------
-# At bound 0 every class has its own address. The signs say where each class would like to go.
+# At bound 0 every class has its own address. Parts of the price have no units of features, so they
+# can be ranked; the signs of the sensitivities say where each class would like to go.
 
-for address, value in sorted(solutions[0].sensitivity.items(), key=lambda kv: -abs(kv[1])):
-    print(f"{address:16} {value:+.4f} nats per unit")
+exact = solutions[0]
+for address, part in sorted(exact.price_by_condition.items(), key=lambda kv: -kv[1]):
+    print(f"{address:16} {part:.4f} of the price, sensitivity {exact.sensitivity[address]:+.4f}")

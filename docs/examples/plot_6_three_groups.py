@@ -38,9 +38,9 @@ for name, P in {"before": D, "after": sol.population}.items():
 # Steered groups are separate problems, so their prices add up; each class and group has its
 # address.
 
-largest = sorted(sol.sensitivity.items(), key=lambda kv: -abs(kv[1]))[:4]
-for address, value in largest:
-    print(f"{address:22} {value:+.4f}")
+largest = sorted(sol.price_by_condition.items(), key=lambda kv: -kv[1])[:4]
+for address, part in largest:
+    print(f"{address:22} {part:.4f} of {sol.price['consensus']:.4f} nats per unit")
 
 # %%
 # All three groups at once come out nearer. The program is then not convex: the answer is the

@@ -75,6 +75,6 @@ with style():
     fig, ax = plt.subplots(figsize=(5.6, 3.1), layout="constrained")
     ax.semilogx(q, cell, color=COLORS[0], label="bound, cell by cell")
     ax.semilogx(q, gap, color=COLORS[1], linestyle="--", label="gap")
-    ax.semilogx(q, joint, color=COLORS[2], linestyle="-.", label=r"$\sqrt{8\,KL}$ (false)")
+    ax.semilogx(q, joint, color=COLORS[2], linestyle="-.", label="√(8 KL) (false)")
     ax.set(xlabel="probability of the cell", ylabel="equal opportunity gap", ylim=(0, 1.6))
     ax.legend(loc="upper left")

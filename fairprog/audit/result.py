@@ -127,6 +127,13 @@ class Audit:
         Where scores after steering were given.
     recommendation : str
         Which tool fits, and why.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> y, score, sex = [0, 0, 1, 1] * 50, [.1, .6, .4, .9] * 50, ["f", "f", "m", "m"] * 50
+    >>> fp.audit(y[::2] + y, score[::2] + score, sensitive_features=sex + sex[::2]).groups
+    ('f', 'm')
     """
 
     classes: tuple[Hashable, ...]

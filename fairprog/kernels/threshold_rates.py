@@ -145,20 +145,22 @@ def bootstrap_deviations(
     """Yield how far resampling moves the rates of every group at most, shape (4, G).
 
     Of two groups only the sum matters, how far the gap moves: each gets half of it. Rows are drawn
-    with replacement within their group; draws that lose a cell are made again.
+    with replacement within their group; draws of a group that lose a cell are made again.
     """
     rates = rates_of(cumulated(code, weight, ends, n_groups))
     members = [np.flatnonzero(code // 2 == g) for g in range(n_groups)]
-    made = 0
-    while made < count:
+    for _ in range(count):
         times = np.zeros(code.size)
         for rows in members:
-            times[rows] = np.bincount(rng.integers(rows.size, size=rows.size), minlength=rows.size)
-        mass = cumulated(code, weight * times, ends, n_groups)
-        if not (mass[-1] > 0).all():
-            continue
-        made += 1
-        off = np.abs(rates_of(mass) - rates)
+            whole = False
+            while (
+                not whole
+            ):  # group by group: of many small groups some cell is nearly always lost
+                drawn = rng.integers(rows.size, size=rows.size)
+                times[rows] = np.bincount(drawn, minlength=rows.size)
+                cells = np.bincount(code[rows] % 2, weight[rows] * times[rows], minlength=2)
+                whole = bool((cells > 0).all())
+        off = np.abs(rates_of(cumulated(code, weight * times, ends, n_groups)) - rates)
         if n_groups == 2:
             half = 0.5 * off.sum(axis=2).max(axis=1)
             yield np.stack([half, half], axis=1)

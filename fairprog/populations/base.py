@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, ModelError
-from fairprog.labels import Array, as_labels, check_features, check_finite, column_names
+from fairprog.labels import (
+    Array,
+    Indices,
+    as_labels,
+    check_count,
+    check_features,
+    check_finite,
+    column_names,
+    label_array,
+)
 from fairprog.populations.coordinates import Coordinates
 from fairprog.transports import AffineMap, ConjugatedMap
 
@@ -209,6 +218,17 @@ class Population(Coordinates):
         prior = other.prior[np.ix_(order_i, order_a)]
         value = float((self.prior * np.log(self.prior / prior)).sum())
         return value + float((self.prior * self.cell_divergences(other)).sum())
+
+    # -- sampling --
+
+    def _draw(
+        self, n: int, random_state: int | np.random.Generator | None
+    ) -> tuple[np.random.Generator, Indices, NDArray[Any], NDArray[Any]]:
+        """Return the generator, and the cell i G + a, class and group of n rows, each (n,)."""
+        rng, G = np.random.default_rng(random_state), self.n_groups
+        cell = rng.choice(self.prior.size, size=check_count(n, "n"), p=self.prior.ravel())
+        classes, groups = label_array(self.classes), label_array(self.groups)
+        return rng, cell, classes[cell // G], groups[cell % G]
 
     # -- fairness --
 

@@ -32,7 +32,14 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Bijection:
-    """An increasing map of every feature; columns of an (n, d) array."""
+    """An increasing map of every feature; columns of an (n, d) array.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> isinstance(fp.Log(), fp.Bijection)
+    True
+    """
 
     _registry: ClassVar[dict[str, type[Bijection]]] = {}
     domain: ClassVar[tuple[float, float]] = (-np.inf, np.inf)  # open interval
@@ -79,7 +86,14 @@ class Bijection:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Log(Bijection):
-    """y = log x, for positive features."""
+    """y = log x, for positive features.
+
+    Examples
+    --------
+    >>> import fairprog as fp, numpy as np
+    >>> fp.Log().forward(np.array([[1.0], [np.e]])).ravel()
+    array([0., 1.])
+    """
 
     domain: ClassVar[tuple[float, float]] = (0.0, np.inf)
     symbol: ClassVar[str] = "log x"
@@ -95,7 +109,14 @@ class Log(Bijection):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Logit(Bijection):
-    """y = log(x / (1 - x)), for features in (0, 1)."""
+    """y = log(x / (1 - x)), for features in (0, 1).
+
+    Examples
+    --------
+    >>> import fairprog as fp, numpy as np
+    >>> fp.Logit().backward(np.array([[0.0]])).item()
+    0.5
+    """
 
     domain: ClassVar[tuple[float, float]] = (0.0, 1.0)
     symbol: ClassVar[str] = "logit x"
@@ -117,6 +138,12 @@ class Power(Bijection):
     ----------
     exponent : float
         Positive.
+
+    Examples
+    --------
+    >>> import fairprog as fp, numpy as np
+    >>> fp.Power(.5).forward(np.array([[4.0], [-9.0]])).ravel()
+    array([ 2., -3.])
     """
 
     exponent: float = 0.5
@@ -151,6 +178,14 @@ class YeoJohnson(Bijection):
     Notes
     -----
     Source: Yeo and Johnson (2000), Biometrika 87; fitted by scikit-learn's `PowerTransformer`.
+
+    Examples
+    --------
+    >>> import fairprog as fp, numpy as np
+    >>> X = np.random.default_rng(0).exponential(size=(500, 1))
+    >>> y = fp.YeoJohnson.fit(X).forward(X)
+    >>> bool(abs(((y - y.mean()) ** 3).mean()) < ((X - X.mean()) ** 3).mean())  # less skewed
+    True
     """
 
     exponents: Array
@@ -209,6 +244,14 @@ class QuantileNormal(Bijection):
         Strictly increasing quantiles of every feature.
     levels : array_like, shape (m, d)
         Strictly increasing images.
+
+    Examples
+    --------
+    >>> import fairprog as fp, numpy as np
+    >>> X = np.random.default_rng(0).exponential(size=(2000, 1))
+    >>> y = fp.QuantileNormal.fit(X).forward(X)
+    >>> bool(abs(y.mean()) < .05), bool(abs(y.std() - 1) < .05)
+    (True, True)
     """
 
     knots: Array

@@ -289,11 +289,9 @@ class DiagonalNormal(Normal):
         self, n: int, random_state: int | np.random.Generator | None = None
     ) -> tuple[Array, NDArray[Any], NDArray[Any]]:
         """Draw n rows; see :meth:`Normal.sample`."""
-        cell, z, y, a = self._draw(n, random_state)
-        means, stds = (
-            self._mean.reshape(-1, self.n_features),
-            self.std.reshape(-1, self.n_features),
-        )
+        rng, cell, y, a = self._draw(n, random_state)
+        z = rng.standard_normal((len(cell), self.n_features))
+        means, stds = (part.reshape(-1, self.n_features) for part in (self._mean, self.std))
         for c in range(len(means)):
             rows = cell == c
             z[rows] = means[c] + stds[c] * z[rows]

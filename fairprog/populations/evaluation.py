@@ -16,7 +16,7 @@ from fairprog.errors import ModelError
 from fairprog.kernels.threads import one_blas_thread
 from fairprog.labels import Array
 from fairprog.tables import CostSensitiveRisk, ErrorRate, Notion, OutcomeTable, Risk
-from fairprog.tables.risks import cost_matrix
+from fairprog.tables.risks import rule_costs
 
 if TYPE_CHECKING:
     from fairprog.populations.base import Population
@@ -46,6 +46,14 @@ class Evaluation:
         Z[a, i, j] = P(A=a, Y=i, Yhat=j).
     standard_error : float
         Largest standard error of a rate P(Yhat=j | Y=i, A=a); 0.0 where the rates are exact.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+    >>> rule = D.evaluate()
+    >>> round(rule.error, 3), round(rule.gap(fp.EqualOpportunity()), 3), rule.standard_error
+    (0.217, 0.3, 0.0)
     """
 
     risk: float
@@ -88,11 +96,7 @@ def evaluate_population(
 ) -> Evaluation:
     """Apply the Bayes rule of `rule_of` (default: its own) to a population."""
     rule = population if rule_of is None else rule_of
-    C = (
-        cost.matrix(population.classes)
-        if isinstance(cost, Risk)
-        else cost_matrix(cost, population.n_classes)
-    )
+    C = rule_costs(cost, population.classes)
     rates, error = population.decision_rates(C, rule, n_samples, random_state)
     table = _table(population, rates)
     return Evaluation(CostSensitiveRisk(C).evaluate(table), table, error)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, ModelError
-from fairprog.labels import Array, check_finite, check_number, label_array
+from fairprog.labels import Array, check_finite
 from fairprog.populations.base import check_prior
 from fairprog.populations.categorical import Categorical
 from fairprog.populations.cell_fit import fit_cells, maximum_likelihood
@@ -276,19 +276,14 @@ class LocationScale(LineCells):
         X : Array, shape (n, 1)
         y, a : arrays of labels, shape (n,)
         """
-        rng = np.random.default_rng(random_state)
-        if check_number(n, "n") != int(n):
-            raise DataError(f"`n` must be a whole number; found {n!r}.", argument="n")
-        G = self.n_groups
-        cell = rng.choice(self.prior.size, size=int(n), p=self.prior.ravel())
-        X = np.empty((int(n), 1))
+        rng, cell, y, group = self._draw(n, random_state)
+        X = np.empty((len(cell), 1))
         for c in range(self.prior.size):
-            i, a = divmod(c, G)
+            i, a = divmod(c, self.n_groups)
             rows = cell == c
             z = np.asarray(self.law(i, a).draw(rng, int(rows.sum())), dtype=float)
             X[rows, 0] = self.base_loc[i, a] + self.base_scale[i, a] * z
-        classes, groups = label_array(self.classes), label_array(self.groups)
-        return self._backward(X), classes[cell // G], groups[cell % G]
+        return self._backward(X), y, group
 
     def cell_divergences(self, other: Self) -> Array:
         """Return V_ia = KL(P_ia || P'_ia) in nats, shape (K, G), P' the cells of `other`.
@@ -324,6 +319,7 @@ class LocationScale(LineCells):
         ----------
         cost : array_like (K, K), mapping with keys 'fp' and 'fn', or Risk, optional
             C[i, j] = cost of predicting j when the truth is i; default 0-1.
+            A risk must be an expected cost: others have no Bayes rule (ModelError).
         rule_of : population, optional
             Use the Bayes rule of that population of the same family; default self.
         n_samples, random_state

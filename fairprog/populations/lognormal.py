@@ -11,24 +11,43 @@ from fairprog.labels import Array
 from fairprog.populations.normal import Normal
 from fairprog.transports import AffineMap, ConjugatedMap
 
-__all__ = ["LogNormal", "refuse_nonpositive"]
+__all__ = ["LogCoordinates", "LogNormal"]
 
 
-def refuse_nonpositive(X: Array, family: str) -> Array:
-    """Return positive features unchanged; DataError naming the first that is not."""
-    bad = np.argwhere(X <= 0)
-    if bad.size:
-        row, column = (int(k) for k in bad[0])
-        article = "an" if family[0] in "aeiou" else "a"
-        raise DataError(
-            f"`X` must be positive for {article} {family} population; row {row}, feature {column} "
-            f"is {X[row, column]:.6g} ({len(bad)} such entries).",
-            argument="X",
-        )
-    return X
+class LogCoordinates:
+    """Families on the positive half line: their own coordinates are log X."""
+
+    coordinate = "log x"
+    family: ClassVar[str]
+
+    @staticmethod
+    def _forward(X: Array) -> Array:
+        return np.log(X)
+
+    @staticmethod
+    def _backward(X: Array) -> Array:
+        return np.exp(X)
+
+    @classmethod
+    def check_domain(cls, X: Array) -> Array:
+        """Return positive features unchanged; DataError naming the first that is not."""
+        bad = np.argwhere(X <= 0)
+        if bad.size:
+            row, column = (int(k) for k in bad[0])
+            article = "an" if cls.family[0] in "aeiou" else "a"
+            raise DataError(
+                f"`X` must be positive for {article} {cls.family} population; row {row}, feature "
+                f"{column} is {X[row, column]:.6g} ({len(bad)} such entries).",
+                argument="X",
+            )
+        return X
+
+    def user_map(self, affine: AffineMap) -> ConjugatedMap:
+        """Return the affine map y -> A y + b of log X as a map of X: x -> exp(b) x^A."""
+        return ConjugatedMap(affine, lambda X: np.log(self.check_domain(X)), np.exp)
 
 
-class LogNormal(Normal):
+class LogNormal(LogCoordinates, Normal):
     """Log-normal law in every cell: log X | Y=i, A=a ~ N(mean[i, a], cov[i, a]).
 
     Parameters are those of log X, as for :class:`Normal`; features must be positive. KL
@@ -49,25 +68,3 @@ class LogNormal(Normal):
     """
 
     family: ClassVar[str] = "lognormal"
-    coordinate = "log x"
-
-    @staticmethod
-    def _forward(X: Array) -> Array:
-        return np.log(X)
-
-    @staticmethod
-    def _backward(X: Array) -> Array:
-        return np.exp(X)
-
-    @classmethod
-    def check_domain(cls, X: Array) -> Array:
-        """Return positive features unchanged; DataError naming the first that is not."""
-        return refuse_nonpositive(X, "log-normal")
-
-    def user_map(self, affine: AffineMap) -> ConjugatedMap:
-        """Return the affine map of log X as a map of X."""
-
-        def forward(X: Array) -> Array:
-            return self._forward(self.check_domain(X))
-
-        return ConjugatedMap(affine, forward, self._backward)

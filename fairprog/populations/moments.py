@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from numpy.typing import ArrayLike
 
-from fairprog.codec import load, register, save
+from fairprog.codec import check_folder, check_suffix, load, register, save
 from fairprog.errors import DataError, ModelError
 from fairprog.groups import refuse_reordered
 from fairprog.labels import (
@@ -237,7 +237,7 @@ class Moments:
         Raises
         ------
         ModelError
-            If moments that are not empty are given a checkpoint.
+            If moments that are not empty are given a checkpoint, or one of another suffix.
         DataError
             As `partial_fit`, for tables without the named columns, and where there are fewer
             chunks than the checkpoint has seen.
@@ -259,6 +259,12 @@ class Moments:
                     f"`checkpoint` {str(checkpoint)!r} is for work that can be resumed; start "
                     "from empty Moments(), and merge what was gathered before.",
                     argument="checkpoint",
+                )
+            check_suffix(checkpoint, "checkpoint")  # now, and not when hours have been spent
+            check_folder(checkpoint, "checkpoint")
+            if every < 1:
+                raise ModelError(
+                    f"`every` must be a positive integer; found {every!r}.", argument="every"
                 )
             if Path(checkpoint).exists():
                 self._take(load(checkpoint), checkpoint)

@@ -145,6 +145,7 @@ class Normal(NormalRows):
         ----------
         cost : array_like (K, K), mapping with keys 'fp' and 'fn', or Risk, optional
             C[i, j] = cost of predicting j when the truth is i; default 0-1.
+            A risk must be an expected cost: others have no Bayes rule (ModelError).
         rule_of : population, optional
             Use the Bayes rule of that population; default self.
         n_samples, random_state

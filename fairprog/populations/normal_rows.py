@@ -18,11 +18,9 @@ from fairprog.kernels.shrinkage import shrink
 from fairprog.labels import (
     Array,
     check_features,
-    check_number,
     check_weights,
     column_names,
     encode,
-    label_array,
     label_order,
     label_vector,
 )
@@ -87,10 +85,6 @@ class NormalRows(NormalCells):
             shift = target.location[i, a] @ U - inner @ self.support_mean[i, a]
             affine = AffineMap(U @ inner @ U.T + np.eye(len(U)) - U @ U.T, U @ shift)
         return self.user_map(affine)(X)
-
-    def to_normal(self, X: ArrayLike) -> Array:
-        """Return features in the coordinates in which the population is normal, shape (n, d)."""
-        return self.to_coordinates(X)
 
     # -- estimating and sampling --
 
@@ -208,25 +202,11 @@ class NormalRows(NormalCells):
         X : Array, shape (n, d)
         y, a : arrays of labels, shape (n,)
         """
-        cell, z, y, group = self._draw(n, random_state)
-        K, G = self.prior.shape
-        X = np.empty_like(z)
-        for c in range(K * G):
-            i, a = divmod(c, G)
+        rng, cell, y, group = self._draw(n, random_state)
+        X = rng.standard_normal((len(cell), self.n_features))
+        for c in range(self.prior.size):
+            i, a = divmod(c, self.n_groups)
             values, vectors = np.linalg.eigh(self._cells[a][i])
             root = vectors * np.sqrt(np.maximum(values, 0.0))
-            X[cell == c] = self._mean[i, a] + z[cell == c] @ root.T
+            X[cell == c] = self._mean[i, a] + X[cell == c] @ root.T
         return self._backward(X), y, group
-
-    def _draw(
-        self, n: int, random_state: int | np.random.Generator | None
-    ) -> tuple[NDArray[np.intp], Array, NDArray[Any], NDArray[Any]]:
-        """Return the cell, standard normal features, class and group of n rows."""
-        rng = np.random.default_rng(random_state)
-        if check_number(n, "n") != int(n):
-            raise DataError(f"`n` must be a whole number; found {n!r}.", argument="n")
-        K, G = self.prior.shape
-        cell = rng.choice(K * G, size=int(n), p=self.prior.ravel())
-        z = rng.standard_normal((int(n), self.n_features))
-        classes, groups = label_array(self.classes), label_array(self.groups)
-        return cell, z, classes[cell // G], groups[cell % G]

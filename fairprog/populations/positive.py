@@ -16,33 +16,13 @@ from fairprog.populations.base import check_prior
 from fairprog.populations.law import Law
 from fairprog.populations.laws import GumbelMin
 from fairprog.populations.location_scale import LocationScale, standard_law
-from fairprog.populations.lognormal import refuse_nonpositive
-from fairprog.transports import AffineMap, ConjugatedMap
+from fairprog.populations.lognormal import LogCoordinates
 
 __all__ = ["Exponential", "Gamma", "Weibull"]
 
 
-class _Positive(LocationScale):
-    """Families whose own coordinates are log X."""
-
-    coordinate = "log x"
-
-    @staticmethod
-    def _forward(X: Array) -> Array:
-        return np.log(X)
-
-    @staticmethod
-    def _backward(X: Array) -> Array:
-        return np.exp(X)
-
-    @classmethod
-    def check_domain(cls, X: Array) -> Array:
-        """Return positive features unchanged; DataError naming the first that is not."""
-        return refuse_nonpositive(X, cls.family)
-
-    def user_map(self, affine: AffineMap) -> ConjugatedMap:
-        """Return the affine map y -> A y + b of log X as x -> exp(b) x^A."""
-        return ConjugatedMap(affine, lambda X: np.log(self.check_domain(X)), np.exp)
+class _Positive(LogCoordinates, LocationScale):
+    """What Weibull, gamma and exponential populations share."""
 
     def _start(
         self,

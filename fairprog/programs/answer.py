@@ -15,9 +15,9 @@ from fairprog.labels import Array, address
 from fairprog.populations import Normal
 from fairprog.programs.group_maps import GroupMaps
 from fairprog.programs.proof import certify
+from fairprog.programs.second_answer import SecondAnswer
 from fairprog.solution import Solution
 from fairprog.solution.arrays import ComputedArrays
-from fairprog.solution.certificate import CONIC_TOLERANCE, PARAMETER_TOLERANCE
 from fairprog.transports import AffineMap
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ __all__ = ["Answer", "assemble"]
 
 
 @dataclass(eq=False)
-class Answer:
+class Answer(SecondAnswer):
     """What a solver returned, before it is believed."""
 
     groups: list[GroupMaps]
@@ -36,29 +36,7 @@ class Answer:
     globally_optimal: bool
     reference: tuple[Array, Array] | None = None
     compiled: Compiled | None = None
-    conic_gap: float | None = None
-    parameter_gap: float | None = None
     kinked: bool = False  # a condition has no gradient here; `conic_gap` is to the other solver
-
-    def cost(self) -> float:
-        """Return the part of KL the maps decide."""
-        return sum(g.cost() for g in self.groups)
-
-    def agrees(self) -> bool:
-        """Return whether the second answer is the same to the tolerances of the certificate."""
-        return (self.conic_gap or 0.0) <= CONIC_TOLERANCE and (
-            self.parameter_gap or 0.0
-        ) <= PARAMETER_TOLERANCE
-
-    def compare(self, others: list[GroupMaps]) -> None:
-        """Record the distance to a second, independent answer of the same program."""
-        here, there = self.cost(), sum(g.cost() for g in others)
-        self.conic_gap = abs(here - there) / max(1.0, here)
-        self.parameter_gap = max(
-            float(np.abs(x - y).max() / max(1.0, np.abs(x).max()))
-            for g, h in zip(self.groups, others, strict=True)
-            for x, y in ((g.S, h.S), (g.beta, h.beta))
-        )
 
 
 def assemble(program: NearestNormal, answer: Answer, seconds: float) -> Solution:
@@ -179,11 +157,9 @@ def _prices(
     sensitivity = {where: compute() for where, compute in found.items()}
     duals = {where: np.asarray(-value) for where, value in sensitivity.items()}
     if answer.compiled is not None:
-        for where, value in answer.compiled.condition_multipliers().items():
-            duals[where] = value
-            sensitivity[where] = np.asarray(-value)
-            if answer.compiled.is_inequality(where):
-                price[where] = float(np.sum(value))
+        own, prices = answer.compiled.condition_prices()
+        duals, price = duals | own, price | prices
+        sensitivity |= {where: np.asarray(-value) for where, value in own.items()}
     return duals, sensitivity, price, shares
 
 

@@ -155,7 +155,7 @@ def _smallest_prices(
 ) -> dict[str, tuple[float, float]]:
     """Move to the multipliers with the smallest sum of prices; return every price's interval."""
     face = form.dual_face()
-    total = face.optimise(sum(v[0] for v in vectors.values()), sum(v[1] for v in vectors.values()))
+    total = face.optimise(*np.sum(list(vectors.values()), axis=0))
     if total is None:
         return {}
     form.accept(form.x, total[1])

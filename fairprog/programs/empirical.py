@@ -30,6 +30,15 @@ class EmpiricalFit:
     criterion : float
         sum_i w_i (mean over class i of -log p_is(A x + b)) - Q log A, nats: a cross-entropy, not
         a divergence. Only differences mean something; it may be negative.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Logistic([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], [[1., 1.], [1., 2.]])
+    >>> X, y, a = D.sample(1000, random_state=0)
+    >>> fit = fp.Empirical(X[a == 0], y[a == 0]).fit_map(D, 1)
+    >>> fit.map.matrix.shape
+    (1, 1)
     """
 
     map: AffineMap

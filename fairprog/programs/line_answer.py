@@ -128,11 +128,9 @@ def _prices(
     duals = {where: np.asarray(-value) for where, value in sensitivity.items()}
     price = {"consensus": float(sum(shares.values()))}
     if answer.compiled is not None:
-        for where, value in answer.compiled.condition_multipliers().items():
-            duals[where] = value
-            sensitivity[where] = np.asarray(-value)
-            if answer.compiled.is_inequality(where):
-                price[where] = float(np.sum(value))
+        own, prices = answer.compiled.condition_prices()
+        duals, price = duals | own, price | prices
+        sensitivity |= {where: np.asarray(-value) for where, value in own.items()}
     return duals, sensitivity, price, shares
 
 

@@ -322,14 +322,12 @@ def _multipliers(
     compiled: Any,
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, float]]:
     """Return duals, sensitivities (d KL / d target) and prices by name."""
-    duals = {w: np.asarray(c.dual_value, float) for w, c in compiled.consensus.items()}
-    duals |= {w: np.asarray(c.dual_value, float) for w, c in compiled.conditions.items()}
-    price = {}
-    if compiled.balls:
-        mine = {w: c for w, c in compiled.balls.items() if ":" not in w}
-        duals |= {w: np.asarray(c.dual_value, float) for w, c in mine.items()}
-        price["consensus"] = float(sum(np.sum(c.dual_value) for c in mine.values()))
-    for where, c in compiled.conditions.items():
-        if type(c).__name__ in ("Inequality", "NonPos"):
-            price[where] = float(np.sum(c.dual_value))
+    from fairprog.programs.compile.custom import condition_prices
+
+    balls = {w: c for w, c in compiled.balls.items() if ":" not in w}
+    conditions, price = condition_prices(compiled.conditions)
+    duals = condition_prices(compiled.consensus)[0] | conditions
+    if balls:
+        by_ball, bounds = condition_prices(balls)
+        duals, price = duals | by_ball, {"consensus": sum(bounds.values())} | price
     return duals, {w: -v for w, v in duals.items()}, price

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fairprog.errors import FairprogWarning, InfeasibleError, ModelError
+from fairprog.errors import FairprogWarning, ModelError
 from fairprog.kernels.diagonal import best_diagonal
 from fairprog.kernels.diagonal_all import best_gains, best_ratios, common_cells
 from fairprog.kernels.diagonal_common import featurewise_map
@@ -22,7 +22,7 @@ from fairprog.programs.diagonal_maps import DiagonalMaps
 from fairprog.programs.group_maps import GroupMaps
 from fairprog.programs.nearest_ideal import NearestIdeal
 from fairprog.programs.nearest_normal import NearestNormal
-from fairprog.programs.options import CONIC, Conic
+from fairprog.programs.options import CONIC, Conic, no_common_map
 from fairprog.programs.piecewise_maps import check_piecewise
 from fairprog.programs.solvers import DIAGONAL_DIMENSION, NOTHING, compare
 from fairprog.solution import Solution
@@ -123,15 +123,8 @@ class NearestDiagonal(NearestNormal):
             gain, shift, residual = featurewise_map(m[:, r], v[:, r], m[:, a], v[:, a])
             if residual > EQUAL:
                 names = [D.groups[r], D.groups[a]]
-                raise InfeasibleError(
-                    f"Groups {names} both stay but are not ideal among themselves: no map of each "
-                    f"feature carries the cells of {names[0]!r} to those of {names[1]!r} "
-                    f"(whitened residual {residual:.3g}; needed is {EQUAL:g}). Steer all groups "
-                    "but one.",
-                    argument="steer",
-                    cell=(None, names[1]),
-                    details={"conditions": ["class_conditionals"], "groups": names},
-                )
+                apart = f"whitened residual {residual:.3g}"
+                raise no_common_map(names, "map of each feature", apart)
             out[a] = self._maps(a, (m[:, r], v[:, r]), gain, shift).user_map()
         return out
 

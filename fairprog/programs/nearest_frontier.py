@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from fairprog.labels import Array, check_finite
 from fairprog.programs.answer import Answer, assemble
 from fairprog.programs.group_maps import read_maps
 from fairprog.programs.nearest_normal import NearestNormal
-from fairprog.programs.options import CONIC, refuse_bound
+from fairprog.programs.options import CONIC, refuse_bound, sign_choices
 from fairprog.programs.solvers import refuse_collapse
 from fairprog.programs.verified import verified
 from fairprog.solution.frontier import Frontier
@@ -85,10 +84,7 @@ def nearest_frontier(
             solution = at_bound.solve(time_limit=time_limit)
         else:
             if not compiled:
-                mirror = program.orientation == "any"
-                choices = itertools.product(
-                    *([f, f.mirrored()] if mirror else [f] for f in program.frames())
-                )
+                choices = sign_choices(program.frames(), program.orientation)
                 compiled = [at_bound.compile(frames) for frames in choices]
             best: Answer | None = None
             failure: InfeasibleError | None = None

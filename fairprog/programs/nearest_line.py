@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fairprog.errors import FairprogWarning, InfeasibleError, ModelError, SolverError
+from fairprog.errors import InfeasibleError, ModelError, SolverError
 from fairprog.labels import Array
 from fairprog.populations import LocationScale
 from fairprog.populations.law import Law
@@ -23,7 +21,7 @@ from fairprog.programs.line_bounded import minimise_bounded
 from fairprog.programs.line_frames import LineFrame, line_frame
 from fairprog.programs.line_views import original_line_view
 from fairprog.programs.nearest_ideal import NearestIdeal
-from fairprog.programs.options import CONIC, Conic
+from fairprog.programs.options import CONIC, Conic, no_common_map, sign_choices
 from fairprog.solution import Solution
 from fairprog.transports import AffineMap, Diagonal, Monotone, Scaling, Translation, Transport
 
@@ -119,14 +117,7 @@ class NearestLine(NearestIdeal):
                 A, b, residual = 1.0, 0.0, self._same_cells(a)
             if residual > EQUAL:
                 names = [D.groups[self.reference], D.groups[a]]
-                raise InfeasibleError(
-                    f"Groups {names} both stay but are not ideal among themselves: no affine map "
-                    f"carries the cells of {names[0]!r} to those of {names[1]!r} (residual "
-                    f"{residual:.3g}; needed is {EQUAL:g}). Steer all groups but one.",
-                    argument="steer",
-                    cell=(None, names[1]),
-                    details={"conditions": ["class_conditionals"], "groups": names},
-                )
+                raise no_common_map(names, "affine map", f"residual {residual:.3g}")
             if a == self.reference:
                 A, b = 1.0, 0.0
             self.staying_maps[a] = AffineMap(np.array([[A]]), np.array([b]))
@@ -227,18 +218,8 @@ class NearestLine(NearestIdeal):
             solve(compiled, CONIC[:1], conic.time_limit, conic.verbose, conic.options)
         except SolverError:
             return  # the exact answer is proven by its own residuals
-        if compiled.problem.status != "optimal" and compiled.solver != "CLARABEL":
-            return
         answer.compare([LineMaps(c.frame, *c.value()) for c in compiled.cells])
-        if not answer.agrees():
-            warnings.warn(
-                f"{compiled.solver} ends {answer.conic_gap:.2g} (KL) and "
-                f"{answer.parameter_gap:.2g} (maps) from the exact answer, which is kept: "
-                "its own Newton decrement proves it.",
-                FairprogWarning,
-                stacklevel=4,
-            )
-            answer.conic_gap = answer.parameter_gap = None
+        answer.keep_exact(compiled.solver)
 
     def _conic(self, solver: str, conic: Conic) -> LineAnswer:
         """Solve the CVXPY program down the ladder; orientation "any" tries all signs."""
@@ -246,10 +227,9 @@ class NearestLine(NearestIdeal):
 
         ladder: tuple[str, ...] = (solver,) if solver in CONIC else CONIC
         frames = self.frames()
-        signs = itertools.product(*([f, f.mirrored()] for f in frames))
         best: LineAnswer | None = None
         failure: InfeasibleError | None = None
-        for combination in signs if self.orientation == "any" else [tuple(frames)]:
+        for combination in sign_choices(frames, self.orientation):
             compiled = self.compile(combination)
             try:
                 solve(compiled, ladder, conic.time_limit, conic.verbose, conic.options)

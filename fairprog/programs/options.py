@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -20,8 +21,10 @@ __all__ = [
     "Conic",
     "allowed_orientation",
     "check_addresses",
+    "no_common_map",
     "reference_group",
     "refuse_bound",
+    "sign_choices",
     "staying_maps",
     "steered_groups",
 ]
@@ -113,6 +116,13 @@ def allowed_orientation(D: Population, transport: Transport, orientation: str) -
     return orientation
 
 
+def sign_choices(frames: Sequence[Any], orientation: str) -> list[tuple[Any, ...]]:
+    """Return the frames; with orientation "any" every choice between them and mirror images."""
+    if orientation != "any":
+        return [tuple(frames)]
+    return list(itertools.product(*([f, f.mirrored()] for f in frames)))
+
+
 def check_addresses(D: Population) -> None:
     """Refuse labels with commas that make two cells share an address, such as "b" and "b,1"."""
     cells = [address("", g, c) for g in D.groups for c in D.classes]
@@ -141,13 +151,19 @@ def staying_maps(D: Normal, r: int | None, staying: Sequence[int]) -> dict[int, 
         )
         if residual > EQUAL:
             names = [D.groups[r], D.groups[a]]
-            raise InfeasibleError(
-                f"Groups {names} both stay but are not ideal among themselves: no affine map "
-                f"carries the cells of {names[0]!r} to those of {names[1]!r} (whitened "
-                f"residual {residual:.3g}; needed is {EQUAL:g}). Steer all groups but one.",
-                argument="steer",
-                cell=(None, names[1]),
-                details={"conditions": ["class_conditionals"], "groups": names},
-            )
+            raise no_common_map(names, "affine map", f"whitened residual {residual:.3g}")
         out[a] = AffineMap(U @ A @ U.T + np.eye(len(U)) - U @ U.T, U @ b)
     return out
+
+
+def no_common_map(groups: Sequence[Any], what: str, apart: str) -> InfeasibleError:
+    """Return the error about two groups that stay and are not images of each other."""
+    first, second = groups
+    return InfeasibleError(
+        f"Groups {[first, second]} both stay but are not ideal among themselves: no {what} "
+        f"carries the cells of {first!r} to those of {second!r} ({apart}; needed is {EQUAL:g}). "
+        "Steer all groups but one.",
+        argument="steer",
+        cell=(None, second),
+        details={"conditions": ["class_conditionals"], "groups": [first, second]},
+    )

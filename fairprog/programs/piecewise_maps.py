@@ -132,7 +132,7 @@ def formulate_piecewise(program: NearestNormal) -> Any:
         compile_piecewise(
             g.group, program.population.classes, g.knots, g.w, g.moments, (g.mu, g.sigma),
             g.constant,
-        )[0]
+        )[0].problem
         for g in pieces(program)
     ]  # fmt: skip
     return sum(problems[1:], problems[0]) if rates == 0 else _shifted(problems, rates)
@@ -147,7 +147,7 @@ def solve_piecewise_maps(
     program: NearestNormal, solver: str, conic: Conic, started: float
 ) -> Solution:
     """Solve by Newton's method, compare with the exponential-cone program, and prove."""
-    from fairprog.programs.compile import compile_piecewise, solve_piecewise
+    from fairprog.programs.compile import compile_piecewise, solve
 
     if solver not in ("auto", "newton", "CLARABEL"):
         raise ModelError(
@@ -161,23 +161,20 @@ def solve_piecewise_maps(
     for g in groups:
         theta, value = nearest(g.knots, g.w, g.moments, g.mu, g.sigma)
         if solver != "newton":
-            problem, common = compile_piecewise(
+            compiled, common = compile_piecewise(
                 g.group, D.classes, g.knots, g.w, g.moments, (g.mu, g.sigma), g.constant
             )
-            options = conic.options | (
-                {} if conic.time_limit is None else {"time_limit": conic.time_limit}
-            )
             try:
-                found = solve_piecewise(problem, common, conic.verbose, options)
+                solve(compiled, ["CLARABEL"], conic.time_limit, conic.verbose, conic.options)
             except SolverError:
                 if solver == "CLARABEL":
                     raise
                 _warn_alone()
             else:
                 exact = value + g.constant
-                gap = max(gap or 0.0, abs(float(problem.value) - exact) / max(1.0, exact))
+                gap = max(gap or 0.0, abs(float(compiled.problem.value) - exact) / max(1.0, exact))
                 mass = np.sqrt(g.w @ g.moments[:, 0] / g.w.sum())
-                moved = slope_matrix(g.knots) @ (found - theta)
+                moved = slope_matrix(g.knots) @ (common.value - theta)
                 apart = max(apart or 0.0, float(np.abs(mass * moved).max()))
         thetas.append(theta)
         residual = float(

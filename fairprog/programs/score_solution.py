@@ -114,9 +114,9 @@ def _solution(
         slackness=answer.slackness / unit,
         duality_gap=answer.duality_gap / unit,
     )
-    rule = ThresholdClassifier(
-        D, answer.rules, answer.reduced, answer.rows.goal.matrix(D.classes)[:, 0]
-    )
+    goal = answer.rows.goal
+    first = goal.matrix(D.classes)[:, 0] if goal.is_expected_cost else None
+    rule = ThresholdClassifier(D, answer.rules, answer.reduced, first)
     if len(D.support.score) <= FEW:
         table = D.table(rule.h)
     rows = answer.rows

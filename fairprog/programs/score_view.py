@@ -112,7 +112,7 @@ class ScoreView:
         position = self._levels.setdefault(name, len(self._levels))
         return self._unit(2 * len(self.groups) + position)
 
-    def parameter(self, name: str, value: float) -> float:
+    def parameter(self, name: str, value: float, signed: bool = False) -> float:
         """Return the number; the bound is shifted where its derivative is asked for."""
         return value + self._shift if name == "bound" else value
 

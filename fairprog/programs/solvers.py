@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fairprog.errors import FairprogWarning, InfeasibleError, ModelError, SolverError
+from fairprog.errors import InfeasibleError, ModelError, SolverError
 from fairprog.programs.affine_maps import nearest_all_affine, nearest_one_affine
 from fairprog.programs.all_groups import nearest_all, nearest_two_groups, normalised
 from fairprog.programs.answer import Answer
 from fairprog.programs.frames import make_frame, solve_frame
 from fairprog.programs.group_maps import GroupMaps, closed_form_maps, read_maps
-from fairprog.programs.options import CONIC, Conic
+from fairprog.programs.options import CONIC, Conic, sign_choices
 from fairprog.transports import Translation
 
 if TYPE_CHECKING:
@@ -104,15 +102,7 @@ def compare(program: NearestNormal, answer: Answer, conic: Conic) -> None:
     # an inaccurate answer of Clarabel has met looser tolerances; one of SCS may be unfinished
     if compiled.problem.status == "optimal" or compiled.solver == "CLARABEL":
         answer.compare(read_maps(compiled))
-        if not answer.agrees():
-            warnings.warn(
-                f"{compiled.solver} ends {answer.conic_gap:.2g} (KL) and "
-                f"{answer.parameter_gap:.2g} (maps) from the exact answer, which is kept: "
-                "its own Newton decrement proves it.",
-                FairprogWarning,
-                stacklevel=4,
-            )
-            answer.conic_gap = answer.parameter_gap = None
+        answer.keep_exact(compiled.solver)
 
 
 def refuse_collapse(program: NearestNormal, answer: Answer) -> None:
@@ -154,11 +144,9 @@ def conic_answer(program: NearestNormal, solver: str, conic: Conic) -> Answer:
     ladder: tuple[str, ...] = (solver,) if solver in CONIC else CONIC
     if solver == "auto" and not conic_pays(program):
         ladder = ("SCS", "CLARABEL")
-    frames = program.frames()
-    mirrors = itertools.product(*([f, f.mirrored()] for f in frames))
     best: Answer | None = None
     failure: InfeasibleError | None = None
-    for combination in mirrors if program.orientation == "any" else [tuple(frames)]:
+    for combination in sign_choices(program.frames(), program.orientation):
         compiled = program.compile(combination)
         try:
             solve(compiled, ladder, conic.time_limit, conic.verbose, conic.options)

@@ -48,6 +48,14 @@ class Certificate:
         Whether ``ok`` asks for the ideality residual (no ``map_bound``).
     ideality_tolerance : float
         1e-8, or what rounding alone causes where cells are conditioned worse than that.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+    >>> certificate = fp.NearestIdeal(D, steer=[1]).solve().certificate
+    >>> certificate.ok, certificate.globally_optimal, certificate.kkt_residual < 1e-12
+    (True, True, True)
     """
 
     kkt_residual: float

@@ -37,6 +37,14 @@ class RandomizedClassifier:
         randomised. They are the cost matrix, less what a class pays whatever is predicted, plus
         the prices of the notions. None where a template speaks about single individuals, so that
         no such rule exists.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Categorical.from_scores([.2, .8, .4, .9], sensitive_features=list("aabb"))
+    >>> rule = fp.FairClassifier(D, fp.WorstGroupRisk()).solve().classifier
+    >>> type(rule).__name__, rule.h.shape
+    ('RandomizedClassifier', (4, 2))
     """
 
     population: Categorical

@@ -46,6 +46,14 @@ class ClassifierCertificate:
         Between the primal and the dual value.
     globally_optimal : bool
         False where a level was searched: the answer is the best of the levels tried.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Categorical.from_scores([.2, .8, .4, .9], sensitive_features=list("aabb"))
+    >>> sol = fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualOpportunity()]).solve()
+    >>> sol.certificate.ok, sol.certificate.duality_gap < 1e-9
+    (True, True)
     """
 
     violation: float
@@ -99,6 +107,14 @@ class ClassifierSolution:
     Notes
     -----
     Source: theory.md section 8.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Categorical.from_scores([.2, .8, .4, .9], sensitive_features=list("aabb"))
+    >>> sol = fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualOpportunity()]).solve()
+    >>> fp.EqualOpportunity().gap(sol.table) < 1e-9, sol.price["equal_opportunity"] > 0
+    (True, True)
     """
 
     risk: float

@@ -22,9 +22,9 @@ from fairprog.kernels.quantile_map import (
 from fairprog.labels import (
     Array,
     as_given,
+    check_count,
     check_features,
     check_finite,
-    check_number,
     check_weights,
     encode,
     index_of,
@@ -116,11 +116,7 @@ class QuantileMap:
         features = check_features(X)
         n = len(features)
         ends = _checked_support(support, features)
-        if check_number(n_quantiles, "n_quantiles", 2) % 1:
-            raise DataError(
-                f"`n_quantiles` must be a whole number; found {n_quantiles!r}.",
-                argument="n_quantiles",
-            )
+        n_quantiles = check_count(n_quantiles, "n_quantiles", 2)
         class_labels = label_order(classes, label_vector(y, "y", n), "classes")
         a_vector = label_vector(sensitive_features, "sensitive_features", n)
         group_labels = label_order(groups, a_vector, "groups")

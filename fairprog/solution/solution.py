@@ -83,6 +83,14 @@ class Solution:
     Notes
     -----
     Source: theory.md sections 3 to 6.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+    >>> sol = fp.NearestIdeal(D, steer=[1]).solve()
+    >>> round(sol.kl, 4), sol.population.is_ideal(), round(sol.price["consensus"], 3)
+    (0.0805, True, 0.283)
     """
 
     moves_rows: ClassVar[bool] = True  # whether data go to the answer by maps, or by weights

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fairprog.errors import DataError, ModelError
-from fairprog.labels import Array, address
+from fairprog.labels import Array, address, check_finite
 from fairprog.tables.notions import Event, Notion
 from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.templates import TableView, Term
@@ -40,6 +40,12 @@ class FractionalNotion(Notion):
     -----
     A group for which the condition never happens (nobody predicted positive) satisfies the
     linear form at every level; its rate is NaN and ``gap`` raises. Source: theory.md section 8.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> issubclass(fp.F1Parity, fp.FractionalNotion)
+    True
     """
 
     level: Any = None
@@ -52,7 +58,7 @@ class FractionalNotion(Notion):
             )
         if self.level is None:
             return
-        levels = np.atleast_1d(np.asarray(self.level, dtype=float))
+        levels = np.atleast_1d(check_finite(self.level, "level"))
         if levels.ndim != 1 or not np.all((levels >= 0) & (levels <= 1)):
             raise DataError(
                 f"`level` must be in [0, 1], one per event; found {self.level!r}.",
@@ -73,22 +79,20 @@ class FractionalNotion(Notion):
         """Return the group rates, shape (events, G); NaN where the condition never happens."""
         rows = []
         for _, top, bottom in self.fractions(table.classes):
+            num, den = (np.einsum("aij,ij->a", table.Z, w) for w in (top, bottom))
             with np.errstate(invalid="ignore", divide="ignore"):
-                rows.append(
-                    np.einsum("aij,ij->a", table.Z, top) / np.einsum("aij,ij->a", table.Z, bottom)
-                )
+                rows.append(num / den)
         return np.array(rows)
 
     def violation(self, table: OutcomeTable) -> float:
         """Return by how much a rate misses the bound; groups without the condition do not."""
         rates = self.evaluate(table)
-        if np.isnan(rates).all():
-            return -self.difference_bound
         if self.level is None:
-            spread = np.nanmax(rates, axis=1) - np.nanmin(rates, axis=1)
-            return float(np.nanmax(spread)) - self.difference_bound
+            happens = [row[~np.isnan(row)] for row in rates]
+            spreads = [float(np.ptp(row)) for row in happens if row.size]
+            return max(spreads, default=0.0) - self.difference_bound
         distance = np.abs(rates - np.atleast_1d(self.level)[:, None])
-        return float(np.nanmax(distance)) - self.difference_bound / 2
+        return float(np.nan_to_num(distance).max()) - self.difference_bound / 2
 
     def express(self, view: TableView) -> list[Term]:
         """Return ``|num - t den| <= (bound / 2) den`` per (event, group); bound 0: equalities."""

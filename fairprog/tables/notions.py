@@ -52,6 +52,17 @@ class Notion(Constraint):
     ------
     DataError
         If a bound is outside its range or both bounds are given.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> table = fp.OutcomeTable([[[.2, .1], [.1, .1]], [[.1, .1], [.1, .2]]])
+    >>> notion = fp.EqualizedOdds(difference_bound=.1)
+    >>> notion.evaluate(table).round(3)  # (events, groups)
+    array([[0.333, 0.5  ],
+           [0.5  , 0.667]])
+    >>> round(notion.gap(table), 3), round(notion.violation(table), 3)
+    (0.167, 0.067)
     """
 
     difference_bound: float = 0.0
@@ -157,7 +168,9 @@ class Notion(Constraint):
         terms: list[Term] = []
         bound = view.parameter("bound", getattr(self, self.bound_field))
         events = self.events(view.classes)
-        for labels, outcomes, condition in events if view.redundant else self._irredundant(events):
+        if not view.redundant and self.bound_field == "difference_bound" and self.bound == 0.0:
+            events = _irredundant(events, len(view.classes))
+        for labels, outcomes, condition in events:
             level = view.level(address(self.name, *labels))
             for a, group in enumerate(view.groups):
                 mass = float(sum(view.mass[a, i] for i in condition))
@@ -178,20 +191,18 @@ class Notion(Constraint):
                     terms.append(Term(rate - level, "abs<=", bound / 2, where))
         return terms
 
-    def _irredundant(self, events: list[Event]) -> list[Event]:
-        """Drop, at bound 0, the first event of each condition that lists every prediction."""
-        if self.difference_bound != 0.0 or self.ratio_bound is not None:
-            return events
-        kept: list[Event] = []
-        by_condition: dict[tuple[int, ...], list[Event]] = {}
-        for event in events:
-            by_condition.setdefault(tuple(event[2]), []).append(event)
-        for condition, same in by_condition.items():
-            covered = {pair for _, outcomes, _ in same for pair in outcomes}
-            n_classes = 1 + max(j for _, j in covered)
-            complete = len(same) > 1 and len(covered) == len(condition) * n_classes
-            kept.extend(same[1:] if complete else same)
-        return kept
+
+def _irredundant(events: list[Event], n_classes: int) -> list[Event]:
+    """Drop the first event of each condition whose events split all outcomes: it follows."""
+    kept: list[Event] = []
+    by_condition: dict[tuple[int, ...], list[Event]] = {}
+    for event in events:
+        by_condition.setdefault(tuple(event[2]), []).append(event)
+    for condition, same in by_condition.items():
+        outcomes = [pair for event in same for pair in event[1]]
+        split = len(outcomes) == len(set(outcomes)) == len(condition) * n_classes
+        kept.extend(same[1:] if split else same)
+    return kept
 
 
 @dataclass(frozen=True, repr=False)

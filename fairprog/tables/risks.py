@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.errors import DataError
+from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, check_finite
 from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.templates import TableView, Template, Term
 
-__all__ = ["CostSensitiveRisk", "ErrorRate", "Risk", "cost_matrix"]
+__all__ = ["CostSensitiveRisk", "ErrorRate", "Risk", "cost_matrix", "rule_costs"]
 
 
 def cost_matrix(cost: ArrayLike | Mapping[str, float] | None, n_classes: int) -> Array:
@@ -54,7 +54,14 @@ def cost_matrix(cost: ArrayLike | Mapping[str, float] | None, n_classes: int) ->
 
 @dataclass(frozen=True, repr=False)
 class Risk(Template):
-    """An objective over outcome tables: ``evaluate(table)`` and ``express(view)``."""
+    """An objective over outcome tables: ``evaluate(table)`` and ``express(view)``.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> isinstance(fp.ErrorRate() + .1 * fp.RenyiInformation(), fp.Risk)
+    True
+    """
 
     name: ClassVar[str] = "risk"
 
@@ -62,17 +69,27 @@ class Risk(Template):
         """Return the cost matrix C, shape (K, K)."""
         return cost_matrix(None, len(classes))
 
+    @property
+    def is_expected_cost(self) -> bool:
+        """Whether the risk is sum_{a,i,j} C[i,j] Z[a,i,j], so that it has a Bayes rule."""
+        own = type(self)
+        return own.express is Risk.express and own.evaluate is Risk.evaluate
+
     def evaluate(self, table: OutcomeTable) -> float:
         """Return the risk sum_{a,i,j} C[i,j] Z[a,i,j], in the unit of the cost."""
         return float(np.einsum("aij,ij->", table.Z, self.matrix(table.classes)))
 
     def __add__(self, other: Risk) -> Risk:
         """Return the sum of two risks."""
-        return _sum(1.0, self, other)
+        from fairprog.tables.combined import WeightedRisk
+
+        return WeightedRisk((self, other), (1.0, 1.0))
 
     def __rmul__(self, weight: float) -> Risk:
         """Return the risk times a nonnegative number."""
-        return _sum(weight, self)
+        from fairprog.tables.combined import WeightedRisk
+
+        return WeightedRisk((self,), (weight,))
 
     def express(self, view: TableView) -> list[Term]:
         """Return the one term to minimise."""
@@ -82,21 +99,6 @@ class Risk(Template):
             C[i, j] * view.Z[a, i, j] for a in range(len(view.groups)) for i in K for j in K
         )
         return [Term(expression, "minimize", 0.0, self.name)]
-
-
-def _sum(weight: float, *risks: Any) -> Risk:
-    from fairprog.tables.combined import WeightedRisk
-
-    parts: list[tuple[float, Risk]] = []
-    for risk in risks:
-        if not isinstance(risk, Risk):
-            raise DataError(f"Only risks can be added; found {risk!r}.", argument="risks")
-        if isinstance(risk, WeightedRisk):
-            pairs = zip(risk.weights, risk.risks, strict=True)
-            parts += [(weight * w, r) for w, r in pairs]
-        else:
-            parts.append((weight, risk))
-    return WeightedRisk(tuple(r for _, r in parts), tuple(w for w, _ in parts))
 
 
 @dataclass(frozen=True, repr=False)
@@ -163,3 +165,24 @@ class CostSensitiveRisk(Risk):
     def matrix(self, classes: tuple[Hashable, ...]) -> Array:
         """Return the cost matrix C, shape (K, K); DataError if K differs."""
         return cost_matrix(self.cost, len(classes))
+
+
+def rule_costs(
+    cost: ArrayLike | Mapping[str, float] | Risk | None, classes: tuple[Hashable, ...]
+) -> Array:
+    """Return the cost matrix of a Bayes rule, shape (K, K): of a cost, or of an expected cost.
+
+    Raises
+    ------
+    ModelError
+        For other risks (of the worst group, of tails, penalties): no Bayes rule minimises them.
+    """
+    if not isinstance(cost, Risk):
+        return cost_matrix(cost, len(classes))
+    if not cost.is_expected_cost:
+        raise ModelError(
+            f"{cost!r} is no expected cost, so it has no Bayes rule; fp.FairClassifier minimises "
+            "it over classifiers, its `evaluate` takes an outcome table.",
+            argument="cost",
+        )
+    return cost.matrix(classes)

@@ -111,7 +111,7 @@ class Robust(Constraint):
         """Return the largest gap of the notion over the ball, worst over events."""
         low, high = np.moveaxis(self.evaluate(table), -1, 0)
         apart = high[:, :, None] - low[:, None, :]
-        apart[:, np.eye(apart.shape[1], dtype=bool)] = -np.inf
+        apart[:, np.eye(apart.shape[1], dtype=bool)] = 0.0  # a group against itself
         return float(apart.max())
 
     def violation(self, table: OutcomeTable) -> float:

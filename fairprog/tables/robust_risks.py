@@ -61,7 +61,12 @@ class CVaR(TailRisk):
         See :class:`CostSensitiveRisk`; default 0-1.
     level : float, default 0.9
         In [0, 1): 0 is the mean, near 1 the worst case.
-    over : {"individuals", "groups"}
+    over : {"individuals", "groups"}, default "individuals"
+
+    Raises
+    ------
+    DataError, ModelError
+        For a level outside [0, 1), an unknown `over`, or an unusable cost.
 
     Notes
     -----
@@ -113,9 +118,14 @@ class RobustRisk(TailRisk):
         See :class:`CostSensitiveRisk`; default 0-1.
     radius : float, default 0.1
         0 is the mean. KL in nats, total variation as half the absolute difference.
-    ball : {"chi2", "kl", "tv"}
+    ball : {"chi2", "kl", "tv"}, default "chi2"
         D = E_P (dQ/dP - 1)^2, KL(Q || P), or total variation.
-    over : {"individuals", "groups"}
+    over : {"individuals", "groups"}, default "individuals"
+
+    Raises
+    ------
+    DataError, ModelError
+        For a negative radius, an unknown `ball` or `over`, or an unusable cost.
 
     Notes
     -----

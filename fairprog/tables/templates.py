@@ -29,6 +29,12 @@ class Term:
     ``view.parameter`` returned. ``slope`` belongs to equalities that stand for a bound of 0:
     relaxed by eps they would read ``|expression| <= slope eps``. ``unit`` is what expression and
     bound were divided by, so that they are of order one.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> fp.Term(1.0, "<=", 2.0, "mine[a]").address
+    'mine[a]'
     """
 
     expression: Any
@@ -45,9 +51,9 @@ class TableView(Protocol):
     ``Z[a, i, j]`` are affine expressions, ``mass[a, i]`` = P(A=a, Y=i) are numbers.
     ``level(name)`` is a free scalar (or vector), the same one whenever the same name is asked
     for; ``parameter(name, value)`` is the number `value`, or a parameter that stands for it, so
-    that a program can be solved again with another; ``redundant`` says whether equalities that
-    follow from others are wanted; ``functions`` holds the convex functions of
-    the modelling library under CVXPY's names.
+    that a program can be solved again with another (nonnegative if `value` is, unless it is
+    `signed`); ``redundant`` says whether equalities that follow from others are wanted;
+    ``functions`` holds the convex functions of the modelling library under CVXPY's names.
 
     Templates about single individuals also see the support of the population, pairs
     m = (x, a): ``h[m, j]`` = P(Yhat=j | x, a) is affine; ``weight[m]`` = P(X=x, A=a),
@@ -70,7 +76,7 @@ class TableView(Protocol):
     def level(self, name: str, size: int | None = None) -> Any:
         """Return the free scalar (or vector) of that name."""
 
-    def parameter(self, name: str, value: float) -> Any:
+    def parameter(self, name: str, value: float, signed: bool = False) -> Any:
         """Return the number, or the parameter that stands for it."""
 
 
@@ -125,6 +131,13 @@ class Constraint(Template):
 
     ``bound_field`` names the number that is relaxed by a frontier and priced by a solution; None
     where there is none.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> bound = fp.RiskBound(fp.ErrorRate(), .2)
+    >>> isinstance(bound, fp.Constraint), bound.bound_field, bound.with_bound(.1)
+    (True, 'upper', RiskBound(ErrorRate(), 0.1))
     """
 
     name: ClassVar[str] = "constraint"

@@ -34,16 +34,11 @@ def without_base(risk: Any, classes: tuple[Hashable, ...]) -> tuple[Any, Array]:
         return (
             (replace(risk, risks=tuple(p for p, _ in parts)), base) if base.any() else (risk, none)
         )
-    if not _is_expected_cost(risk):
+    if not risk.is_expected_cost:
         return risk, none
     C = risk.matrix(classes)
     base = C.min(axis=1)
     return (CostSensitiveRisk(C - base[:, None]), base) if base.any() else (risk, none)
-
-
-def _is_expected_cost(risk: Risk) -> bool:
-    own = type(risk)
-    return own.express is Risk.express and own.evaluate is Risk.evaluate
 
 
 def unit_of(risk: Any, classes: tuple[Hashable, ...]) -> float:
@@ -64,7 +59,7 @@ def _size(risk: Risk, classes: tuple[Hashable, ...]) -> float:
     if type(risk).express is not Risk.express and not isinstance(risk, CostRisk):
         return 1.0
     C = risk.matrix(classes)
-    size = np.ptp(C, axis=1) if _is_expected_cost(risk) else np.abs(C)
+    size = np.ptp(C, axis=1) if risk.is_expected_cost else np.abs(C)
     return float(size.max()) or 1.0
 
 
@@ -76,15 +71,7 @@ def express_in_units(risk: Any, view: TableView) -> tuple[list[Term], float]:
     """
     unit = unit_of(risk, view.classes)
     if hasattr(risk, "risks"):
-        out: list[Term] = []
-        for weight, part in zip(risk.weights, risk.risks, strict=True):
-            terms, own = express_in_units(part, view)
-            share = weight * own / unit
-            out += [
-                replace(t, expression=share * t.expression) if t.sense == "minimize" else t
-                for t in terms
-            ]
-        return out, unit
+        return risk.express_parts(view, express_in_units, unit), unit
     size = _size(risk, view.classes)
     if size == 1.0:
         return risk.express(view), unit

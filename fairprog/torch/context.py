@@ -6,7 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -27,25 +27,31 @@ from fairprog.transports import AffineMap
 
 __all__ = ["Hook"]
 
+Place = tuple[Any, Any]  # the device and the type in which hidden states are moved
+
 
 class Hook(ABC):
     """What the hooks share: a context that applies, per example, the move of its key."""
+
+    _limits: ClassVar[tuple[float, float]] = (0.0, 1.0)  # of the strength
+    _said: ClassVar[str] = "`sensitive_features`"  # what has to be said of a batch
 
     def __init__(
         self, model: Any, layer: Layer | Sequence[Layer], known: Sequence[Hashable], strength: Any
     ) -> None:
         self.layers = find_layers(model, layer)
-        self._compiled = is_compiled(model)
+        self._model = model
         self._known = tuple(known)
         self._strength = self._checked_strength(strength)
         self._moves: dict[Hashable, Move | None] = {}  # in float64; None: the identity
-        self._placed: dict[Hashable, Move] = {}  # the same where and as activations are
-        self._where = device_of(model), torch.float32
+        self._placed: dict[tuple[Hashable, Place], Move] = {}  # where and as activations are
         self._keys: list[tuple[Hashable, Any]] | None = None  # of the batch, with their rows
         self._size: int | None = None  # of the batch; None: any
-        self._parts: tuple[Part, ...] = ()  # of the batch
+        # what moves the batch, at every place where activations have been met
+        self._parts: dict[Place, tuple[Part, ...]] = {(device_of(model), torch.float32): ()}
         self._handles: list[Any] = []
-        self._met = False
+        self._open = False
+        self._met: set[str] = set()
 
     @property
     def strength(self) -> float:
@@ -63,20 +69,23 @@ class Hook(ABC):
             value = float(strength)
         except (TypeError, ValueError):
             value = np.nan
-        if not 0.0 <= value <= 1.0:
+        low, high = self._limits
+        if not (np.isfinite(value) and low <= value <= high):
+            kind = "a finite number" if np.isinf(high) else f"a number in [{low:g}, {high:g}]"
             raise ModelError(
-                f"`strength` must be a number in [0, 1]; found {strength!r}.", argument="strength"
+                f"`strength` must be {kind}; found {strength!r}.", argument="strength"
             )
         return value
 
     # -- the context --
 
     def __enter__(self) -> Self:
-        if self._handles:
+        if self._open:
             raise ModelError(f"{self!r} is in use already; make another one to apply it twice.")
-        if self._compiled:  # code made before the hook would not call it
+        if is_compiled(self._model):  # code made before the hook would not call it
             torch.compiler.reset()
-        self._met = False
+        self._met.clear()
+        self._open = True
         for name, module in self.layers.items():
             self._handles.append(module.register_forward_hook(self._hook(name)))
         return self
@@ -90,16 +99,20 @@ class Hook(ABC):
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        if kind is None and not self._met:
+        self._open = False
+        missed = [name for name in self.layers if name not in self._met]
+        if kind is None and missed:
             warnings.warn(
-                f"No forward pass has met {self!r}: the model was not called, or ran what "
-                "torch.compile had made of it before; then give the hook the compiled model.",
+                f"No forward pass has met {type(self).__name__} at {missed}: the model was not "
+                "called, does not come there, or ran what torch.compile had made of it before; "
+                "then give the hook the compiled model.",
                 FairprogWarning,
                 stacklevel=2,
             )
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(self.layers)}, strength={self.strength:g})"
+        layers = ", ".join(map(repr, self.layers))
+        return f"{type(self).__name__}({layers}, strength={self.strength:g})"
 
     # -- keys of the batch --
 
@@ -109,10 +122,12 @@ class Hook(ABC):
             values = values.item()
         try:
             hash(values)
-            single = not isinstance(values, torch.Tensor) and values in known
+            single = not isinstance(values, torch.Tensor) and (
+                values in known or isinstance(values, str) or not hasattr(values, "__len__")
+            )
         except TypeError:  # an array, a list
             single = False
-        if single or np.ndim(values) == 0:
+        if single:
             return int(encode(label_array([values]), known, argument)[0])
         return encode(labels_of(values), known, argument)
 
@@ -130,48 +145,49 @@ class Hook(ABC):
         for key, _ in self._keys:
             if key not in self._moves:
                 self._moves[key] = move_of(self._map_of(key))
-        self._place(*self._where)
+        self._parts = {place: self._parts_at(place) for place in self._parts}
 
-    def _place(self, device: Any, dtype: Any) -> None:
-        """Bring what the batch needs to where, and as what, its activations are."""
-        if self._where != (device, dtype):
-            self._placed.clear()
-            self._where = device, dtype
+    def _parts_at(self, place: Place) -> tuple[Part, ...]:
+        """Return what moves the batch where, and in the type in which, it is computed."""
+        device, dtype = place
         parts = []
-        for key, rows in self._keys or []:
-            move = self._moves[key]
-            if move is not None:
-                if key not in self._placed:
-                    D, c = (None if v is None else v.to(dtype).to(device) for v in move)
-                    self._placed[key] = Move(D, c)
-                index = None if rows is None else torch.from_numpy(rows).to(device)
-                parts.append(Part(index, self._placed[key]))
-        self._parts = tuple(parts)
+        with torch.inference_mode(False):  # a later pass may need them for its gradients
+            for key, rows in self._keys or ():
+                move = self._moves[key]
+                if move is not None:
+                    if (key, place) not in self._placed:
+                        D, c = (None if v is None else v.to(dtype).to(device) for v in move)
+                        self._placed[key, place] = Move(D, c)
+                    index = None if rows is None else torch.from_numpy(rows).to(device)
+                    parts.append(Part(index, self._placed[key, place]))
+        return tuple(parts)
 
     # -- inside the model --
 
     def _hook(self, name: str) -> Any:
         def hook(module: Any, args: Any, output: Any) -> Any:
+            if not self._open:  # copies of the model, made inside the context, outlive it
+                return None
+            self._met.add(name)
             hidden = hidden_of(output, name)
             if self._keys is None:
                 raise DataError(
-                    f"`sensitive_features` is required: say the groups of the batch by "
-                    f"{type(self).__name__}(..., sensitive_features=...) or by set().",
+                    f"Before a forward pass say {self._said} of the batch, in "
+                    f"{type(self).__name__}(...) or by set().",
                     argument="sensitive_features",
                 )
             if self._size is not None and self._size != hidden.shape[0]:
                 raise DataError(
-                    f"`sensitive_features` has {self._size} entries, but the batch at {name!r} "
-                    f"has {hidden.shape[0]} examples; beams and samples need their groups "
-                    "repeated.",
+                    f"{self._said} of {self._size} examples were said, but the batch at {name!r} "
+                    f"has {hidden.shape[0]}, along its first axis. Call set() before every "
+                    "batch; beams and samples of a prompt need its labels repeated.",
                     argument="sensitive_features",
                 )
-            self._met = True
-            where = hidden.device, torch.promote_types(hidden.dtype, torch.float32)
-            if where != self._where:
-                self._place(*where)
-            if self._strength == 0.0 or not self._parts:
+            place = hidden.device, torch.promote_types(hidden.dtype, torch.float32)
+            if place not in self._parts:
+                self._parts[place] = self._parts_at(place)
+            if self._strength == 0.0 or not self._parts[place]:
                 return None
-            return with_hidden(output, moved(hidden, self._parts, self._strength, name))
+            return with_hidden(output, moved(hidden, self._parts[place], self._strength, name))
 
         return hook

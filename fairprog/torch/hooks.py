@@ -27,16 +27,17 @@ __all__ = ["AlignHook", "MapHook", "SteerHook"]
 
 
 class MapHook(Hook):
-    """Apply a map per group to the hidden states of a layer, while the context lasts.
+    r"""Apply a map per group to the hidden states of a layer, while the context lasts.
 
     Parameters
     ----------
     model : torch.nn.Module
     layer : str, torch.nn.Module or sequence of them
         Where: names as in ``model.named_modules()``. The maps act on what the module returns: a
-        tensor, or the first entry of a tuple, of shape (batch, d) or (batch, time, d).
+        tensor of shape (batch, d) or (batch, time, d), or the one that is the first entry of a
+        tuple or ``last_hidden_state``.
     maps : mapping of group to AffineMap or array_like, shape (d,)
-        A vector v stands for h + v. Every group needs one.
+        A vector v, an array or a tensor, stands for h + v. Every group needs one.
     sensitive_features : label or array_like, shape (batch,), optional
         The group of every example, or of all of them; may be said later by `set`.
     strength : float
@@ -47,10 +48,18 @@ class MapHook(Hook):
     ModelError
         For layers the model does not have (listing the near ones), maps that are not affine.
     DataError
-        For unknown groups; inside the model, for a batch of another size or features.
+        For unknown groups, vectors of other shapes or not finite; inside the model, for a batch of
+        another size or features.
+
+    Warns
+    -----
+    FairprogWarning
+        When the context ends and a layer has not been met by a forward pass.
 
     Notes
     -----
+    .. math:: h' = h + s\,(T_a(h) - h)
+
     Computed in float32 (float64 activations in float64), returned in the activations' dtype, on
     their device. Hooks compose in the order in which they are entered, differentiate, and are
     removed when the context ends, after an error too.
@@ -66,6 +75,8 @@ class MapHook(Hook):
             [2., 0.]])
     """
 
+    _limits = (-np.inf, np.inf)
+
     def __init__(
         self,
         model: Any,
@@ -75,20 +86,21 @@ class MapHook(Hook):
         sensitive_features: Any = None,
         strength: float = 1.0,
     ) -> None:
+        if not hasattr(maps, "items") or not maps:
+            raise ModelError(
+                "`maps` must say a map or a vector for every group, as in {'a': v, 'b': w}; found "
+                f"{'none' if hasattr(maps, 'items') else type(maps).__name__}.",
+                argument="maps",
+            )
         self.maps = {g: affine_of(T, "maps", g) for g, T in maps.items()}
+        sizes = {g: T.offset.size for g, T in self.maps.items()}
+        if len(set(sizes.values())) > 1:
+            raise DataError(
+                f"`maps` must all have the same number of features; found {sizes}.",
+                argument="maps",
+            )
         super().__init__(model, layer, tuple(self.maps), strength)
         self.set(sensitive_features=sensitive_features)
-
-    def _checked_strength(self, strength: Any) -> float:
-        try:
-            value = float(strength)
-        except (TypeError, ValueError):
-            value = np.nan
-        if not np.isfinite(value):
-            raise ModelError(
-                f"`strength` must be a finite number; found {strength!r}.", argument="strength"
-            )
-        return value
 
     def _map_of(self, key: Hashable) -> AffineMap:
         return self.maps[key]
@@ -109,7 +121,7 @@ class MapHook(Hook):
 
 
 class AlignHook(MapHook):
-    """Bring the hidden states of every group into the common coordinates, while the context lasts.
+    r"""Bring hidden states of every group into the common coordinates, while the context lasts.
 
     What :meth:`fairprog.Solution.align` does to rows this does inside the model, token by token:
     ``sol.maps[a].inverse()`` of the hidden states of the examples of group a. Labels are not
@@ -136,7 +148,9 @@ class AlignHook(MapHook):
 
     Notes
     -----
-    As :class:`MapHook`. Source: theory.md section 6.
+    .. math:: h' = h + s\,(T_a^{-1}(h) - h), \qquad T_a = \mathrm{sol.maps}[a]
+
+    As :class:`MapHook`, its warning too. Source: theory.md section 6.
 
     Examples
     --------
@@ -157,6 +171,8 @@ class AlignHook(MapHook):
     True
     """
 
+    _limits = Hook._limits
+
     def __init__(
         self,
         model: Any,
@@ -172,11 +188,9 @@ class AlignHook(MapHook):
             model, layer, inverse, sensitive_features=sensitive_features, strength=strength
         )
 
-    _checked_strength = Hook._checked_strength
-
 
 class SteerHook(Hook):
-    """Move hidden states to the steered population, in their own group's coordinates.
+    r"""Move hidden states to the steered population, in their own group's coordinates.
 
     What :meth:`fairprog.Solution.steer` does to rows: the monotone transport of every cell
     (class, group) to its steered one, token by token. Needs the class of every example.
@@ -202,8 +216,10 @@ class SteerHook(Hook):
 
     Notes
     -----
-    As :class:`MapHook`. The transport of a cell is computed when the cell is first met. Source:
-    theory.md section 6.
+    .. math:: h' = h + s\,(T_{ia}(h) - h), \qquad T_{ia} \# P_{ia} = \tilde P_{ia}
+
+    As :class:`MapHook`, its warning too. The transport of a cell is computed when the cell is
+    first said: a second at 768 features. Source: theory.md section 6.
 
     Examples
     --------
@@ -220,6 +236,8 @@ class SteerHook(Hook):
     >>> sol.steer([1.0, 1.0], [1, 1], sensitive_features=[0, 1]).round(4).tolist()
     [1.0, 2.3991]
     """
+
+    _said = "`y` and `sensitive_features`"
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -23,6 +24,10 @@ __all__ = [
 
 Layer = Any  # a name, or the module itself
 WRAPPER = "_orig_mod"  # where torch.compile keeps the model it compiles
+COMPILED = (  # where modules keep what was compiled
+    "_compiled_call_impl",  # by their own method compile()
+    "_compiled_call",  # by generate() of Hugging Face, with a static cache
+)
 HIDDEN = "last_hidden_state"  # where the outputs of whole Hugging Face models have theirs
 
 
@@ -37,8 +42,9 @@ def eager(model: Any) -> Any:
 
 def is_compiled(model: Any) -> bool:
     """Return whether torch.compile made this model, or one of its modules."""
-    return eager(model) is not model or any(
-        getattr(module, "_compiled_call_impl", None) is not None for module in model.modules()
+    return any(
+        WRAPPER in module._modules or any(vars(module).get(key) is not None for key in COMPILED)
+        for module in model.modules()
     )
 
 
@@ -51,7 +57,8 @@ def device_of(model: Any) -> Any:
 def labels_of(values: Any) -> Any:
     """Return labels as fairprog takes them: tensors as arrays, tuples as labels of their own."""
     if isinstance(values, torch.Tensor):
-        return values.detach().cpu().numpy()
+        values = values.detach().cpu()
+        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
     if isinstance(values, (list, tuple)) and any(isinstance(v, tuple) for v in values):
         return label_array(list(values))
     return values
@@ -80,7 +87,7 @@ def find_layers(model: Any, layer: Layer | Sequence[Layer]) -> dict[str, Any]:
     >>> find_layers(model, "1")
     {'1': ReLU()}
     """
-    modules = dict(eager(model).named_modules())
+    modules = dict(eager(model).named_modules(remove_duplicate=False))  # shared ones: every name
     is_list = isinstance(layer, Sequence) and not isinstance(layer, str)
     wanted = list(layer) if is_list else [layer]
     if not wanted:
@@ -100,7 +107,7 @@ def find_layers(model: Any, layer: Layer | Sequence[Layer]) -> dict[str, Any]:
                     argument="layer",
                 )
             name = names[0]
-        if name in found:
+        if any(modules[name] is module for module in found.values()):
             raise ModelError(f"`layer` names {name!r} twice.", argument="layer")
         found[name] = modules[name]
     return found
@@ -124,7 +131,8 @@ def _unknown(name: str, known: list[str]) -> ModelError:
 def hidden_of(output: Any, name: str) -> Any:
     """Return the hidden states in what the module `name` returned.
 
-    The output itself, the first entry of a tuple or list, or ``last_hidden_state``.
+    The output itself, the first entry of a tuple or list, or ``last_hidden_state`` of a mapping or
+    dataclass.
 
     Raises
     ------
@@ -134,12 +142,20 @@ def hidden_of(output: Any, name: str) -> Any:
     hidden = output
     if isinstance(output, Mapping):
         hidden = output.get(HIDDEN)
+    elif is_dataclass(output):
+        hidden = getattr(output, HIDDEN, None)
     elif isinstance(output, (tuple, list)) and output:
         hidden = output[0]
     if not isinstance(hidden, torch.Tensor):
         raise DataError(
             f"The module {name!r} returned {type(output).__name__} without hidden states: needed "
             f"is a tensor, a tuple that starts with one, or an output with {HIDDEN!r}.",
+            argument="layer",
+        )
+    if hidden.is_nested:
+        raise DataError(
+            f"The module {name!r} returned a nested tensor; of torch.nn.TransformerEncoder give "
+            "enable_nested_tensor=False.",
             argument="layer",
         )
     if hidden.ndim < 2 or not hidden.is_floating_point():
@@ -157,6 +173,8 @@ def with_hidden(output: Any, hidden: Any) -> Any:
         return hidden
     if isinstance(output, Mapping):
         return type(output)(**{**output, HIDDEN: hidden})
+    if is_dataclass(output):
+        return replace(output, **{HIDDEN: hidden})  # type: ignore[type-var]
     if hasattr(output, "_replace"):  # a named tuple
         return output._replace(**{output._fields[0]: hidden})
     return type(output)([hidden, *output[1:]])

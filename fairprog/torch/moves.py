@@ -10,7 +10,8 @@ import torch
 
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array
-from fairprog.transports import AffineMap
+from fairprog.torch.layers import labels_of
+from fairprog.transports import AffineMap, DiagonalMap
 
 __all__ = ["Move", "Part", "affine_of", "move_of", "moved", "probed"]
 
@@ -31,13 +32,17 @@ class Part(NamedTuple):
 
 def move_of(T: AffineMap) -> Move | None:
     """Return D and c of T(h) - h = D h + c in the plainest form, or None for the identity."""
-    D, c = T.matrix - np.eye(T.offset.size), torch.tensor(T.offset)
-    diagonal = np.diagonal(D)
-    if not D.any():
-        return Move(None, c) if T.offset.any() else None
-    if np.count_nonzero(D) == np.count_nonzero(diagonal):
-        return Move(torch.tensor(diagonal), c)
-    return Move(torch.tensor(D), c)
+    if isinstance(T, DiagonalMap):
+        D = T.diagonal - 1.0
+    else:
+        D = T.matrix - np.eye(T.offset.size)
+        diagonal = np.diagonal(D)
+        if np.count_nonzero(D) == np.count_nonzero(diagonal):
+            D = diagonal
+    if not (D.any() or T.offset.any()):
+        return None
+    with torch.inference_mode(False):
+        return Move(torch.tensor(D) if D.any() else None, torch.tensor(T.offset))
 
 
 def moved(hidden: Any, parts: Sequence[Part], strength: float, name: str) -> Any:
@@ -82,18 +87,28 @@ def affine_of(T: Any, argument: str, group: Hashable) -> AffineMap:
             argument=argument,
             cell=(None, group),
         )
-    vector = np.atleast_1d(np.asarray(T, dtype=float))
-    return AffineMap(np.eye(vector.size), vector)
+    try:
+        vector = np.asarray(labels_of(T), dtype=float)
+    except (TypeError, ValueError):
+        vector = np.array(np.nan)
+    if vector.ndim != 1 or not np.isfinite(vector).all():
+        raise DataError(
+            f"`{argument}` must have an AffineMap or a finite vector, shape (d,), for group "
+            f"{group!r}; found {type(T).__name__} of shape {vector.shape}.",
+            argument=argument,
+            cell=(None, group),
+        )
+    return DiagonalMap(np.ones(vector.size), vector)
 
 
 def probed(T: Any, dim: int, cell: tuple[Hashable, Hashable]) -> AffineMap:
     """Return a map of rows as matrix and offset; ModelError if it is not affine."""
-    points: Array = np.concatenate([np.zeros((1, dim)), np.eye(dim)])
-    offset, *rows = np.asarray(T(points))
-    affine = AffineMap((np.array(rows) - offset).T, offset)
-    third = np.linspace(-1.0, 2.0, dim)[None, :]
-    there = np.asarray(T(third))
-    if not np.allclose(affine(third), there, rtol=1e-8, atol=1e-8 * np.abs(there).max()):
+    other = np.linspace(-1.0, 2.0, dim)[None, :]
+    points: Array = np.concatenate([np.zeros((1, dim)), np.eye(dim), other])
+    moved = np.asarray(T(points))  # all in one call, since each computes the transport again
+    offset, there = moved[0], moved[-1:]
+    affine = AffineMap((moved[1:-1] - offset).T, offset)
+    if not np.allclose(affine(other), there, rtol=1e-8, atol=1e-8 * np.abs(there).max()):
         raise ModelError(
             "The transport of this cell is not affine; hidden states are moved by affine maps, "
             "those of normal populations.",

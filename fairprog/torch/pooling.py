@@ -43,11 +43,11 @@ POOLINGS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def name_of(pooling: Pooling) -> str:
+def name_of(pooling: Any) -> str:
     """Return the name of a pooling; ModelError if there is none like it."""
     if callable(pooling):
         return str(getattr(pooling, "__qualname__", type(pooling).__qualname__))
-    if pooling not in POOLINGS:
+    if not isinstance(pooling, str) or pooling not in POOLINGS:
         raise ModelError(
             f"`pooling` must be one of {list(POOLINGS)} or a function of hidden states and mask; "
             f"found {pooling!r}.",
@@ -86,8 +86,8 @@ def pool(hidden: Any, mask: Any, pooling: Pooling, number: int = 0) -> tuple[Arr
     """
     n = hidden.shape[0]
     example = np.arange(n)
-    if hidden.ndim == 2:
-        return _rows(hidden), example
+    if hidden.ndim == 2 or not n:
+        return _rows(hidden.reshape(n, hidden.shape[-1])), example
     if hidden.ndim > 3 and not callable(pooling):
         raise DataError(
             f"Hidden states of shape {tuple(hidden.shape)} are not (batch, time, d): pass a "
@@ -97,7 +97,14 @@ def pool(hidden: Any, mask: Any, pooling: Pooling, number: int = 0) -> tuple[Arr
     if mask is None:
         counts = torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
     else:
-        counts = torch.as_tensor(mask, device=hidden.device) != 0
+        marks = torch.as_tensor(mask, device=hidden.device)
+        if not bool((marks >= 0).all()):
+            raise DataError(
+                f"The mask of batch {number} must have ones where tokens count and zeros "
+                "elsewhere; found negative entries or NaN, as in masks that are added to scores.",
+                argument="mask",
+            )
+        counts = marks != 0
     if callable(pooling):
         rows = pooling(hidden, counts)
         if getattr(rows, "ndim", 0) != 2 or rows.shape[0] != n:
@@ -125,6 +132,6 @@ def pool(hidden: Any, mask: Any, pooling: Pooling, number: int = 0) -> tuple[Arr
 
 def _rows(rows: Any) -> Array:
     """Return a tensor as an array, float32 at least."""
-    dtype = torch.promote_types(rows.dtype, torch.float32)
-    out: Array = rows.detach().to(dtype).cpu().numpy()
+    rows = torch.as_tensor(rows).detach().cpu()
+    out: Array = rows.to(torch.promote_types(rows.dtype, torch.float32)).numpy()
     return out

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from hashlib import blake2b
 from operator import length_hint
 from typing import Any
 
+import numpy as np
 import torch
 
 from fairprog.errors import DataError, ModelError
@@ -19,6 +21,7 @@ from fairprog.torch.pooling import Pooling, name_of, pool
 __all__ = ["HiddenStates", "collect"]
 
 Chunk = tuple[Any, ...]
+MASK = "attention_mask"  # what tokenizers of Hugging Face call it
 
 
 class _Reached(BaseException):  # not an Exception: a model may catch those
@@ -48,12 +51,14 @@ class HiddenStates:
         that do, or every one of them, with the labels of its example; or your own
         ``(hidden, mask) -> (batch, d)``. Hidden states (batch, d) are taken as they are.
     mask : str
-        The entry of `inputs` that marks by ones the tokens that count; without it all do.
+        The entry of `inputs` that marks by ones the tokens that count, by zeros the others. Inputs
+        without "attention_mask" count all.
     device : optional
         Where inputs are moved; default the device of the model's first parameter.
     stop : bool
         End the forward pass once the layer has returned, which saves the rest. False for models
-        all of whose modules must finish, sharded ones for instance.
+        all of whose modules must finish, sharded ones for instance. Of a layer that is called
+        several times in a pass the first time counts; with False it is refused.
 
     Yields
     ------
@@ -67,8 +72,8 @@ class HiddenStates:
     ModelError
         For a layer the model does not have (listing the near ones), or another pooling.
     DataError
-        For batches of another form, an example none of whose tokens counts, or a layer that the
-        forward pass does not reach.
+        For batches of another form, an example none of whose tokens counts, a mask that marks
+        otherwise, hidden states that are not finite, or a layer the forward pass does not reach.
 
     Examples
     --------
@@ -88,7 +93,7 @@ class HiddenStates:
         batches: Iterable[Sequence[Any]],
         *,
         pooling: Pooling = "last",
-        mask: str = "attention_mask",
+        mask: str = MASK,
         device: Any = None,
         stop: bool = True,
     ) -> None:
@@ -103,17 +108,22 @@ class HiddenStates:
     @property
     def source(self) -> str:
         """What the rows are, in words."""
-        return f"the layer {self.layer!r} of {type(self._model).__name__}, pooling {self._name!r}"
+        model = f"{type(self._model).__name__} with weights {fingerprint(self._model)}"
+        return f"the layer {self.layer!r} of {model}, pooling {self._name!r}"
 
     def __iter__(self) -> Iterator[Chunk]:
-        for chunk in self.chunks():
-            yield chunk()
-
-    def chunks(self) -> _Chunks:
-        """Return the batches as functions, whose call runs the model."""
-        return _Chunks(self._batches, self._chunk)
+        for number, batch in enumerate(self._batches):
+            yield self._chunk(number, batch)
 
     def _chunk(self, number: int, batch: Any) -> Chunk:
+        """Return rows and labels of a batch; errors, the model's too, say of which."""
+        try:
+            return self._rows(number, batch)
+        except Exception as error:
+            error.add_note(f"This happened in batch {number} of `batches`.")
+            raise
+
+    def _rows(self, number: int, batch: Any) -> Chunk:
         if not isinstance(batch, Sequence) or len(batch) not in (3, 4):
             raise DataError(
                 f"Batch {number} must be (inputs, y, sensitive_features) or (inputs, y, "
@@ -123,7 +133,20 @@ class HiddenStates:
         inputs, *labels = batch
         hidden = self._forward(inputs)
         mask = inputs.get(self._mask) if isinstance(inputs, Mapping) else None
+        if mask is None and self._mask != MASK:  # asked for by name
+            raise DataError(
+                f"Batch {number} has no entry {self._mask!r} among its inputs; `mask` names one.",
+                argument="mask",
+            )
         X, example = pool(hidden, mask, self.pooling, number)
+        bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
+        if len(bad):
+            raise DataError(
+                f"Batch {number}: the hidden states of {self.layer!r} must be finite; those of "
+                f"example {example[bad[0]]} are not. Where float16 overflows, load the model in "
+                "bfloat16 or float32.",
+                argument="batches",
+            )
         names = ("y", "sensitive_features", "sample_weight")
         n = hidden.shape[0]
         columns = [_column(v, name, n)[example] for v, name in zip(labels, names, strict=False)]
@@ -138,18 +161,23 @@ class HiddenStates:
             if self._stop:
                 raise _Reached(caught[0])
 
-        training = [module for module in self._model.modules() if module.training]
+        before = [(m, m.training, vars(m).get("forward")) for m in self._model.modules()]
+        device = device_of(self._model) if self._device is None else self._device
         handle = self._module.register_forward_hook(catch)
         try:
             self._model.eval()
             with torch.no_grad():
-                _call(self._model, _moved(inputs, self._device or device_of(self._model)))
+                _call(self._model, _moved(inputs, device))
         except _Reached as reached:
             return reached.hidden
         finally:
             handle.remove()
-            for module in training:
-                module.training = True
+            for module, training, forward in before:
+                module.training = training
+                if forward is None:  # a library may have wrapped it for the pass that was left
+                    vars(module).pop("forward", None)
+                else:
+                    module.forward = forward
         if len(caught) != 1:
             raise DataError(
                 f"The forward pass reached {self.layer!r} {len(caught)} times; needed is once."
@@ -160,17 +188,22 @@ class HiddenStates:
 
 
 class _Chunks:
-    """Batches as functions that compute what they yield."""
+    """The batches of hidden states as functions, whose call runs the model."""
 
-    def __init__(self, batches: Iterable[Any], compute: Callable[[int, Any], Chunk]) -> None:
-        self._batches, self._compute = batches, compute
+    def __init__(self, states: HiddenStates) -> None:
+        self._states = states
 
     def __iter__(self) -> Iterator[Callable[[], Chunk]]:
-        for number, batch in enumerate(self._batches):
-            yield partial(self._compute, number, batch)
+        for number, batch in enumerate(self._states._batches):
+            yield partial(self._chunk, number, batch)
 
     def __length_hint__(self) -> int:
-        return length_hint(self._batches)
+        return length_hint(self._states._batches)
+
+    def _chunk(self, number: int, batch: Any) -> Chunk:
+        """Return rows in float64: layer norms return a plane, which float32 products blur."""
+        X, *labels = self._states._chunk(number, batch)
+        return X.astype(np.float64), *labels
 
 
 def collect(
@@ -179,7 +212,7 @@ def collect(
     batches: Iterable[Sequence[Any]],
     *,
     pooling: Pooling = "last",
-    mask: str = "attention_mask",
+    mask: str = MASK,
     covariance: str = "full",
     classes: Sequence[Any] | None = None,
     groups: Sequence[Any] | None = None,
@@ -214,10 +247,11 @@ def collect(
     Raises
     ------
     ModelError
-        As :class:`fairprog.torch.HiddenStates`.
+        As :class:`fairprog.torch.HiddenStates`; for a `checkpoint` of another suffix.
     DataError
-        As :class:`fairprog.torch.HiddenStates`; for activations that are not finite; for a
-        checkpoint of another layer, pooling, model class, covariance or labels.
+        As :class:`fairprog.torch.HiddenStates`; for a damaged checkpoint, or one of another layer,
+        pooling, model, covariance or labels. A model is known by the class and the first numbers
+        of every weight.
 
     Examples
     --------
@@ -234,7 +268,20 @@ def collect(
     )
     moments = Moments(covariance, classes=classes, groups=groups)
     moments.source = states.source
-    return moments.update(states.chunks(), checkpoint=checkpoint, every=every, progress=progress)
+    return moments.update(_Chunks(states), checkpoint=checkpoint, every=every, progress=progress)
+
+
+def fingerprint(model: Any) -> str:
+    """Return eight hexadecimal digits that tell models apart: of the first numbers per weight."""
+    digest = blake2b(digest_size=4)
+    for name, weight in model.named_parameters():
+        digest.update(f"{name} {weight.dtype}".encode())
+        try:
+            row = weight.detach()[(0,) * (weight.ndim - 1)].reshape(-1)[:64]
+            digest.update(row.cpu().double().numpy().tobytes())
+        except (IndexError, RuntimeError, TypeError, ValueError):  # empty, sharded, quantised...
+            continue
+    return digest.hexdigest()
 
 
 def _column(values: Any, argument: str, n: int) -> Array:

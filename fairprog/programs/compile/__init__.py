@@ -12,7 +12,7 @@ from fairprog.programs.compile.classifier import (
 from fairprog.programs.compile.compiled import CellVariables, Compiled
 from fairprog.programs.compile.line import compile_line, compile_shifts, line_multipliers
 from fairprog.programs.compile.nearest import compile_nearest
-from fairprog.programs.compile.piecewise import compile_piecewise, solve_piecewise
+from fairprog.programs.compile.piecewise import compile_piecewise
 from fairprog.programs.compile.solve import solve
 from fairprog.programs.compile.standard_form import StandardForm
 from fairprog.programs.compile.terms import TableVariables, compile_terms
@@ -31,6 +31,5 @@ __all__ = [
     "compile_terms",
     "line_multipliers",
     "solve",
-    "solve_piecewise",
     "value_at",
 ]

@@ -16,12 +16,10 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 
-from fairprog.errors import ModelError
 from fairprog.kernels.log_linear_pool import pool
 from fairprog.labels import Array, address
 from fairprog.populations import Categorical
-from fairprog.programs.compile.compiled import label
-from fairprog.programs.compile.nearest import check_condition
+from fairprog.programs.compile.custom import add_gradient, custom_constraints, label
 from fairprog.programs.conditions import Condition
 from fairprog.programs.views import CellView
 
@@ -91,10 +89,8 @@ class CompiledCategorical:
         """
         slope: dict[int, Array] = {}
         constant = self.prior_kl
-        for constraint in [*self.consensus.values(), *self.balls.values()]:
-            constant += self._tangent(constraint, slope)
-        for constraint in self.conditions.values():
-            constant += self._tangent(constraint, slope)
+        for part in (self.consensus, self.balls, self.conditions):
+            constant += sum(_tangent(constraint, slope) for constraint in part.values())
         for cell, u in self.density.items():
             d, w = self.base[cell], self.weight[cell]
             s = slope.pop(u.id, np.zeros(len(d)))
@@ -112,25 +108,6 @@ class CompiledCategorical:
                 s, most = slope[variable.id], 2.0 * variable.size
                 constant += float(most * np.minimum(s, 0.0).sum() - s @ np.ravel(variable.value))
         return constant
-
-    def _tangent(self, constraint: Any, slope: dict[int, Array]) -> float:
-        """Add multiplier times gradient to `slope`; return multiplier times value."""
-        dual = np.ravel(np.asarray(constraint.dual_value, dtype=float), order="F")
-        if isinstance(constraint, (cp.constraints.Inequality, cp.constraints.NonPos)):
-            dual = np.maximum(dual, 0.0)
-        elif isinstance(constraint, cp.constraints.PSD):
-            return float("nan")
-        try:
-            gradients = constraint.expr.grad
-        except NotImplementedError:
-            return float("nan")
-        for variable, jacobian in gradients.items():
-            if jacobian is None:
-                return float("nan")
-            dense = np.asarray(jacobian.todense() if hasattr(jacobian, "todense") else jacobian)
-            added = (dense.reshape(variable.size, -1) @ dual).reshape(-1)
-            slope[variable.id] = slope.get(variable.id, np.zeros(variable.size)) + added
-        return float(dual @ np.ravel(np.asarray(constraint.expr.value), order="F"))
 
 
 def compile_categorical(
@@ -235,6 +212,18 @@ def compile_categorical(
     )
 
 
+def _tangent(constraint: Any, slope: dict[int, Array]) -> float:
+    """Add multiplier times gradient to `slope`; return multiplier times value."""
+    dual = np.ravel(np.asarray(constraint.dual_value, dtype=float), order="F")
+    if isinstance(constraint, (cp.constraints.Inequality, cp.constraints.NonPos)):
+        dual = np.maximum(dual, 0.0)
+    elif isinstance(constraint, cp.constraints.PSD):
+        return float("nan")
+    if not add_gradient(constraint.expr, dual, slope):
+        return float("nan")
+    return float(dual @ np.ravel(np.asarray(constraint.expr.value), order="F"))
+
+
 def _expected_law(
     laws: Array, weight: Array, steered: Sequence[int], reference: int | None
 ) -> Array:
@@ -274,17 +263,4 @@ def _conditions(
         law=lambda i, a: laws[:, i, a],
         joint=lambda i, a: D.prior[i, a] * laws[:, i, a],
     )
-    out: dict[str, Any] = {}
-    for condition in conditions:
-        returned = condition(view, original)
-        several = isinstance(returned, (list, tuple))
-        for k, item in enumerate(returned if several else [returned]):
-            where = f"{condition.name}[{k}]" if several else condition.name
-            check_condition(item, condition, where)
-            if where in out or where in taken:
-                raise ModelError(
-                    f"Two conditions share the address {where!r}; rename one function.",
-                    argument="constraints",
-                )
-            out[where] = label(item, where)
-    return out
+    return custom_constraints((view, original), conditions, taken)

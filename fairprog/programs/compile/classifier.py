@@ -20,8 +20,7 @@ import scipy.sparse as sp
 from fairprog.errors import ModelError
 from fairprog.labels import Array
 from fairprog.populations import Categorical
-from fairprog.programs.compile.compiled import label
-from fairprog.programs.compile.nearest import check_condition
+from fairprog.programs.compile.custom import custom_constraints, label
 from fairprog.programs.compile.standard_form import StandardForm
 from fairprog.programs.compile.terms import TableVariables, compile_terms
 from fairprog.programs.conditions import Condition
@@ -194,13 +193,7 @@ def compile_classifier(
     for key, template in templates.items():
         views[key] = view("bound", "level")
         if isinstance(template, Condition):
-            own_conditions = _conditions(template, views[key], D)
-            if set(own_conditions) & set(conditions):
-                raise ModelError(
-                    f"Two conditions share the address {template.name!r}; rename one function.",
-                    argument="constraints",
-                )
-            conditions |= own_conditions
+            conditions |= custom_constraints((views[key], D), [template], conditions)
             continue
         own = template.express(views[key])
         owners |= {term.address: key for term in own}
@@ -218,9 +211,10 @@ def compile_classifier(
         return shift[position[term.address]]
 
     objective, constraints = compile_terms(terms, moved)
-    if set(conditions) & set(constraints):
+    shared = sorted(set(conditions) & set(constraints))
+    if shared:
         raise ModelError(
-            f"Two constraints share the address {set(conditions) & set(constraints)}.",
+            f"A condition and a template share the address {shared[0]!r}; rename the function.",
             argument="constraints",
         )
     owners |= {where: where.split("[")[0] for where in conditions}
@@ -256,11 +250,7 @@ def _with_slack(terms: list[Term]) -> tuple[list[Term], Any]:
     out: list[Term] = []
     total: Any = 0.0
     for term in terms:
-        shape = (
-            np.shape(term.expression)
-            if not hasattr(term.expression, "shape")
-            else (term.expression.shape)
-        )
+        shape = np.shape(term.expression)
         miss = cp.Variable(shape, nonneg=True, name=f"miss:{term.address}")
         total = total + cp.sum(miss)
         expression = term.expression - miss
@@ -273,18 +263,6 @@ def _with_slack(terms: list[Term]) -> tuple[list[Term], Any]:
 
 def _appears(parameter: Any, problem: Any) -> bool:
     return parameter is not None and any(p is parameter for p in problem.parameters())
-
-
-def _conditions(condition: Condition, view: TableVariables, D: Categorical) -> dict[str, Any]:
-    """Call a user's condition on the view of the table; label what it returns."""
-    returned = condition(view, D)
-    several = isinstance(returned, (list, tuple))
-    out = {}
-    for k, item in enumerate(returned if several else [returned]):
-        where = f"{condition.name}[{k}]" if several else condition.name
-        check_condition(item, condition, where)
-        out[where] = label(item, where)
-    return out
 
 
 def value_at(

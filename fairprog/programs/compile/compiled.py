@@ -10,15 +10,10 @@ import cvxpy as cp
 import numpy as np
 
 from fairprog.labels import Array, address
+from fairprog.programs.compile.custom import add_gradient, condition_prices
 from fairprog.programs.frames import Frame
 
-__all__ = ["CellVariables", "Compiled", "label"]
-
-
-def label(condition: Any, where: str) -> Any:
-    """Give a constraint its address."""
-    condition.set_label(where)
-    return condition
+__all__ = ["CellVariables", "Compiled"]
 
 
 @dataclass(eq=False)
@@ -61,25 +56,24 @@ class Compiled:
     seconds: float = 0.0
     log: list[str] = field(default_factory=list)
 
-    def condition_multipliers(self) -> dict[str, Array]:
-        """Return the dual value of every custom condition."""
-        return {w: np.asarray(c.dual_value, dtype=float) for w, c in self.conditions.items()}
-
-    def is_inequality(self, where: str) -> bool:
-        """Return whether a custom condition has a bound (so a price)."""
-        return isinstance(
-            self.conditions[where], (cp.constraints.Inequality, cp.constraints.NonPos)
-        )
+    def condition_prices(self) -> tuple[dict[str, Array], dict[str, float]]:
+        """Return the multiplier of every custom condition, and the price of those with a bound."""
+        return condition_prices(self.conditions)
 
     def ball_multipliers(self) -> dict[tuple[str, int], tuple[float, float]]:
         """Return, by (group, class index), the multipliers of the two `map_bound` balls."""
-        out = {}
-        for cell in self.cells if self.balls else []:
-            g = str(cell.frame.group)
-            for i, c in enumerate(self.classes):
-                pair = (self.balls.get(address(name, g, c)) for name in ("linear", "offset"))
-                out[g, i] = tuple(0.0 if b is None else float(b.dual_value) for b in pair)
-        return out  # type: ignore[return-value]
+
+        def of(where: str) -> float:
+            return float(self.balls[where].dual_value) if where in self.balls else 0.0
+
+        return {
+            (str(cell.frame.group), i): (
+                of(address("linear", cell.frame.group, c)),
+                of(address("offset", cell.frame.group, c)),
+            )
+            for cell in (self.cells if self.balls else [])
+            for i, c in enumerate(self.classes)
+        }
 
     def worst_violation(self) -> float:
         """Return the largest violation of a custom condition at the current values."""
@@ -113,16 +107,6 @@ class Compiled:
             is_psd = isinstance(c, cp.constraints.PSD)
             expression = c.args[0] if is_psd else c.expr
             dual = (-1.0 if is_psd else 1.0) * np.ravel(np.asarray(c.dual_value), order="F")
-            try:
-                gradients = expression.grad
-            except NotImplementedError:  # some atoms have none in CVXPY
+            if not add_gradient(expression, dual, out):
                 return None
-            for variable, jacobian in gradients.items():
-                if jacobian is None:
-                    return None
-                dense = np.asarray(
-                    jacobian.todense() if hasattr(jacobian, "todense") else jacobian
-                )
-                gradient = (dense.reshape(variable.size, -1) @ dual).reshape(-1)
-                out[variable.id] = out.get(variable.id, 0.0) + gradient
         return out

@@ -14,8 +14,8 @@ from fairprog.labels import Array, address
 from fairprog.populations import LocationScale
 from fairprog.populations.law import Law
 from fairprog.programs.compile.atoms import expected_atom
-from fairprog.programs.compile.compiled import Compiled, label
-from fairprog.programs.compile.nearest import custom_constraints
+from fairprog.programs.compile.compiled import Compiled
+from fairprog.programs.compile.custom import custom_constraints, label
 from fairprog.programs.conditions import Condition
 from fairprog.programs.line_frames import LineFrame
 from fairprog.programs.line_views import line_view

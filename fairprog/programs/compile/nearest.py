@@ -13,13 +13,14 @@ from fairprog.kernels.normal import symmetric_root
 from fairprog.kernels.one_group import linear_basis
 from fairprog.labels import address
 from fairprog.populations import Normal
-from fairprog.programs.compile.compiled import CellVariables, Compiled, label
+from fairprog.programs.compile.compiled import CellVariables, Compiled
+from fairprog.programs.compile.custom import custom_constraints, label
 from fairprog.programs.conditions import Condition
 from fairprog.programs.frames import Frame
-from fairprog.programs.views import CellView, original_view, steered_view
+from fairprog.programs.views import original_view, steered_view
 from fairprog.transports import AffineMap
 
-__all__ = ["check_condition", "compile_nearest", "custom_constraints"]
+__all__ = ["compile_nearest"]
 
 
 def _cell_cost(cell: CellVariables, i: int, S: Any, beta: Any) -> Any:
@@ -113,55 +114,3 @@ def compile_nearest(
     if not problem.is_dcp():
         raise ModelError("The program is not convex by CVXPY's rules (DCP).")
     return Compiled(problem, D.classes, cells, consensus, balls, custom, bound)
-
-
-def custom_constraints(
-    views: tuple[CellView, CellView], conditions: Sequence[Condition], taken: set[str]
-) -> dict[str, Any]:
-    """Call the user's conditions on (steered, original), check what they return, label it."""
-    out: dict[str, Any] = {}
-    for condition in conditions:
-        returned = condition(*views)
-        several = isinstance(returned, (list, tuple))
-        for k, item in enumerate(returned if several else [returned]):
-            where = f"{condition.name}[{k}]" if several else condition.name
-            check_condition(item, condition, where)
-            if where in out or where in taken:
-                raise ModelError(
-                    f"Two conditions share the address {where!r}; rename one function.",
-                    argument="constraints",
-                )
-            out[where] = label(item, where)
-    return out
-
-
-def check_condition(item: Any, condition: Condition, where: str) -> None:
-    """Raise a ModelError unless a condition returned one convex CVXPY constraint."""
-    if not isinstance(item, cp.constraints.constraint.Constraint):
-        raise ModelError(
-            f"{condition!r} must return CVXPY constraints; at {where!r} it returned "
-            f"{type(item).__name__} ({item!r}). A comparison of plain numbers, such as two "
-            "groups that both stay, is not a constraint.",
-            argument="constraints",
-        )
-    if not isinstance(
-        item,
-        (
-            cp.constraints.Inequality,
-            cp.constraints.Equality,
-            cp.constraints.Zero,
-            cp.constraints.NonPos,
-            cp.constraints.PSD,
-        ),
-    ):
-        raise ModelError(
-            f"{condition!r}, {where!r}: write the condition with <=, >=, == or >>; "
-            f"{type(item).__name__} is not supported.",
-            argument="constraints",
-        )
-    if not item.is_dcp():
-        raise ModelError(
-            f"{condition!r} is not convex: at {where!r}, `{item}` does not follow the DCP rules "
-            "(convex <= concave, affine == affine).",
-            argument="constraints",
-        )

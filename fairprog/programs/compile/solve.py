@@ -14,14 +14,14 @@ from fairprog.errors import InfeasibleError, ModelError, SolverError
 from fairprog.programs.compile.compiled import Compiled
 from fairprog.programs.compile.line import Shifts
 
-__all__ = ["solve"]
+__all__ = ["TIME_LIMIT", "solve"]
 
 SOLVER_OPTIONS: dict[str, dict[str, Any]] = {
     "CLARABEL": {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12, "max_iter": 200},
     "SCS": {"eps_abs": 1e-9, "eps_rel": 1e-9, "max_iters": 200_000},
 }
 LAST_RESORT = 20_000  # iterations; what they reach is judged by our own residuals
-TIME_LIMIT = {"CLARABEL": "time_limit", "SCS": "time_limit_secs"}
+TIME_LIMIT = {"HIGHS": "time_limit", "CLARABEL": "time_limit", "SCS": "time_limit_secs"}
 
 
 def solve(

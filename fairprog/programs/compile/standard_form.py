@@ -22,12 +22,12 @@ import scipy.sparse as sp
 from fairprog.errors import ModelError, SolverError
 from fairprog.labels import Array
 from fairprog.programs.compile.linear import HIGHS, DualFace, Form, linear_model, run_linear
+from fairprog.programs.compile.solve import TIME_LIMIT
 
 __all__ = ["StandardForm"]
 
 CLARABEL = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11, "max_iter": 200}
 SCS = {"eps_abs": 1e-9, "eps_rel": 1e-9, "max_iters": 200_000}
-TIME_LIMIT = {"HIGHS": "time_limit", "CLARABEL": "time_limit", "SCS": "time_limit_secs"}
 TOLERANCE = 1e-6  # residuals above which an answer is not one
 
 
@@ -76,9 +76,11 @@ class StandardForm:
         """Return (db, dA) when a parameter moves by `step` (the form is affine in it)."""
         here = self.read()
         value = parameter.value
-        parameter.value = value + step
-        there = self.read()
-        parameter.value = value
+        try:
+            parameter.value = value + step
+            there = self.read()
+        finally:
+            parameter.value = value
         dA = there.A - here.A
         dA.eliminate_zeros()
         return there.b - here.b, dA
@@ -152,6 +154,9 @@ class StandardForm:
         )
         lower = np.where(np.arange(len(form.b)) < form.n_zero, form.b, -np.inf)
         if warm:
+            if "time_limit" in settings:  # HiGHS counts from its first run on
+                limit = self._highs.getRunTime() + settings["time_limit"]
+                self._highs.setOptionValue("time_limit", limit)
             rows = np.arange(len(form.b), dtype=np.int32)
             self._highs.changeRowsBounds(len(rows), rows, lower, form.b)
         else:
@@ -215,19 +220,17 @@ class StandardForm:
         x, y = self.x, self.y
         s = form.b - form.A @ x
         quadratic = np.zeros_like(x) if form.P is None else _full(form.P) @ x
-        value, dual_value = (
-            0.5 * float(x @ quadratic) + float(form.c @ x),
-            -0.5 * float(x @ quadratic) - float(form.b @ y),
-        )
+        value = 0.5 * float(x @ quadratic) + float(form.c @ x)
+        dual_value = -0.5 * float(x @ quadratic) - float(form.b @ y)
         scale = max(1.0, abs(value))
         start = form.n_zero
         primal, dual, slackness = float(np.abs(s[:start]).max(initial=0.0)), 0.0, 0.0
         for kind, size in _cones(self._data["dims"]):
             s_k, y_k = s[start : start + size], y[start : start + size]
             primal, dual = max(primal, _outside(kind, s_k)), max(dual, _outside_dual(kind, y_k))
-            slackness = max(slackness, abs(float(s_k @ y_k)))
-            if kind == "nonneg":
-                slackness = float(np.abs(s_k * y_k).max(initial=0.0))
+            products = s_k * y_k  # of a cone that is no orthant their sum vanishes, not each
+            worst = products if kind == "nonneg" else products.sum(keepdims=True)
+            slackness = max(slackness, float(np.abs(worst).max(initial=0.0)))
             start += size
         stationarity = float(np.abs(quadratic + form.c + form.A.T @ y).max(initial=0.0))
         return {
@@ -239,8 +242,8 @@ class StandardForm:
 
     # -- the optimal dual face of a linear program --
 
-    def dual_face(self) -> Any:
-        """Return a model of the optimal dual face of the last linear solve."""
+    def dual_face(self) -> DualFace:
+        """Return the optimal dual face of the last linear solve."""
         assert self._last is not None
         return DualFace(self._last, self.x)
 
@@ -270,7 +273,10 @@ def _outside(kind: str, s: Array) -> float:
         if y <= 1e-12:
             return max(0.0, x, -y, -z)
         return max(0.0, min(y * float(np.exp(min(x / y, 700.0))) - z, 1.0 + abs(x)))
-    raise ModelError(f"No certificate is defined for the cone {kind!r}.")
+    raise ModelError(
+        f"No certificate is defined for the cone {kind!r}; write conditions with <=, >= or ==.",
+        argument="constraints",
+    )
 
 
 def _outside_dual(kind: str, y: Array) -> float:

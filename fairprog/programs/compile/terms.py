@@ -10,7 +10,7 @@ import numpy as np
 
 from fairprog.errors import ModelError
 from fairprog.labels import Array
-from fairprog.programs.compile.compiled import label
+from fairprog.programs.compile.custom import label
 from fairprog.tables.templates import Term
 
 __all__ = ["TableVariables", "compile_terms"]
@@ -62,13 +62,13 @@ class TableVariables:
             self.levels[name] = cp.Variable(() if size is None else size, name=f"level:{name}")
         return self.levels[name]
 
-    def parameter(self, name: str, value: float) -> Any:
+    def parameter(self, name: str, value: float, signed: bool = False) -> Any:
         """Return the number, or a Parameter of that name with that value."""
         if name not in self._names:
             return value
         if name not in self.parameters:
             self.parameters[name] = cp.Parameter(
-                nonneg=bool(value >= 0), value=value, name=f"parameter:{name}"
+                nonneg=bool(value >= 0 and not signed), value=value, name=f"parameter:{name}"
             )
         return self.parameters[name]
 
@@ -113,7 +113,9 @@ def compile_terms(terms: Sequence[Term], shift: Any = None) -> tuple[Any, dict[s
             condition = term.expression <= term.bound
         else:
             condition = cp.abs(term.expression) <= term.bound
-        if isinstance(condition, (bool, np.bool_)) or not condition.is_dcp():
+        if isinstance(condition, (bool, np.bool_)):
+            raise ModelError(f"The term {term.address!r} compares numbers; it constrains nothing.")
+        if not condition.is_dcp():
             raise ModelError(f"The term {term.address!r} is not convex: `{condition}`.")
         if term.address in constraints:
             raise ModelError(f"Two terms share the address {term.address!r}.")

@@ -1,0 +1,237 @@
+"""Rows of a finite population: scored, counted, drawn."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fairprog.errors import DataError, FairprogWarning, ModelError
+from fairprog.labels import (
+    Array,
+    as_labels,
+    check_count,
+    check_weights,
+    encode,
+    label_array,
+    label_order,
+    label_vector,
+    plain,
+)
+from fairprog.populations.categorical_support import CategoricalSupport
+from fairprog.populations.scores import are_labels, check_posterior, encode_groups, score_bins
+from fairprog.populations.support import Support, effective_rows
+
+__all__ = ["CategoricalRows"]
+
+
+class CategoricalRows(CategoricalSupport):
+    """Where a finite population comes from, and rows drawn from it."""
+
+    @classmethod
+    def from_scores(
+        cls,
+        proba: ArrayLike,
+        *,
+        sensitive_features: ArrayLike,
+        y: ArrayLike | None = None,
+        bins: int | ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        classes: Sequence[Any] | None = None,
+        groups: Sequence[Any] | None = None,
+    ) -> Self:
+        """Take scored rows as a population.
+
+        Three meanings, by what is given:
+
+        * ``bins=None``, no ``y``: every row is an atom with weight 1/n whose posterior IS its
+          score. Right for calibrated scores; rows belong to one group, so classifiers over them
+          are group-aware. No copy of the scores is made where they are float64.
+        * ``bins``, no ``y``: atoms are bins of the score, the same for all groups; the posterior
+          of a bin and group is the mean score of its rows.
+        * ``bins`` and ``y``: the empirical joint law of bin, label and group: scores calibrated
+          by counting, group by group. Do it on rows the score was not fitted on.
+
+        ``y`` without ``bins`` is refused: every row would know its own label.
+
+        Parameters
+        ----------
+        proba : array_like, shape (n,) or (n, K)
+            P(Y = last class) of each row, or the posterior of every class.
+        sensitive_features : array_like, shape (n,)
+            Group of each row.
+        y : array_like, shape (n,), optional
+            Labels, to calibrate by counting.
+        bins : int or array_like, optional
+            Number of quantile bins (of every class's score but the first), or the inner edges
+            (binary labels). Only bins that hold rows become atoms; their ``values`` are the mean
+            scores. The population remembers its bins: a classifier decided on it puts new scores
+            into them.
+        sample_weight : array_like, shape (n,), optional
+            Nonnegative weights.
+        classes, groups : sequence, optional
+            Labels in order, classes in that of the columns of `proba`, so that scores are of the
+            last one: ``classes=["no", "yes"]``. Default 0, ..., K-1 (or the sorted labels of
+            `y`), sorted groups.
+
+        Raises
+        ------
+        DataError
+            For scores outside [0, 1], rows that do not sum to one, a class without mass in a
+            group.
+        ModelError
+            For `y` without `bins`.
+
+        Warns
+        -----
+        FairprogWarning
+            Where every score is 0 or 1: labels rather than probabilities.
+
+        Notes
+        -----
+        Scores that are read as posteriors must be calibrated within each group: among the rows
+        of a group with score s, a share s has the last class.
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> D = fp.Categorical.from_scores([.2, .8, .4, .9], sensitive_features=list("aabb"))
+        >>> D.prior
+        array([[0.25 , 0.175],
+               [0.25 , 0.325]])
+        >>> E = fp.Categorical.from_scores([.2, .8, .4, .9], sensitive_features=list("aabb"),
+        ...                                bins=[.5])
+        >>> E.eta[:, 1, :]
+        array([[0.2, 0.4],
+               [0.8, 0.9]])
+        """
+        score, K = check_posterior(proba)
+        if are_labels(score):
+            warnings.warn(
+                "Every score in `proba` is 0 or 1. Probabilities are expected: what "
+                "`predict_proba` returns, not `predict`.",
+                FairprogWarning,
+                stacklevel=2,
+            )
+        n = len(score)
+        if y is not None and bins is None:
+            raise ModelError(
+                "`y` without `bins` would make every row its own atom that knows its label. Give "
+                "`bins` to calibrate the scores by counting, or leave `y` out.",
+                argument="y",
+            )
+        if y is None:
+            class_labels = as_labels(classes, K, "classes")
+        else:
+            class_labels = label_order(classes, label_vector(y, "y", n), "classes")
+            if len(class_labels) != K:
+                raise DataError(
+                    f"`y` has the classes {list(class_labels)} but `proba` scores {K}; give "
+                    "`classes` in the order of the columns.",
+                    argument="y",
+                )
+        group, group_labels = encode_groups(sensitive_features, groups, n)
+        if sample_weight is None:
+            weight: Array = np.broadcast_to(np.float64(1.0 / n), (n,))
+        else:
+            weight = check_weights(sample_weight, n)
+            weight /= weight.sum()
+        if bins is None:
+            keep = slice(None) if sample_weight is None else weight > 0
+            support = Support(np.arange(n)[keep], group[keep], weight[keep], score[keep])
+            out = cls._from_support(support, n, None, class_labels, group_labels)
+            out.n_rows, out.scores_given = effective_rows(weight), True
+            return out
+        atom, values, bins_of = score_bins(score, bins, weight)
+        joint = np.zeros((len(values), K, len(group_labels)))
+        if y is None:
+            columns = np.stack([1.0 - score, score], 1) if score.ndim == 1 else score
+            for i, column in enumerate(columns.T):
+                np.add.at(joint[:, i], (atom, group), weight * column)
+        else:
+            np.add.at(joint, (atom, encode(y, class_labels, "y", n), group), weight)
+        out = cls(joint, values=values, classes=class_labels, groups=group_labels)
+        out.n_rows, out.scores_given = effective_rows(weight), y is None
+        out.score_bins = bins_of
+        return out
+
+    @classmethod
+    def fit(
+        cls,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sensitive_features: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        classes: Sequence[Any] | None = None,
+        groups: Sequence[Any] | None = None,
+    ) -> Self:
+        """Count: the empirical joint law of the distinct rows of X, class and group.
+
+        Parameters
+        ----------
+        X : array_like, shape (n,) or (n, d)
+            Discrete features: numbers or labels.
+        y, sensitive_features : array_like, shape (n,)
+        sample_weight : array_like, shape (n,), optional
+        classes, groups : sequence, optional
+            Label order: given, else sorted.
+
+        Raises
+        ------
+        DataError
+            For missing values, lengths that differ, a class without rows in a group.
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> X, y = ["u", "u", "v", "v"], [0, 1, 0, 1]
+        >>> D = fp.Categorical.fit(X * 2, y * 2, sensitive_features=list("aaaabbbb"))
+        >>> D.n_atoms, D.values.tolist()
+        (2, ['u', 'v'])
+        """
+        features = np.asarray(X)
+        y_vector = label_vector(y, "y", len(features))
+        a_vector = label_vector(sensitive_features, "sensitive_features", len(features))
+        class_labels = label_order(classes, y_vector, "classes")
+        group_labels = label_order(groups, a_vector, "groups")
+        i = encode(y_vector, class_labels, "y")
+        g = encode(a_vector, group_labels, "sensitive_features")
+        if features.ndim == 1 or features.shape[1] == 1:
+            column = label_vector(features, "X")
+            values: Any = label_array(label_order(None, column, "X"))
+            atom = encode(column, tuple(plain(v) for v in values), "X")
+        else:
+            values, atom = np.unique(features, axis=0, return_inverse=True)
+        weight = check_weights(sample_weight, len(features))
+        joint = np.zeros((len(values), len(class_labels), len(group_labels)))
+        np.add.at(joint, (atom.ravel(), i, g), weight)
+        joint /= weight.sum()
+        out = cls(joint, values=values, classes=class_labels, groups=group_labels)
+        out.n_rows = effective_rows(weight)
+        return out
+
+    def sample(
+        self, n: int, random_state: int | np.random.Generator | None = None
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Draw n rows.
+
+        Parameters
+        ----------
+        n : int
+        random_state : int or numpy Generator, optional
+
+        Returns
+        -------
+        X : array of values, shape (n,) or (n, d)
+        y, a : arrays of labels, shape (n,)
+        """
+        rng, n, s = np.random.default_rng(random_state), check_count(n, "n"), self.support
+        row = rng.choice(len(s.atom), size=n, p=s.weight / s.weight.sum())
+        chance = np.cumsum(s.posterior[row], axis=1)
+        i = (rng.random(n)[:, None] * chance[:, -1:] > chance).sum(axis=1)
+        classes, groups = label_array(self.classes), label_array(self.groups)
+        return self.values[s.atom[row]], classes[i], groups[s.group[row]]

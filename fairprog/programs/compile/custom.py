@@ -1,0 +1,105 @@
+"""Conditions of the user's as labelled CVXPY constraints, and their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+
+from fairprog.errors import ModelError
+from fairprog.labels import Array
+from fairprog.programs.conditions import Condition
+
+__all__ = ["add_gradient", "condition_prices", "custom_constraints", "label"]
+
+
+def label(constraint: Any, where: str) -> Any:
+    """Give a constraint its address."""
+    constraint.set_label(where)
+    return constraint
+
+
+def custom_constraints(
+    views: tuple[Any, Any], conditions: Sequence[Condition], taken: Collection[str]
+) -> dict[str, Any]:
+    """Call the user's conditions on the two views, check what they return, label it.
+
+    Raises
+    ------
+    ModelError
+        If a condition returns something else than convex constraints, or two have one address.
+    """
+    out: dict[str, Any] = {}
+    for condition in conditions:
+        returned = condition(*views)
+        several = isinstance(returned, (list, tuple))
+        for k, item in enumerate(returned if several else [returned]):
+            where = f"{condition.name}[{k}]" if several else condition.name
+            _check(item, condition, where)
+            if where in out or where in taken:
+                raise ModelError(
+                    f"Two conditions share the address {where!r}; rename one function.",
+                    argument="constraints",
+                )
+            out[where] = label(item, where)
+    return out
+
+
+def _check(item: Any, condition: Condition, where: str) -> None:
+    if not isinstance(item, cp.constraints.constraint.Constraint):
+        raise ModelError(
+            f"{condition!r} must return CVXPY constraints; at {where!r} it returned "
+            f"{type(item).__name__} ({item!r}). A comparison of plain numbers, such as two "
+            "groups that both stay, is not a constraint.",
+            argument="constraints",
+        )
+    if not isinstance(
+        item,
+        (
+            cp.constraints.Inequality,
+            cp.constraints.Equality,
+            cp.constraints.Zero,
+            cp.constraints.NonPos,
+            cp.constraints.PSD,
+        ),
+    ):
+        raise ModelError(
+            f"{condition!r}, {where!r}: write the condition with <=, >=, == or >>; "
+            f"{type(item).__name__} is not supported.",
+            argument="constraints",
+        )
+    if not item.is_dcp():
+        raise ModelError(
+            f"{condition!r} is not convex: at {where!r}, `{item}` does not follow the DCP rules "
+            "(convex <= concave, affine == affine).",
+            argument="constraints",
+        )
+
+
+def condition_prices(
+    conditions: Mapping[str, Any],
+) -> tuple[dict[str, Array], dict[str, float]]:
+    """Return the multiplier of every condition (CVXPY's signs), and the price of inequalities."""
+    duals = {where: np.asarray(c.dual_value, dtype=float) for where, c in conditions.items()}
+    bounded = (cp.constraints.Inequality, cp.constraints.NonPos)
+    prices = {w: float(np.sum(duals[w])) for w, c in conditions.items() if isinstance(c, bounded)}
+    return duals, prices
+
+
+def add_gradient(expression: Any, dual: Array, out: dict[int, Array]) -> bool:
+    """Add the gradient of <dual, expression> to `out`, by variable id.
+
+    False, with `out` half done, where the expression has no gradient at its present value.
+    """
+    try:
+        gradients = expression.grad
+    except NotImplementedError:  # some atoms have none in CVXPY
+        return False
+    for variable, jacobian in gradients.items():
+        if jacobian is None:
+            return False
+        dense = np.asarray(jacobian.todense() if hasattr(jacobian, "todense") else jacobian)
+        out[variable.id] = out.get(variable.id, 0.0) + dense.reshape(variable.size, -1) @ dual
+    return True
