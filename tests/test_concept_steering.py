@@ -204,6 +204,15 @@ def test_one_group_keeps_its_concept_vector():
     np.testing.assert_array_equal(step.vectors_["a"], step.concept_vectors_["a"])
 
 
+@pytest.mark.parametrize("d", [1, 6])
+def test_one_feature_or_one_component_is_enough(d):
+    X, y, a = texts(against=1.0)
+    step = fitted(data=(X[:, :d], y, a), n_components=1)
+    assert step.solution_.population.is_ideal()
+    curve = step.effect_curve([1.0]).loc[1.0]
+    assert curve["a"] == pytest.approx(curve["b"], rel=1e-12)
+
+
 def test_same_seed_same_bits_and_another_seed_other_subsets(step):
     again, other = fitted(), fitted(random_state=1)
     np.testing.assert_array_equal(again.vectors_["b"], step.vectors_["b"])

@@ -27,6 +27,7 @@ USES = {
     "steer": lambda X, y, a: SOLVED.steer(X, y, sensitive_features=a),
     "quantiles": lambda X, y, a: fp.QuantileMap.fit(X, y, sensitive_features=a),
     "ideal": lambda X, y, a: fp.IdealSteering().fit(X, y, sensitive_features=a),
+    "concepts": lambda X, y, a: fp.ConceptSteering(n_probes=10).fit(X, y, sensitive_features=a),
     "scores": lambda X, y, a: fp.ScoreSteering(space="identity").fit(X, y, sensitive_features=a),
     "classifier": lambda X, y, a: fp.SteeredClassifier(LogisticRegression(), cv=2).fit(
         X, y, sensitive_features=a

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from fairprog.codec import register
 from fairprog.errors import DataError, ModelError
 from fairprog.estimators.steering_vectors import SteeringVectors
-from fairprog.groups import check_cells, group_labels, refuse_swapped
+from fairprog.groups import check_cells, group_labels, refuse_reordered, refuse_swapped
 from fairprog.kernels.concept_vectors import concept_basis, concept_vectors
 from fairprog.labels import (
     Array,
@@ -25,7 +25,7 @@ from fairprog.labels import (
     plain,
     sorted_labels,
 )
-from fairprog.populations import Moments, Normal
+from fairprog.populations import Moments
 from fairprog.programs import NearestIdeal
 from fairprog.transports import Affine, Transport
 
@@ -165,6 +165,7 @@ class ConceptSteering(SteeringVectors):
         ModelError
             For a `desired` class or groups in `steer` that are not there, or options out of range.
         """
+        refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
         features = check_features(X)
         n = len(features)
         labels = label_vector(y, "y", n)
@@ -305,12 +306,12 @@ class ConceptSteering(SteeringVectors):
             return out
         kept = [reference, *moved]  # other groups that stay are none of the program's business
         rows = (vectors[kept] @ self.basis_).reshape(-1, self.basis_.shape[1])
-        y = np.tile([0, 1], len(kept) * vectors.shape[1])
-        group = np.repeat(np.arange(len(kept)), 2 * vectors.shape[1])
-        moments = Moments().partial_fit(rows, y, sensitive_features=group)
-        D = moments.population(shrinkage=self.shrinkage)
         names = [groups[k] for k in kept]
-        self.population_ = Normal(D.prior, D.mean, cov=D.cov, classes=classes, groups=names)
+        y = np.tile(label_array(classes), len(kept) * vectors.shape[1])
+        group = np.repeat(label_array(names), 2 * vectors.shape[1])
+        moments = Moments(classes=classes, groups=names)
+        moments.partial_fit(rows, y, sensitive_features=group)
+        self.population_ = moments.population(shrinkage=self.shrinkage)
         program = NearestIdeal(
             self.population_,
             steer=[groups[k] for k in moved],
