@@ -194,7 +194,7 @@ def states(speaker: LanguageModel, data: Reviews) -> Array:
     from fairprog.torch import HiddenStates
 
     size = 256
-    parts = speaker.batches([text.rsplit(" ", 2)[0] for text in data.text], size)
+    parts = speaker.batches([text.rsplit(" ", 2)[0] for text in data.text], size, side="right")
     batches = [
         (inputs, data.y[k * size : (k + 1) * size], data.genre[k * size : (k + 1) * size])
         for k, inputs in enumerate(parts)

@@ -79,8 +79,13 @@ class LanguageModel:
         """Number of parameters; tied ones count once."""
         return sum(p.numel() for p in self.model.parameters())
 
-    def batches(self, texts: Sequence[str], size: int) -> list[Any]:
-        """Return texts as batches of token ids and masks, padded on the left."""
+    def batches(self, texts: Sequence[str], size: int, side: str = "left") -> list[Any]:
+        """Return texts as batches of token ids and masks.
+
+        Padded on the left to generate; on the right to read, where positions count from the first
+        token of the text without being told.
+        """
+        self.tokenizer.padding_side = side
         return [
             self.tokenizer(
                 list(texts[k : k + size]),

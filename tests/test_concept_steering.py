@@ -107,6 +107,16 @@ def test_a_probe_is_logistic_regression():
     assert w[-1] == pytest.approx(model.intercept_[0], abs=1e-5)
 
 
+def test_a_feature_of_large_scale_does_not_hide_the_others():
+    X, y, a = texts(d=6)
+    wide = np.column_stack([X, 1e3 * np.random.default_rng(1).normal(size=len(X))])
+    found = [
+        fitted(data=(Z, y, a), n_probes=60).effect_curve([1.0], vectors="own").loc[1.0]
+        for Z in (X, wide)
+    ]
+    np.testing.assert_allclose(found[1], found[0], rtol=0.1)
+
+
 def test_concept_vectors_lie_along_their_probes_and_point_to_their_class():
     X, y, _ = texts()
     code = (y == "praise").astype(int)

@@ -84,6 +84,15 @@ def test_padding_on_the_left_changes_no_likelihood(speaker):
 # --------------------------------------------------------------------------------- the experiment
 
 
+def test_states_do_not_depend_on_padding(speaker):
+    data = reviews.write_reviews(40, 5)
+    together = concept_steering.states(speaker, data)
+    assert len({len(text.split()) for text in data.text}) > 3  # so that there is padding
+    for k in range(3):
+        alone = concept_steering.states(speaker, data.take([k]))
+        np.testing.assert_allclose(together[k], alone[0], atol=1e-5)
+
+
 def test_quick_form(tmp_path):
     claims = concept_steering.run(tmp_path, quick=True)
     assert all(claim.measured for claim in claims)

@@ -62,7 +62,7 @@ class ConceptSteering(SteeringVectors):
         Rows of each class in a subset: this share of the smallest cell, or this many. They are as
         many in every cell, as the spread of concept vectors depends on it.
     penalty : float, default 0.1
-        Ridge of the probes, beside the mean logistic loss, where the mean variance of a feature
+        Ridge of the probes, beside the mean logistic loss, where the median variance of a feature
         within the cells is one.
     n_components : int, default 8
         Dimensions of the concept subspace: the means of the cells and what varies most.
@@ -336,11 +336,11 @@ def _half_difference(vectors: Array) -> Array:
 
 
 def _unit(X: Array, i: Indices, a: Indices) -> float:
-    """Return the root mean variance of a feature within the cells."""
-    total = 0.0
+    """Return the root of the median variance within the cells of the features that vary."""
+    total = np.zeros(X.shape[1])
     for cell in np.unique(2 * a + i):
         rows = X[2 * a + i == cell]
-        total += float(((rows - rows.mean(axis=0)) ** 2).sum())
-    if total == 0.0:
+        total += ((rows - rows.mean(axis=0)) ** 2).sum(axis=0)
+    if not total.any():
         raise DataError("`X` does not vary within any cell.", argument="X")
-    return float(np.sqrt(total / X.size))
+    return float(np.sqrt(np.median(total[total > 0]) / len(X)))

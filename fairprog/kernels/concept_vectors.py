@@ -37,16 +37,19 @@ def logistic_probe(X: Array, y: Indices, penalty: float) -> Array:
     """
     sign = 2.0 * y - 1.0
     n, d = X.shape
+    spread = np.sqrt(X.var(axis=0) + penalty)  # in w * spread the loss bends alike in all features
 
     def loss(theta: Array) -> tuple[float, Array]:
-        margin = sign * (X @ theta[:d] + theta[d])
+        w = theta[:d] / spread
+        margin = sign * (X @ w + theta[d])
         slope = -sign * expit(-margin) / n
-        value = np.logaddexp(0.0, -margin).mean() + 0.5 * penalty * theta[:d] @ theta[:d]
-        return float(value), np.append(X.T @ slope + penalty * theta[:d], slope.sum())
+        value = np.logaddexp(0.0, -margin).mean() + 0.5 * penalty * w @ w
+        return float(value), np.append((X.T @ slope + penalty * w) / spread, slope.sum())
 
     found: Array = minimize(
         loss, np.zeros(d + 1), jac=True, method="L-BFGS-B", options={"maxiter": 500, "gtol": 1e-7}
     ).x
+    found[:d] /= spread
     return found
 
 
