@@ -120,7 +120,13 @@ def test_a_feature_of_large_scale_does_not_hide_the_others():
 def test_concept_vectors_lie_along_their_probes_and_point_to_their_class():
     X, y, _ = texts()
     code = (y == "praise").astype(int)
-    V, W = concept_vectors(X, code, 100, 12, 0.01, np.random.default_rng(0))
+    V, W, check = concept_vectors(X, code, 100, 12, 0.01, np.random.default_rng(0))
+    again, cells = np.random.default_rng(0), [np.flatnonzero(code == i) for i in (0, 1)]
+    drawn = np.concatenate([again.choice(cell, 100, replace=False) for cell in cells])
+    kept = np.isin(np.arange(len(X)), drawn)
+    for k, rows in enumerate((kept, ~kept)):
+        gap = X[rows & (code == 1)].mean(axis=0) - X[rows & (code == 0)].mean(axis=0)
+        assert check[0, k] == pytest.approx(0.5 * W[0, :-1] @ gap, rel=1e-10)
     unit = W[:, :-1] / np.linalg.norm(W[:, :-1], axis=1, keepdims=True)
     along = np.einsum("kd,kid->ki", unit, V)
     np.testing.assert_allclose(V, along[..., None] * unit[:, None], atol=1e-12)
@@ -279,15 +285,40 @@ def test_calibration_stops_where_texts_are_not_fluent_any_more():
     control = fitted()
     assert control.calibrate(t, effects)["b"] == pytest.approx(1.0)
     step = fitted()
-    ratio = {"b": [1.0, 1.02, 1.6, 1.01]}  # fluent again at 4 is no help: it is beyond 3
+    ratio = {
+        "a": [1.0] * 4,
+        "b": [1.0, 1.02, 1.6, 1.01],
+    }  # fluent again at 4 is no help: it is beyond 3
     assert step.calibrate(t, effects, perplexity_ratio=ratio)["b"] == pytest.approx(2.0)
     assert step.matched_effect_ == 0.1
     wide = fitted()
     assert wide.calibrate(t, effects, perplexity_ratio=ratio, tolerance=0.7)["b"] == 1.0
-    with pytest.raises(fp.DataError, match=r"Group 'b' has no positive effect .* fluent"):
-        step.calibrate(t, effects, perplexity_ratio={"b": [1.1, 1, 1, 1]})
+    with pytest.raises(fp.DataError, match=r"of group 'b' is above 1.03 at the first strength"):
+        step.calibrate(t, effects, perplexity_ratio=ratio | {"b": [30.1, 31, 33, 90]})
     refitted = step.fit(*texts()[:2], sensitive_features=texts()[2])
     assert refitted.matched_effect_ is None
+
+
+def test_factors_that_may_be_noise_and_a_second_calibration_are_told():
+    step = fitted()
+    noise = {"a": [0.1, 0.2], "b": [-0.01, 1e-6]}
+    with pytest.warns(fp.FairprogWarning, match="group 'b' is multiplied by 2e"):
+        step.calibrate([1.0, 2.0], noise)
+    with pytest.warns(fp.FairprogWarning, match="calibrated before"):
+        step.calibrate([1.0], {"a": [0.1], "b": [0.1]})
+
+
+def test_a_concept_that_is_only_in_the_fitted_rows_is_told():
+    X, y, a = texts()
+    fitted(data=(X, y, a))  # control: no warning
+    rng = np.random.default_rng(0)
+    X[a == "b"] = rng.normal(size=(int((a == "b").sum()), 6))
+    with pytest.warns(fp.FairprogWarning, match="Between the classes of group 'b'"):
+        fitted(data=(X, y, a))
+    wide = rng.normal(size=(200, 300))
+    wide[:, 0] += 2.0 * (y[:200] == "praise")
+    with pytest.warns(fp.FairprogWarning, match="rows are too few"):
+        fitted(data=(wide, y[:200], a[:200]), n_components=4)
 
 
 @given(
@@ -355,7 +386,9 @@ def test_one_group_and_numbers_as_labels_can_be_saved(tmp_path):
         ({"subset": 100000}, fp.DataError, "`subset` = 100000 asks for 100000 rows"),
         ({"subset": 0.0}, fp.DataError, "`subset`"),
         ({"n_probes": 1}, fp.DataError, "`n_probes`"),
-        ({"n_probes": 8}, fp.DataError, "`n_probes` = 8 probes leave no covariance"),
+        ({"n_probes": 6}, fp.DataError, "`n_probes` = 6 probes leave no covariance"),
+        ({"n_probes": 20.5}, fp.DataError, "`n_probes` must be a whole number"),
+        ({"steer": 0}, fp.ModelError, "`steer` must be 'auto'"),
         ({"penalty": 0.0}, fp.DataError, "`penalty` must be positive"),
         ({"penalty": -1.0}, fp.DataError, "`penalty`"),
         ({"n_components": 0}, fp.DataError, "`n_components`"),
@@ -381,7 +414,7 @@ def test_bad_data_is_named():
         fitted(data=(X, y, few))
     flat = X.copy()
     flat[a == "b"] = 1.0
-    with pytest.raises(fp.DataError, match="group 'b' have the same hidden states"):
+    with pytest.raises(fp.DataError, match="of group 'b' find no direction"):
         fitted(data=(flat, y, a))
     with pytest.raises(fp.DataError, match="does not vary"):
         fitted(data=(np.zeros_like(X), y, a))
@@ -400,7 +433,7 @@ def test_bad_questions_are_named(step):
         step.effect_curve([np.nan])
     with pytest.raises(fp.DataError, match="`strengths` must be positive"):
         step.calibrate([0.0, 1.0], {"a": [0, 1], "b": [0, 1]})
-    with pytest.raises(fp.DataError, match="reference 'a'"):
+    with pytest.raises(fp.DataError, match="`effects` has none of group 'a'"):
         step.calibrate([1.0], {"b": [1.0]})
     with pytest.raises(fp.DataError, match="'q'"):
         step.calibrate([1.0], {"a": [1.0], "q": [1.0]})
@@ -411,7 +444,21 @@ def test_bad_questions_are_named(step):
         step.calibrate([1.0], both, target=0.0)
     with pytest.raises(fp.DataError, match="`tolerance`"):
         step.calibrate([1.0], both, tolerance=-0.1)
-    with pytest.raises(fp.DataError, match="`perplexity_ratio` has shape"):
+    with pytest.raises(fp.DataError, match=r"`tolerance` must be in \[0, 1\]"):
+        step.calibrate([1.0], both, tolerance=3)
+    with pytest.raises(fp.DataError, match="`effects` has none of group 'b'"):
+        step.calibrate([1.0], {"a": [1.0]})
+    with pytest.raises(fp.DataError, match="`perplexity_ratio` has none of group 'a'"):
+        step.calibrate([1.0], both, perplexity_ratio={"b": [1.0]})
+    with pytest.raises(fp.DataError, match="of group 'b' must be positive"):
+        step.calibrate([1.0], both, perplexity_ratio={"a": [1.0], "b": [0.0]})
+    with pytest.raises(fp.DataError, match="must map every group to an array; found list"):
+        step.calibrate([1.0], [[1.0], [1.0]])
+    with pytest.raises(fp.DataError, match="`strengths` must be positive"):
+        step.calibrate([], both)
+    with pytest.raises(fp.ModelError, match="must be a name or map every group"):
+        step.effect_curve([1.0], vectors=np.ones(6))
+    with pytest.raises(fp.DataError, match=r"`perplexity_ratio\['b'\]` has shape"):
         step.calibrate([1.0], both, perplexity_ratio={"b": [1.0, 1.0]})
     with pytest.raises(fp.DataError, match="`perplexity_ratio` names 'q'"):
         step.calibrate([1.0], both, perplexity_ratio={"q": [1.0]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Iterable
 from typing import Any, Self
 
@@ -9,13 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.codec import register
-from fairprog.errors import DataError, ModelError
+from fairprog.errors import DataError, FairprogWarning, ModelError, SolverError
 from fairprog.estimators.steering_vectors import SteeringVectors
 from fairprog.groups import check_cells, group_labels, refuse_reordered, refuse_swapped
 from fairprog.kernels.concept_vectors import concept_basis, concept_vectors
 from fairprog.labels import (
     Array,
     Indices,
+    check_count,
     check_features,
     check_number,
     encode,
@@ -30,6 +32,8 @@ from fairprog.programs import NearestIdeal
 from fairprog.transports import Affine, Transport
 
 __all__ = ["ConceptSteering"]
+
+OVERFIT = 0.5  # share of the fitted log-odds that rows left out should show
 
 
 class ConceptSteering(SteeringVectors):
@@ -161,9 +165,16 @@ class ConceptSteering(SteeringVectors):
         ------
         DataError
             For missing values, more or fewer than two classes, a cell with too few rows (naming
-            it), a group in which the two classes have the same mean.
+            it), a group in which the two classes have the same mean;
+            for options out of range, and groups in `steer` that are not there.
         ModelError
-            For a `desired` class or groups in `steer` that are not there, or options out of range.
+            For a `desired` class that is not there, or a `steer` that is no list or lists all.
+
+        Warns
+        -----
+        FairprogWarning
+            Where probes see less than half as much in rows that were left out: the concept is not
+            there, or rows are too few. Where probes are too few for a covariance of the vectors.
         """
         refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
         features = check_features(X)
@@ -175,8 +186,8 @@ class ConceptSteering(SteeringVectors):
         groups = check_cells(labels, group, 2, classes)
         i, a = encode(labels, classes, "y"), encode(group, groups, "sensitive_features")
         rows = self._rows_per_class(i, a, len(groups))
-        n_probes = int(check_number(self.n_probes, "n_probes", 2))
-        n_components = int(check_number(self.n_components, "n_components", 1))
+        n_probes = check_count(self.n_probes, "n_probes", 2)
+        n_components = min(check_count(self.n_components, "n_components", 1), features.shape[1])
         if n_probes <= n_components:
             raise DataError(
                 f"`n_probes` = {n_probes} probes leave no covariance in {n_components} "
@@ -192,12 +203,13 @@ class ConceptSteering(SteeringVectors):
         rng = np.random.default_rng(self.random_state)
         parts = [np.flatnonzero(a == k) for k in range(len(groups))]
         found = [concept_vectors(Z[p], i[p], rows, n_probes, penalty, rng) for p in parts]
-        shared, _ = concept_vectors(Z, i, rows, n_probes, penalty, rng)
+        shared, _, _ = concept_vectors(Z, i, rows, n_probes, penalty, rng)
 
-        vectors = np.array([v for v, _ in found])  # (G, n_probes, 2, d)
-        probes = np.array([w.mean(axis=0) for _, w in found])  # (G, d + 1)
+        vectors = np.array([v for v, _, _ in found])  # (G, n_probes, 2, d)
+        probes = np.array([w.mean(axis=0) for _, w, _ in found])  # (G, d + 1)
         own, common = _half_difference(vectors), _half_difference(shared)
         self._check_responds(np.einsum("gd,gd->g", probes[:, :-1], own), groups)
+        self._check_left_out([check for _, _, check in found], groups)
         response = probes[:, :-1] @ common
         moved, reference = self._roles(groups, response)
 
@@ -257,32 +269,47 @@ class ConceptSteering(SteeringVectors):
         if not 2 <= rows <= smallest:
             raise DataError(
                 f"`subset` = {self.subset!r} asks for {rows} rows of each cell; at least 2 are "
-                f"needed and the smallest cell has {smallest}.",
+                f"needed and the smallest cell has {smallest}. Up to 1.0 it is a share, whole "
+                "numbers are rows.",
                 argument="subset",
             )
         return rows
 
-    @staticmethod
-    def _check_responds(gain: Array, groups: tuple[Hashable, ...]) -> None:
+    def _check_responds(self, gain: Array, groups: tuple[Hashable, ...]) -> None:
         for k, g in enumerate(groups):
             if not gain[k] > 1e-12:
                 raise DataError(
-                    f"The two classes of group {g!r} have the same hidden states: its probes find "
-                    "no direction in which to steer.",
+                    f"The probes of group {g!r} find no direction in which to steer: its two "
+                    f"classes have the same hidden states, or `penalty` = {self.penalty!r} is too "
+                    "large.",
                     argument="X",
                     cell=(None, g),
                 )
 
+    def _check_left_out(self, checks: list[Array], groups: tuple[Hashable, ...]) -> None:
+        """Warn of a concept that is only in the rows its probes were fitted to."""
+        for check, g in zip(checks, groups, strict=True):
+            fitted, left_out = check.mean(axis=0)
+            if left_out < OVERFIT * fitted:
+                warnings.warn(
+                    f"Between the classes of group {g!r} its probes see {2 * fitted:.2g} log-odds "
+                    f"in the rows they were fitted to and {2 * left_out:.2g} in the others: the "
+                    "concept is not there, or the rows are too few for so many features. What "
+                    "`effect_curve` predicts is too much; gather more rows or raise `penalty`.",
+                    FairprogWarning,
+                    stacklevel=3,
+                )
+
     def _roles(self, groups: tuple[Hashable, ...], response: Array) -> tuple[list[int], int]:
         """Return the groups that are steered and the reference, by position."""
-        if isinstance(self.steer, str):
-            if self.steer != "auto":
-                raise ModelError(
-                    f"`steer` must be 'auto' or a list of groups; found {self.steer!r}.",
-                    argument="steer",
-                )
+        if isinstance(self.steer, str) and self.steer == "auto":
             best = int(np.argmax(response))
             return [k for k in range(len(groups)) if k != best], best
+        if isinstance(self.steer, str) or not np.iterable(self.steer):
+            raise ModelError(
+                f"`steer` must be 'auto' or a list of groups; found {self.steer!r}.",
+                argument="steer",
+            )
         moved = sorted({index_of(groups, g, "steer") for g in self.steer})
         stays = [k for k in range(len(groups)) if k not in moved]
         if not stays:
@@ -318,7 +345,14 @@ class ConceptSteering(SteeringVectors):
             transport=Affine() if self.transport is None else self.transport,
             reference=groups[reference],
         )
-        self.solution_ = program.solve()
+        try:
+            self.solution_ = program.solve()
+        except SolverError as error:
+            error.add_note(
+                "This is the program on concept vectors: with few rows per cell the subsets, and "
+                "so the vectors, hardly differ. Gather more rows."
+            )
+            raise
         mean = self.solution_.population.mean.reshape(2, len(kept), -1)
         for position, k in enumerate(kept[1:], start=1):
             out[k] = self.basis_ @ (0.5 * (mean[1, position] - mean[0, position]))

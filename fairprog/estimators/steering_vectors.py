@@ -91,7 +91,7 @@ class SteeringVectors(SavedStep):
             raise ModelError(
                 f"`unit` must be one of {list(UNITS)}; found {unit!r}.", argument="unit"
             )
-        t = np.atleast_1d(check_finite(strengths, "strengths"))
+        t = np.ravel(check_finite(strengths, "strengths"))
         used = self._named(vectors)
         columns = {}
         for g, (w, _) in self.probes_.items():
@@ -116,6 +116,12 @@ class SteeringVectors(SavedStep):
                     argument="vectors",
                 )
             return known[vectors]
+        if not hasattr(vectors, "items"):
+            raise ModelError(
+                f"`vectors` must be a name or map every group to a vector; found "
+                f"{type(vectors).__name__}.",
+                argument="vectors",
+            )
         missing = [g for g in groups if g not in vectors]
         if missing:
             raise DataError(f"`vectors` has none for group {missing[0]!r}.", argument="vectors")
@@ -148,28 +154,30 @@ class SteeringVectors(SavedStep):
             What was measured with `vectors_` at these strengths, on other texts than those the
             result will be judged by.
         target : float, optional
-            Effect at which to match; default the largest that all these groups reach.
+            Effect at which to match; default the largest that all groups reach.
         perplexity_ratio : mapping of group to array_like, shape (n,), optional
             Perplexity of the steered texts over that of unsteered ones. From the first strength
             at which a group's exceeds 1 + `tolerance`, its effects do not count. Without it a
             vector may be lengthened until the effect is there and the language is not.
-        tolerance : float, default 0.03
+        tolerance : float in [0, 1], default 0.03
 
         Returns
         -------
         dict group -> float
-            The factors; 1 for the reference and for groups without effects.
+            The factors; 1 for the reference.
 
         Raises
         ------
         DataError
-            For strengths that do not increase, unknown groups, or a group without a positive
-            effect where its texts are fluent.
+            For strengths that do not increase, unknown or missing groups, ratios that are not
+            positive, or a group without a positive effect where its texts are fluent.
 
         Warns
         -----
         FairprogWarning
-            Where a group does not reach the target; E is then the largest effect all reach.
+            Where a group does not reach the target: E is then the largest effect all reach. For a
+            factor beyond 10 or below 1/10, which may be noise. Where the vectors have been
+            calibrated before: the effects must be those of the vectors as they are now.
 
         Examples
         --------
@@ -190,26 +198,40 @@ class SteeringVectors(SavedStep):
         """
         check_is_fitted(self, "vectors_")
         t = np.atleast_1d(check_finite(strengths, "strengths"))
-        if t.ndim != 1 or not (t[0] > 0 and (np.diff(t) > 0).all()):
+        if t.ndim != 1 or not (t.size and t[0] > 0 and (np.diff(t) > 0).all()):
             raise DataError("`strengths` must be positive and increase.", argument="strengths")
-        curves = self._by_group(effects, "effects", t)
-        if self.reference_ not in curves:
+        if check_number(tolerance, "tolerance") > 1.0:
             raise DataError(
-                f"`effects` needs those of the reference {self.reference_!r}.", argument="effects"
+                f"`tolerance` must be in [0, 1], as .03 for 3 %; found {tolerance!r}.",
+                argument="tolerance",
             )
-        ratios = self._by_group(perplexity_ratio or {}, "perplexity_ratio", t)
-        limit = check_number(tolerance, "tolerance")
-        for g in curves:
-            n = fluent_strengths(ratios[g], limit) if g in ratios else len(t)
+        curves = self._by_group(effects, "effects", t)
+        fluent = dict.fromkeys(curves, len(t))
+        if perplexity_ratio is not None:
+            ratios = self._by_group(perplexity_ratio, "perplexity_ratio", t)
+            fluent = {g: fluent_strengths(ratio, tolerance) for g, ratio in ratios.items()}
+        for g, n in fluent.items():
+            if not n:
+                raise DataError(
+                    f"`perplexity_ratio` of group {g!r} is above {1.0 + tolerance:g} at the first "
+                    "strength already. Measure at smaller strengths, or on more texts; it is the "
+                    "perplexity of steered texts over that of unsteered ones.",
+                    argument="perplexity_ratio",
+                    cell=(None, g),
+                )
             curves[g] = curves[g][:n]
-            if not (n and curves[g].max() > 0):
+            if not curves[g].max() > 0:
                 raise DataError(
                     f"Group {g!r} has no positive effect in `effects` at a strength where its "
-                    "texts are fluent: no factor makes the effects equal. Measure at smaller "
-                    "strengths.",
+                    "texts are fluent: no factor makes the effects equal.",
                     argument="effects",
                     cell=(None, g),
                 )
+        if self.matched_strength_ is not None:
+            _warn(
+                "The vectors have been calibrated before: `effects` must be those of the vectors "
+                "as they are now, or the factors are applied twice."
+            )
         weakest = min(curves, key=lambda g: curves[g].max())
         effect = float(curves[weakest].max())
         if target is not None:
@@ -217,31 +239,46 @@ class SteeringVectors(SavedStep):
             if not wanted > 0:
                 raise DataError(f"`target` must be positive; found {target!r}.", argument="target")
             if wanted > effect:
-                warnings.warn(
+                _warn(
                     f"Group {weakest!r} reaches an effect of at most {effect:.3g} at strengths "
                     f"where its texts are fluent, not {wanted:.3g}: effects are matched at "
-                    f"{effect:.3g}.",
-                    FairprogWarning,
-                    stacklevel=2,
+                    f"{effect:.3g}."
                 )
             effect = min(wanted, effect)
         least = {g: least_strength(t[: len(e)], e, effect) for g, e in curves.items()}
+        factors = {g: least[g] / least[self.reference_] for g in self.vectors_}
+        for g, factor in factors.items():
+            if not 0.1 <= factor <= 10.0:
+                _warn(
+                    f"The vector of group {g!r} is multiplied by {factor:.3g} to have the effect "
+                    f"{effect:.3g}: look whether effects so small are more than noise."
+                )
         self.matched_effect_, self.matched_strength_ = effect, least[self.reference_]
-        factors = {
-            g: least[g] / least[self.reference_] if g in least else 1.0 for g in self.vectors_
-        }
         self.vectors_ = {g: factors[g] * v for g, v in self.vectors_.items()}
         return factors
 
-    def _by_group(
-        self, given: Mapping[Any, ArrayLike], name: str, strengths: Array
-    ) -> dict[Hashable, Array]:
+    def _by_group(self, given: Any, name: str, strengths: Array) -> dict[Hashable, Array]:
         """Return curves under the groups' own labels, checked."""
-        groups = tuple(self.vectors_)
-        return {
-            groups[index_of(groups, g, name)]: check_finite(e, name, strengths.shape)
-            for g, e in given.items()
-        }
+        if not hasattr(given, "items"):
+            raise DataError(
+                f"`{name}` must map every group to an array; found {type(given).__name__}.",
+                argument=name,
+            )
+        groups, curves = tuple(self.vectors_), {}
+        for label, values in given.items():
+            g = groups[index_of(groups, label, name)]
+            curves[g] = check_finite(values, f"{name}[{g!r}]", strengths.shape)
+            if name == "perplexity_ratio" and not (curves[g] > 0).all():
+                raise DataError(
+                    f"`{name}` of group {g!r} must be positive: perplexity of steered texts over "
+                    "that of unsteered ones, no difference and no logarithm.",
+                    argument=name,
+                    cell=(None, g),
+                )
+        missing = [g for g in groups if g not in curves]
+        if missing:
+            raise DataError(f"`{name}` has none of group {missing[0]!r}.", argument=name)
+        return curves
 
     # -- files --
 
@@ -276,3 +313,8 @@ class SteeringVectors(SavedStep):
         out.solution_ = None if solution is None else Solution.from_dict(solution)
         out.population_ = None if out.solution_ is None else out.solution_.original
         return out
+
+
+def _warn(text: str) -> None:
+    """Warn the caller of `calibrate`."""
+    warnings.warn(text, FairprogWarning, stacklevel=3)

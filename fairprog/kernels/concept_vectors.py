@@ -60,8 +60,11 @@ def concept_vectors(
     n_probes: int,
     penalty: float,
     rng: np.random.Generator,
-) -> tuple[Array, Array]:
-    """Return concept vectors (n_probes, 2, d) of one group and its probes (n_probes, d + 1).
+) -> tuple[Array, Array, Array]:
+    """Return concept vectors (n_probes, 2, d) of one group, probes (n_probes, d + 1), and a check.
+
+    The check, shape (n_probes, 2), is half the difference in log-odds between the class means: of
+    the rows a probe was fitted to, and of those left out (NaN where there are none).
 
     Parameters
     ----------
@@ -78,17 +81,25 @@ def concept_vectors(
     """
     cells = [np.flatnonzero(y == i) for i in (0, 1)]
     midpoint = 0.5 * (X[cells[0]].mean(axis=0) + X[cells[1]].mean(axis=0))
+    totals = [X[cell].sum(axis=0) for cell in cells]
     vectors = np.empty((n_probes, 2, X.shape[1]))
     probes = np.empty((n_probes, X.shape[1] + 1))
+    check = np.full((n_probes, 2), np.nan)
     for k in range(n_probes):
         chosen = [rng.choice(cell, rows_per_class, replace=False) for cell in cells]
         rows = np.concatenate(chosen)
         probes[k] = logistic_probe(X[rows], y[rows], penalty)
         length = float(np.linalg.norm(probes[k, :-1]))
         u = probes[k, :-1] / (length or 1.0)  # classes that do not differ: a vector of zero
+        means = [X[part].mean(axis=0) for part in chosen]
         for i in (0, 1):
-            vectors[k, i] = u * (u @ (X[chosen[i]].mean(axis=0) - midpoint))
-    return vectors, probes
+            vectors[k, i] = u * (u @ (means[i] - midpoint))
+        check[k, 0] = 0.5 * probes[k, :-1] @ (means[1] - means[0])
+        left = [len(cell) - rows_per_class for cell in cells]
+        if min(left) > 0:
+            rest = [(totals[i] - rows_per_class * means[i]) / left[i] for i in (0, 1)]
+            check[k, 1] = 0.5 * probes[k, :-1] @ (rest[1] - rest[0])
+    return vectors, probes, check
 
 
 def concept_basis(vectors: Array, n_components: int) -> Array:
