@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import numpy as np
+
 from fairprog.errors import SolverError
 from fairprog.solution import Solution
 from fairprog.solution.classifier_solution import ClassifierSolution
@@ -14,7 +16,7 @@ Proven = TypeVar("Proven", Solution, ClassifierSolution)
 
 
 def verified(solution: Proven, where: str = "", advice: str = "Try another solver.") -> Proven:
-    """Return the solution if its certificate is ok.
+    """Return the solution if its certificate is ok and its divergence finite.
 
     Parameters
     ----------
@@ -27,11 +29,13 @@ def verified(solution: Proven, where: str = "", advice: str = "Try another solve
     SolverError
         With the certificate and the refused solution in ``details``.
     """
-    if solution.certificate.ok:
+    finite = np.isfinite(getattr(solution, "kl", 0.0))  # classifiers have none
+    if solution.certificate.ok and finite:
         return solution
+    fault = f"fails its certificate: {solution.certificate}"
     raise SolverError(
-        f"The answer of {solution.solver}{where} fails its certificate: {solution.certificate}. "
-        f"{advice}",
+        f"The answer of {solution.solver}{where} "
+        f"{fault if finite else 'is infinitely far from the population'}. {advice}",
         status="unverified",
         details={"certificate": solution.certificate, "solution": solution},
     )
