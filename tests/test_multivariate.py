@@ -550,7 +550,7 @@ def test_an_infinite_divergence_is_never_returned():
     D = tilted_plane(slope=0.0)
     with pytest.warns(fp.FairprogWarning, match="1 direction"):
         sol = fp.NearestIdeal(D, steer=[1]).solve()
-    assert verified(sol) is sol
+    assert verified(sol, advice=pytest.fail) is sol  # nobody asks
     with pytest.raises(fp.SolverError, match="infinitely far from the population"):
         verified(replace(sol, kl=np.inf), advice="Pray.")
 
@@ -567,6 +567,10 @@ def test_advice_follows_the_condition_of_the_cells():
     assert "number 2e+08" in said and "principal components" in said and "all groups but" in said
     said = fp.NearestIdeal(fp.Normal(prior, mean, cov=once), steer=[1]).advice()
     assert "raise `shrinkage`" in said and "all groups but" not in said
+    wide = fp.Normal(
+        prior, np.zeros((2, 2, 50_000)), cov=np.ones((2, 2, 50_000)), covariance="diagonal"
+    )
+    assert fp.NearestIdeal(wide, transport=fp.Diagonal()).advice() == "Try another solver."
     lifted = fp.Transformed(fp.Normal(prior, mean, cov=alike), fp.Power(0.5))
     assert "number 2e+08" in fp.NearestIdeal(lifted).advice()
 

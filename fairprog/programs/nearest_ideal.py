@@ -316,7 +316,7 @@ class NearestIdeal:
             solution = solve_joint(self, solver, conic, started)
         else:
             solution = self.find(solver, conic, started)
-        return verified(solution, advice=self.advice())
+        return verified(solution, advice=self.advice)
 
     def frontier(self, map_bounds: ArrayLike, time_limit: float | None = None) -> Frontier:
         """Return KL and the price of consensus at every `map_bound`.
