@@ -1,5 +1,7 @@
 """d >= 2: certificates, equivariance, independent minimisation, prices, conditions."""
 
+from dataclasses import replace
+
 import cvxpy as cp
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from instances import multivariate, random_matrix, transformed, univariate
 from scipy.optimize import minimize
 
 import fairprog as fp
+from fairprog.programs.verified import verified
 
 seeds = st.integers(0, 2**32 - 1)
 TRANSPORTS = [
@@ -504,6 +507,72 @@ def test_base_rates():
     assert common[1] == pytest.approx(grid[np.argmin(cost)], abs=2e-4)
     with pytest.raises(fp.InfeasibleError, match="base rates"):
         fp.NearestIdeal(D, steer=["b"], base_rates=[0.3, 0.7])
+
+
+def tilted_plane(scale=1.0, slope=3e-6):
+    """Return cells whose null direction, where 1e-15 is left, leans a little, by cell."""
+    rng = np.random.default_rng(0)
+    cov, mean = np.empty((2, 2, 4, 4)), np.zeros((2, 2, 4))
+    Q = np.linalg.qr(rng.standard_normal((4, 4)))[0]
+    for i, a in np.ndindex(2, 2):
+        V = np.eye(4)
+        V[3, 2] = slope * (1 + i - 3 * a)  # along the direction of least variance
+        V[:2, :2] += 0.2 * rng.standard_normal((2, 2))
+        V[2, 2] += 0.2 * rng.standard_normal()
+        mean[i, a, :3] = rng.standard_normal(3) * [1.0, 1.0, 3e-3]
+        mean[i, a, 3] = 1e-7 * rng.standard_normal()
+        V = Q @ V * np.sqrt([1.0, 0.5, 1e-5, 1e-15]) * scale
+        cov[i, a], mean[i, a] = V @ V.T, scale * (Q @ mean[i, a])
+    return fp.Normal(np.full((2, 2), 0.25), mean, cov=cov)
+
+
+@pytest.mark.filterwarnings("ignore::fairprog.FairprogWarning")
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_null_directions_may_lean_by_what_is_left_of_their_variance(scale):
+    """As the mean of tokens after a layer norm, saved in float32, makes them."""
+    D = tilted_plane(scale)
+    assert D.null_dimension == 1
+    sol = fp.NearestIdeal(D, steer=[1]).solve()
+    P = sol.population
+    lean = np.abs(D._null.T @ P.support_basis).max()
+    assert lean > 1e-6 and P.same_support(D) and D.same_support(P)
+    on_the_same = D.moved(P.prior, P.location, [P.cov_of(a) for a in range(2)]).kl(D)
+    assert sol.kl == pytest.approx(on_the_same, rel=1e-6) and sol.certificate.ok
+    assert sol.kl == pytest.approx(fp.NearestIdeal(tilted_plane(), steer=[1]).solve().kl, rel=1e-4)
+    # the controls: another plane, and the same one elsewhere
+    turn = fp.AffineMap(np.linalg.qr(np.eye(4) + 1e-2 * np.eye(4, k=-1))[0], np.zeros(4))
+    shift = fp.AffineMap(np.eye(4), 1e-3 * scale * D._null[:, 0])
+    for T in (turn, shift):
+        assert D.mapped({0: T, 1: T}).kl(D) == np.inf
+
+
+def test_an_infinite_divergence_is_never_returned():
+    D = tilted_plane(slope=0.0)
+    with pytest.warns(fp.FairprogWarning, match="1 direction"):
+        sol = fp.NearestIdeal(D, steer=[1]).solve()
+    assert verified(sol, advice=pytest.fail) is sol  # nobody asks
+    with pytest.raises(fp.SolverError, match="infinitely far from the population"):
+        verified(replace(sol, kl=np.inf), advice="Pray.")
+
+
+@pytest.mark.filterwarnings("ignore::fairprog.FairprogWarning")
+def test_advice_follows_the_condition_of_the_cells():
+    rng = np.random.default_rng(0)
+    prior, mean = np.full((2, 2), 0.25), rng.standard_normal((2, 2, 3))
+    plain = np.broadcast_to(np.eye(3), (2, 2, 3, 3)).copy()
+    assert fp.NearestIdeal(fp.Normal(prior, mean, cov=plain)).advice() == "Try another solver."
+    alike, once = plain.copy(), plain.copy()
+    alike[..., :2, :2] = once[0, 0, :2, :2] = np.array([[1.0, 1.0 - 1e-8], [1.0 - 1e-8, 1.0]])
+    said = fp.NearestIdeal(fp.Normal(prior, mean, cov=alike)).advice()
+    assert "number 2e+08" in said and "principal components" in said and "all groups but" in said
+    said = fp.NearestIdeal(fp.Normal(prior, mean, cov=once), steer=[1]).advice()
+    assert "raise `shrinkage`" in said and "all groups but" not in said
+    wide = fp.Normal(
+        prior, np.zeros((2, 2, 50_000)), cov=np.ones((2, 2, 50_000)), covariance="diagonal"
+    )
+    assert fp.NearestIdeal(wide, transport=fp.Diagonal()).advice() == "Try another solver."
+    lifted = fp.Transformed(fp.Normal(prior, mean, cov=alike), fp.Power(0.5))
+    assert "number 2e+08" in fp.NearestIdeal(lifted).advice()
 
 
 def test_null_directions_are_set_aside():

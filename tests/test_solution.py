@@ -806,3 +806,30 @@ def test_frames_go_in_and_come_out_with_index_and_names():
     values = pd.Series(["u", "v"] * 100, index=rows)
     same = fp.NearestIdeal(atoms).solve().align(values, sensitive_features=a)
     assert same.equals(values) and same is not values
+
+
+def test_transports_of_steer_are_computed_once(monkeypatch):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from fairprog.populations import normal_rows
+
+    computed = []
+
+    def counted(*args):
+        computed.append(args)
+        return transport(*args)
+
+    transport = normal_rows.gaussian_map
+    monkeypatch.setattr(normal_rows, "gaussian_map", counted)
+    D = multivariate(np.random.default_rng(3), 3)
+    sol = fp.NearestIdeal(D, steer=["b"]).solve()
+    X, y, a = D.sample(400, random_state=0)
+    first = sol.steer(X[:200], y[:200], sensitive_features=a[:200])
+    assert len(computed) == D.n_classes  # of the group that moves
+    again = sol.steer(X, y, sensitive_features=a)
+    assert len(computed) == D.n_classes and np.array_equal(again[:200], first)
+    assert np.array_equal(again[a == "a"], X[a == "a"])
+    copied = pickle.loads(pickle.dumps(sol))
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda _: copied.steer(X, y, sensitive_features=a), range(8))
+        assert all(np.array_equal(Z, again) for Z in found)

@@ -89,6 +89,13 @@ def pooled_covariance(prior: Array, cov: Array) -> Array:
     return out
 
 
+def unit_condition(cov: Array) -> float:
+    """Return the worst condition number of covariances (..., d, d) at unit variances."""
+    scale = 1.0 / np.sqrt(np.diagonal(cov, axis1=-2, axis2=-1))
+    values = np.linalg.eigvalsh(cov * scale[..., :, None] * scale[..., None, :])
+    return float((values[..., -1] / np.maximum(values[..., 0], 1e-300)).max())
+
+
 def gaussian_map(cov: Array, to_cov: Array, W: Array) -> Array:
     r"""Return the linear part of the monotone map N(., cov) -> N(., to_cov).
 

@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from fairprog.labels import Array
 
-__all__ = ["constant_features", "mean_spread", "split_support"]
+__all__ = ["constant_features", "mean_spread", "split_support", "variance_share"]
 
 CONSTANT = 1e-10  # a column varies if its deviation is above this fraction of its mean
 NULL_VARIANCE = 1e-10  # of the largest, columns at unit variance
+MEAN_SPREAD = 1e-5  # up to which means of cells along a null direction are alike
 
 
 def split_support(prior: Array, mean: Array, within: Array) -> tuple[Array, Array]:
@@ -57,12 +58,27 @@ def mean_spread(prior: Array, mean: Array, within: Array, null: Array) -> Array:
     In units of the scale of the columns involved: above rounding (1e-5) the cells differ where
     they cannot overlap, and KL is infinite.
     """
-    total, center = _total_variance(prior, mean, within)
-    floor = (10.0 * CONSTANT * np.abs(center)) ** 2  # well above the rounding of a constant
-    unit = np.sqrt((null**2 * np.maximum(total, floor)[:, None]).sum(axis=0))
-    unit = np.where(unit > 0, unit, 1.0)
+    unit = np.sqrt(_unit_variance(prior, mean, within, null))
     out: Array = np.abs((mean - mean[0, 0]) @ null).max(axis=(0, 1)) / unit
     return out
+
+
+def variance_share(prior: Array, mean: Array, within: Array, directions: Array) -> Array:
+    """Return the variance along directions (d, k) over that of the columns involved, shape (k,).
+
+    By the rule of `split_support` a null direction has at most 1e-10 d.
+    """
+    along = np.einsum("dk,de,ek->k", directions, within, directions, optimize=True)
+    out: Array = along / _unit_variance(prior, mean, within, directions)
+    return out
+
+
+def _unit_variance(prior: Array, mean: Array, within: Array, directions: Array) -> Array:
+    """Return what directions would vary by, were columns independent; 1 where none varies."""
+    total, center = _total_variance(prior, mean, within)
+    floor = (10.0 * CONSTANT * np.abs(center)) ** 2  # well above the rounding of a constant
+    unit = (directions**2 * np.maximum(total, floor)[:, None]).sum(axis=0)
+    return np.where(unit > 0, unit, 1.0)
 
 
 def constant_features(prior: Array, mean: Array, within: Array) -> tuple[NDArray[np.bool_], Array]:

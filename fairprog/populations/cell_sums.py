@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fairprog.kernels.streaming import between, stream_moments
 from fairprog.labels import Array, Indices
+from fairprog.populations.cells import room_for_covariances
 
 __all__ = ["Cell", "CellSums"]
 
@@ -49,20 +50,18 @@ class CellSums:
     ) -> Self:
         """Return the sums of rows whose cell is ``cells[code]``; not finite where X is not.
 
-        Products of float32 and float16 rows are float32, of all others float64.
+        Products of float32 and float16 rows are float32 where that resolves every direction (see
+        :mod:`fairprog.kernels.streaming`), of all others float64.
         """
         out = cls(covariance)
         slots = list(dict.fromkeys(out._slot(cell) for cell in cells))
         slot = np.array([slots.index(out._slot(cell)) for cell in cells])
-        single = X.dtype in (np.dtype(np.float32), np.dtype(np.float16))
-        with np.errstate(invalid="ignore", over="ignore"):
+        with (
+            np.errstate(invalid="ignore", over="ignore"),
+            room_for_covariances(len(slots), X.shape[1], covariance),
+        ):
             count, mass, mean, scatter = stream_moments(
-                X,
-                code,
-                weight,
-                slot,
-                np.float32 if single else np.float64,
-                covariance == "diagonal",
+                X, code, weight, slot, covariance == "diagonal"
             )
         for c, cell in enumerate(cells):
             if count[c]:

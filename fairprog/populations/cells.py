@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.kernels.blas import cholesky
 from fairprog.kernels.normal import pooled_covariance
-from fairprog.kernels.support import mean_spread, split_support
+from fairprog.kernels.support import MEAN_SPREAD, mean_spread, split_support
 from fairprog.labels import Array, Indices, check_number
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "refuse_cells",
     "refuse_single_rows",
     "restrict",
+    "room_for_covariances",
     "support_of_cells",
 ]
 
@@ -83,7 +85,7 @@ def support_of_cells(
     if basis.shape[1] == 0 or not np.diagonal(cov, axis1=-2, axis2=-1).max() > 0:
         raise DataError("`cov` has no direction with positive variance.", argument="cov")
     spread = mean_spread(prior, mean, within, null)
-    if spread.size and spread.max() > 1e-5:
+    if spread.size and spread.max() > MEAN_SPREAD:
         direction = null[:, int(np.argmax(spread))]
         columns = [int(j) for j in np.flatnonzero(np.abs(direction) > 1e-8)]
         raise DataError(
@@ -130,6 +132,25 @@ def _refuse_below(
         except np.linalg.LinAlgError:
             smallest[cell] = np.linalg.eigvalsh(unit)[0]
     refuse_cells(smallest <= bound, smallest, "cov", "positive definite", classes, groups)
+
+
+@contextmanager
+def room_for_covariances(n_cells: int, d: int, covariance: str) -> Iterator[None]:
+    """Where memory does not suffice, say how much the covariances take and what takes less."""
+    try:
+        yield
+    except MemoryError as error:
+        if covariance == "diagonal":
+            raise
+        count, what = f"{n_cells} cell(s)", "tied ones, one per group, take less"
+        if covariance == "tied":
+            count, what = f"{n_cells} group(s)", "those are tied already"
+        raise DataError(
+            f"The covariances of {count} and {d} features are {8.0 * n_cells * d**2 / 2**30:.3g} "
+            "GiB, and memory does not suffice. covariance='diagonal' keeps variances only; "
+            f"{what}; or use fewer features (for instance their principal components).",
+            argument="X",
+        ) from error
 
 
 def restrict(cov: Array, basis: Array) -> Array:

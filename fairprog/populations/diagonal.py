@@ -18,7 +18,7 @@ from fairprog.errors import DataError, ModelError
 from fairprog.kernels.bayes_rates import decision_rates, log_odds_cdf, log_odds_nodes
 from fairprog.kernels.diagonal import diagonal_kl
 from fairprog.kernels.diagonal_common import is_common
-from fairprog.kernels.support import constant_features
+from fairprog.kernels.support import MEAN_SPREAD, constant_features
 from fairprog.labels import Array, Indices, check_finite, refuse_large
 from fairprog.populations.base import check_prior
 from fairprog.populations.coordinates import normalized_log
@@ -81,7 +81,7 @@ class DiagonalNormal(Normal):
         constant, spread = constant_features(self.prior, self._mean, within)
         if constant.all():
             raise DataError("`cov` has no feature with positive variance.", argument="cov")
-        if spread.max(initial=0.0) > 1e-5:
+        if spread.max(initial=0.0) > MEAN_SPREAD:
             j = int(np.argmax(spread))
             raise DataError(
                 f"Feature {j} is constant within every cell but differs between them (by "

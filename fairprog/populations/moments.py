@@ -21,7 +21,7 @@ from fairprog.labels import (
     sorted_labels,
 )
 from fairprog.populations.cell_sums import CellSums
-from fairprog.populations.cells import STRUCTURES
+from fairprog.populations.cells import STRUCTURES, room_for_covariances
 from fairprog.populations.moments_population import estimated
 from fairprog.populations.normal import Normal
 from fairprog.populations.rows import codes_of, refuse_missing, rows_of
@@ -35,7 +35,8 @@ class Moments:
 
     Rows are seen once and never kept, so data may be larger than memory; pieces may be gathered
     anywhere and merged. Of float32 (or float16) rows the products are float32 about a point near
-    the cell's mean, and summed in float64; of all others everything is float64.
+    the cell's mean, and summed in float64, where that resolves the variance of every direction;
+    of all others, and of rows such as a layer norm returns, everything is float64.
 
     Parameters
     ----------
@@ -135,7 +136,8 @@ class Moments:
         ------
         DataError
             For missing or infinite values (naming the row), lengths that differ, labels not
-            listed at construction, another number of features or other column names than before.
+            listed at construction, another number of features or other column names than before,
+            and where memory does not suffice for the covariances.
         """
         refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
         return self._add(Chunk(rows_of(X), y, sensitive_features, sample_weight, column_names(X)))
@@ -358,7 +360,9 @@ class Moments:
         FairprogWarning
             Where a cell has fewer than 5 d rows.
         """
-        return estimated(self, family, covariance, shrinkage)
+        sums = self._sums
+        with room_for_covariances(len(sums.scatter), self._n_features or 0, self.covariance):
+            return estimated(self, family, covariance, shrinkage)
 
     # -- files --
 

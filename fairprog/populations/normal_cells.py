@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from fairprog.errors import DataError, ModelError
 from fairprog.kernels.cells import LARGE, stacked_kl
 from fairprog.kernels.normal import kl, pooled_covariance, symmetrize
+from fairprog.kernels.support import MEAN_SPREAD, NULL_VARIANCE, mean_spread, variance_share
 from fairprog.labels import Array, check_finite
 from fairprog.populations.base import Population, check_prior
 from fairprog.populations.cells import (
@@ -275,14 +276,22 @@ class NormalCells(Population):
         return out
 
     def same_support(self, other: NormalCells) -> bool:
-        """Return whether the same directions are constant, at the same values."""
+        """Return whether the same directions are constant, at the same values.
+
+        Up to rounding: a steered population's own null directions are as far from the original's
+        as what is left of the variance along them turns them, however small that is.
+        """
         if self.n_features != other.n_features or self.null_dimension != other.null_dimension:
             return False
         if not self.null_dimension:
             return True
-        here, there = self._mean[0, 0] @ self._null, other.location[0, 0] @ self._null
-        apart = np.abs(here - there) > 1e-6 * (1.0 + np.abs(here))
-        return not apart.any() and bool(np.abs(self._null.T @ other.support_basis).max() <= 1e-6)
+        within = other._pooled([other.cov_of(a) for a in range(other.n_groups)])
+        share = variance_share(other.prior, other.location, within, self._null)
+        if share.max() > NULL_VARIANCE * max(100, self.n_features):
+            return False
+        cells = np.concatenate([D.location.reshape(1, -1, D.n_features) for D in (self, other)], 1)
+        prior = np.concatenate([D.prior.reshape(1, -1) for D in (self, other)], 1) / 2.0
+        return bool(mean_spread(prior, cells, within, self._null).max() <= 2.0 * MEAN_SPREAD)
 
     def _ordered_cov(self, order: Sequence[int], group: int) -> Any:
         """Return support covariances of one group in an order of classes, a view if it can be."""

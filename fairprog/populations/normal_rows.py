@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Self
 
 import numpy as np
@@ -31,11 +31,30 @@ from fairprog.populations.cells import (
     check_shrinkage,
     check_structure,
     restrict,
+    room_for_covariances,
 )
 from fairprog.populations.normal_cells import NormalCells
 from fairprog.transports import AffineMap
 
 __all__ = ["NormalRows"]
+
+
+class ComputedMap:
+    """A map of rows that is computed when it is first called, and kept.
+
+    Two threads that call it at once compute the same map twice, and either is right.
+    """
+
+    def __init__(self, compute: Callable[[], Callable[[Array], Array]]) -> None:
+        self._compute = compute
+
+    @cached_property
+    def map(self) -> Callable[[Array], Array]:
+        """The map itself."""
+        return self._compute()
+
+    def __call__(self, X: Array) -> Array:
+        return self.map(X)
 
 
 class NormalRows(NormalCells):
@@ -66,25 +85,25 @@ class NormalRows(NormalCells):
     def cell_maps(self, target: Self) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
         """Return per cell the monotone transport to the cell of `target`, in the pooled metric.
 
-        Each is computed when it is called: together they are as large as the population.
+        Each is computed when it is first called, and kept: together they are as large as the
+        cells that move.
         """
         W = symmetric_root(self.pooled_cov, -0.5)
         return {
-            (i, a): partial(self._move_cell, target, W, i, a)
+            (i, a): ComputedMap(partial(self._cell_map, target, W, i, a))
             for i, a in np.ndindex(*self.prior.shape)
         }
 
-    def _move_cell(self, target: Self, W: Array, i: int, a: int, X: Array) -> Array:
-        """Carry rows of one cell to that of `target`, W the root of the metric."""
+    def _cell_map(self, target: Self, W: Array, i: int, a: int) -> Callable[[Array], Array]:
+        """Return the map of one cell to that of `target`, W the root of the metric."""
         U, S, to = self._basis, self._cells[a][i], target.cov_of(a)[i]
         same = np.array_equal(self._mean[i, a], target.location[i, a])
         if same and np.array_equal(S, to):  # a group that stays
-            affine = AffineMap.identity(self.n_features)
-        else:
-            inner = gaussian_map(restrict(S, U), restrict(to, U), W)
-            shift = target.location[i, a] @ U - inner @ self.support_mean[i, a]
-            affine = AffineMap(U @ inner @ U.T + np.eye(len(U)) - U @ U.T, U @ shift)
-        return self.user_map(affine)(X)
+            return lambda X: X
+        inner = gaussian_map(restrict(S, U), restrict(to, U), W)
+        shift = target.location[i, a] @ U - inner @ self.support_mean[i, a]
+        affine = AffineMap(U @ inner @ U.T + np.eye(len(U)) - U @ U.T, U @ shift)
+        return self.user_map(affine)
 
     # -- estimating and sampling --
 
@@ -157,9 +176,9 @@ class NormalRows(NormalCells):
         tied = check_structure(covariance) == "tied"
         diagonal = covariance == "diagonal"
         amount = check_shrinkage(shrinkage, tied)
-        count, mass, mean, cov = cell_moments(
-            features, i, g, weight, (len(class_labels), len(group_labels)), covariance
-        )
+        shape = len(class_labels), len(group_labels)
+        with room_for_covariances(shape[1] if tied else shape[0] * shape[1], d, covariance):
+            count, mass, mean, cov = cell_moments(features, i, g, weight, shape, covariance)
         check_classes(class_labels, n)
         if len(class_labels) == 1 and classes is None:
             warnings.warn(

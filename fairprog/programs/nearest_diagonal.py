@@ -84,6 +84,10 @@ class NearestDiagonal(NearestNormal):
                 argument=argument,
             ) from None
 
+    def advice(self) -> str:
+        """Return what all programs say: there are no combinations of features here."""
+        return NearestIdeal.advice(self)
+
     def check_transport(self) -> None:
         """Check the fields of a transport against the population's features and classes."""
         if self.transport.kind not in FEATUREWISE:

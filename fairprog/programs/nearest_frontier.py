@@ -105,7 +105,7 @@ def nearest_frontier(
             if best is None:
                 assert failure is not None
                 raise failure
-            verified(solution, f" at bound {bound:g}")
+            verified(solution, f" at bound {bound:g}", program.advice)
         solves += 1
         kl[k], price[k] = solution.kl, solution.price.get("consensus", np.nan)
     return Frontier(

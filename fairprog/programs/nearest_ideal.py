@@ -228,6 +228,10 @@ class NearestIdeal:
         """Return the answer with its certificate, which `solve` checks."""
         raise NotImplementedError
 
+    def advice(self) -> str:
+        """Return what to do about an answer that cannot be proven."""
+        return "Try another solver."
+
     # -- the same for all --
 
     def settings(self) -> dict[str, Any]:
@@ -316,7 +320,7 @@ class NearestIdeal:
             solution = solve_joint(self, solver, conic, started)
         else:
             solution = self.find(solver, conic, started)
-        return verified(solution)
+        return verified(solution, advice=self.advice)
 
     def frontier(self, map_bounds: ArrayLike, time_limit: float | None = None) -> Frontier:
         """Return KL and the price of consensus at every `map_bound`.

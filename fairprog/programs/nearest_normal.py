@@ -13,7 +13,7 @@ import numpy as np
 from fairprog.errors import FairprogWarning, ModelError
 from fairprog.kernels.cells import LARGE
 from fairprog.kernels.common_rates import best_rates
-from fairprog.kernels.normal import kl, push
+from fairprog.kernels.normal import kl, push, unit_condition
 from fairprog.kernels.threads import one_blas_pool
 from fairprog.labels import Array, check_finite
 from fairprog.populations import Normal
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from fairprog.programs.compile import Compiled
 
 __all__ = ["NearestNormal"]
+
+ILL_CONDITIONED = 1e6  # at unit variances: beyond it rounding may be what fails a certificate
 
 
 class NearestNormal(NearestIdeal):
@@ -105,6 +107,26 @@ class NearestNormal(NearestIdeal):
         mean, cov = (np.stack(parts, axis=1) for parts in zip(*moved, strict=True))
         V = kl(mean, cov, D.support_mean, D.support_cov)
         return [best_rates(V, D.group_mass, log_rates)[0]]
+
+    def advice(self) -> str:
+        """Return what to do, by how the cells are conditioned."""
+        D = self.population
+        cells = [np.asarray(D.support_cov_of(a)) for a in range(D.n_groups)]
+        worst = max(unit_condition(S) for S in cells)
+        if worst < ILL_CONDITIONED:
+            return super().advice()
+        pooled = np.einsum("ia,iajk->ajk", D.base_rates, np.stack(cells, axis=1))
+        remedies = (
+            "gather more rows or raise `shrinkage`, since their group's pooled ones are far better"
+            if worst > 100.0 * unit_condition(pooled)
+            else "leave out features that others all but determine, or keep principal components "
+            "that vary, computed in float64"
+        )
+        others = " Steering all groups but one is better conditioned too." * (not self.staying)
+        return (
+            "Some combinations of features hardly vary: the covariances have the condition number "
+            f"{worst:.1g} at unit variances. To do: {remedies}.{others}"
+        )
 
     # -- building --
 

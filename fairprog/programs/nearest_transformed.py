@@ -68,6 +68,10 @@ class NearestTransformed(NearestIdeal):
         """Return the options of the base's program."""
         return self.inner.settings()
 
+    def advice(self) -> str:
+        """Return the base's."""
+        return self.inner.advice()
+
     def formulate(self) -> Any:
         """Return the base's problem."""
         return self.inner.formulate()

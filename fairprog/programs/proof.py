@@ -10,7 +10,7 @@ import numpy as np
 from fairprog.kernels.all_groups import pull_back, scale_ratio_cost
 from fairprog.kernels.cells import LARGE, map_residuals
 from fairprog.kernels.common_map import map_residual
-from fairprog.kernels.normal import symmetric_root
+from fairprog.kernels.normal import symmetric_root, unit_condition
 from fairprog.labels import Array
 from fairprog.populations import Normal
 from fairprog.populations.cells import RestrictedCells
@@ -93,10 +93,7 @@ def _rounding(population: Normal, groups: Sequence[int], residual: float) -> flo
     if population.n_features > LARGE and residual <= IDEALITY_TOLERANCE:
         return IDEALITY_TOLERANCE
     cov = np.stack([np.asarray(population.support_cov_of(a)) for a in groups], axis=1)
-    scale = 1.0 / np.sqrt(np.diagonal(cov, axis1=-2, axis2=-1))
-    values = np.linalg.eigvalsh(cov * scale[..., :, None] * scale[..., None, :])
-    worst = float((values[..., -1] / np.maximum(values[..., 0], 1e-300)).max())
-    return max(IDEALITY_TOLERANCE, 16.0 * np.finfo(float).eps * worst)
+    return max(IDEALITY_TOLERANCE, 16.0 * np.finfo(float).eps * unit_condition(cov))
 
 
 def _no_lower_ratio(

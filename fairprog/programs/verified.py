@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
+
+import numpy as np
 
 from fairprog.errors import SolverError
 from fairprog.solution import Solution
@@ -13,25 +16,34 @@ __all__ = ["verified"]
 Proven = TypeVar("Proven", Solution, ClassifierSolution)
 
 
-def verified(solution: Proven, where: str = "", advice: str = "Try another solver.") -> Proven:
-    """Return the solution if its certificate is ok.
+def verified(
+    solution: Proven,
+    where: str = "",
+    advice: str | Callable[[], str] = "Try another solver.",
+) -> Proven:
+    """Return the solution if its certificate is ok and its divergence finite.
 
     Parameters
     ----------
     solution : Solution or ClassifierSolution
-    where, advice : str
-        What the message says of the program, and what it tells to do.
+    where : str
+        What the message says of the program.
+    advice : str or function
+        What it tells to do; a function is called where there is need of advice only.
 
     Raises
     ------
     SolverError
         With the certificate and the refused solution in ``details``.
     """
-    if solution.certificate.ok:
+    finite = np.isfinite(getattr(solution, "kl", 0.0))  # classifiers have none
+    if solution.certificate.ok and finite:
         return solution
+    fault = f"fails its certificate: {solution.certificate}"
+    said = advice if isinstance(advice, str) else advice()
     raise SolverError(
-        f"The answer of {solution.solver}{where} fails its certificate: {solution.certificate}. "
-        f"{advice}",
+        f"The answer of {solution.solver}{where} "
+        f"{fault if finite else 'is infinitely far from the population'}. {said}",
         status="unverified",
         details={"certificate": solution.certificate, "solution": solution},
     )

@@ -148,6 +148,11 @@ class Solution:
         maps = self.maps.values()
         return tuple(None if s else T.inverse() for s, T in zip(stays, maps, strict=True))
 
+    @cached_property
+    def _cell_maps(self) -> Mapping[tuple[int, int], Any]:
+        """The transports of `steer`, by (class, group) position."""
+        return self.population.cell_maps_from(self.original)
+
     def align(
         self,
         X: ArrayLike,
@@ -237,7 +242,8 @@ class Solution:
         """Move every row to the steered population in its own group's coordinates.
 
         Applies per cell the monotone transport P_ia -> P~_ia (of normal populations: in the
-        pooled metric); needs labels. Changed base rates travel as :meth:`sample_weight`.
+        pooled metric); needs labels. Changed base rates travel as :meth:`sample_weight`. A cell's
+        transport, a (d, d) matrix, is computed when the first of its rows comes, and kept.
 
         Parameters
         ----------
@@ -259,9 +265,10 @@ class Solution:
         label = encode(y, self.original.classes, "y", len(features))
         group = self._by_group(sensitive_features, len(features))
         out = np.empty_like(features)
-        for (i, a), T in self.population.cell_maps_from(self.original).items():
+        for (i, a), T in self._cell_maps.items():
             rows = (label == i) & (group == a)
-            out[rows] = T(features[rows])
+            if rows.any():
+                out[rows] = T(features[rows])
         return as_given(out, X)
 
     def sample_weight(self, y: ArrayLike, *, sensitive_features: ArrayLike) -> Array:

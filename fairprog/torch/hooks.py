@@ -253,7 +253,7 @@ class SteerHook(Hook):
         for group, T in solution.maps.items():
             affine_of(T, "solution", group)
         self.classes, self.groups = population.classes, population.groups
-        self._cells = population.cell_maps_from(solution.original)
+        self._cells = solution._cell_maps  # computed once for all hooks
         self._dimension = int(population.n_features)
         self._y: Any = None
         self._a: Any = None

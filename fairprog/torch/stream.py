@@ -195,15 +195,10 @@ class _Chunks:
 
     def __iter__(self) -> Iterator[Callable[[], Chunk]]:
         for number, batch in enumerate(self._states._batches):
-            yield partial(self._chunk, number, batch)
+            yield partial(self._states._chunk, number, batch)
 
     def __length_hint__(self) -> int:
         return length_hint(self._states._batches)
-
-    def _chunk(self, number: int, batch: Any) -> Chunk:
-        """Return rows in float64: layer norms return a plane, which float32 products blur."""
-        X, *labels = self._states._chunk(number, batch)
-        return X.astype(np.float64), *labels
 
 
 def collect(
