@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import zipfile
 import zlib
@@ -43,9 +44,17 @@ def register(kind: str, loader: Callable[[dict[str, Any]], Any]) -> None:
 
 
 def check_folder(path: str | os.PathLike[str], argument: str = "path") -> None:
-    """Raise DataError where there is no folder to write a file to."""
-    if not Path(path).parent.is_dir():
+    """Raise DataError where no file can be written: no folder, or a folder or device is there."""
+    target = Path(path)
+    if not target.parent.is_dir():
         raise DataError(f"The folder of {str(path)!r} does not exist.", argument=argument)
+    if target.exists() and not target.is_file():
+        what = "a folder" if target.is_dir() else "a device or a pipe"
+        raise DataError(
+            f"{str(path)!r} is {what}; files are written whole or not at all, so the name of a "
+            "file is needed.",
+            argument=argument,
+        )
 
 
 def check_suffix(path: str | os.PathLike[str], argument: str = "path") -> str:
@@ -59,18 +68,20 @@ def check_suffix(path: str | os.PathLike[str], argument: str = "path") -> str:
 
 
 def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]) -> None:
-    """Call ``write(temporary path)`` and move the result into place: all or nothing."""
-    target = Path(path)
+    """Call ``write(temporary path)`` and move the result into place: all or nothing.
+
+    A link goes on pointing to what it points to; a file keeps its permissions, and a new one has
+    those that the process gives to new files.
+    """
     check_folder(path)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=target.suffix)
-    os.close(handle)
-    try:
-        write(Path(name))
-        os.chmod(name, 0o644)
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    target = Path(path).resolve()
+    check_folder(target)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as folder:
+        temporary = Path(folder) / target.name
+        write(temporary)
+        if target.exists():
+            shutil.copymode(target, temporary)
+        os.replace(temporary, target)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
