@@ -7,9 +7,10 @@ causal language model of ``transformers`` on disk::
     python -m experiments.concept_steering --model PATH --layer transformer.h.6 --out results/own
 
 Every method has its vectors, one per topic. Its strength is set on the calibration prompts so
-that the reference topic's effect there is `TARGET`; gap and perplexity are measured on other
-prompts. The effect is the mean rise of P(praise) of the generated text over the unsteered one, by
-a scorer that sees words only.
+that the reference topic's effect there is `TARGET`, or the largest effect that all topics reach
+by `ConceptSteering.calibrate` while their texts stay fluent; gap and perplexity are measured on
+other prompts. The effect is the mean rise of P(praise) of the generated text over the unsteered
+one, by a scorer that sees words only.
 """
 
 from __future__ import annotations
@@ -37,8 +38,10 @@ from .language_model import LanguageModel, load_model, memory_estimate, new_mode
 from .pictures import plain_ticks, save_picture
 from .reviews import GENRES, PRAISE, Reviews, Scorer, prompts, write_reviews
 
-SEEDS = (0, 1, 2, 3, 4)
+SEEDS = (5, 6, 7, 8, 9)  # 0 to 4 were looked at while the calibration was written
 TARGET = 0.2  # effect of the reference topic at matched strength
+TOLERANCE = 0.03  # texts are fluent up to this rise of perplexity over the unsteered ones
+WEAKEST, STRONGEST = 0.25, 8.0  # strengths to calibrate on, in the reference's at `TARGET`
 RELATIVE = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # strengths of the curves, in matched ones
 START = 2.0  # length of the first push that is tried, in units of the hidden states
 LAYER = -2  # the last block but one
@@ -74,12 +77,13 @@ class Size:
     n_probe: int = 4000  # texts whose hidden states the probes see
     n_score: int = 6000  # texts the scorer is fitted to
     n_probes: int = 100
-    repeat_calibrate: int = 24  # times 32 prompts per topic and strength
+    n_strengths: int = 16  # to calibrate on
+    repeat_calibrate: int = 48  # times 32 prompts per topic and strength
     repeat_evaluate: int = 64
     repeat_curve: int = 8
 
 
-QUICK = Size(600, 1, 1, 300, 300, 20, 1, 1, 1)
+QUICK = Size(600, 1, 1, 300, 300, 20, 4, 1, 1, 1)
 
 
 @dataclass
@@ -88,7 +92,8 @@ class Measured:
 
     method: str
     seed: int
-    strength: float = np.nan  # matched; NaN where the reference never reaches the target
+    target: float  # effect at which strengths are matched
+    strength: float  # matched; NaN where the reference never reaches the target
     effect: dict[Any, float] = field(default_factory=dict)  # at matched strength
     perplexity: dict[Any, float] = field(default_factory=dict)
     curve: dict[Any, list[tuple[float, float]]] = field(default_factory=dict)
@@ -265,44 +270,64 @@ def evaluate_seed(bench: Bench, data: Reviews, X: Array, size: Size) -> list[Mea
     ideal, vectors = all_vectors(data, X, size, bench.seed)
     reference, others = ideal.reference_, [g for g in GENRES if g != ideal.reference_]
     repeat = size.repeat_calibrate
+    target, vectors[IDEAL_CALIBRATED] = calibrated(bench, ideal, size)
     found = []
     with tqdm(METHODS, desc=f"seed {bench.seed}", disable=None, leave=False) as progress:
         for method in progress:
             progress.set_postfix_str(method)
-            if method in (RESCALED, IDEAL_CALIBRATED):
-                source = vectors[OWN] if method == RESCALED else vectors[IDEAL]
-                used = {g: source[g] for g in GENRES}
-                t = matched(bench, reference, used[reference], repeat)
+            used = dict(vectors[OWN if method == RESCALED else method])
+            t = matched(bench, reference, used[reference], target, repeat)
+            if method == RESCALED:
                 for g in others:  # the same effect at the same strength, by calibration prompts
-                    used[g] = used[g] * matched(bench, g, used[g], repeat) / t
-            else:
-                used = dict(vectors[method])
-                t = matched(bench, reference, used[reference], repeat)
-            found.append(_measure(bench, method, used, t, [reference, *others], ideal, size))
+                    used[g] = used[g] * matched(bench, g, used[g], target, repeat) / t
+            one = Measured(method, bench.seed, target, t)
+            _measure(bench, one, used, [reference, *others], ideal, size)
+            found.append(one)
     return found
 
 
-def matched(bench: Bench, genre: Any, vector: Array, repeat: int) -> float:
+def calibrated(bench: Bench, ideal: Any, size: Size) -> tuple[float, Vectors]:
+    """Calibrate on generated texts; return the effect at which all are matched, and the vectors.
+
+    The vectors are NaN where a topic does not respond at all: nothing can be matched.
+    """
+    repeat = size.repeat_calibrate
+    nothing = dict.fromkeys(GENRES, np.full(ideal.n_features_in_, np.nan))
+    first = ideal.vectors_[ideal.reference_]
+    start = matched(bench, ideal.reference_, first, TARGET, repeat)
+    if not np.isfinite(start):
+        return TARGET, nothing
+    t = start * np.geomspace(WEAKEST, STRONGEST, size.n_strengths)
+    effects, ratios = {}, {}
+    for g, v in ideal.vectors_.items():
+        _, base = bench.run(g, "calibrate", repeat, None, 0.0)
+        measured = [bench.effect(g, "calibrate", repeat, v, strength) for strength in t]
+        effects[g] = [effect for effect, _ in measured]
+        ratios[g] = [perplexity / base for _, perplexity in measured]
+    limits = {"target": TARGET, "perplexity_ratio": ratios, "tolerance": TOLERANCE}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FairprogWarning)  # of a lower target: the tables tell it
+        try:
+            ideal.calibrate(t, effects, **limits)
+        except fp.DataError:
+            return TARGET, nothing
+    return float(ideal.matched_effect_), dict(ideal.vectors_)
+
+
+def matched(bench: Bench, genre: Any, vector: Array, target: float, repeat: int) -> float:
     """Return the strength that gives a topic the target effect on the calibration prompts."""
     length = float(np.linalg.norm(vector))
     if not np.isfinite(length):
         return float("nan")
     unit = np.round(vector / length, 12)
-    return bench.strength_for(genre, unit, TARGET, repeat, START) / length
+    return bench.strength_for(genre, unit, target, repeat, START) / length
 
 
 def _measure(
-    bench: Bench,
-    method: str,
-    used: Vectors,
-    t: float,
-    order: Sequence[Any],
-    ideal: Any,
-    size: Size,
-) -> Measured:
+    bench: Bench, out: Measured, used: Vectors, order: Sequence[Any], ideal: Any, size: Size
+) -> None:
     """Measure on the evaluation prompts; NaN where there is no matched strength."""
-    out = Measured(method, bench.seed, t)
-    other = order[-1]
+    other, t = order[-1], out.strength
     own = ideal.concept_vectors_[other]
     length = float(np.linalg.norm(used[other]) * np.linalg.norm(own))
     out.cosine = float(used[other] @ own) / length
@@ -316,7 +341,6 @@ def _measure(
         out.curve[g] = [
             bench.effect(g, "evaluate", size.repeat_curve, v, share * t) for share in RELATIVE
         ]
-    return out
 
 
 def run_bed(seed: int, size: Size) -> list[Measured]:
@@ -358,13 +382,15 @@ def by_method(found: Sequence[Measured]) -> dict[str, list[Measured]]:
 
 def write_tables(found: Sequence[Measured], out: Path) -> None:
     """Write seeds.csv, curves.csv and summary.csv."""
-    header = ["method", "seed", "matched strength", "reference", "effect of reference"]
-    header += ["effect of other topic", "gap", "perplexity", "cosine to own vector"]
+    header = ["method", "seed", "matched effect", "matched strength", "reference"]
+    header += ["effect of reference", "effect of other topic", "gap", "perplexity"]
+    header += ["perplexity of other topic", "cosine to own vector"]
     rows: list[list[object]] = []
     for m in found:
         (reference, first), (_, second) = m.effect.items()
-        row: list[object] = [m.method, m.seed, m.strength, reference, first, second]
-        rows.append([*row, m.gap, m.mean_perplexity, m.cosine])
+        row: list[object] = [m.method, m.seed, m.target, m.strength, reference, first, second]
+        fluency = list(m.perplexity.values())[-1]
+        rows.append([*row, m.gap, m.mean_perplexity, fluency, m.cosine])
     write_csv(out / "seeds.csv", header, rows)
     header = ["method", "seed", "topic", "strength, in matched ones", "effect", "perplexity"]
     write_csv(
@@ -387,8 +413,8 @@ def write_tables(found: Sequence[Measured], out: Path) -> None:
             continue
         row = [method, len(seeds), *interval([abs(m.gap) for m in seeds])]
         row += [*interval([m.gap for m in seeds]), *geometric([m.mean_perplexity for m in seeds])]
-        fluency = [m.mean_perplexity for m in seeds]
-        row += [float(np.median(fluency)), max(fluency)]
+        each = [m.mean_perplexity for m in seeds]
+        row += [float(np.median(each)), max(each)]
         row += [float(np.mean([list(m.effect.values())[-1] for m in seeds]))]
         lines.append([*row, float(np.mean([m.cosine for m in seeds]))])
     write_csv(out / "summary.csv", header, lines)
@@ -441,14 +467,12 @@ def draw(found: Sequence[Measured], path: Path) -> None:
         for name in ("2", "3", "ppl"):
             cells[name].set_xlabel("strength (1: matched)")
         cells["0"].legend(loc="upper left")
-        fluency.set_yscale("log")
         low, high = fluency.get_ylim()
-        fluency.set_ylim(low, max(high, 1.4 * low))
-        plain_ticks(
-            fluency, "y", [v for v in (2, 3, 4, 5, 6, 10, 30, 100, 300) if low <= v <= high]
-        )
+        if high > 3.0 * low:
+            fluency.set_yscale("log")
+            plain_ticks(fluency, "y", [v for v in (3, 5, 10, 30, 100, 300) if low <= v <= high])
         fluency.set(title="fluency (thin: each seed; thick: median)", ylabel="perplexity")
-        fluency.legend(loc="center left")
+        fluency.legend(loc="upper left")
     save_picture(fig, path)
 
 
@@ -462,7 +486,7 @@ def _each_seed(ax: Any, seeds: Sequence[Measured], color: str, dash: str, label:
         for m in seeds
     ]
     for line in lines:
-        ax.plot(RELATIVE, line, color=color, linestyle=dash, linewidth=0.7)
+        ax.plot(RELATIVE, line, color=color, linestyle=dash, linewidth=0.7, alpha=0.6)
     if lines:
         middle = np.median(lines, axis=0)
         ax.plot(RELATIVE, middle, color=color, linestyle=dash, linewidth=2.2, label=label)

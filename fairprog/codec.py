@@ -30,6 +30,7 @@ __all__ = [
 FORMAT = 1
 # where the loader of a kind is registered, for modules that are imported only where they are used
 HOMES = {
+    "concept_steering": "fairprog.estimators",
     "ideal_steering": "fairprog.estimators",
     "score_steering": "fairprog.estimators",
     "moments": "fairprog.populations",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fairprog.errors import DataError
 from fairprog.labels import Array, encode, label_array, label_vector, plain, sorted_labels
 
-__all__ = ["check_cells", "group_labels", "group_shares", "refuse_swapped"]
+__all__ = ["check_cells", "group_labels", "group_shares", "refuse_reordered", "refuse_swapped"]
 
 
 def group_labels(
@@ -111,6 +111,28 @@ def _probabilities(array: NDArray[Any], certain: bool) -> Array:
             argument="sensitive_features",
         )
     return array.astype(np.float64)
+
+
+def refuse_reordered(**rows: Any) -> None:
+    """Refuse pandas objects whose indexes hold the same labels in another order.
+
+    Rows are matched by position, as everywhere in scikit-learn; what has no index, or an index of
+    other labels, is taken as it lies.
+    """
+    found = [(name, v.index) for name, v in rows.items() if hasattr(v, "iloc")]
+    for name, index in found[1:]:
+        first, other = found[0]
+        if index.equals(other) or len(index) != len(other):
+            continue
+        if index.is_unique and other.is_unique and index.isin(other).all():
+            row = int(np.flatnonzero(np.asarray(index != other))[0])
+            raise DataError(
+                f"`{first}` and `{name}` have the same index in another order: row {row} is "
+                f"{other[row]!r} in one and {index[row]!r} in the other, and rows are matched by "
+                f"position. Write {name}.loc[{first}.index], or {name}.to_numpy() if the order is "
+                "meant.",
+                argument=name,
+            )
 
 
 def check_cells(

@@ -82,13 +82,20 @@ class AffineMap:
         moved = map_rows(rows, None, [self.move(kind)], dtype=kind, out=out)
         return moved[:, 0] if np.ndim(X) == 1 else moved
 
-    def move(self, dtype: DTypeLike) -> Move:
-        """Return the map as a function of unchecked rows of a type and of where they go."""
+    def move(self, dtype: DTypeLike, about: Array | None = None) -> Move:
+        """Return the map as a function of unchecked rows of a type and of where they go.
+
+        With a point amid the rows (d,), products are taken about it: in float32 a common offset
+        of 1e4 spreads would otherwise cost four digits.
+        """
         # by columns in memory, as BLAS wants the second factor
-        matrix, offset = self.matrix.astype(dtype).T, self.offset.astype(dtype)
+        matrix = self.matrix.astype(dtype).T
+        point = None if about is None else about.astype(dtype)
+        moved_point = 0.0 if point is None else self.matrix @ point.astype(np.float64)
+        offset = (moved_point + self.offset).astype(dtype)
 
         def moved(rows: Array, out: Array) -> None:
-            np.matmul(rows, matrix, out=out)
+            np.matmul(rows if point is None else rows - point, matrix, out=out)
             out += offset
 
         return moved
@@ -170,8 +177,11 @@ class DiagonalMap(AffineMap):
     def __repr__(self) -> str:
         return f"DiagonalMap(diagonal={self.diagonal!r}, offset={self.offset!r})"
 
-    def move(self, dtype: DTypeLike) -> Move:
-        """Return the map as a function of unchecked rows of a type and of where they go."""
+    def move(self, dtype: DTypeLike, about: Array | None = None) -> Move:
+        """Return the map as a function of unchecked rows of a type and of where they go.
+
+        Nothing is summed, so that a point amid the rows would gain nothing.
+        """
         diagonal, offset = self.diagonal.astype(dtype), self.offset.astype(dtype)
 
         def moved(rows: Array, out: Array) -> None:

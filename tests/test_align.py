@@ -5,6 +5,7 @@ import pytest
 
 import fairprog as fp
 from fairprog import row_blocks
+from tests.instances import multivariate
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +149,23 @@ def test_bad_rows_are_named(solved):
         sol.align(X, sensitive_features=np.repeat("c", len(X)))
     huge = np.full((2, 5), 1e308)  # a sum that overflows is not a missing value
     assert sol.align(huge, sensitive_features=["a", "a"]).shape == (2, 5)
+
+
+@pytest.mark.parametrize("d", [30, 80])
+def test_float32_keeps_its_digits_far_from_the_origin(d, monkeypatch):
+    """Products are taken about the group's mean: what is lost is the rounding of the result."""
+    rng = np.random.default_rng(0)
+    D = multivariate(rng, d)
+    D = fp.Normal(D.prior, D.location + 1e4, cov=D.cov, groups=D.groups)
+    sol = fp.NearestIdeal(D, steer=["b"]).solve()
+    X, _, _ = D.sample(500, random_state=0)
+    X, a = X.astype(np.float32), np.repeat("b", 500)
+
+    def lost():
+        exact = sol.align(X.astype(np.float64), sensitive_features=a)
+        return np.abs(sol.align(X, sensitive_features=a, dtype=np.float32) - exact).max()
+
+    last_place = 2.0 * np.spacing(np.float32(1e4))
+    assert lost() < last_place
+    monkeypatch.setattr("fairprog.solution.solution.FAR", np.inf)  # control
+    assert lost() > 2 * last_place

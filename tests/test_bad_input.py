@@ -431,7 +431,7 @@ def small_shift(view, population):
     ("all with constraints", lambda: fp.NearestIdeal(D1, constraints=[small_shift]), MODEL,
      r"steer='all' is not one convex program.*steer all groups but one", "constraints"),
     ("all with map_bound", lambda: fp.NearestIdeal(D1, map_bound=0.1), MODEL,
-     r"steer='all' is not one convex program.*steer all groups but one", "map_bound"),
+     r"takes no `map_bound`: the common coordinates are then free.*steer=\[", "map_bound"),
     ("all has no problem", lambda: fp.NearestIdeal(D1).problem, MODEL,
      r"not one convex problem", "steer"),
     ("solver name", lambda: program().solve(solver="MOSEK"), MODEL,

@@ -662,3 +662,42 @@ def test_models_of_the_command_line_are_read_by_load(folder):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.split() == ["TableSteering", "True"], done.stderr
+
+
+def test_several_sensitive_columns_are_crossed(folder, capsys):
+    data = people(2000)
+    data.insert(2, "h", np.random.default_rng(1).choice(["young", "old"], 2000))
+    write(data)
+    options = ["--label", "y", "--sensitive", "g", "h", "--splits", "2"]
+    written = ["--out", "steered.csv", "--model", "model.json"]
+    assert main(["steer", "data.csv", *options, "--steer", "b & old", "b & young", *written]) == 1
+    assert "Groups ['a & old', 'a & young'] stay" in refused(capsys, 1)
+    moved = [f"{g} & {h}" for g in "ab" for h in ("old", "young")][1:]
+    assert main(["steer", "data.csv", *options, "--steer", *moved, *written]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"g & h: 'a & old' [\d,]+, 'a & young' [\d,]+, 'b & old'", said)
+    before, after = pd.read_csv("data.csv"), pd.read_csv("steered.csv")
+    assert list(before) == list(after) and before[["g", "h"]].equals(after[["g", "h"]])
+    still = (before.g == "a") & (before.h == "old")
+    assert np.array_equal(before.x1 != after.x1, ~still)
+    assert main(["align", "--model", "model.json", "data.csv", "--out", "again.csv"]) == 0
+    assert Path("again.csv").read_bytes() == Path("steered.csv").read_bytes()
+    model = fp.load("model.json")
+    assert model.sensitive == ("g", "h")
+    old = TableSteering._from_dict(
+        {"label": "y", "sensitive": "g", "features": [], "solution": model.solution.to_dict()}
+    )
+    assert old.sensitive == ("g",)  # files of one column hold its name
+
+
+def test_crossed_columns_must_tell_their_groups_apart(folder, capsys):
+    data = people(400)
+    data["h"] = np.where(np.arange(400) % 2, "c", "b & c")
+    data["g"] = np.where(np.arange(400) % 2, "a & b", "a")
+    write(data)
+    said = refused(capsys, main(["steer", "data.csv", "--label", "y", "--sensitive", "g", "h"]))
+    assert "read alike" in said
+    said = refused(capsys, main(["steer", "data.csv", "--label", "y", "--sensitive", "g", "g"]))
+    assert "names a column twice" in said
+    said = refused(capsys, main(["steer", "data.csv", "--label", "y", "--sensitive", "g", "y"]))
+    assert "both as --label and as --sensitive" in said

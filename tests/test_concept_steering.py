@@ -3,13 +3,17 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 
 import fairprog as fp
 from experiments import reviews
 from fairprog.kernels.concept_vectors import concept_basis, concept_vectors, logistic_probe
+from fairprog.kernels.matched_effects import least_strength
 
 STRENGTHS = np.array([-1.0, 0.0, 0.5, 1.0, 3.0])
 
@@ -200,6 +204,15 @@ def test_one_group_keeps_its_concept_vector():
     np.testing.assert_array_equal(step.vectors_["a"], step.concept_vectors_["a"])
 
 
+@pytest.mark.parametrize("d", [1, 6])
+def test_one_feature_or_one_component_is_enough(d):
+    X, y, a = texts(against=1.0)
+    step = fitted(data=(X[:, :d], y, a), n_components=1)
+    assert step.solution_.population.is_ideal()
+    curve = step.effect_curve([1.0]).loc[1.0]
+    assert curve["a"] == pytest.approx(curve["b"], rel=1e-12)
+
+
 def test_same_seed_same_bits_and_another_seed_other_subsets(step):
     again, other = fitted(), fitted(random_state=1)
     np.testing.assert_array_equal(again.vectors_["b"], step.vectors_["b"])
@@ -232,7 +245,91 @@ def test_calibration_makes_measured_curves_equal():
 
 def test_calibration_at_one_strength_is_a_ratio():
     step = fitted()
+    assert step.matched_strength_ is None
     assert step.calibrate([2.0], {"a": [0.4], "b": [0.1]}) == {"a": 1.0, "b": pytest.approx(4.0)}
+    assert step.matched_strength_ == pytest.approx(0.5)  # b reaches 0.1, a at a quarter of 2
+
+
+def test_calibration_matches_at_the_target():
+    step, t = fitted(), np.array([1.0, 2.0, 3.0])
+    effects = {"a": [0.1, 0.2, 0.3], "b": [0.02, 0.1, 0.25]}
+    factors = step.calibrate(t, effects, target=0.1)
+    assert (step.matched_strength_, step.matched_effect_) == (1.0, 0.1)
+    assert factors == {"a": 1.0, "b": pytest.approx(2.0)}
+    again = fitted()
+    with pytest.warns(fp.FairprogWarning, match=r"Group 'b' reaches .* at most 0.25 .* not 0.28"):
+        factors = again.calibrate(t, effects, target=0.28)
+    assert again.matched_effect_ == 0.25
+    assert factors["b"] == pytest.approx(3.0 / 2.5)
+
+
+def test_calibration_stops_where_texts_are_not_fluent_any_more():
+    t = np.array([1.0, 2.0, 3.0, 4.0])
+    effects = {"a": [0.1, 0.2, 0.3, 0.4], "b": [0.05, 0.1, 0.3, 0.4]}
+    control = fitted()
+    assert control.calibrate(t, effects)["b"] == pytest.approx(1.0)
+    step = fitted()
+    ratio = {"b": [1.0, 1.02, 1.6, 1.01]}  # fluent again at 4 is no help: it is beyond 3
+    assert step.calibrate(t, effects, perplexity_ratio=ratio)["b"] == pytest.approx(2.0)
+    assert step.matched_effect_ == 0.1
+    wide = fitted()
+    assert wide.calibrate(t, effects, perplexity_ratio=ratio, tolerance=0.7)["b"] == 1.0
+    with pytest.raises(fp.DataError, match=r"Group 'b' has no positive effect .* fluent"):
+        step.calibrate(t, effects, perplexity_ratio={"b": [1.1, 1, 1, 1]})
+    refitted = step.fit(*texts()[:2], sensitive_features=texts()[2])
+    assert refitted.matched_effect_ is None
+
+
+@given(
+    rise=st.lists(st.floats(0.01, 1.0), min_size=2, max_size=8),
+    share=st.floats(0.05, 1.0),
+)
+def test_the_least_strength_has_the_effect(rise, share):
+    t = np.arange(1.0, len(rise) + 1.0)
+    curve = np.cumsum(rise)
+    effect = share * curve[-1]
+    found = least_strength(t, curve, effect)
+    assert np.interp(found, np.append(0.0, t), np.append(0.0, curve)) == pytest.approx(effect)
+    falling = np.append(curve, 0.0)  # what comes later does not matter
+    assert least_strength(np.append(t, t[-1] + 1.0), falling, effect) == found
+
+
+# ----------------------------------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_a_step_is_read_as_it_was_written(tmp_path, suffix):
+    step = fitted(steer=["b"], transport=fp.Affine(), desired="praise")
+    step.calibrate([1.0, 2.0], {"a": [0.1, 0.2], "b": [0.1, 0.15]})
+    path = tmp_path / f"step{suffix}"
+    step.save(path)
+    again = fp.load(path)
+    assert isinstance(again, fp.ConceptSteering)
+    assert str(again.get_params()) == str(step.get_params())
+    assert list(again.classes_) == ["pan", "praise"] and again.reference_ == "a"
+    assert (again.matched_strength_, again.matched_effect_) == (1.5, 0.15)
+    np.testing.assert_array_equal(again.vectors_["b"], step.vectors_["b"])
+    for unit in ("log-odds", "probability"):
+        for vectors in ("steered", "own", "shared"):
+            pd.testing.assert_frame_equal(
+                again.effect_curve(STRENGTHS, vectors=vectors, unit=unit),
+                step.effect_curve(STRENGTHS, vectors=vectors, unit=unit),
+            )
+    assert again.solution_.kl == step.solution_.kl
+    assert again.population_.groups == step.population_.groups
+    with pytest.raises(fp.DataError, match="needed is a IdealSteering"):
+        fp.IdealSteering.load(path)
+
+
+def test_one_group_and_numbers_as_labels_can_be_saved(tmp_path):
+    X, y, _ = texts()
+    step = fitted(data=(X, (y == "praise").astype(int), np.zeros(len(y), int)), steer="auto")
+    step.save(tmp_path / "step.npz")
+    again = fp.ConceptSteering.load(tmp_path / "step.npz")
+    assert again.solution_ is None and again.population_ is None
+    assert list(again.vectors_) == [0] and again.classes_.dtype.kind == "i"
+    with pytest.raises(NotFittedError):
+        fp.ConceptSteering().save(tmp_path / "no.npz")
 
 
 # -------------------------------------------------------------------------------------- bad input
@@ -297,8 +394,17 @@ def test_bad_questions_are_named(step):
         step.calibrate([1.0], {"b": [1.0]})
     with pytest.raises(fp.DataError, match="'q'"):
         step.calibrate([1.0], {"a": [1.0], "q": [1.0]})
-    with pytest.raises(fp.DataError, match="group 'b' or of the reference are not positive"):
+    with pytest.raises(fp.DataError, match="Group 'b' has no positive effect"):
         step.calibrate([1.0], {"a": [1.0], "b": [-0.1]})
+    both = {"a": [1.0], "b": [1.0]}
+    with pytest.raises(fp.DataError, match="`target` must be positive"):
+        step.calibrate([1.0], both, target=0.0)
+    with pytest.raises(fp.DataError, match="`tolerance`"):
+        step.calibrate([1.0], both, tolerance=-0.1)
+    with pytest.raises(fp.DataError, match="`perplexity_ratio` has shape"):
+        step.calibrate([1.0], both, perplexity_ratio={"b": [1.0, 1.0]})
+    with pytest.raises(fp.DataError, match="`perplexity_ratio` names 'q'"):
+        step.calibrate([1.0], both, perplexity_ratio={"q": [1.0]})
 
 
 def test_vectors_of_ones_own(step):

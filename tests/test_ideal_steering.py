@@ -1,12 +1,15 @@
 """`IdealSteering` is a well-behaved scikit-learn step, and does what the solution says."""
 
+import ast
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 import sklearn
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, ParameterGrid
 from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -373,3 +376,20 @@ def test_columns_that_vary_in_some_cells_only_are_named():
     table["w"] = np.random.default_rng(0).normal(size=400)
     with pytest.raises(fp.DataError, match="depend linearly on others there"):
         fp.IdealSteering(shrinkage=0.0).fit(table, y, sensitive_features=a)
+
+
+def test_a_search_over_both_is_two_grids_and_the_error_says_so():
+    """All groups under a bound are refused before anything is estimated, with what to write."""
+    X, y, a = data(600)
+    step = fp.IdealSteering("all", map_bound=0.1)
+    with pytest.raises(fp.ModelError, match="takes no `map_bound`") as caught:
+        step.fit(X, y, sensitive_features=a)
+    assert caught.value.argument == "map_bound" and not hasattr(step, "population_")
+    grids = ast.literal_eval(re.search(r"\[\{.*\}\]", str(caught.value)).group())
+    kept = []
+    for params in ParameterGrid(grids):
+        fitted = fp.IdealSteering(**params).fit(X, y, sensitive_features=a)
+        kept.append((params.get("map_bound", 0.0), fitted.solution_.kl))
+    assert len(kept) == 3
+    bounded = dict(kept[1:])
+    assert bounded[0.1] < bounded[0.0] and kept[0][1] <= bounded[0.0] + 1e-9

@@ -7,6 +7,7 @@ from scipy.optimize import minimize
 
 import fairprog as fp
 from fairprog.kernels.log_linear_pool import divergence, pool, pool_residual
+from fairprog.programs import nearest_categorical
 
 
 def population(rng, X=4, K=2, G=2, **kw):
@@ -259,3 +260,19 @@ def test_atoms_that_one_cell_hardly_has_leave_a_proof():
             # the price is minus the slope of a convex curve: its line stays below the end at 0
             assert exact >= sol.kl + eps * sol.price["consensus"] - 1e-6
             last = sol.kl
+
+
+@pytest.mark.parametrize("seed", [23, 31])
+def test_atoms_of_hardly_any_mass(monkeypatch, seed):
+    """Cells of 1e-7 under a bound: proven once Clarabel adds less to its linear systems."""
+    rng = np.random.default_rng(seed)
+    n = rng.integers(3, 13)
+    joint = rng.dirichlet(np.ones(4 * n)).reshape(n, 2, 2)
+    for _ in range(rng.integers(2, n + 2)):
+        joint[rng.integers(n), rng.integers(2), rng.integers(2)] = 1e-7 * rng.uniform(0.5, 2)
+    D = fp.Categorical(joint / joint.sum())
+    program = fp.NearestIdeal(D, map_bound=[0.05, 0.1, 0.3, 0.01][seed % 4])
+    assert program.solve().certificate.ok
+    monkeypatch.setattr(nearest_categorical, "REFINEMENTS", [])  # control
+    with pytest.raises(fp.SolverError, match="fails its certificate"):
+        program.solve()

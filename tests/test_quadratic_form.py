@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
+from fairprog.kernels import contour_integral
 from fairprog.kernels.quadratic_form import canonical_form, cdf, spectral_cdf, spectral_form
 
 
@@ -156,3 +157,30 @@ def test_cdf_is_monotone_and_equivariant(parts, sigma, scale, move):
     np.testing.assert_allclose(moved[smooth], values[smooth], atol=1e-9)
     mirrored, _ = cdf(-x, -weights, shifts, sigma)
     np.testing.assert_allclose(mirrored, 1 - values, atol=1e-9)
+
+
+@pytest.mark.parametrize("flat", [0.0, 0.5])
+def test_many_small_weights_are_one_power_series(monkeypatch, flat):
+    """Thousands of features: the series gives what the terms one by one give, in any form."""
+    rng = np.random.default_rng(0)
+    weights = np.append(rng.normal(size=3000) / 60.0, [0.7, -1.1])
+    slopes = np.append(rng.normal(size=3000) / 60.0, [0.0, 2.0])
+    weights[:200] *= 1e-6  # spectral
+    weights[200] = 0.0 if flat == 0.0 else weights[200]
+    slopes[200] = flat
+    x = np.linspace(-8.0, 8.0, 25)
+    series, error = spectral_cdf(x, weights, slopes)
+    assert error.max() < 1e-11 and 0 < series[0] < 0.1 and 0.9 < series[-1] < 1
+    monkeypatch.setattr(contour_integral, "FEW", weights.size)
+    np.testing.assert_allclose(series, spectral_cdf(x, weights, slopes)[0], atol=1e-12)
+    monkeypatch.setattr(contour_integral, "FEW", 64)
+    monkeypatch.setattr(contour_integral, "TERMS", 3)  # control: the series cut short
+    assert np.abs(spectral_cdf(x, weights, slopes)[0] - series).max() > 1e-7
+
+
+def test_a_tail_that_is_bounded_away_is_zero():
+    """Log odds of classes thousands of nats apart: Chernoff's bound, and no integral."""
+    weights, slopes = np.full(5000, 0.5), np.zeros(5000)
+    values, error = spectral_cdf([1.0, 2500.0, 9000.0], weights, slopes)
+    assert values[0] == 0.0 and values[2] == 1.0 and error.max() < 1e-11
+    assert values[1] == pytest.approx(stats.chi2.cdf(5000.0, 5000), abs=1e-11)

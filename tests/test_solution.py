@@ -784,7 +784,7 @@ def test_frames_go_in_and_come_out_with_index_and_names():
     rng = np.random.default_rng(0)
     columns, rows = pd.Index(["age", "score"], name="feature"), pd.Index(range(5, 205), name="id")
     X = pd.DataFrame(rng.normal(size=(200, 2)), columns=columns, index=rows)
-    y, a = rng.integers(2, size=200), pd.Series(rng.choice(["a", "b"], 200), index=rows[::-1])
+    y, a = rng.integers(2, size=200), pd.Series(rng.choice(["a", "b"], 200), index=rows + 1000)
     sol = fp.NearestIdeal(fp.Normal.fit(X, y, sensitive_features=a), steer=["b"]).solve()
     mapped = fp.QuantileMap.fit(X, y, sensitive_features=a)
     for move in (

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError
-from fairprog.groups import check_cells, group_labels, refuse_swapped
+from fairprog.groups import check_cells, group_labels, refuse_reordered, refuse_swapped
 from fairprog.labels import (
     Array,
     Indices,
@@ -62,6 +62,7 @@ class AuditRows:
         confidence: float,
     ) -> AuditRows:
         """Return the rows of :func:`fairprog.audit`, which says what is refused and warned of."""
+        refuse_reordered(y_true=y_true, y_score=y_score, sensitive_features=sensitive_features)
         y, a, classes, groups = _cells(y_true, sensitive_features, merge_groups, order)
         n = y.size
         S = _columns(y_score, "y_score", n, len(classes))

@@ -95,8 +95,10 @@ class Design:
 
     Attributes
     ----------
-    label, sensitive : str
-        The two columns.
+    label : str
+        Column of the class.
+    sensitive : tuple of str
+        Columns of the group; several are crossed.
     features : tuple of Feature
     X : Array, shape (n, d)
     y, group : Text, shape (n,)
@@ -109,7 +111,7 @@ class Design:
     """
 
     label: str
-    sensitive: str
+    sensitive: tuple[str, ...]
     features: tuple[Feature, ...]
     X: Array
     y: Text
@@ -128,7 +130,7 @@ class Design:
 def read_design(
     table: Table,
     label: str,
-    sensitive: str,
+    sensitive: str | Sequence[str],
     *,
     features: Sequence[str] | None = None,
     positive: str | None = None,
@@ -141,8 +143,10 @@ def read_design(
     Parameters
     ----------
     table : Table
-    label, sensitive : str
-        Columns of the class and of the group.
+    label : str
+        Column of the class.
+    sensitive : str or sequence of str
+        Columns of the group; several are crossed.
     features : sequence of str, optional
         Default: every other column but those that look like identifiers.
     positive : str, optional
@@ -160,8 +164,9 @@ def read_design(
     DataError
         Listing every column that is unknown or cannot be used, why, and which option helps.
     """
+    sensitive = (sensitive,) if isinstance(sensitive, str) else tuple(sensitive)
     chosen = _chosen(table, label, sensitive, features)
-    for name in (label, sensitive):  # first: a wrong column here makes all else meaningless
+    for name in (label, *sensitive):  # first: a wrong column here makes all else meaningless
         _two(name, in_order(table.text(name)[~table.missing(name)]))
     dropped: dict[str, str] = {}
     unusable = {name: "its name occurs twice" for name in chosen if name in table.repeated}
@@ -172,7 +177,7 @@ def read_design(
     if drop:
         dropped, unusable = dropped | unusable, {}
         chosen = [name for name in chosen if name not in dropped]
-    rows, gaps = complete_rows(table, [label, sensitive, *chosen])
+    rows, gaps = complete_rows(table, [label, *sensitive, *chosen])
     if unusable or (gaps and not drop_rows):
         raise DataError(complaint(table, unusable, {} if drop_rows else gaps), argument="features")
     if not chosen:
@@ -187,8 +192,8 @@ def read_design(
             f"Every row of {table.name} has a missing value in one of {quoted(chosen)}.",
             argument="features",
         )
-    y, group = used.text(label), used.text(sensitive)
-    classes, groups = _classes(label, y, positive), _two(sensitive, in_order(group))
+    y, group = used.text(label), used.crossed(sensitive)
+    classes, groups = _classes(label, y, positive), _two(" & ".join(sensitive), in_order(group))
     built = [_feature(used, name, onehot) for name in chosen]
     built, more = _without_constant_cells(used, built, y, group, classes, groups)
     if more and not drop:
@@ -218,14 +223,20 @@ def read_design(
 # -- which columns --
 
 
-def _chosen(table: Table, label: str, sensitive: str, features: Sequence[str] | None) -> list[str]:
+def _chosen(
+    table: Table, label: str, sensitive: Sequence[str], features: Sequence[str] | None
+) -> list[str]:
     """Return the columns asked for, once the names make sense."""
-    if label == sensitive:
+    if label in sensitive:
         raise DataError(
             f"Column {label!r} is named both as --label and as --sensitive.", argument="label"
         )
-    table.require([label, sensitive, *(features or ())])
-    both = [name for name in (label, sensitive) if name in (features or ())]
+    if len(set(sensitive)) < len(sensitive):
+        raise DataError(
+            f"--sensitive names a column twice: {quoted(sensitive)}.", argument="sensitive"
+        )
+    table.require([label, *sensitive, *(features or ())])
+    both = [name for name in (label, *sensitive) if name in (features or ())]
     if both:
         raise DataError(
             f"Column(s) {quoted(both)} are named by --features and also as --label or "
@@ -233,7 +244,7 @@ def _chosen(table: Table, label: str, sensitive: str, features: Sequence[str] | 
             argument="features",
         )
     if features is None:
-        features = [name for name in table.names if name not in (label, sensitive)]
+        features = [name for name in table.names if name not in (label, *sensitive)]
         unnamed = [k + 1 for k, name in enumerate(table.names) if not name.strip()]
         if unnamed:
             raise DataError(

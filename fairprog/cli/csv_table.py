@@ -133,6 +133,18 @@ class Table:
         column = self.cells[self.names.index(name)]
         return np.asarray(column.str.strip(), dtype=object)
 
+    def crossed(self, names: Sequence[str]) -> Text:
+        """Return one column as text; of several the values of each row, joined by " & "."""
+        columns = [self.text(name) for name in names]
+        joined = [" & ".join(values) for values in zip(*columns, strict=True)]
+        if len(set(joined)) < len(set(zip(*columns, strict=True))):
+            raise DataError(
+                f"Two groups of the columns {quoted(names)} of {self.name} read alike once their "
+                "values are joined by ' & '; rename a value.",
+                argument="sensitive",
+            )
+        return np.array(joined, dtype=object)
+
     def missing(self, name: str) -> NDArray[np.bool_]:
         """Return where a column has no value: an empty cell, NA, NaN, null, ...."""
         return np.isin(self.text(name).astype(str), sorted(MISSING))

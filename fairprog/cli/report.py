@@ -88,7 +88,7 @@ def design_text(table: Table, design: Design, plan: Plan, default_positive: bool
     lines.append(wrapped("label", f"{design.label}; {said}"))
     sizes = {g: int((design.group == g).sum()) for g in design.groups}
     members = ", ".join(f"{g!r} {size:,}" for g, size in sizes.items())
-    lines.append(wrapped("sensitive", f"{design.sensitive}: {members}"))
+    lines.append(wrapped("sensitive", f"{' & '.join(design.sensitive)}: {members}"))
     lines.append(wrapped("features", f"{len(design.encoded)}: {', '.join(design.encoded)}"))
     if design.dropped:
         reasons = "; ".join(f"{name} ({why})" for name, why in design.dropped.items())

@@ -105,7 +105,8 @@ class TableSteering:
 
     Attributes
     ----------
-    label, sensitive : str
+    label : str
+    sensitive : tuple of str
         Columns of the class (used to fit only) and of the group.
     features : tuple of Feature
     solution : Solution
@@ -130,7 +131,7 @@ class TableSteering:
     """
 
     label: str
-    sensitive: str
+    sensitive: tuple[str, ...]
     features: tuple[Feature, ...]
     solution: Solution
 
@@ -152,7 +153,7 @@ class TableSteering:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that :meth:`align` reads; the label is none of them."""
-        return (self.sensitive, *(feature.name for feature in self.features))
+        return (*self.sensitive, *(feature.name for feature in self.features))
 
     def align(
         self,
@@ -198,14 +199,15 @@ class TableSteering:
             table = table.keep(known_rows)
         allow = unseen == "zeros"
         X = np.hstack([feature.encode(table, allow_unseen=allow) for feature in self.features])
-        group = table.text(self.sensitive)
+        group = table.crossed(self.sensitive)
         known = self.solution.original.groups
         strangers = sorted(set(group) - set(known))
         if strangers:
             raise DataError(
-                f"Column {self.sensitive!r} of {table.name} holds group(s) {strangers[:5]}, which "
+                f"Column {' & '.join(self.sensitive)!r} of {table.name} holds group(s) "
+                f"{strangers[:5]}, which "
                 f"the model does not know; it knows {list(known)}.",
-                argument=self.sensitive,
+                argument=self.sensitive[0],
             )
         return table.replace(self._columns_of(self.solution.align(X, sensitive_features=group)))
 
@@ -223,7 +225,7 @@ class TableSteering:
         weights = np.full(len(table), np.nan)
         weights[labelled] = self.solution.sample_weight(
             table.text(self.label)[labelled],
-            sensitive_features=table.text(self.sensitive)[labelled],
+            sensitive_features=table.crossed(self.sensitive)[labelled],
         )
         return weights
 
@@ -269,7 +271,9 @@ class TableSteering:
     def _from_dict(cls, data: dict[str, Any]) -> TableSteering:
         features = tuple(Feature(*entry) for entry in data["features"])
         solution = Solution.from_dict(data["solution"])
-        return cls(data["label"], data["sensitive"], features, solution)
+        found = data["sensitive"]  # one name in older files
+        sensitive = (found,) if isinstance(found, str) else tuple(found)
+        return cls(data["label"], sensitive, features, solution)
 
 
 def _by_name(error: DataError, design: Design) -> DataError:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize_scalar
-from scipy.special import expit
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
+from fairprog.codec import register
 from fairprog.errors import DataError, ModelError
-from fairprog.groups import check_cells, group_labels, refuse_swapped
+from fairprog.estimators.steering_vectors import SteeringVectors
+from fairprog.groups import check_cells, group_labels, refuse_reordered, refuse_swapped
 from fairprog.kernels.concept_vectors import concept_basis, concept_vectors
 from fairprog.labels import (
     Array,
     Indices,
     check_features,
-    check_finite,
     check_number,
     encode,
     index_of,
@@ -29,17 +25,14 @@ from fairprog.labels import (
     plain,
     sorted_labels,
 )
-from fairprog.populations import Moments, Normal
+from fairprog.populations import Moments
 from fairprog.programs import NearestIdeal
-from fairprog.solution import Solution
 from fairprog.transports import Affine, Transport
 
 __all__ = ["ConceptSteering"]
 
-UNITS = ("log-odds", "probability")
 
-
-class ConceptSteering(BaseEstimator):
+class ConceptSteering(SteeringVectors):
     r"""Steer a concept by one vector per group, so that it works equally well in every group.
 
     Hidden states :math:`h` of group a become :math:`h + t v_a` with strength t. Linear probes on
@@ -93,6 +86,8 @@ class ConceptSteering(BaseEstimator):
     population_, solution_ : Normal, Solution
         Of the concept vectors, in the coordinates `basis_`; None where there is one group.
     basis_ : Array, shape (d, r)
+    matched_strength_, matched_effect_ : float or None
+        The strength at which every group has the same effect, and that effect; by `calibrate`.
     classes_ : (undesired, desired)
     groups_ : array of labels
 
@@ -100,9 +95,9 @@ class ConceptSteering(BaseEstimator):
     -----
     On the steered population of concept vectors the posterior of the desired class is the same
     function of strength in every group. In a model it need not be: `effect_curve` predicts by the
-    probes, `calibrate` matches effects that were measured on generated text. Source: section 5 of
-    the paper as its summaries tell it; Zhao et al. (2025) for the concept vectors; theory.md
-    sections 1 and 4.
+    probes, `calibrate` matches effects that were measured on generated text, where it is fluent.
+    Source: section 5 of the paper as its summaries tell it; Zhao et al. (2025) for the concept
+    vectors; theory.md sections 1 and 4.
 
     Examples
     --------
@@ -123,11 +118,7 @@ class ConceptSteering(BaseEstimator):
     True
     """
 
-    vectors_: dict[Hashable, Array]
-    concept_vectors_: dict[Hashable, Array]
-    probes_: dict[Hashable, tuple[Array, float]]
-    population_: Normal | None
-    solution_: Solution | None
+    _kind = "concept_steering"
 
     def __init__(
         self,
@@ -152,12 +143,6 @@ class ConceptSteering(BaseEstimator):
         self.shrinkage = shrinkage
         self.random_state = random_state
 
-    def __sklearn_tags__(self) -> Any:
-        """Say that labels are needed to fit."""
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        return tags
-
     # -- fitting --
 
     def fit(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: ArrayLike) -> Self:
@@ -180,6 +165,7 @@ class ConceptSteering(BaseEstimator):
         ModelError
             For a `desired` class or groups in `steer` that are not there, or options out of range.
         """
+        refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
         features = check_features(X)
         n = len(features)
         labels = label_vector(y, "y", n)
@@ -230,6 +216,7 @@ class ConceptSteering(BaseEstimator):
                 )
             steered[k] *= target / gain
 
+        self.matched_strength_ = self.matched_effect_ = None
         self.classes_, self.groups_ = label_array(classes), label_array(groups)
         self.reference_, self.n_features_in_ = groups[reference], features.shape[1]
         self.shared_vector_ = unit * common
@@ -319,12 +306,12 @@ class ConceptSteering(BaseEstimator):
             return out
         kept = [reference, *moved]  # other groups that stay are none of the program's business
         rows = (vectors[kept] @ self.basis_).reshape(-1, self.basis_.shape[1])
-        y = np.tile([0, 1], len(kept) * vectors.shape[1])
-        group = np.repeat(np.arange(len(kept)), 2 * vectors.shape[1])
-        moments = Moments().partial_fit(rows, y, sensitive_features=group)
-        D = moments.population(shrinkage=self.shrinkage)
         names = [groups[k] for k in kept]
-        self.population_ = Normal(D.prior, D.mean, cov=D.cov, classes=classes, groups=names)
+        y = np.tile(label_array(classes), len(kept) * vectors.shape[1])
+        group = np.repeat(label_array(names), 2 * vectors.shape[1])
+        moments = Moments(classes=classes, groups=names)
+        moments.partial_fit(rows, y, sensitive_features=group)
+        self.population_ = moments.population(shrinkage=self.shrinkage)
         program = NearestIdeal(
             self.population_,
             steer=[groups[k] for k in moved],
@@ -337,147 +324,8 @@ class ConceptSteering(BaseEstimator):
             out[k] = self.basis_ @ (0.5 * (mean[1, position] - mean[0, position]))
         return out
 
-    # -- effects --
 
-    def effect_curve(
-        self, strengths: ArrayLike, *, vectors: Any = "steered", unit: str = "log-odds"
-    ) -> pd.DataFrame:
-        r"""Return the effect the probes predict at each strength, per group.
-
-        In log-odds it is :math:`t\, w_a' v_a`; in probability the mean over the group's fitted
-        states of :math:`\sigma(w_a'(h + t v_a) + c_a) - \sigma(w_a'h + c_a)`.
-
-        Parameters
-        ----------
-        strengths : array_like, shape (n,)
-        vectors : {"steered", "own", "shared"} or mapping of group to array_like, shape (d,)
-            The steering vectors, the groups' own concept vectors, the shared one, or any others.
-        unit : {"log-odds", "probability"}
-
-        Returns
-        -------
-        DataFrame
-            One row per strength, one column per group.
-
-        Raises
-        ------
-        DataError
-            For strengths or vectors that are not finite, or a group without a vector.
-        ModelError
-            For another unit or name of vectors.
-        """
-        check_is_fitted(self, "vectors_")
-        if unit not in UNITS:
-            raise ModelError(
-                f"`unit` must be one of {list(UNITS)}; found {unit!r}.", argument="unit"
-            )
-        t = np.atleast_1d(check_finite(strengths, "strengths"))
-        used = self._named(vectors)
-        columns = {}
-        for g, (w, _) in self.probes_.items():
-            added = t * float(w @ used[g])
-            if unit == "probability":
-                at = self._log_odds[g]
-                added = (expit(at[:, None] + added) - expit(at)[:, None]).mean(axis=0)
-            columns[g] = added
-        return pd.DataFrame(columns, index=pd.Index(t, name="strength"))
-
-    def _named(self, vectors: Any) -> Mapping[Hashable, Array]:
-        groups = list(self.probes_)
-        if isinstance(vectors, str):
-            known = {
-                "steered": self.vectors_,
-                "own": self.concept_vectors_,
-                "shared": dict.fromkeys(groups, self.shared_vector_),
-            }
-            if vectors not in known:
-                raise ModelError(
-                    f"`vectors` must be one of {list(known)} or a mapping; found {vectors!r}.",
-                    argument="vectors",
-                )
-            return known[vectors]
-        missing = [g for g in groups if g not in vectors]
-        if missing:
-            raise DataError(f"`vectors` has none for group {missing[0]!r}.", argument="vectors")
-        return {g: check_finite(vectors[g], "vectors", (self.n_features_in_,)) for g in groups}
-
-    def calibrate(
-        self, strengths: ArrayLike, effects: Mapping[Any, ArrayLike]
-    ) -> dict[Hashable, float]:
-        r"""Rescale the vectors so that effects measured elsewhere agree with the reference's.
-
-        Group a's vector is multiplied by the factor k that brings its curve nearest to the
-        reference's in least squares, :math:`e_a(k t) \approx e_r(t)`, the curves interpolated
-        linearly through (0, 0) and the measured points.
-
-        Parameters
-        ----------
-        strengths : array_like, shape (n,)
-            Positive, increasing.
-        effects : mapping of group to array_like, shape (n,)
-            What was measured with `vectors_` at these strengths, on other texts than those the
-            result will be judged by.
-
-        Returns
-        -------
-        dict group -> float
-            The factors; 1 for the reference and for groups without effects.
-
-        Raises
-        ------
-        DataError
-            For strengths that do not increase, unknown groups, or a group that never comes near
-            the reference (its largest effect is not positive).
-        """
-        check_is_fitted(self, "vectors_")
-        t = np.atleast_1d(check_finite(strengths, "strengths"))
-        if t.ndim != 1 or not (t[0] > 0 and (np.diff(t) > 0).all()):
-            raise DataError("`strengths` must be positive and increase.", argument="strengths")
-        groups = list(self.vectors_)
-        curves = {
-            groups[index_of(groups, g, "effects")]: check_finite(e, "effects", t.shape)
-            for g, e in effects.items()
-        }
-        if self.reference_ not in curves:
-            raise DataError(
-                f"`effects` needs those of the reference {self.reference_!r}.", argument="effects"
-            )
-        factors = {
-            g: 1.0
-            if g == self.reference_ or g not in curves
-            else _matching_factor(t, curves[g], curves[self.reference_], g)
-            for g in groups
-        }
-        self.vectors_ = {g: factors[g] * v for g, v in self.vectors_.items()}
-        return factors
-
-
-def _matching_factor(t: Array, curve: Array, target: Array, group: Hashable) -> float:
-    """Return k > 0 for which curve(k t) is nearest to target(t), where both were measured."""
-    if not (curve.max() > 0 and target.max() > 0):
-        raise DataError(
-            f"`effects` of group {group!r} or of the reference are not positive at any strength: "
-            "no factor makes them equal.",
-            argument="effects",
-            cell=(None, group),
-        )
-    x, y = np.append(0.0, t), np.append(0.0, curve)
-
-    def distance(log_k: float) -> float:
-        k = float(np.exp(log_k))
-        inside = k * t <= t[-1]  # beyond what was measured nothing is known
-        if not inside.any():
-            return float(np.mean(target**2))
-        gap = np.interp(k * t[inside], x, y) - target[inside]
-        return float(np.mean(gap**2))
-
-    grid = np.linspace(np.log(t[0] / t[-1]), np.log(t[-1] / t[0]), 201) if len(t) > 1 else None
-    if grid is None:  # one strength: straight lines
-        return float(target[0] / curve[0])
-    best = grid[int(np.argmin([distance(k) for k in grid]))]
-    step = grid[1] - grid[0]
-    found = minimize_scalar(distance, bounds=(best - step, best + step), method="bounded")
-    return float(np.exp(found.x))
+register("concept_steering", ConceptSteering.from_dict)
 
 
 def _half_difference(vectors: Array) -> Array:

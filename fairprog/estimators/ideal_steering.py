@@ -21,12 +21,13 @@ from fairprog.estimators.fitted_population import (
 from fairprog.estimators.rows import LabelledRows, refuse_text
 from fairprog.estimators.snap import lattices, snap_to
 from fairprog.estimators.step import SteeringStep, mean_over_groups
-from fairprog.groups import group_shares
-from fairprog.labels import Array, Indices, label_array
+from fairprog.groups import group_shares, refuse_reordered
+from fairprog.labels import Array, Indices, check_number, label_array
 from fairprog.populations import Bijection, Normal, Transformed, population_from_dict
 from fairprog.populations.bijections import bijection_from_dict
 from fairprog.populations.cells import check_classes
 from fairprog.programs import NearestIdeal
+from fairprog.programs.options import refuse_bound
 from fairprog.solution import Solution
 from fairprog.tables import template_from_dict
 from fairprog.transports import Transport
@@ -61,7 +62,8 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
     base_rates : see :class:`fairprog.NearestIdeal`
     map_bound : float, default 0.0
         How far the classes' maps may differ: partial steering, nearer to the data and less fair.
-        Above 0 only with groups that stay, not with steer="all".
+        Above 0 only with groups that stay, not with steer="all": in a search over both write two
+        grids, ``[{"steer": ["all"]}, {"steer": [["b"]], "map_bound": [0., .1]}]``.
     snap : "auto" or bool
         Round moved values of lattice-valued columns at random to values that occur in the group
         that stays (else the largest), so that trees cannot read the group from the offset.
@@ -178,7 +180,9 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
         refuse_text(X)
         features = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         n = len(features)
-        rows = LabelledRows.check(self, y, sensitive_features, sample_weight, n, self.merge_groups)
+        rows = LabelledRows.check(
+            self, X, y, sensitive_features, sample_weight, n, self.merge_groups
+        )
         check_classes(rows.classes, n)
         rows.require(self.min_cell)
         self.classes_, self.groups_ = label_array(rows.classes), label_array(rows.groups)
@@ -192,6 +196,9 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
             self.population_, self.solution_ = None, None
             self.sample_weight_, self._lattices = rows.weight, []
             return self
+        everyone = isinstance(self.steer, str) and self.steer == "all"
+        if everyone and check_number(self.map_bound, "map_bound") > 0:
+            refuse_bound(rows.groups)  # before anything is estimated
         names = getattr(self, "feature_names_in_", None)
         self.population_ = D = fit_population(
             features, rows, self.family, self.covariance, self.shrinkage, names
@@ -264,6 +271,7 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
     def _move(self, X: ArrayLike, sensitive_features: Any, inverse: bool) -> Array:
         check_is_fitted(self, "groups_")
         features = validate_data(self, X, dtype=np.float64, reset=False)
+        refuse_reordered(X=X, sensitive_features=sensitive_features)
         groups = self.groups_.tolist()
         shares = group_shares(
             sensitive_features, len(features), groups, self.merge_groups, certain=not inverse

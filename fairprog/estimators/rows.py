@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError
-from fairprog.groups import check_cells, group_labels, refuse_swapped
+from fairprog.groups import check_cells, group_labels, refuse_reordered, refuse_swapped
 from fairprog.labels import (
     Array,
     Indices,
@@ -45,6 +45,7 @@ class LabelledRows:
     def check(
         cls,
         step: Any,
+        X: Any,
         y: ArrayLike | None,
         sensitive_features: Any,
         sample_weight: ArrayLike | None,
@@ -56,13 +57,17 @@ class LabelledRows:
         Raises
         ------
         DataError
-            For missing labels, groups or values, other lengths than n, labels passed as groups.
+            For missing labels, groups or values, other lengths than n, labels passed as groups,
+            pandas objects with the same index in another order.
         """
         if y is None:
             raise DataError(
                 f"{type(step).__name__} requires y to be passed, but the target y is None.",
                 argument="y",
             )
+        refuse_reordered(
+            X=X, y=y, sensitive_features=sensitive_features, sample_weight=sample_weight
+        )
         label = label_vector(y, "y", n)
         group = group_labels(sensitive_features, n, merge_groups)
         refuse_swapped(label, group)

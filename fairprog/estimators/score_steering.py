@@ -21,7 +21,7 @@ from fairprog.estimators.scores import (
     forward,
 )
 from fairprog.estimators.step import SteeringStep, mean_over_groups
-from fairprog.groups import group_shares
+from fairprog.groups import group_shares, refuse_reordered
 from fairprog.labels import Array, Indices, label_array
 from fairprog.populations.score_direction import warn_of_direction
 from fairprog.solution import Solution
@@ -188,7 +188,7 @@ class ScoreSteering(SteeringStep):
                 )
         s = check_scores(X, self.space)
         rows = LabelledRows.check(
-            self, y, sensitive_features, sample_weight, s.size, self.merge_groups
+            self, X, y, sensitive_features, sample_weight, s.size, self.merge_groups
         )
         check_binary(rows.classes)
         rows.require(self.min_cell)
@@ -240,6 +240,7 @@ class ScoreSteering(SteeringStep):
 
     def _move(self, X: ArrayLike, sensitive_features: Any, inverse: bool) -> Array:
         check_is_fitted(self, "groups_")
+        refuse_reordered(X=X, sensitive_features=sensitive_features)
         s = check_scores(X, self.space)
         groups = self.groups_.tolist()
         shares = group_shares(

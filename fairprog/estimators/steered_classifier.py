@@ -15,6 +15,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_para
 from fairprog.errors import DataError, ModelError
 from fairprog.estimators.rows import LabelledRows
 from fairprog.estimators.score_steering import ScoreSteering
+from fairprog.groups import refuse_reordered
 from fairprog.labels import Array, Indices, check_number, check_weights, label_array
 
 __all__ = ["SteeredClassifier"]
@@ -56,6 +57,8 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     scores wider, in large groups more than in small ones, and the map no longer fits: with boosted
     trees on Law School data the worst gap over thresholds given Y = 1 is .07 by maps of the same
     models and .17 that way. So: never `cross_val_predict`, then `fit`, then steer.
+
+    It holds learners of any kind; keep a fitted one as those are, by ``joblib.dump(model, path)``.
 
     Examples
     --------
@@ -130,7 +133,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             )
         n = _num_samples(X)
         rows = LabelledRows.check(
-            self, y, sensitive_features, sample_weight, n, steering.merge_groups
+            self, X, y, sensitive_features, sample_weight, n, steering.merge_groups
         )
         weighted = sample_weight is not None
         splits = self._splits(rows, steering)
@@ -200,6 +203,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             For groups that are missing or were not seen in `fit`.
         """
         check_is_fitted(self, "estimators_")
+        refuse_reordered(X=X, sensitive_features=sensitive_features)
         moved = [
             step.transform(_scores(model, X), sensitive_features=sensitive_features)
             for model, step in zip(self.estimators_, self.steerings_, strict=True)

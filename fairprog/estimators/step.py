@@ -15,18 +15,16 @@ from fairprog.codec import load, save
 from fairprog.errors import DataError
 from fairprog.labels import Array, Indices
 
-__all__ = ["SteeringStep", "mean_over_groups"]
+__all__ = ["SavedStep", "SteeringStep", "mean_over_groups"]
 
 
-class SteeringStep(TransformerMixin, BaseEstimator):
-    """A step whose `fit` needs labels and groups, and whose `transform` needs groups.
+class SavedStep(BaseEstimator):
+    """A step whose `fit` needs labels, and which has files of its own.
 
-    A subclass has `fit`, `transform`, `to_dict`, and the name of its kind of file in `_kind`.
+    A subclass has `to_dict`, and the name of its kind of file in `_kind`.
     """
 
     _kind: str
-    fit: Callable[..., Self]
-    transform: Callable[..., Any]
     to_dict: Callable[[], dict[str, Any]]
 
     def __sklearn_tags__(self) -> Any:
@@ -34,18 +32,6 @@ class SteeringStep(TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
-
-    def fit_transform(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sensitive_features: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-    ) -> Any:
-        """Fit, then transform the same rows."""
-        self.fit(X, y, sensitive_features=sensitive_features, sample_weight=sample_weight)
-        return self.transform(X, sensitive_features=sensitive_features)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted step to a .json or .npz file, atomically; read it by :meth:`load`."""
@@ -62,6 +48,25 @@ class SteeringStep(TransformerMixin, BaseEstimator):
                 argument="path",
             )
         return found
+
+
+class SteeringStep(TransformerMixin, SavedStep):
+    """A step whose `fit` needs labels and groups, and whose `transform` needs groups."""
+
+    fit: Callable[..., Self]
+    transform: Callable[..., Any]
+
+    def fit_transform(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sensitive_features: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Any:
+        """Fit, then transform the same rows."""
+        self.fit(X, y, sensitive_features=sensitive_features, sample_weight=sample_weight)
+        return self.transform(X, sensitive_features=sensitive_features)
 
 
 def mean_over_groups(

@@ -14,6 +14,7 @@ Trefethen (2007), Math. Comp. 76, for hyperbolic contours.
 from __future__ import annotations
 
 import numpy as np
+from numpy.polynomial.polynomial import polyval
 from numpy.typing import NDArray
 
 from fairprog.labels import Array
@@ -27,6 +28,8 @@ FAR = 1e4  # squared distance of a term's vertex beyond which its spectral form 
 FIRST_NODES, LAST_NODES = 8, 2**13
 COARSE = np.arange(FIRST_NODES) / FIRST_NODES
 PEAK = 100.0  # tolerated size of the integrand on the contour; at the saddle it is below 1
+FEW = 64  # weights not worth a power series
+SMALL, TERMS = 0.5, 52  # 2^-52 is rounding
 BLOCK = 2**17  # numbers per temporary array
 
 
@@ -66,7 +69,11 @@ def merged_form(weights: Array, slopes: Array) -> Form:
 
 
 def _saddle(y: Array, form: Form) -> tuple[Array, Array]:
-    """Minimiser t > 0 of ``K(t) - t y - log t`` and ``1/sqrt`` of its second derivative there."""
+    """Minimiser t > 0 of ``K(t) - t y - log t`` and ``1/sqrt`` of its second derivative there.
+
+    Any t before the first branch point will do: of many weights only the first and the last of y,
+    which ascend, are solved for, and the others lie between.
+    """
     weight, count, square, _, flat = form
     spread = np.sqrt(np.sum(2 * count * weight**2 + square) + flat)
     top = weight.max()
@@ -75,15 +82,16 @@ def _saddle(y: Array, form: Form) -> tuple[Array, Array]:
         t: Array = np.exp(v) / spread if top <= 0 else 1 / (2 * top) / (1 + np.exp(-v))
         return t
 
-    low, high = np.full(y.shape, -100.0), np.full(y.shape, 80.0 if top <= 0 else 33.0)
-    for _ in range(45):
+    known = y if y.size * weight.size <= BLOCK // FIRST_NODES else y[:: max(1, y.size - 1)]
+    low, high = np.full(known.shape, -100.0), np.full(known.shape, 80.0 if top <= 0 else 33.0)
+    for _ in range(24):
         middle = (low + high) / 2
         t = point(middle)[:, None]
         z = 1 - 2 * weight * t
         slope = np.sum(count * weight / z + square * t * (1 - weight * t) / z**2, axis=1)
-        below = slope + flat * t[:, 0] - y < 1 / t[:, 0]
+        below = slope + flat * t[:, 0] - known < 1 / t[:, 0]
         low, high = np.where(below, middle, low), np.where(below, high, middle)
-    t = point((low + high) / 2)
+    t = point(np.interp(y, known, (low + high) / 2) if known is not y else (low + high) / 2)
     z = 1 - 2 * weight * t[:, None]
     curvature = np.sum(2 * count * (weight / z) ** 2 + square / z**3, axis=1) + flat + t**-2.0
     return t, 1 / np.sqrt(curvature)
@@ -114,25 +122,73 @@ def upper_tail(y: Array, edge: Array, form: Form, tol: float) -> tuple[Array, Ar
     >>> bool(abs(tail[0] - np.exp(-2)) < 1e-11)
     True
     """
-    step = max(256, BLOCK // (FIRST_NODES * form[0].size))
+    step = max(16, BLOCK // (FIRST_NODES * form[0].size))
     tail, error = np.zeros(y.size), np.full(y.size, np.inf)
     for angle in ANGLES:
         rows = np.flatnonzero(error > 10 * tol)
         if rows.size == 0:
             break
+        rows = rows[np.argsort(y[rows], kind="stable")]
         for part in np.split(rows, range(step, rows.size, step)):
             new, doubt = _contour_integral(y[part], edge[part], form, tol, angle)
             tail[part] = np.where(doubt < error[part], new, tail[part])
             error[part] = np.minimum(doubt, error[part])
+            if new[-1] == 0:  # by Chernoff's bound, and further out there is less
+                beyond = y > y[part[-1]]
+                tail[beyond], error[beyond] = 0.0, error[part[-1]]
+                break
     return tail, error
+
+
+def _chernoff(y: Array, t: Array, form: Form) -> Array:
+    """Return Chernoff's bound on P(Q > y), ``exp(K(t) - t y)``."""
+    weight, count, square, _, flat = form
+    z = 1 - 2 * weight * t[:, None]
+    K = (square * t[:, None] ** 2 / z - count * np.log(z)).sum(axis=1) / 2 + flat * t**2 / 2
+    return np.exp(np.minimum(K - t * y, 0.0))
+
+
+def _curved(s: NDArray[np.complex128], form: Form) -> NDArray[np.complex128]:
+    """Return what the weights add to the exponent at s (T, n).
+
+    In canonical form ``shift / (2 weight) (1/z - 1)``, else ``square s^2 / (2 z)``, each less
+    ``count / 2 log z``, ``z = 1 - 2 weight s``. The many weights for which z stays close to one
+    are summed once, as power series in s.
+    """
+    weight, count, square, shift = form[:4]
+    factor = np.where(shift != 0, shift / (2 * weight), 0.0)
+    halved = np.where(shift != 0, 0.0, square / 2)
+    radius = float(np.abs(s).max(initial=0.0))
+    small = np.abs(2 * weight * radius) <= SMALL
+    small &= small.sum() > FEW
+    out = np.zeros(s.shape, dtype=np.complex128)
+    if small.any():
+        x, power = 2 * weight[small] * radius, np.ones(int(small.sum()))
+        logs, flats = [0.0], []
+        for k in range(1, TERMS + 1):
+            flats.append(halved[small] @ power)
+            power = power * x
+            logs.append((count[small] / (2 * k) + factor[small]) @ power)
+        out += polyval(s / radius, logs) + s * s * polyval(s / radius, flats)
+    w, n, f, h = (part[~small, None, None] for part in (weight, count, factor, halved))
+    together = max(1, BLOCK // max(1, s.size))
+    for start in range(0, len(w), together):
+        j = slice(start, start + together)
+        z = 1 - 2 * w[j] * s
+        out += (f[j] * (1 / z - 1) + h[j] * (s * s) / z - n[j] / 2 * np.log(z)).sum(axis=0)
+    return out
 
 
 def _contour_integral(
     y: Array, edge: Array, form: Form, tol: float, bend: float
 ) -> tuple[Array, Array]:
-    """Trapezoidal rule on the hyperbola of every y; nodes doubled where still needed."""
+    """Trapezoidal rule on the hyperbola of every y; nodes doubled where still needed.
+
+    A tail that Chernoff's bound keeps below `tol` is zero.
+    """
     flat = form[-1]
     t, width = _saddle(y, form)
+    error = np.pi * _chernoff(y, t, form)
     angle = np.where(edge >= 0, bend, -bend)
 
     def integrand(u: Array, rows: NDArray[np.intp]) -> NDArray[np.complex128]:
@@ -140,20 +196,14 @@ def _contour_integral(
         sinh, cosh = np.sinh(u), np.cosh(u)
         s = t[rows, None] + width[rows, None] * (sine * (cosh - 1) + 1j * cosine * sinh)
         exponent = flat * s * s / 2 - s * edge[rows, None] - np.log(s)
-        for weight, count, square, shift in zip(*form[:4], strict=True):
-            z = 1 - 2 * weight * s
-            exponent -= count / 2 * np.log(z)
-            if shift != 0:
-                exponent += shift / (2 * weight) * (1 / z - 1)
-            elif square > 0:
-                exponent += square / 2 * (s * s / z)
+        exponent += _curved(s, form)
         speed = width[rows, None] * (sine * sinh + 1j * cosine * cosh)
         exponent.real = np.minimum(exponent.real, 300.0)  # far beyond PEAK, still finite
         return np.asarray(np.exp(exponent) * speed, dtype=np.complex128)
 
     reach, cut = np.full(y.size, 2.0), np.zeros(y.size)
     first = np.zeros((y.size, FIRST_NODES), dtype=np.complex128)
-    active = every = np.arange(y.size)
+    active = every = np.flatnonzero(error > np.pi * tol)
     for angle_factor in (0.25, 0.25, 0.0, 0.0):
         rows, reach[active] = active, 2.0
         while rows.size:  # the integrand decays at least exponentially in u
@@ -170,7 +220,8 @@ def _contour_integral(
 
     first[:, 0] /= 2
     total, size = np.sum(first.imag, axis=1), np.sum(np.abs(first), axis=1)
-    nodes, value, error = FIRST_NODES, total * reach / FIRST_NODES, np.full(y.size, np.inf)
+    nodes, value = FIRST_NODES, total * reach / FIRST_NODES
+    error[every] = np.inf
     active = every
     while active.size and nodes < LAST_NODES:
         middle = reach[active, None] * (np.arange(nodes) + 0.5) / nodes

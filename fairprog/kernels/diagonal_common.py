@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fairprog.kernels.common_map import ULPS
 from fairprog.kernels.diagonal import diagonal_residual
 from fairprog.labels import Array
 
@@ -39,15 +40,27 @@ def featurewise_map(
     same = ((mean - mean[0]) / unit * ((to_mean - to_mean[0]) / to_unit)).sum(axis=0) >= 0
     gain = np.where(same, 1.0, -1.0) * to_unit / unit
     shift = to_mean[0] - gain * mean[0]
-    return gain, shift, diagonal_residual(gain, shift, mean, var, to_mean, to_var)
+    here, there = mean - mean[0], to_mean - to_mean[0]  # no origin is better than another
+    return gain, shift, diagonal_residual(gain, 0.0 * shift, here, var, there, to_var)
 
 
 def is_common(mean: Array, var: Array, to_mean: Array, to_var: Array, atol: float) -> bool:
-    """Return whether a common affine map carries all cells to the targets to `atol`, whitened."""
+    """Return whether a common affine map carries all cells to the targets to `atol`, whitened.
+
+    What rounding of the means may add is added to it, see
+    :func:`fairprog.kernels.common_map.mean_rounding`.
+    """
+    atol += _mean_rounding(mean, var) + _mean_rounding(to_mean, to_var)
     if featurewise_map(mean, var, to_mean, to_var)[2] <= atol:
         return True
     here, there = _sorted(mean, var), _sorted(to_mean, to_var)
     return any(_sorted_residual(here, there, width) <= atol for width in WIDTHS)
+
+
+def _mean_rounding(mean: Array, var: Array) -> float:
+    """Return the root mean square length of whitened errors in the last places of the means."""
+    error = ULPS * np.finfo(float).eps * np.maximum(np.abs(mean), np.abs(mean[0]))
+    return float(np.sqrt((error**2 / var).sum(axis=1)).max())
 
 
 def _sorted(mean: Array, var: Array) -> tuple[Array, Array]:

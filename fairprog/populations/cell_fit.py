@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError, FairprogWarning
+from fairprog.groups import refuse_reordered
 from fairprog.kernels.scale_shift import minimise_scale_shift
 from fairprog.labels import (
     Array,
@@ -40,6 +41,7 @@ def fit_cells(
     groups: Sequence[Any] | None,
 ) -> Any:
     """Return the population of a family fitted cell by cell; see ``LocationScale.fit``."""
+    refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
     features = family.check_domain(check_features(X, dim=1))[:, 0]
     n = len(features)
     if n == 0:

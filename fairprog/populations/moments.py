@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from fairprog.codec import check_folder, check_suffix, load, register, save
 from fairprog.errors import DataError, ModelError
+from fairprog.groups import refuse_reordered
 from fairprog.labels import (
     as_labels,
     check_weights,
@@ -136,6 +137,7 @@ class Moments:
             For missing or infinite values (naming the row), lengths that differ, labels not
             listed at construction, another number of features or other column names than before.
         """
+        refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
         return self._add(Chunk(rows_of(X), y, sensitive_features, sample_weight, column_names(X)))
 
     def _add(self, chunk: Chunk) -> Self:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, FairprogWarning
+from fairprog.groups import refuse_reordered
 from fairprog.kernels.moments import cell_moments
 from fairprog.kernels.normal import gaussian_map, push, symmetric_root
 from fairprog.kernels.shrinkage import shrink
@@ -141,6 +142,7 @@ class NormalRows(NormalCells):
         array([[2., 1.],
                [3., 6.]])
         """
+        refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
         features = cls._forward(cls.check_domain(check_features(X)))
         n, d = features.shape
         if n == 0:

@@ -41,6 +41,7 @@ __all__ = ["Frame", "check_scales", "dual_norms", "make_frame", "pooled_root", "
 
 PROVEN = 1e-6  # a bound on the decrement below this needs no sharpening
 LIMIT = 1e8  # of the condition of R~: conjugate gradients reach it, and not 1e10
+DESCENT_LIMIT = 3e5  # the same where all groups descend: proven at 2e5, not at 2e6
 BALANCED_LIMIT = 1e25  # the same where R~ is diagonal: reached to 15 digits at 1e24
 
 
@@ -414,13 +415,18 @@ def check_diagonal(D: Normal, transport: Transport) -> None:
         )
 
 
-def check_scales(D: Normal, transport: Transport) -> None:
-    """Refuse metrics in whose units the features differ by more than float64 can resolve."""
+def check_scales(D: Normal, transport: Transport, everyone: bool) -> None:
+    """Refuse metrics in whose units the features differ by more than can be resolved.
+
+    `everyone`: whether all groups are steered.
+    """
     if not isinstance(transport, Monotone) or transport.metric == "pooled":
         return
     cells = D.support_mean[:, 0], D.support_cov_of(0)
     frame = make_frame(D, transport, 0, D.prior[:, 0], cells)
-    limit = BALANCED_LIMIT if frame.is_balanced else LIMIT
+    limit = DESCENT_LIMIT if everyone else LIMIT
+    if frame.is_balanced:
+        limit = BALANCED_LIMIT
     condition = frame.root_condition
     if condition <= limit:
         return

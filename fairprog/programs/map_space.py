@@ -8,6 +8,7 @@ the best ones are known in closed form.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -65,6 +66,21 @@ class MapSpace:
         if self.many:
             self._precision = np.linalg.inv(self._Sigma)
             self._log_dets = np.linalg.slogdet(self._Sigma)[1]
+
+    @cached_property
+    def _units(self) -> Array:
+        """Units of the coordinates in which the cost bends alike, as x.
+
+        In balanced coordinates R~ is diag(r): near F = diag(r)^{-1/2} a change of F[j, k] changes
+        B = F F' R~ by (r_j^2 + r_k^2)^{1/2} / r_k^{1/2} times as much.
+        """
+        G, k = len(self.frames), self.k
+        linear = np.ones((G, self.size))
+        if self.kind == "symmetric" and self.frames[0].is_balanced:
+            r = np.abs(np.diagonal(self._root, axis1=1, axis2=2))
+            bend = np.sqrt((r[:, :, None] ** 2 + r[:, None, :] ** 2) / (2.0 * r[:, None, :]))
+            linear = (1.0 / bend).reshape(G, -1)
+        return np.concatenate([linear, np.ones((G, k))], axis=1).ravel()
 
     # -- coordinates --
 
@@ -203,11 +219,17 @@ class MapSpace:
         """Return (cost, coordinates) of the local optimum below a start, or after some steps."""
         from scipy.optimize import minimize
 
+        units = self._units
+
+        def cost(y: Array) -> tuple[float, Array]:
+            value, gradient = self.cost(units * y)
+            return value, units * gradient
+
         value = self.cost(x)[0]
         for _ in range(6 if steps is None else 1):  # a restart frees it from stale curvature
             result = minimize(
-                self.cost,
-                x,
+                cost,
+                x / units,
                 jac=True,
                 method="L-BFGS-B",
                 options={
@@ -218,7 +240,7 @@ class MapSpace:
                     "maxcor": 40,
                 },
             )
-            gained, value, x = value - float(result.fun), float(result.fun), result.x
+            gained, value, x = value - float(result.fun), float(result.fun), units * result.x
             if gained <= 1e-13 * max(1.0, abs(value)):
                 break
         return value, x

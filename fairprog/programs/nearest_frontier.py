@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.errors import DataError, InfeasibleError, ModelError
+from fairprog.errors import DataError, InfeasibleError
 from fairprog.labels import Array, check_finite
 from fairprog.programs.answer import Answer, assemble
 from fairprog.programs.group_maps import read_maps
 from fairprog.programs.nearest_normal import NearestNormal
-from fairprog.programs.options import CONIC, sign_choices
+from fairprog.programs.options import CONIC, refuse_bound, sign_choices
 from fairprog.programs.solvers import refuse_collapse
 from fairprog.programs.verified import verified
 from fairprog.solution.frontier import Frontier
@@ -73,11 +73,7 @@ def nearest_frontier(
     if not isinstance(program, NearestNormal):
         return _one_by_one(program, bounds, time_limit, started)
     if not program.staying:
-        raise ModelError(
-            "steer='all' is not one convex program and takes no `map_bound`; steer all groups "
-            "but one instead.",
-            argument="map_bounds",
-        )
+        refuse_bound(program.population.groups)
     kl, price = np.full(len(bounds), np.nan), np.full(len(bounds), np.nan)
     solves = 0
     compiled: list[Any] = []

@@ -26,6 +26,7 @@ from fairprog.programs.options import (
     allowed_orientation,
     check_addresses,
     reference_group,
+    refuse_bound,
     steered_groups,
 )
 from fairprog.programs.verified import verified
@@ -64,7 +65,8 @@ class NearestIdeal:
         the given one.
     map_bound : float, default 0.0
         How far, in the pooled metric, each class's map may be from the group's common one; 0
-        asks for exact fairness. Not a gap of rates.
+        asks for exact fairness. Not a gap of rates. Needs a group that stays, in whose coordinates
+        it is measured.
     constraints : sequence of conditions
         Functions declared by :func:`fairprog.constraint`.
 
@@ -182,11 +184,13 @@ class NearestIdeal:
 
     def check_conditions(self) -> None:
         """Refuse custom constraints and bounds where there is no convex program to hold them."""
-        if not self.staying and (self.constraints or self.map_bound > 0):
+        if not self.staying and self.map_bound > 0:
+            refuse_bound(self.population.groups)
+        if not self.staying and self.constraints:
             raise ModelError(
-                "steer='all' is not one convex program, so it takes no custom constraints and no "
-                "`map_bound`; steer all groups but one instead.",
-                argument="constraints" if self.constraints else "map_bound",
+                "steer='all' is not one convex program, so it takes no custom constraints; steer "
+                "all groups but one instead.",
+                argument="constraints",
             )
 
     def target_prior(self, base_rates: str | ArrayLike) -> Array:

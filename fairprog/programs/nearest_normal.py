@@ -68,7 +68,7 @@ class NearestNormal(NearestIdeal):
         """Check that groups that stay are ideal among themselves; say what is set aside."""
         if self.transport.kind == "piecewise":
             check_piecewise(self)
-        check_scales(self.population, self.transport)
+        check_scales(self.population, self.transport, everyone=not self.staying)
         self.staying_maps = staying_maps(self.population, self.reference, self.staying)
         if self.population.null_dimension:
             warnings.warn(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -23,6 +23,7 @@ __all__ = [
     "check_addresses",
     "no_common_map",
     "reference_group",
+    "refuse_bound",
     "sign_choices",
     "staying_maps",
     "steered_groups",
@@ -84,6 +85,18 @@ def reference_group(D: Population, staying: Sequence[int], reference: Any) -> in
             argument="reference",
         )
     return index
+
+
+def refuse_bound(groups: Sequence[Hashable]) -> NoReturn:
+    """Raise a ModelError that says what to steer instead of all groups under a `map_bound`."""
+    raise ModelError(
+        "steer='all' takes no `map_bound`: the common coordinates are then free, and in smaller "
+        "ones any two maps are as near as you like. Let one group stay, whose coordinates measure "
+        f"the distance: steer={list(groups[1:])!r}; in a grid search write two grids, "
+        "[{'steer': ['all']}, "
+        f"{{'steer': [{list(groups[1:])!r}], 'map_bound': [0.0, 0.1]}}].",
+        argument="map_bound",
+    )
 
 
 def allowed_orientation(D: Population, transport: Transport, orientation: str) -> str:

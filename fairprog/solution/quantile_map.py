@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from fairprog.codec import register, save
 from fairprog.errors import DataError
+from fairprog.groups import refuse_reordered
 from fairprog.kernels.quantile_map import (
     balanced_weights,
     common_levels,
@@ -111,6 +112,7 @@ class QuantileMap:
             For missing values, an empty cell, a feature that is constant in a group, or one that
             leaves the `support`.
         """
+        refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
         features = check_features(X)
         n = len(features)
         ends = _checked_support(support, features)
@@ -170,6 +172,7 @@ class QuantileMap:
             For missing values, another number of features, unknown groups.
         """
         groups = list(self.maps)
+        refuse_reordered(X=X, sensitive_features=sensitive_features)
         features = check_features(X, dim=len(self.maps[groups[0]]))
         group = encode(sensitive_features, groups, "sensitive_features", len(features))
         out = np.empty_like(features)

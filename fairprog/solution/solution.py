@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fairprog.codec import register, save, write_text
 from fairprog.errors import DataError
+from fairprog.groups import refuse_reordered
 from fairprog.labels import Array, as_given, encode
-from fairprog.populations import Pushforward, population_from_dict
+from fairprog.populations import Normal, Pushforward, population_from_dict
 from fairprog.row_blocks import Move, checked_dtype, map_rows, rows_as_they_lie
 from fairprog.solution.arrays import ComputedArrays
 from fairprog.solution.bounds import Bounds
@@ -27,6 +28,7 @@ from fairprog.transports import AffineMap, ConjugatedMap, DiagonalMap, Piecewise
 
 __all__ = ["Solution"]
 
+FAR = 8.0  # standard deviations from the origin, where float32 begins to lose digits
 MAPPINGS = (
     "affine",
     "duals",
@@ -194,9 +196,13 @@ class Solution:
         Bob  1.0
         """
         kind = checked_dtype(dtype, out)
+        refuse_reordered(X=X, sensitive_features=sensitive_features)
         self.original.check_names(X)
         rows = rows_as_they_lie(X, self.original.n_features)
-        moves = [None if T is None else _move(T, kind) for T in self._inverses]
+        moves = [
+            None if T is None else _move(T, kind, _amid(self.original, a, kind))
+            for a, T in enumerate(self._inverses)
+        ]
         group = self._by_group(sensitive_features, len(rows))
         check = self.original.check_domain
         moved = map_rows(rows, group, moves, dtype=kind, out=out, check=check)
@@ -248,6 +254,7 @@ class Solution:
         DataError
             For missing values, wrong shapes or unknown labels.
         """
+        refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
         features = self.original.as_features(X)
         label = encode(y, self.original.classes, "y", len(features))
         group = self._by_group(sensitive_features, len(features))
@@ -446,10 +453,19 @@ class Solution:
         return f"Solution(kl={self.kl:.6g}, solver={self.solver!r}, {kind} optimum)"
 
 
-def _move(T: Any, dtype: np.dtype[Any]) -> Move:
+def _amid(D: Any, group: int, dtype: np.dtype[Any]) -> Array | None:
+    """Return the mean of a group where it is so far from zero that float32 would lose digits."""
+    if dtype != np.float32 or not isinstance(D, Normal) or D.covariance == "diagonal":
+        return None
+    mean = D.location[:, group].mean(axis=0)
+    spread = np.sqrt(np.diagonal(D.cov_of(group), axis1=1, axis2=2).mean(axis=0))
+    return mean if (np.abs(mean) > FAR * spread).any() else None
+
+
+def _move(T: Any, dtype: np.dtype[Any], about: Array | None) -> Move:
     """Return a map as a function of rows of a type, and of where they go."""
     if isinstance(T, AffineMap):
-        return T.move(dtype)
+        return T.move(dtype, about)
 
     def moved(rows: Array, out: Array) -> None:
         out[...] = T(rows)

@@ -1,0 +1,278 @@
+"""What fitted steering vectors can do: predict effects, be calibrated, go to files."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Mapping
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.special import expit
+from sklearn.utils.validation import check_is_fitted
+
+from fairprog.errors import DataError, FairprogWarning, ModelError
+from fairprog.estimators.step import SavedStep
+from fairprog.kernels.matched_effects import fluent_strengths, least_strength
+from fairprog.labels import Array, check_finite, check_number, index_of, label_array, plain
+from fairprog.populations import Normal
+from fairprog.solution import Solution
+from fairprog.tables import template_from_dict
+
+__all__ = ["SteeringVectors"]
+
+UNITS = ("log-odds", "probability")
+FITTED = (  # what a file keeps beside the labels and the solution
+    "reference_",
+    "n_features_in_",
+    "basis_",
+    "shared_vector_",
+    "concept_vectors_",
+    "vectors_",
+    "probes_",
+    "matched_strength_",
+    "matched_effect_",
+    "_log_odds",
+)
+
+
+class SteeringVectors(SavedStep):
+    """One steering vector and one probe per group, which a subclass finds by `fit`."""
+
+    steer: Any
+    desired: Any
+    transport: Any
+    groups_: Any
+    classes_: Any
+    reference_: Hashable
+    n_features_in_: int
+    shared_vector_: Array
+    vectors_: dict[Hashable, Array]
+    concept_vectors_: dict[Hashable, Array]
+    probes_: dict[Hashable, tuple[Array, float]]
+    population_: Normal | None
+    solution_: Solution | None
+    matched_strength_: float | None
+    matched_effect_: float | None
+    _log_odds: dict[Hashable, Array]
+
+    # -- effects --
+
+    def effect_curve(
+        self, strengths: ArrayLike, *, vectors: Any = "steered", unit: str = "log-odds"
+    ) -> pd.DataFrame:
+        r"""Return the effect the probes predict at each strength, per group.
+
+        In log-odds it is :math:`t\, w_a' v_a`; in probability the mean over the group's fitted
+        states of :math:`\sigma(w_a'(h + t v_a) + c_a) - \sigma(w_a'h + c_a)`.
+
+        Parameters
+        ----------
+        strengths : array_like, shape (n,)
+        vectors : {"steered", "own", "shared"} or mapping of group to array_like, shape (d,)
+            The steering vectors, the groups' own concept vectors, the shared one, or any others.
+        unit : {"log-odds", "probability"}
+
+        Returns
+        -------
+        DataFrame
+            One row per strength, one column per group.
+
+        Raises
+        ------
+        DataError
+            For strengths or vectors that are not finite, or a group without a vector.
+        ModelError
+            For another unit or name of vectors.
+        """
+        check_is_fitted(self, "vectors_")
+        if unit not in UNITS:
+            raise ModelError(
+                f"`unit` must be one of {list(UNITS)}; found {unit!r}.", argument="unit"
+            )
+        t = np.atleast_1d(check_finite(strengths, "strengths"))
+        used = self._named(vectors)
+        columns = {}
+        for g, (w, _) in self.probes_.items():
+            added = t * float(w @ used[g])
+            if unit == "probability":
+                at = self._log_odds[g]
+                added = (expit(at[:, None] + added) - expit(at)[:, None]).mean(axis=0)
+            columns[g] = added
+        return pd.DataFrame(columns, index=pd.Index(t, name="strength"))
+
+    def _named(self, vectors: Any) -> Mapping[Hashable, Array]:
+        groups = list(self.probes_)
+        if isinstance(vectors, str):
+            known = {
+                "steered": self.vectors_,
+                "own": self.concept_vectors_,
+                "shared": dict.fromkeys(groups, self.shared_vector_),
+            }
+            if vectors not in known:
+                raise ModelError(
+                    f"`vectors` must be one of {list(known)} or a mapping; found {vectors!r}.",
+                    argument="vectors",
+                )
+            return known[vectors]
+        missing = [g for g in groups if g not in vectors]
+        if missing:
+            raise DataError(f"`vectors` has none for group {missing[0]!r}.", argument="vectors")
+        return {g: check_finite(vectors[g], "vectors", (self.n_features_in_,)) for g in groups}
+
+    def calibrate(
+        self,
+        strengths: ArrayLike,
+        effects: Mapping[Any, ArrayLike],
+        *,
+        target: float | None = None,
+        perplexity_ratio: Mapping[Any, ArrayLike] | None = None,
+        tolerance: float = 0.03,
+    ) -> dict[Hashable, float]:
+        r"""Rescale the vectors so that effects measured elsewhere agree with the reference's.
+
+        With :math:`t_a(E)` the least strength at which group a shows the effect E, curves being
+        linear between (0, 0) and the measured points, group a's vector is multiplied by
+
+        .. math:: k_a = t_a(E) / t_r(E) , \qquad E = \min(\text{target}, \min_a \max_t e_a(t)) .
+
+        At strength `matched_strength_` = :math:`t_r(E)` every group then has the effect
+        `matched_effect_` = E. Strengths at which texts are no longer fluent do not count.
+
+        Parameters
+        ----------
+        strengths : array_like, shape (n,)
+            Positive, increasing.
+        effects : mapping of group to array_like, shape (n,)
+            What was measured with `vectors_` at these strengths, on other texts than those the
+            result will be judged by.
+        target : float, optional
+            Effect at which to match; default the largest that all these groups reach.
+        perplexity_ratio : mapping of group to array_like, shape (n,), optional
+            Perplexity of the steered texts over that of unsteered ones. From the first strength
+            at which a group's exceeds 1 + `tolerance`, its effects do not count. Without it a
+            vector may be lengthened until the effect is there and the language is not.
+        tolerance : float, default 0.03
+
+        Returns
+        -------
+        dict group -> float
+            The factors; 1 for the reference and for groups without effects.
+
+        Raises
+        ------
+        DataError
+            For strengths that do not increase, unknown groups, or a group without a positive
+            effect where its texts are fluent.
+
+        Warns
+        -----
+        FairprogWarning
+            Where a group does not reach the target; E is then the largest effect all reach.
+
+        Examples
+        --------
+        Group 1 responds half as much as the probes predict, and babbles from strength 4 on.
+
+        >>> import numpy as np, fairprog as fp
+        >>> rng = np.random.default_rng(0)
+        >>> y, a = rng.integers(0, 2, (2, 1000))
+        >>> X = rng.normal(size=(1000, 4)) + 2.0 * y[:, None]
+        >>> step = fp.ConceptSteering(n_probes=20).fit(X, y, sensitive_features=a)
+        >>> slow = 1 - step.reference_
+        >>> measured = {step.reference_: [.1, .2, .4, .5], slow: [.05, .1, .2, .4]}
+        >>> fluent = {step.reference_: [1., 1., 1., 1.01], slow: [1., 1., 1.01, 7.]}
+        >>> step.calibrate([1., 2., 4., 8.], measured, perplexity_ratio=fluent)[slow]
+        2.0
+        >>> step.matched_strength_, step.matched_effect_
+        (2.0, 0.2)
+        """
+        check_is_fitted(self, "vectors_")
+        t = np.atleast_1d(check_finite(strengths, "strengths"))
+        if t.ndim != 1 or not (t[0] > 0 and (np.diff(t) > 0).all()):
+            raise DataError("`strengths` must be positive and increase.", argument="strengths")
+        curves = self._by_group(effects, "effects", t)
+        if self.reference_ not in curves:
+            raise DataError(
+                f"`effects` needs those of the reference {self.reference_!r}.", argument="effects"
+            )
+        ratios = self._by_group(perplexity_ratio or {}, "perplexity_ratio", t)
+        limit = check_number(tolerance, "tolerance")
+        for g in curves:
+            n = fluent_strengths(ratios[g], limit) if g in ratios else len(t)
+            curves[g] = curves[g][:n]
+            if not (n and curves[g].max() > 0):
+                raise DataError(
+                    f"Group {g!r} has no positive effect in `effects` at a strength where its "
+                    "texts are fluent: no factor makes the effects equal. Measure at smaller "
+                    "strengths.",
+                    argument="effects",
+                    cell=(None, g),
+                )
+        weakest = min(curves, key=lambda g: curves[g].max())
+        effect = float(curves[weakest].max())
+        if target is not None:
+            wanted = check_number(target, "target")
+            if not wanted > 0:
+                raise DataError(f"`target` must be positive; found {target!r}.", argument="target")
+            if wanted > effect:
+                warnings.warn(
+                    f"Group {weakest!r} reaches an effect of at most {effect:.3g} at strengths "
+                    f"where its texts are fluent, not {wanted:.3g}: effects are matched at "
+                    f"{effect:.3g}.",
+                    FairprogWarning,
+                    stacklevel=2,
+                )
+            effect = min(wanted, effect)
+        least = {g: least_strength(t[: len(e)], e, effect) for g, e in curves.items()}
+        self.matched_effect_, self.matched_strength_ = effect, least[self.reference_]
+        factors = {
+            g: least[g] / least[self.reference_] if g in least else 1.0 for g in self.vectors_
+        }
+        self.vectors_ = {g: factors[g] * v for g, v in self.vectors_.items()}
+        return factors
+
+    def _by_group(
+        self, given: Mapping[Any, ArrayLike], name: str, strengths: Array
+    ) -> dict[Hashable, Array]:
+        """Return curves under the groups' own labels, checked."""
+        groups = tuple(self.vectors_)
+        return {
+            groups[index_of(groups, g, name)]: check_finite(e, name, strengths.shape)
+            for g, e in given.items()
+        }
+
+    # -- files --
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that :meth:`from_dict` reads back."""
+        check_is_fitted(self, "vectors_")
+        params = dict(self.get_params(deep=False))
+        if self.transport is not None:
+            params["transport"] = self.transport.to_dict()
+        if not isinstance(self.steer, str):
+            params["steer"] = [plain(g) for g in self.steer]
+        params["desired"] = plain(self.desired)
+        return {
+            "params": params,
+            "classes": tuple(self.classes_.tolist()),
+            "groups": tuple(self.groups_.tolist()),
+            "solution": None if self.solution_ is None else self.solution_.to_dict(),
+            **{name: getattr(self, name) for name in FITTED},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild the step from :meth:`to_dict`."""
+        params = dict(data["params"])
+        if params["transport"] is not None:
+            params["transport"] = template_from_dict(params["transport"])
+        out = cls(**params)
+        out.classes_, out.groups_ = label_array(data["classes"]), label_array(data["groups"])
+        for name in FITTED:
+            setattr(out, name, data[name])
+        solution = data["solution"]
+        out.solution_ = None if solution is None else Solution.from_dict(solution)
+        out.population_ = None if out.solution_ is None else out.solution_.original
+        return out
