@@ -98,7 +98,12 @@ def build_parser() -> argparse.ArgumentParser:
     columns = steer.add_argument_group("columns")
     columns.add_argument("--label", required=True, metavar="COL", help="the class to predict")
     columns.add_argument(
-        "--sensitive", required=True, nargs="+", metavar="COL", help="the group; several: crossed"
+        "--sensitive",
+        required=True,
+        action="extend",
+        nargs="+",
+        metavar="COL",
+        help="the group; several: crossed",
     )
     columns.add_argument("--positive", metavar="V", help=POSITIVE)
     columns.add_argument(

@@ -57,7 +57,7 @@ def run_audit(options: argparse.Namespace) -> int:
                 f"order: {quoted(classes[:10])}."
             )
         )
-    groups = np.stack([table.text(name) for name in options.sensitive], axis=1)
+    groups = table.crossed(options.sensitive)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FairprogWarning)
         found = _audit(options, table, y, classes, groups)
