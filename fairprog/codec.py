@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from fairprog.errors import DataError, FairprogError, ModelError
 __all__ = [
     "check_folder",
     "check_suffix",
+    "is_stream",
     "load",
     "register",
     "save",
@@ -49,13 +51,29 @@ def check_folder(path: str | os.PathLike[str], argument: str = "path") -> None:
     target = Path(path)
     if not target.parent.is_dir():
         raise DataError(f"The folder of {str(path)!r} does not exist.", argument=argument)
-    if target.exists() and not target.is_file():
-        what = "a folder" if target.is_dir() else "a device or a pipe"
+    if target.is_dir():
+        raise DataError(f"{str(path)!r} is a folder; a file is needed.", argument=argument)
+    if is_stream(target):
         raise DataError(
-            f"{str(path)!r} is {what}; files are written whole or not at all, so the name of a "
-            "file is needed.",
+            f"{str(path)!r} is a device, a pipe or where this process prints; files are written "
+            "whole or not at all, so the name of a file is needed.",
             argument=argument,
         )
+
+
+def is_stream(path: Path) -> bool:
+    """Return whether moving a file there would take the place of something that runs.
+
+    A device, a pipe, or the file that standard output or error of this process goes to, which
+    ``/dev/stdout`` leads to.
+    """
+    if not path.exists():
+        return False
+    found, streams = path.stat(), []
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):  # it may be closed
+            streams.append(os.fstat(descriptor))
+    return not path.is_file() or any(os.path.samestat(found, stream) for stream in streams)
 
 
 def check_suffix(path: str | os.PathLike[str], argument: str = "path") -> str:

@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -54,11 +56,26 @@ def test_a_link_goes_on_pointing(tmp_path):
 def test_only_files_are_replaced(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(DataError, match="is a device or a pipe"):
+    with pytest.raises(DataError, match="is a device, a pipe or where this process prints"):
         write_text(pipe, "new")
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     with pytest.raises(DataError, match="is a folder"):
         write_text(tmp_path, "new")
+
+
+@POSIX
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="no /dev/stdout")
+def test_what_the_process_prints_to_is_not_replaced(tmp_path):
+    """The shell has opened the file: what is printed later would be lost with it."""
+    printed = tmp_path / "printed.txt"
+    code = (
+        "from fairprog.codec import write_text\n"
+        "try: write_text('/dev/stdout', 'new')\n"
+        "except ValueError as error: print(error)\n"
+    )
+    with printed.open("w") as stream:
+        subprocess.run([sys.executable, "-c", code], stdout=stream, check=True)
+    assert "where this process prints" in printed.read_text()
 
 
 def test_what_fails_leaves_nothing(tmp_path):

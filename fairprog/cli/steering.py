@@ -17,6 +17,7 @@ from fairprog.cli.csv_table import Table, quoted, read_table
 from fairprog.cli.page import write_report
 from fairprog.cli.report import comparison_text, design_text, note, solution_text
 from fairprog.cli.tabular import Plan, TableSteering
+from fairprog.codec import is_stream
 from fairprog.errors import FairprogWarning, ModelError
 from fairprog.transports import Diagonal, Monotone, Scaling, Translation, Transport, Whitened
 
@@ -178,7 +179,7 @@ def check_outputs(outputs: list[Path], inputs: list[Path]) -> None:
             raise ModelError(f"The folder {str(path.parent)!r} of {str(path)!r} does not exist.")
         if path.is_dir():
             raise ModelError(f"{str(path)!r} is a folder; the name of a file is needed.")
-        if str(path) == "-" or (path.exists() and not path.is_file()):
+        if str(path) == "-" or is_stream(path):
             raise ModelError(
                 f"{str(path)!r} is no file; output is written whole or not at all, so the name of "
                 "a file is needed."
