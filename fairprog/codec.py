@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import tempfile
 import zipfile
 import zlib
@@ -19,6 +21,7 @@ from fairprog.errors import DataError, FairprogError, ModelError
 __all__ = [
     "check_folder",
     "check_suffix",
+    "is_stream",
     "load",
     "register",
     "save",
@@ -44,9 +47,33 @@ def register(kind: str, loader: Callable[[dict[str, Any]], Any]) -> None:
 
 
 def check_folder(path: str | os.PathLike[str], argument: str = "path") -> None:
-    """Raise DataError where there is no folder to write a file to."""
-    if not Path(path).parent.is_dir():
+    """Raise DataError where no file can be written: no folder, or a folder or device is there."""
+    target = Path(path)
+    if not target.parent.is_dir():
         raise DataError(f"The folder of {str(path)!r} does not exist.", argument=argument)
+    if target.is_dir():
+        raise DataError(f"{str(path)!r} is a folder; a file is needed.", argument=argument)
+    if is_stream(target):
+        raise DataError(
+            f"{str(path)!r} is a device, a pipe or where this process prints; files are written "
+            "whole or not at all, so the name of a file is needed.",
+            argument=argument,
+        )
+
+
+def is_stream(path: Path) -> bool:
+    """Return whether moving a file there would take the place of something that runs.
+
+    A device, a pipe, or the file that standard output or error of this process goes to, which
+    ``/dev/stdout`` leads to.
+    """
+    if not path.exists():
+        return False
+    found, streams = path.stat(), []
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):  # it may be closed
+            streams.append(os.fstat(descriptor))
+    return not path.is_file() or any(os.path.samestat(found, stream) for stream in streams)
 
 
 def check_suffix(path: str | os.PathLike[str], argument: str = "path") -> str:
@@ -60,18 +87,20 @@ def check_suffix(path: str | os.PathLike[str], argument: str = "path") -> str:
 
 
 def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]) -> None:
-    """Call ``write(temporary path)`` and move the result into place: all or nothing."""
-    target = Path(path)
+    """Call ``write(temporary path)`` and move the result into place: all or nothing.
+
+    A link goes on pointing to what it points to; a file keeps its permissions, and a new one has
+    those that the process gives to new files.
+    """
     check_folder(path)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=target.suffix)
-    os.close(handle)
-    try:
-        write(Path(name))
-        os.chmod(name, 0o644)
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    target = Path(path).resolve()
+    check_folder(target)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as folder:
+        temporary = Path(folder) / target.name
+        write(temporary)
+        if target.exists():
+            shutil.copymode(target, temporary)
+        os.replace(temporary, target)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, ModelError
+from fairprog.numeric import as_numbers
 
 __all__ = [
     "Array",
@@ -39,6 +40,7 @@ LARGEST_ARRAY = 2**30  # bytes of a dense matrix that is formed from a diagonal 
 Array = NDArray[np.floating[Any]]  # what numpy.linalg's stubs return
 Indices = NDArray[np.intp]
 
+CROSS = "frame.astype(str).agg(' & '.join, axis=1)"
 MEND = "Drop these rows everywhere, or fill the values in."
 
 
@@ -187,8 +189,10 @@ def label_vector(values: ArrayLike | None, argument: str, n: int | None = None) 
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
+        cross = array.ndim == 2 and argument == "sensitive_features"
         raise DataError(
-            f"`{argument}` must be one-dimensional; its shape is {array.shape}.",
+            f"`{argument}` must be one-dimensional; its shape is {array.shape}."
+            + (f" Cross its columns first, such as by {CROSS}." if cross else ""),
             argument=argument,
         )
     if n is not None and array.shape[0] != n:
@@ -218,12 +222,7 @@ def check_finite(
     """
     if values is None:
         raise DataError(f"`{argument}` is required and was not given.", argument=argument)
-    try:
-        array = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"`{argument}` must be an array of numbers: {error}.", argument=argument
-        ) from None
+    array = as_numbers(values, argument)
     if shape is not None and array.shape != shape:
         raise DataError(
             f"`{argument}` has shape {array.shape}; needed is {shape}.", argument=argument
@@ -231,8 +230,10 @@ def check_finite(
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         at = tuple(int(k) for k in bad[0])
+        names = column_names(values) if array.ndim == 2 else None
+        where = f"position {at}" if names is None else f"row {at[0]}, column {names[at[1]]!r}"
         raise DataError(
-            f"`{argument}` must be finite; found {array[at]} at position {at} "
+            f"`{argument}` must be finite; found {array[at]} at {where} "
             f"({len(bad)} such entries)." + (f" {MEND}" if rows else ""),
             argument=argument,
         )

@@ -310,14 +310,16 @@ def file(tmp_path):
     s, y, a = draw(800, np.random.default_rng(0))
     p = 1 / (1 + np.exp(-s))
     frame = pd.DataFrame({"score": p, "steered": p**2, "label": np.where(y, "yes", "no"),
-                          "sex": a, "age": np.arange(800) % 2, "w": 1 + y})  # fmt: skip
+                          "sex": a, "age": np.arange(800) % 2, "w": 1 + y,
+                          "three": np.arange(800) % 3})  # fmt: skip
     frame.to_csv(tmp_path / "scores.csv", index=False)
     return tmp_path / "scores.csv"
 
 
 def run(file, *more):
-    return main(["audit", str(file), "--label", "label", "--score", "score", "--sensitive", "sex",
-                 *map(str, more)])  # fmt: skip
+    usual = {"--label": "label", "--score": "score", "--sensitive": "sex"}
+    asked = [part for pair in usual.items() if pair[0] not in more for part in pair]
+    return main(["audit", str(file), *asked, *map(str, more)])
 
 
 def test_the_command_prints_and_writes(file, capsys):
@@ -327,7 +329,10 @@ def test_the_command_prints_and_writes(file, capsys):
     assert "bootstrap interval" in out and "after" in out and f"Wrote {report}" in out
     assert "<svg" in report.read_text(encoding="utf-8")
     assert run(file, "--sensitive", "sex", "age") == 0
-    assert "('a', '0')" in capsys.readouterr().out
+    crossed = capsys.readouterr().out
+    assert "group a & 0" in crossed
+    assert run(file, "--sensitive", "sex", "--sensitive", "age") == 0
+    assert capsys.readouterr().out == crossed  # a second one is not read instead of the first
 
 
 def test_the_command_says_what_is_wrong(file, capsys):
@@ -337,6 +342,8 @@ def test_the_command_says_what_is_wrong(file, capsys):
         (["--score", "scor"], "did you mean 'score'"),
         (["--report", "x.pdf"], "must end in .html"),
         (["--score", "sex"], "must hold finite numbers"),
+        (["--score", "score", "w"], "needed is one, the score of the positive class 'yes'"),
+        (["--label", "three"], "each of the 3 classes of 'three', in this order: '0', '1', '2'"),
     ):
         code = run(file, *more)
         caught = capsys.readouterr()
@@ -366,6 +373,8 @@ def test_every_careless_mistake_gets_a_sentence():
     fails("Class 1, group 'b' has 0 row.*merge_groups", y=np.where(a == "b", 0, y))
     fails("must be finite", s=np.where(s > 1, np.nan, s))
     fails("must be an array of numbers", s=np.full(400, "high"))
+    fails("such as `predict_proba.*not predicted classes", s=np.where(s > 0, "high", "low"))
+    fails("two columns of `y_score` do not add up", s=np.stack([-(s**2), s], axis=1))
     fails(r"has shape \(399,\); needed is", s=s[1:])
     fails("a column for each of the 3 classes", y=np.arange(400) % 3)
     fails(r"`y_score_after` has shape \(399,\); needed is", y_score_after=s[1:])
@@ -480,8 +489,26 @@ def test_labels_and_scores_or_groups_that_were_swapped_are_noticed():
     assert fp.audit(y, told, sensitive_features=a).worst  # leaks, and tells the classes too
     with pytest.raises(fp.DataError, match="Drop these rows everywhere"):
         fp.audit(y, np.where(s > 1, np.nan, s), sensitive_features=a)
-    few = fp.audit([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4], sensitive_features=list("abba"))
+    few = fp.audit([0, 1, 0, 1], [0.1, 0.6, 0.3, 0.4], sensitive_features=list("abba"))
     assert "too few to exclude any gap" in few.verdict
+
+
+def test_a_threshold_that_no_score_passes_is_noticed():
+    s, y, a = draw(400, np.random.default_rng(0))
+    with pytest.warns(fp.FairprogWarning, match="the threshold 99 predicts 0 for every row"):
+        fp.audit(y, s, sensitive_features=a, threshold=99, n_permutations=2)
+
+
+def test_two_columns_of_probabilities_are_one_score():
+    s, y, a = draw(400, np.random.default_rng(0))
+    p = 1 / (1 + np.exp(-s))
+    both = np.stack([1 - p, p], axis=1)
+    one = fp.audit(y, p, sensitive_features=a, n_permutations=2)
+    for dtype in (np.float64, np.float32):
+        two = fp.audit(y, both.astype(dtype), sensitive_features=a, n_permutations=2)
+        assert two.worst["equalized odds", "score"].gap == pytest.approx(
+            one.worst["equalized odds", "score"].gap, abs=1e-12
+        )
 
 
 def test_bootstrap_draws_of_many_small_groups_end():

@@ -357,6 +357,9 @@ def test_features_that_depend_on_each_other(folder, capsys):
         (["--out", "model.json", "--model", "model.json"], "or written to already"),
         (["--model", "model.pkl"], "must end in .json or .npz; found 'model.pkl'"),
         (["--out", "."], "is a folder"),
+        (["--out", "-"], "'-' is no file"),
+        (["--out", "/dev/null"], "'/dev/null' is no file"),
+        (["--out", "out.parquet"], "--out is a CSV file; found 'out.parquet'"),
     ],
 )
 def test_questions_that_make_no_sense(folder, capsys, arguments, words):
@@ -372,6 +375,7 @@ def test_questions_that_make_no_sense(folder, capsys, arguments, words):
         ("", "data.csv is empty"),
         ("x,g,y\n", "has a header but no rows"),
         ("x;g;y\n1;a;0\n", "another delimiter"),
+        ("x;g;y\n1,5;a;0\n1,5,7;b;1\n", "another delimiter"),
         ("x,g,y\n1,a,0,9\n", "cannot be read as a CSV file"),
         ("x,g,y\n1,a,0\n2,a,1\n", "'g' holds 1 different value(s) ('a')"),
         ("x,x,g,y\n1,1,a,0\n2,3,b,1\n", "'x' (its name occurs twice)"),
@@ -385,6 +389,30 @@ def test_tables_that_cannot_be_used(folder, capsys, text, words):
     said = refused(capsys, steer("--out", "out.csv"))
     assert words in said
     assert not Path("out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("x,g,y\n1,ä,0\n2,ö,1\n".encode("latin-1"), "iconv -f latin1 -t utf-8"),
+        ("x,g,y\n1,a,0\n".encode("utf-16"), "text in UTF-16; write it as a CSV file in UTF-8"),
+        (b"PAR1\x15\x04\x80\xff", "a Parquet file; write it as a CSV file"),
+        (b"PK\x03\x04\x14\x00\x06\x80\xff\n", "a workbook or a zip archive; write it as a CSV"),
+    ],
+)
+def test_files_of_another_kind_are_named(folder, capsys, data, words):
+    Path("data.csv").write_bytes(data)
+    assert words in refused(capsys, steer())
+
+
+def test_a_folder_is_no_table(folder, capsys):
+    assert "'.' is a folder; a CSV file is needed" in refused(capsys, steer(data="."))
+
+
+def test_every_group_named_one_by_one(folder, capsys):
+    assert steer("--steer", "a", "--steer", "b") == 0
+    said = capsys.readouterr().out
+    assert "steered     'a', 'b' by Monotone(), base rates equalized\n" in said
 
 
 def test_a_byte_order_mark_and_blanks_in_the_header(folder):

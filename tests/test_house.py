@@ -16,6 +16,7 @@ import pytest
 LAYERS = {
     "errors": 0,
     "versions": 0,
+    "numeric": 1,
     "labels": 1,
     "groups": 1,
     "codec": 1,

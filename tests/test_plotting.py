@@ -351,3 +351,21 @@ def test_names_of_features_are_on_the_axes():
 def test_short_labels():
     assert short("abc", 5) == "abc"
     assert len(short("x" * 99, 12)) == 12
+
+
+def test_names_of_atoms_and_cells_cover_nothing():
+    joint = np.random.default_rng(0).random((12, 2, 4))
+    values = [f"a rather long name {k}" for k in range(12)]
+    D = fp.Categorical(
+        joint / joint.sum(), values=values, groups=["north", "south", "east", "west"]
+    )
+    for draw in (D.plot, fp.NearestIdeal(D, steer="all").solve().plot):
+        fig, panels = draw()
+        fig.canvas.draw()
+        lowest = fig.legends[0].get_window_extent().y1
+        for axes in np.ravel(np.asarray(panels, dtype=object)):
+            names = [text for text in axes.get_xticklabels() if text.get_text()]
+            assert len(names) == 12 and axes.get_legend() is None
+            assert {text.get_rotation() for text in names} == {45.0}
+            assert all(text.get_window_extent().y0 > lowest for text in names)
+        plt.close(fig)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -15,7 +16,7 @@ from fairprog.audit.rates import rate_gaps
 from fairprog.audit.result import Audit
 from fairprog.audit.rows import AuditRows
 from fairprog.audit.words import recommendation_words
-from fairprog.errors import DataError
+from fairprog.errors import DataError, FairprogWarning
 from fairprog.labels import Array, Indices, check_number
 from fairprog.solution.held_out import check_confidence
 
@@ -45,8 +46,8 @@ def audit(
     y_true : array_like, shape (n,)
         Class of each row; of two classes the last is the positive one.
     y_score : array_like, shape (n,), (n, 1) or (n, K)
-        Scores of the last class, or of every class. Of rows the model was NOT trained on, or
-        intervals and bands say nothing.
+        Scores of the last class, or of every class (those of two classes add up to one). Of rows
+        the model was NOT trained on, or intervals and bands say nothing.
     sensitive_features : array_like, shape (n,) or (n, k), or a data frame
         Group of each row; several columns are crossed.
     confidence : float, default 0.95
@@ -82,7 +83,8 @@ def audit(
     Warns
     -----
     FairprogWarning
-        If scores are lower for the positive class, or tell two groups and hardly the classes.
+        If scores are lower for the positive class, tell two groups and hardly the classes, or lie
+        all on one side of the threshold.
 
     Notes
     -----
@@ -120,6 +122,15 @@ def audit(
     at = _threshold(S, threshold) if S.shape[1] == 1 else float("nan")
     guesses = {name: _predict(s, at) for name, s in rows.scores.items()}
     last = list(rows.scores)[-1]
+    if S.shape[1] == 1 and np.ptp(guesses[last]) == 0:
+        low, high = rows.scores[last].min(), rows.scores[last].max()
+        warnings.warn(
+            f"Scores reach from {low:.3g} to {high:.3g}, so that the threshold {at:g} predicts "
+            f"{rows.classes[guesses[last][0]]!r} for every row and the rates at it say nothing; "
+            "name another by `threshold`. The gaps at the worst threshold do not depend on it.",
+            FairprogWarning,
+            stacklevel=2,
+        )
     rates, support, gaps, rms = rate_gaps(rows, guesses[last], repetitions, random_state)
     return Audit(
         classes=rows.classes,

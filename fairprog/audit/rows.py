@@ -21,6 +21,7 @@ from fairprog.labels import (
     label_vector,
     sorted_labels,
 )
+from fairprog.numeric import as_numbers
 from fairprog.populations.score_direction import warn_of_direction
 
 __all__ = ["AuditRows"]
@@ -140,6 +141,13 @@ def _cells(
 
 def _columns(scores: ArrayLike, name: str, n: int, n_classes: int) -> Array:
     """Return (n, 1) scores of the last of two classes, or (n, K)."""
+    try:
+        as_numbers(scores, name)
+    except DataError as error:
+        raise DataError(
+            f"{error} Scores are needed, such as `predict_proba(X)[:, 1]`, not predicted classes.",
+            argument=name,
+        ) from None
     array = check_finite(scores, name, rows=True)
     array = array[:, None] if array.ndim == 1 else array
     known = (1, 2) if n_classes == 2 else (n_classes,)
@@ -150,5 +158,12 @@ def _columns(scores: ArrayLike, name: str, n: int, n_classes: int) -> Array:
             hint += ". Were labels and scores swapped? The order is audit(y_true, y_score)"
         raise DataError(
             f"`{name}` has shape {np.shape(scores)}; needed is {wanted}{hint}.", argument=name
+        )
+    if array.shape[1] == 2 and np.ptp(array.sum(axis=1)) > 0.01 * np.abs(array).max():
+        raise DataError(
+            f"The two columns of `{name}` do not add up to the same in every row, so that the "
+            "last does not say all of them. Pass one score of the last class, such as a "
+            "probability or the difference of two logits.",
+            argument=name,
         )
     return array[:, -1:] if n_classes == 2 else array

@@ -192,7 +192,8 @@ def rates_title(found: Audit) -> str:
         if len(found.classes) > 2
         else f"{found.classes[-1]} where the score is at least {found.threshold:g}"
     )
-    return f"P(predicted = class | class, group), predicting {rule}"
+    after = "after steering, " if found.movement is not None else ""
+    return f"P(predicted = class | class, group), {after}predicting {rule}"
 
 
 def summary_text(found: Audit) -> str:

@@ -98,11 +98,17 @@ def build_parser() -> argparse.ArgumentParser:
     columns = steer.add_argument_group("columns")
     columns.add_argument("--label", required=True, metavar="COL", help="the class to predict")
     columns.add_argument(
-        "--sensitive", required=True, nargs="+", metavar="COL", help="the group; several: crossed"
+        "--sensitive",
+        required=True,
+        action="extend",
+        nargs="+",
+        metavar="COL",
+        help="the group; several: crossed",
     )
     columns.add_argument("--positive", metavar="V", help=POSITIVE)
     columns.add_argument(
         "--features",
+        action="extend",
         nargs="+",
         metavar="COL",
         help="default: every other column but identifiers (whole numbers, every one different)",
@@ -115,6 +121,7 @@ def build_parser() -> argparse.ArgumentParser:
     program = steer.add_argument_group("program")
     program.add_argument(
         "--steer",
+        action="extend",
         nargs="+",
         metavar="GROUP",
         help="the groups to move, or `all` (default: every group but the reference, or but the "
@@ -194,15 +201,17 @@ def build_parser() -> argparse.ArgumentParser:
     )
     audit.add_argument("data", metavar="scores.csv", help="a CSV file in UTF-8 with a header line")
     audit.add_argument("--label", required=True, metavar="COL", help="the true class")
-    audit.add_argument("--score", required=True, nargs="+", metavar="COL", help="the score")
-    audit.add_argument(
-        "--sensitive", required=True, nargs="+", metavar="COL", help="the group; several: crossed"
-    )
+    several = partial(audit.add_argument, required=True, action="extend", nargs="+", metavar="COL")
+    several("--score", help="the score")
+    several("--sensitive", help="the group; several: crossed")
     audit.add_argument("--positive", metavar="V", help=POSITIVE)
     audit.add_argument("--after", metavar="COL", help="the score after steering, to compare")
     audit.add_argument("--weight", metavar="COL", help="weights of the rows")
     audit.add_argument(
-        "--threshold", type=float, metavar="T", help="of the predictions (default: 0.5)"
+        "--threshold",
+        type=float,
+        metavar="T",
+        help="of the predictions (default: 0.5, or 0 where scores leave [0, 1])",
     )
     audit.add_argument("--confidence", type=_share, default=0.95, metavar="P", help="default 0.95")
     audit.add_argument("--seed", type=_count, default=0, help="of permutations (default 0)")
@@ -217,6 +226,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     again.add_argument(
         "--only",
+        action="extend",
         nargs="+",
         metavar="NAME",
         help="these experiments only; real: those on real data, which run only if named",

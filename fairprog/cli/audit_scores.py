@@ -47,7 +47,17 @@ def run_audit(options: argparse.Namespace) -> int:
             )
         classes.remove(options.positive)
         classes.append(options.positive)
-    groups = np.stack([table.text(name) for name in options.sensitive], axis=1)
+    if len(options.score) != (1 if len(classes) == 2 else len(classes)):
+        raise ModelError(
+            f"--score names {len(options.score)} column(s); needed is "
+            + (
+                f"one, the score of the positive class {classes[1]!r}."
+                if len(classes) == 2
+                else f"one for each of the {len(classes)} classes of {options.label!r}, in this "
+                f"order: {quoted(classes[:10])}."
+            )
+        )
+    groups = table.crossed(options.sensitive)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FairprogWarning)
         found = _audit(options, table, y, classes, groups)

@@ -25,6 +25,15 @@ Text = NDArray[Any]  # of dtype object, holding str
 
 MISSING = frozenset({"", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"})
 
+DELIMITER = " The file seems to use another delimiter; commas are needed."
+FORMATS = {  # by the first bytes of a file
+    b"PAR1": "a Parquet file",
+    b"PK": "a workbook or a zip archive",
+    b"\xd0\xcf\x11\xe0": "a workbook",
+    b"\xff\xfe": "text in UTF-16",
+    b"\xfe\xff": "text in UTF-16",
+}
+
 
 def quoted(names: Iterable[Any]) -> str:
     """Return ``'a', 'b', 'c'``."""
@@ -106,7 +115,7 @@ class Table:
                 found.append(repr(name) + (f" (did you mean {quoted(close)}?)" if close else ""))
             hint = ""
             if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-                hint = " The file seems to use another delimiter; commas are needed."
+                hint = DELIMITER
             raise DataError(
                 f"{self.name} has no column {', '.join(found)}; its columns are "
                 f"{quoted(names)}.{hint}",
@@ -198,7 +207,9 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     import pandas as pd
 
     source = Path(path)
-    if not source.is_file():
+    if source.is_dir():
+        raise DataError(f"{str(path)!r} is a folder; a CSV file is needed.", argument="path")
+    if not source.exists():
         raise DataError(f"There is no file {str(path)!r}.", argument="path")
     try:
         cells = pd.read_csv(
@@ -209,9 +220,26 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     except (pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
         found = " ".join(str(error).split())
         raise DataError(
-            f"{source.name} cannot be read as a CSV file in UTF-8: {found}.", argument="path"
+            f"{source.name} cannot be read as a CSV file in UTF-8: {found}."
+            + _remedy(source, error),
+            argument="path",
         ) from None
     if len(cells) < 2:
         raise DataError(f"{source.name} has a header but no rows.", argument="path")
     header = tuple(str(name) for name in cells.iloc[0])
     return Table(source.name, header, cells.iloc[1:].reset_index(drop=True))
+
+
+def _remedy(source: Path, error: Exception) -> str:
+    """Return what a file that is no CSV file in UTF-8 seems to be, and what to do."""
+    start = b""
+    if source.is_file():
+        with source.open("rb") as stream:
+            start = stream.readline(4096)
+    for magic, what in FORMATS.items():
+        if start.startswith(magic):
+            return f" It seems to be {what}; write it as a CSV file in UTF-8 first."
+    if isinstance(error, UnicodeDecodeError):
+        return " Save it in UTF-8, or convert it: iconv -f latin1 -t utf-8."
+    other = b"," not in start and any(mark in start for mark in (b";", b"\t", b"|"))
+    return DELIMITER if other else ""

@@ -105,7 +105,8 @@ def _who(design: Design, plan: Plan, sizes: dict[str, int], n: int) -> str:
     why = "stays" if len(stay) == 1 else "stay"
     if stay == [max(sizes, key=lambda g: sizes[g])]:
         why = f"({sizes[stay[0]] / n:.0%} of the rows, the largest group) stays"
-    return f"{quoted(plan.steer)} by {plan.transport!r}, {rates}; {quoted(stay)} {why}"
+    moved = f"{quoted(plan.steer)} by {plan.transport!r}, {rates}"
+    return f"{moved}; {quoted(stay)} {why}" if stay else moved
 
 
 def solution_text(solution: Solution) -> str:

@@ -17,6 +17,7 @@ from fairprog.cli.csv_table import Table, quoted, read_table
 from fairprog.cli.page import write_report
 from fairprog.cli.report import comparison_text, design_text, note, solution_text
 from fairprog.cli.tabular import Plan, TableSteering
+from fairprog.codec import is_stream
 from fairprog.errors import FairprogWarning, ModelError
 from fairprog.transports import Diagonal, Monotone, Scaling, Translation, Transport, Whitened
 
@@ -30,12 +31,15 @@ TRANSPORTS: dict[str, type[Transport]] = {
     "translation": Translation,
 }
 
+OTHER_FORMATS = {".feather", ".json", ".npy", ".npz", ".parquet", ".tsv", ".xls", ".xlsx"}
+
 
 def run_steer(options: argparse.Namespace) -> int:
     """Fit a normal population to a table, solve, align, measure, write; exit code 0."""
     wanted = (options.out, options.model, options.report)
     outputs = [Path(path) for path in wanted if path is not None]
     check_outputs(outputs, inputs=[Path(options.data)])
+    _check_ending(options.out)
     if options.model is not None and Path(options.model).suffix not in (".json", ".npz"):
         raise ModelError(f"--model must end in .json or .npz; found {options.model!r}.")
     if options.report is not None and Path(options.report).suffix not in (".html", ".htm"):
@@ -108,6 +112,7 @@ def run_steer(options: argparse.Namespace) -> int:
 def run_align(options: argparse.Namespace) -> int:
     """Align the features of a table by a saved model; exit code 0."""
     check_outputs([Path(options.out)], inputs=[Path(options.data), Path(options.model)])
+    _check_ending(options.out)
     steering = TableSteering.load(options.model)
     table = read_table(options.data)
     aligned = steering.align(table, drop_rows=options.drop_rows, unseen=options.unseen)
@@ -155,6 +160,12 @@ def _write_table(table: Table, path: str) -> None:
     print(f"Wrote {path}: {len(table):,} rows, features aligned without labels.")
 
 
+def _check_ending(path: str | None) -> None:
+    """Refuse to write a table of commas under a name that promises another format."""
+    if path is not None and Path(path).suffix.lower() in OTHER_FORMATS:
+        raise ModelError(f"--out is a CSV file; found {path!r}. End its name in .csv.")
+
+
 def check_outputs(outputs: list[Path], inputs: list[Path]) -> None:
     """Refuse, before any work, to write where it cannot or must not be written.
 
@@ -168,6 +179,11 @@ def check_outputs(outputs: list[Path], inputs: list[Path]) -> None:
             raise ModelError(f"The folder {str(path.parent)!r} of {str(path)!r} does not exist.")
         if path.is_dir():
             raise ModelError(f"{str(path)!r} is a folder; the name of a file is needed.")
+        if str(path) == "-" or is_stream(path):
+            raise ModelError(
+                f"{str(path)!r} is no file; output is written whole or not at all, so the name of "
+                "a file is needed."
+            )
         if any(_same_file(path, other) for other in (*inputs, *outputs[:k])):
             raise ModelError(
                 f"{str(path)!r} is read from or written to already; name another file, nothing "

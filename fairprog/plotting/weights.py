@@ -13,6 +13,7 @@ from fairprog.plotting.style import (
     class_line,
     figure_of,
     group_color,
+    legend_columns,
     new_axes,
     short,
     style,
@@ -23,6 +24,7 @@ from fairprog.solution import Solution
 __all__ = ["draw_atoms", "plot_atoms", "plot_weights"]
 
 FEW = 25  # atoms that are marked and named
+ABREAST = 36  # letters that find room below an axis
 
 
 def draw_atoms(ax: Axes, D: Categorical) -> None:
@@ -42,7 +44,20 @@ def draw_atoms(ax: Axes, D: Categorical) -> None:
             )
     ax.set(xlabel="atom x", ylabel="P(X=x, Y=y | group)")
     if few:
-        ax.set_xticks(range(D.n_atoms), [short(v, 12) for v in D.values])
+        names = [short(v, 16) for v in D.values]
+        ax.set_xticks(range(D.n_atoms), names)
+        if D.n_atoms * max(map(len, names)) > ABREAST:
+            plt.setp(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
+
+
+def _legend(fig: Figure, axes: Axes, below: bool) -> None:
+    """Name the cells, below the axes of our own figures: lines run everywhere inside."""
+    handles, labels = axes.get_legend_handles_labels()
+    if below:
+        columns = legend_columns(labels, fig.get_figwidth())
+        fig.legend(handles, labels, loc="outside lower center", ncols=columns)
+    else:
+        axes.legend()
 
 
 def plot_atoms(population: Categorical, ax: Axes | None = None) -> tuple[Figure, Axes]:
@@ -67,9 +82,9 @@ def plot_atoms(population: Categorical, ax: Axes | None = None) -> tuple[Figure,
     4
     """
     with style():
-        fig, axes = new_axes(ax, (4.2, 3.0))
+        fig, axes = new_axes(ax, (4.2, 3.8))
         draw_atoms(axes, population)
-        axes.legend()
+        _legend(fig, axes, below=ax is None)
     return fig, axes
 
 
@@ -99,7 +114,7 @@ def plot_weights(
     """
     with style():
         if ax is None:
-            fig, panels = plt.subplots(1, 2, figsize=(7.2, 3.0), sharey=True, layout="constrained")
+            fig, panels = plt.subplots(1, 2, figsize=(7.2, 3.8), sharey=True, layout="constrained")
         else:
             fig, panels = figure_of(ax[0]), ax
         before, after = panels
@@ -110,5 +125,5 @@ def plot_weights(
             draw_atoms(panel, D)
             panel.set_title(title)
         after.set_ylabel("")
-        before.legend()
+        _legend(fig, before, below=ax is None)
     return fig, (before, after)
