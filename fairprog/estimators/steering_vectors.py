@@ -200,33 +200,7 @@ class SteeringVectors(SavedStep):
         t = np.atleast_1d(check_finite(strengths, "strengths"))
         if t.ndim != 1 or not (t.size and t[0] > 0 and (np.diff(t) > 0).all()):
             raise DataError("`strengths` must be positive and increase.", argument="strengths")
-        if check_number(tolerance, "tolerance") > 1.0:
-            raise DataError(
-                f"`tolerance` must be in [0, 1], as .03 for 3 %; found {tolerance!r}.",
-                argument="tolerance",
-            )
-        curves = self._by_group(effects, "effects", t)
-        fluent = dict.fromkeys(curves, len(t))
-        if perplexity_ratio is not None:
-            ratios = self._by_group(perplexity_ratio, "perplexity_ratio", t)
-            fluent = {g: fluent_strengths(ratio, tolerance) for g, ratio in ratios.items()}
-        for g, n in fluent.items():
-            if not n:
-                raise DataError(
-                    f"`perplexity_ratio` of group {g!r} is above {1.0 + tolerance:g} at the first "
-                    "strength already. Measure at smaller strengths, or on more texts; it is the "
-                    "perplexity of steered texts over that of unsteered ones.",
-                    argument="perplexity_ratio",
-                    cell=(None, g),
-                )
-            curves[g] = curves[g][:n]
-            if not curves[g].max() > 0:
-                raise DataError(
-                    f"Group {g!r} has no positive effect in `effects` at a strength where its "
-                    "texts are fluent: no factor makes the effects equal.",
-                    argument="effects",
-                    cell=(None, g),
-                )
+        curves = self._fluent_curves(t, effects, perplexity_ratio, tolerance)
         if self.matched_strength_ is not None:
             _warn(
                 "The vectors have been calibrated before: `effects` must be those of the vectors "
@@ -256,6 +230,39 @@ class SteeringVectors(SavedStep):
         self.matched_effect_, self.matched_strength_ = effect, least[self.reference_]
         self.vectors_ = {g: factors[g] * v for g, v in self.vectors_.items()}
         return factors
+
+    def _fluent_curves(
+        self, t: Array, effects: Any, perplexity_ratio: Any, tolerance: float
+    ) -> dict[Hashable, Array]:
+        """Return every group's effects as far as its texts are fluent, checked."""
+        if check_number(tolerance, "tolerance") > 1.0:
+            raise DataError(
+                f"`tolerance` must be in [0, 1], as .03 for 3 %; found {tolerance!r}.",
+                argument="tolerance",
+            )
+        curves = self._by_group(effects, "effects", t)
+        fluent = dict.fromkeys(curves, len(t))
+        if perplexity_ratio is not None:
+            ratios = self._by_group(perplexity_ratio, "perplexity_ratio", t)
+            fluent = {g: fluent_strengths(ratio, tolerance) for g, ratio in ratios.items()}
+        for g, n in fluent.items():
+            if not n:
+                raise DataError(
+                    f"`perplexity_ratio` of group {g!r} is above {1.0 + tolerance:g} at the first "
+                    "strength already. Measure at smaller strengths, or on more texts; it is the "
+                    "perplexity of steered texts over that of unsteered ones.",
+                    argument="perplexity_ratio",
+                    cell=(None, g),
+                )
+            curves[g] = curves[g][:n]
+            if not curves[g].max() > 0:
+                raise DataError(
+                    f"Group {g!r} has no positive effect in `effects` at a strength where its "
+                    "texts are fluent: no factor makes the effects equal.",
+                    argument="effects",
+                    cell=(None, g),
+                )
+        return curves
 
     def _by_group(self, given: Any, name: str, strengths: Array) -> dict[Hashable, Array]:
         """Return curves under the groups' own labels, checked."""
