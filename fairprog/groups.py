@@ -154,8 +154,8 @@ def check_cells(
         others = f" ({len(small)} such cells)" if len(small) > 1 else ""
         raise DataError(
             f"Class {c!r}, group {g!r} has {found} row(s); at least {min_cell} are needed in "
-            f"every cell{others}. Gather more rows, leave the group out, or join it to another "
-            f"by merge_groups={{{g!r}: ...}}.",
+            f"every cell{others}. Gather more rows, leave the group out, or join it to another: "
+            f"give both one label, as merge_groups={{{g!r}: ...}} does.",
             argument="sensitive_features",
             cell=(c, g),
         )

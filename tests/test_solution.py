@@ -833,3 +833,15 @@ def test_transports_of_steer_are_computed_once(monkeypatch):
     with ThreadPoolExecutor(4) as pool:
         found = pool.map(lambda _: copied.steer(X, y, sensitive_features=a), range(8))
         assert all(np.array_equal(Z, again) for Z in found)
+
+
+def test_a_summary_is_aligned_whatever_the_names_of_groups():
+    D = fp.Normal(
+        [[0.3, 0.2], [0.3, 0.2]],
+        [[0.0, 1.0], [2.0, 2.0]],
+        std=[[1.0, 1.0], [1.0, 2.0]],
+        groups=["African-American", "Caucasian"],
+    )
+    lines = fp.NearestIdeal(D).solve().summary().splitlines()
+    ends = {len(line) for line in lines if line.startswith(("    linear[", "    offset["))}
+    assert len(ends) == 1

@@ -172,9 +172,10 @@ class ClassifierSolution:
         top = sorted(self.sensitivity.items(), key=lambda item: -float(np.abs(item[1]).max()))
         if top and float(np.abs(top[0][1]).max()) > 1e-9:
             lines.append("  most costly constraints (d risk / d target)")
+            width = max(30, *(len(where) for where, _ in top[:4]))
             for where, value in top[:4]:
                 flat = np.ravel(value)
-                lines.append(f"    {where:30} {flat[np.argmax(np.abs(flat))]:10.4f}")
+                lines.append(f"    {where:{width}} {flat[np.argmax(np.abs(flat))]:10.4f}")
         if rule.thresholds is not None:
             parts = ", ".join(f"{g}: {t:.4f}" for g, t in rule.thresholds.items())
             lines.append(f"  thresholds on P(Y={D.classes[-1]} | x, a): {parts}")

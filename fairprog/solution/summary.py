@@ -50,7 +50,8 @@ def _prices(sol: Solution) -> str:
     title, top = costly_conditions(sol)
     if any(cost > 1e-9 for _, cost in top):
         lines.append(f"  {title}")
-        lines += [f"    {where:22} {cost:10.4f}" for where, cost in top]
+        width = max(22, *(len(where) for where, _ in top))
+        lines += [f"    {where:{width}} {cost:10.4f}" for where, cost in top]
     return "\n".join(lines)
 
 
