@@ -186,6 +186,38 @@ class Population(Coordinates):
         """Return, by (class, group) position, maps that carry the cells of `original` to mine."""
         return original.cell_maps(self)
 
+    # -- common laws, carried to groups by maps --
+
+    def laws_of(self, a: int) -> Any:
+        """Return the laws of the classes of the group at `a`, as the methods below take them."""
+        raise self._missing("common laws")
+
+    def common_map(self, r: int, a: int) -> Any:
+        """Return the map that best carries the laws of the group at `r` to those of that at `a`.
+
+        In the family's own coordinates, and of any orientation. None where the family has no map
+        between them; how well another one does it, :meth:`map_residual` tells.
+        """
+        raise self._missing("common maps")
+
+    def pushed(self, prior: Array, laws: Any, maps: Mapping[Hashable, Any]) -> Self:
+        """Return the population whose groups are images of common laws.
+
+        Parameters
+        ----------
+        prior : Array, shape (K, G)
+        laws : as :meth:`laws_of` returns them
+            R_i, one law per class.
+        maps : mapping of group to a map, or to one map per class
+            Group a becomes maps[a] # R_i, in the family's own coordinates. Groups that are not
+            named stay as they are, to the bit.
+        """
+        raise self._missing("common laws")
+
+    def map_residual(self, T: Any, laws: Any, a: int) -> float:
+        """Return the worst whitened residual of the cells of the group at `a` against T # laws."""
+        raise self._missing("common laws")
+
     # -- statistics --
 
     def sample(

@@ -6,6 +6,7 @@ for.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -27,6 +28,7 @@ from fairprog.tables import (
     Risk,
 )
 from fairprog.tables.risks import rule_costs
+from fairprog.transports import AffineMap
 
 __all__ = ["Categorical", "Support"]
 
@@ -80,6 +82,31 @@ class Categorical(CategoricalRows):
     """
 
     family: ClassVar[str] = "categorical"
+
+    def laws_of(self, a: int) -> Array:
+        """Return P(X=x | Y=i) of the group at `a`, shape (X, K)."""
+        out: Array = self.joint[:, :, a] / self.prior[:, a]
+        return out
+
+    def common_map(self, r: int, a: int) -> AffineMap:
+        """Return the identity: atoms stay where they are."""
+        return AffineMap.identity(1)
+
+    def pushed(self, prior: Array, laws: Array, maps: Mapping[Hashable, Any]) -> Self:
+        """Return the population whose named groups have the laws (X, K), or theirs of (X, K, G).
+
+        Maps are identities; see :meth:`Population.pushed`. The bins of scores are kept.
+        """
+        joint = self.joint.copy()
+        for a in map(self.groups.index, maps):
+            joint[:, :, a] = (laws if laws.ndim == 2 else laws[:, :, a]) * prior[:, a]
+        out = type(self)(joint, values=self._values, classes=self.classes, groups=self.groups)
+        out.score_bins = self.score_bins
+        return out
+
+    def map_residual(self, T: Any, laws: Array, a: int) -> float:
+        """Return the largest total variation between a class's law in group a and `laws`."""
+        return float(0.5 * np.abs(self.laws_of(a) - laws).sum(axis=0).max())
 
     def kl(self, other: Population) -> float:
         """Return KL(self || other) of the joint laws of (X, Y, A), in nats.

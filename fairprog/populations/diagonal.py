@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, ModelError
 from fairprog.kernels.bayes_rates import decision_rates, log_odds_cdf, log_odds_nodes
-from fairprog.kernels.diagonal import diagonal_kl
-from fairprog.kernels.diagonal_common import is_common
+from fairprog.kernels.diagonal import diagonal_kl, diagonal_residual
+from fairprog.kernels.diagonal_common import featurewise_map, is_common
 from fairprog.kernels.support import MEAN_SPREAD, constant_features
 from fairprog.labels import Array, Indices, check_finite, refuse_large
 from fairprog.populations.base import check_prior
@@ -247,6 +247,43 @@ class DiagonalNormal(Normal):
                 other.support_variances[b],
             )
         return out
+
+    def laws_of(self, a: int) -> tuple[Array, Array]:
+        """Return means and variances (K, d) of the group at `a`."""
+        return self._mean[:, a], self.variances[:, a]
+
+    def lifted_laws(self, mean: Array, variances: Array) -> tuple[Array, Array]:
+        """Return laws (K, k) of the features that vary as laws (K, d) of all."""
+        out = self._mean[:, 0].copy(), self.variances[:, 0].copy()
+        out[0][:, self.varies], out[1][:, self.varies] = mean, variances
+        return out
+
+    def common_map(self, r: int, a: int) -> DiagonalMap:
+        """Return the map of every feature to itself that best carries group r's cells to a's."""
+        if r == a:
+            return DiagonalMap.identity(self.n_features)
+        m, v = self.support_mean, self.support_variances
+        gain, shift = np.ones(self.n_features), np.zeros(self.n_features)
+        gain[self.varies], shift[self.varies], _ = featurewise_map(
+            m[:, r], v[:, r], m[:, a], v[:, a]
+        )
+        return DiagonalMap(gain, shift)
+
+    def pushed(
+        self, prior: Array, laws: tuple[Array, Array], maps: Mapping[Hashable, Any]
+    ) -> Self:
+        """Return the population whose group g is maps[g] # laws; see :meth:`Population.pushed`."""
+        mean, variances = self._mean.copy(), self.variances.copy()
+        for g, T in maps.items():
+            a = self.groups.index(g)
+            mean[:, a] = T.diagonal * laws[0] + T.offset
+            variances[:, a] = T.diagonal**2 * laws[1]
+        return self.with_cells(prior, mean, variances)
+
+    def map_residual(self, T: Any, laws: tuple[Array, Array], a: int) -> float:
+        """Return the worst whitened residual of the cells of the group at `a` against T # laws."""
+        pairs = (T.diagonal, T.offset, *laws, *self.laws_of(a))
+        return diagonal_residual(*(self.varying(values) for values in pairs))
 
     def mapped(self, maps: Mapping[Hashable, AffineMap]) -> Any:
         """Return the population whose group g is moved by maps[g], in normal coordinates.

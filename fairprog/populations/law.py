@@ -61,6 +61,10 @@ class Law:
     symmetric: bool = False
     shape: float = np.nan
 
+    def is_same(self, other: Law) -> bool:
+        """Return whether the other is this law: of one family, and one shape where it has any."""
+        return self is other or (self.name == other.name and self.shape == other.shape)
+
     @cached_property
     def range(self) -> Array:
         """Return (low, mode, high) of the part that has mass."""

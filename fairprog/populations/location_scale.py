@@ -21,7 +21,9 @@ from fairprog.populations.line_cells import LineCells
 from fairprog.tables import DemographicParity, Notion, Risk
 from fairprog.transports import AffineMap, ConjugatedMap
 
-__all__ = ["LocationScale", "standard_law"]
+__all__ = ["LineLaws", "LocationScale", "standard_law"]
+
+LineLaws = tuple[Sequence[Law], Array, Array]  # standard laws, locations and scales (K,)
 
 
 @cache
@@ -199,6 +201,49 @@ class LocationScale(LineCells):
             self.prior, gain * self.base_loc + shift, np.abs(gain) * self.base_scale
         )
 
+    def laws_of(self, a: int) -> LineLaws:
+        """Return standard laws, locations and scales (K,) of the group at `a`."""
+        laws = [self.law(i, a) for i in range(self.n_classes)]
+        return laws, self.base_loc[:, a], self.base_scale[:, a]
+
+    def common_map(self, r: int, a: int) -> AffineMap | None:
+        """Return the best map that carries group r's cells to those of a; None of other laws."""
+        if r == a:
+            return AffineMap.identity(1)
+        laws, here, scale = self.laws_of(r)
+        if not self._same_laws(laws, a):
+            return None
+        there, ratio = self.base_loc[:, a], self.base_scale[:, a] / scale
+        gain = float(np.exp(np.log(ratio).mean())) if self.moves_scale else 1.0
+        signs = (1.0, -1.0) if self.law(0, a).symmetric else (1.0,)
+        gains = [sign * gain for sign in signs]
+        shifts = [np.atleast_1d((there - A * here).mean()) for A in gains]
+        found = [AffineMap(np.array([[A]]), b) for A, b in zip(gains, shifts, strict=True)]
+        return min(found, key=lambda T: self.map_residual(T, (laws, here, scale), a))
+
+    def pushed(self, prior: Array, laws: LineLaws, maps: Mapping[Hashable, AffineMap]) -> Self:
+        """Return the population whose group g is maps[g] # laws; see :meth:`Population.pushed`."""
+        own, common_loc, common_scale = laws
+        loc, scale = self.base_loc.copy(), self.base_scale.copy()
+        shape = np.array([[law.shape for law in row] for row in self.laws])
+        for g, T in maps.items():
+            a, A, b = self.groups.index(g), float(T.matrix[0, 0]), float(T.offset[0])
+            loc[:, a], scale[:, a] = A * common_loc + b, abs(A) * common_scale
+            shape[:, a] = [law.shape for law in own]
+        return self.with_cells(prior, loc, scale, shape)
+
+    def map_residual(self, T: AffineMap, laws: LineLaws, a: int) -> float:
+        """Return the worst difference of a location or scale, in units of the cell's scale."""
+        own, loc, scale = laws
+        if not self._same_laws(own, a):
+            return float("inf")
+        A, b, s = float(T.matrix[0, 0]), float(T.offset[0]), self.base_scale[:, a]
+        shift = np.abs(A * loc + b - self.base_loc[:, a]) / s
+        return float(max(shift.max(), np.abs(abs(A) * scale / s - 1.0).max()))
+
+    def _same_laws(self, laws: Sequence[Law], a: int) -> bool:
+        return all(law.is_same(self.law(i, a)) for i, law in enumerate(laws))
+
     def cell_maps(self, target: Self) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
         """Return the increasing map of every cell to that of `target` (same standard laws)."""
         gain = target.base_scale / self.base_scale
@@ -355,28 +400,10 @@ class LocationScale(LineCells):
         """
         if np.ptp(self.base_rates, axis=1).max() > atol:
             return False
-        others = range(1, self.n_groups)
-        return all(self.common_map(0, a)[2] <= atol for a in others)
-
-    def common_map(self, r: int, a: int, mirror: bool = True) -> tuple[float, float, float]:
-        """Return (A, b, residual) of the best map that carries group r's cells to those of a.
-
-        The residual is the worst difference of a location or scale in units of the cell's scale.
-        """
-        if any(self.law(i, r) is not self.law(i, a) for i in range(self.n_classes)):
-            return 1.0, 0.0, float("inf")
-        here, there = self.base_loc[:, r], self.base_loc[:, a]
-        ratio = self.base_scale[:, a] / self.base_scale[:, r]
-        gain = float(np.exp(np.log(ratio).mean())) if self.moves_scale else 1.0
-        best = (1.0, 0.0, float("inf"))
-        for sign in (1.0, -1.0) if mirror and self.law(0, a).symmetric else (1.0,):
-            A = sign * gain
-            b = float((there - A * here).mean())
-            off = np.abs(A * here + b - there) / self.base_scale[:, a]
-            residual = float(max(off.max(), np.abs(gain / ratio - 1.0).max()))
-            if residual < best[2]:
-                best = (A, b, residual)
-        return best
+        return all(
+            T is not None and self.map_residual(T, self.laws_of(0), a) <= atol
+            for a, T in ((a, self.common_map(0, a)) for a in range(1, self.n_groups))
+        )
 
     # -- saving --
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from fairprog.errors import DataError, FairprogWarning
 from fairprog.groups import refuse_reordered
 from fairprog.kernels.moments import cell_moments
-from fairprog.kernels.normal import gaussian_map, push, symmetric_root
 from fairprog.kernels.shrinkage import shrink
 from fairprog.labels import (
     Array,
@@ -30,80 +28,15 @@ from fairprog.populations.cells import (
     check_counts,
     check_shrinkage,
     check_structure,
-    restrict,
     room_for_covariances,
 )
-from fairprog.populations.normal_cells import NormalCells
-from fairprog.transports import AffineMap
+from fairprog.populations.normal_maps import NormalMaps
 
 __all__ = ["NormalRows"]
 
 
-class ComputedMap:
-    """A map of rows that is computed when it is first called, and kept.
-
-    Two threads that call it at once compute the same map twice, and either is right.
-    """
-
-    def __init__(self, compute: Callable[[], Callable[[Array], Array]]) -> None:
-        self._compute = compute
-
-    @cached_property
-    def map(self) -> Callable[[Array], Array]:
-        """The map itself."""
-        return self._compute()
-
-    def __call__(self, X: Array) -> Array:
-        return self.map(X)
-
-
-class NormalRows(NormalCells):
+class NormalRows(NormalMaps):
     """What a normal population does with rows; see :class:`Normal`."""
-
-    # -- moving --
-
-    def mapped(self, maps: Mapping[Hashable, AffineMap]) -> Self:
-        """Return the population whose group g is moved by maps[g], in normal coordinates."""
-        tied = self.covariance == "tied"  # one map for all classes keeps them tied
-        moved = [
-            push(
-                maps[g].matrix,
-                maps[g].offset,
-                self._mean[:, a],
-                self._cells[a][:1] if tied else self._cells[a],
-            )
-            for a, g in enumerate(self.groups)
-        ]
-        mean, cov = (np.stack(parts, axis=1) for parts in zip(*moved, strict=True))
-        data = self.to_dict() | {"mean": mean, "cov": cov[0] if tied else cov}
-        if self.is_univariate:
-            data |= {"mean": mean[..., 0], "std": np.sqrt(cov[..., 0, 0])}
-            del data["cov"]
-        del data["population"]
-        return type(self)(**data)
-
-    def cell_maps(self, target: Self) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
-        """Return per cell the monotone transport to the cell of `target`, in the pooled metric.
-
-        Each is computed when it is first called, and kept: together they are as large as the
-        cells that move.
-        """
-        W = symmetric_root(self.pooled_cov, -0.5)
-        return {
-            (i, a): ComputedMap(partial(self._cell_map, target, W, i, a))
-            for i, a in np.ndindex(*self.prior.shape)
-        }
-
-    def _cell_map(self, target: Self, W: Array, i: int, a: int) -> Callable[[Array], Array]:
-        """Return the map of one cell to that of `target`, W the root of the metric."""
-        U, S, to = self._basis, self._cells[a][i], target.cov_of(a)[i]
-        same = np.array_equal(self._mean[i, a], target.location[i, a])
-        if same and np.array_equal(S, to):  # a group that stays
-            return lambda X: X
-        inner = gaussian_map(restrict(S, U), restrict(to, U), W)
-        shift = target.location[i, a] @ U - inner @ self.support_mean[i, a]
-        affine = AffineMap(U @ inner @ U.T + np.eye(len(U)) - U @ U.T, U @ shift)
-        return self.user_map(affine)
 
     # -- estimating and sampling --
 

@@ -78,6 +78,24 @@ class Pushforward(Population):
         self.prior, self.classes, self.groups = base.prior, base.classes, base.groups
         self.feature_names = base.feature_names
 
+    @classmethod
+    def of_laws(
+        cls,
+        D: Normal,
+        prior: Array,
+        laws: tuple[Array, Array],
+        maps: Mapping[Hashable, PiecewiseLinearMap],
+    ) -> Self:
+        """Return the population whose group g is maps[g] # laws, the others as D has them."""
+        stay = AffineMap.identity(1)
+        return cls(D.pushed(prior, laws, dict.fromkeys(maps, stay)), maps)
+
+    def map_residual(self, T: Any, laws: tuple[Array, Array], a: int) -> float:
+        """Return the base's, of the map back from the group at `a`; infinite if that bends."""
+        own = self.maps.get(self.groups[a])
+        back = T if own is None else (own.inverse() @ _as_piecewise(T)).as_affine()
+        return float("inf") if back is None else self.base.map_residual(back, laws, a)
+
     def _cells(self) -> list[tuple[int, int, float, float]]:
         mean, std = self.base.location[..., 0], np.sqrt(self.base.cov[..., 0, 0])
         return [

@@ -115,6 +115,22 @@ class Transformed(Population):
         """Return the population whose group g is moved by maps[g], in the base's coordinates."""
         return type(self)(self.base.mapped(maps), self.bijection)
 
+    def laws_of(self, a: int) -> Any:
+        """Return the base's."""
+        return self.base.laws_of(a)
+
+    def common_map(self, r: int, a: int) -> Any:
+        """Return the base's, in its coordinates."""
+        return self.base.common_map(r, a)
+
+    def pushed(self, prior: Array, laws: Any, maps: Mapping[Hashable, Any]) -> Self:
+        """Return the base's, seen through the bijection."""
+        return type(self)(self.base.pushed(prior, laws, maps), self.bijection)
+
+    def map_residual(self, T: Any, laws: Any, a: int) -> float:
+        """Return the base's."""
+        return float(self.base.map_residual(T, laws, a))
+
     # -- its cells: the base's, in the base's coordinates --
 
     def _forward(self, X: Array) -> Array:  # type: ignore[override]

@@ -112,24 +112,14 @@ class NearestLine(NearestIdeal):
         self.staying_maps = {}
         for a in self.staying:
             assert self.reference is not None
-            A, b, residual = D.common_map(self.reference, a)
-            if self.transport.kind == "identity":
-                A, b, residual = 1.0, 0.0, self._same_cells(a)
-            if residual > EQUAL:
+            same = self.transport.kind == "identity" or a == self.reference
+            T = AffineMap.identity(1) if same else D.common_map(self.reference, a)
+            cells = D.laws_of(self.reference)
+            residual = np.inf if T is None else D.map_residual(T, cells, a)
+            if T is None or residual > EQUAL:
                 names = [D.groups[self.reference], D.groups[a]]
                 raise no_common_map(names, "affine map", f"residual {residual:.3g}")
-            if a == self.reference:
-                A, b = 1.0, 0.0
-            self.staying_maps[a] = AffineMap(np.array([[A]]), np.array([b]))
-
-    def _same_cells(self, a: int) -> float:
-        """Return how far the cells of a group are from the reference's."""
-        D, r = self.population, self.reference
-        assert r is not None
-        if any(D.law(i, r) is not D.law(i, a) for i in range(D.n_classes)):
-            return float("inf")
-        off = np.abs(D.base_loc[:, r] - D.base_loc[:, a]) / D.base_scale[:, a]
-        return float(max(off.max(), np.abs(D.base_scale[:, r] / D.base_scale[:, a] - 1.0).max()))
+            self.staying_maps[a] = T
 
     # -- building --
 

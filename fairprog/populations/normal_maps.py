@@ -1,0 +1,181 @@
+"""Maps of normal populations: between the cells of two groups, from common laws to groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any, Self
+
+import numpy as np
+
+from fairprog.kernels.cells import LARGE, map_residuals, push_cov
+from fairprog.kernels.common_map import common_map, map_residual
+from fairprog.kernels.normal import gaussian_map, push, symmetric_root
+from fairprog.labels import Array
+from fairprog.populations.cells import RestrictedCells, restrict
+from fairprog.populations.normal_cells import NormalCells
+from fairprog.transports import AffineMap
+
+__all__ = ["NormalMaps"]
+
+NormalLaws = tuple[Array, Array]  # means (K, d) and covariances (K, d, d)
+
+
+class ComputedMap:
+    """A map of rows that is computed when it is first called, and kept.
+
+    Two threads that call it at once compute the same map twice, and either is right.
+    """
+
+    def __init__(self, compute: Callable[[], Callable[[Array], Array]]) -> None:
+        self._compute = compute
+
+    @cached_property
+    def map(self) -> Callable[[Array], Array]:
+        """The map itself."""
+        return self._compute()
+
+    def __call__(self, X: Array) -> Array:
+        return self.map(X)
+
+
+class NormalMaps(NormalCells):
+    """What moves the cells of a normal population, in normal coordinates."""
+
+    # -- common laws, carried to groups by maps --
+
+    def laws_of(self, a: int) -> NormalLaws:
+        """Return means (K, d) and covariances (K, d, d) of the group at `a`."""
+        return self._mean[:, a], self.cov_of(a)
+
+    def lifted_laws(self, mean: Array, cov: Array) -> NormalLaws:
+        """Return laws (K, k), (K, k, k) in support coordinates as laws of all features."""
+        U = self._basis
+        outside = self._mean[:, 0] @ (np.eye(len(U)) - U @ U.T)
+        return mean @ U.T + outside, U @ cov @ U.T
+
+    def common_map(self, r: int, a: int) -> AffineMap:
+        """Return the affine map that best carries group r's cells to those of a.
+
+        The identity in directions in which nothing varies; see
+        :func:`fairprog.kernels.common_map.common_map`.
+        """
+        U = self._basis
+        if r == a:
+            return AffineMap.identity(len(U))
+        own = (self.support_mean[:, g] for g in (r, a))
+        cells = (np.asarray(self.support_cov_of(g)) for g in (r, a))
+        (m, mu), (S, to) = own, cells
+        A, b, _ = common_map(m, S, mu, to)
+        return AffineMap(U @ A @ U.T + np.eye(len(U)) - U @ U.T, U @ b)
+
+    def pushed(self, prior: Array, laws: NormalLaws, maps: Mapping[Hashable, Any]) -> Self:
+        """Return the population whose group g is maps[g] # laws; see :meth:`Population.pushed`.
+
+        Tied covariances stay tied under one map for all classes. Above 64 features groups that
+        stay share this population's arrays.
+        """
+        by_class = any(isinstance(T, Sequence) for T in maps.values())
+        tied = self.covariance == "tied" and not by_class
+        if self.n_features > LARGE and not by_class:
+            return self._pushed_large(prior, laws, maps)
+        mean, cov = self._mean.copy(), self.cov.copy()
+        for g, T in maps.items():
+            a = self.groups.index(g)
+            if isinstance(T, Sequence):
+                for i, own in enumerate(T):
+                    cell = laws[0][i], laws[1][i]
+                    mean[i, a], cov[i, a] = push(own.matrix, own.offset, *cell)
+            else:
+                mean[:, a], cov[:, a] = push(T.matrix, T.offset, *laws)
+        labels: dict[str, Any] = {
+            "classes": self.classes,
+            "groups": self.groups,
+            "feature_names": self.feature_names,
+        }
+        if tied:
+            return type(self)(prior, mean, cov=cov[0], covariance="tied", **labels)
+        if not self.is_univariate:
+            return type(self)(prior, mean, cov=cov, **labels)
+        std, stay = np.sqrt(cov[..., 0, 0]), [g not in maps for g in self.groups]
+        std[:, stay] = self.std[:, stay]
+        return type(self)(prior, mean[..., 0], std=std, **labels)
+
+    def _pushed_large(
+        self, prior: Array, laws: NormalLaws, maps: Mapping[Hashable, AffineMap]
+    ) -> Self:
+        """Push cell by cell; nothing is checked that holds by construction."""
+        mean, (m, M) = self._mean.copy(), laws
+        covs = [self.cov_of(a) for a in range(self.n_groups)]
+        for g, T in maps.items():
+            a = self.groups.index(g)
+            mean[:, a] = m @ T.matrix.T + T.offset
+            distinct = M[:1] if self.covariance == "tied" else M
+            pushed = np.empty(distinct.shape)
+            for i, S in enumerate(distinct):
+                pushed[i] = push_cov(T.matrix, S)
+            covs[a] = np.broadcast_to(pushed, M.shape)
+        return self.moved(prior, mean, covs)
+
+    def map_residual(self, T: AffineMap, laws: NormalLaws, a: int) -> float:
+        """Return the worst whitened residual of the cells of the group at `a` against T # laws.
+
+        In the directions that vary. Above 64 features a bound on it, close where it is small:
+        see :func:`fairprog.kernels.common_map.map_residual` and
+        :func:`fairprog.kernels.cells.map_residuals`.
+        """
+        U, large = self._basis, self.n_features > LARGE
+        square = large and U.shape[0] == U.shape[1]
+        m, M = laws[0] @ U, laws[1]
+        inner: Any = M if square else RestrictedCells(M, U) if large else U.T @ M @ U
+        # what the constant directions add to A x
+        constant = (laws[0][0] - m[0] @ U.T) @ T.matrix.T @ U
+        A, b = T.matrix if square else U.T @ T.matrix @ U, U.T @ T.offset + constant
+        own = self.support_cov_of(a) if large else U.T @ self.cov_of(a) @ U
+        measure = map_residuals if large else map_residual
+        return measure(A, b, m, inner, self._mean[:, a] @ U, own)
+
+    # -- moving cells --
+
+    def mapped(self, maps: Mapping[Hashable, AffineMap]) -> Self:
+        """Return the population whose group g is moved by maps[g], in normal coordinates."""
+        tied = self.covariance == "tied"  # one map for all classes keeps them tied
+        moved = [
+            push(
+                maps[g].matrix,
+                maps[g].offset,
+                self._mean[:, a],
+                self._cells[a][:1] if tied else self._cells[a],
+            )
+            for a, g in enumerate(self.groups)
+        ]
+        mean, cov = (np.stack(parts, axis=1) for parts in zip(*moved, strict=True))
+        data = self.to_dict() | {"mean": mean, "cov": cov[0] if tied else cov}
+        if self.is_univariate:
+            data |= {"mean": mean[..., 0], "std": np.sqrt(cov[..., 0, 0])}
+            del data["cov"]
+        del data["population"]
+        return type(self)(**data)
+
+    def cell_maps(self, target: Self) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
+        """Return per cell the monotone transport to the cell of `target`, in the pooled metric.
+
+        Each is computed when it is first called, and kept: together they are as large as the
+        cells that move.
+        """
+        W = symmetric_root(self.pooled_cov, -0.5)
+        return {
+            (i, a): ComputedMap(partial(self._cell_map, target, W, i, a))
+            for i, a in np.ndindex(*self.prior.shape)
+        }
+
+    def _cell_map(self, target: Self, W: Array, i: int, a: int) -> Callable[[Array], Array]:
+        """Return the map of one cell to that of `target`, W the root of the metric."""
+        U, S, to = self._basis, self._cells[a][i], target.cov_of(a)[i]
+        same = np.array_equal(self._mean[i, a], target.location[i, a])
+        if same and np.array_equal(S, to):  # a group that stays
+            return lambda X: X
+        inner = gaussian_map(restrict(S, U), restrict(to, U), W)
+        shift = target.location[i, a] @ U - inner @ self.support_mean[i, a]
+        affine = AffineMap(U @ inner @ U.T + np.eye(len(U)) - U @ U.T, U @ shift)
+        return self.user_map(affine)
