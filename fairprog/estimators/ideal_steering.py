@@ -27,7 +27,7 @@ from fairprog.populations import Bijection, Normal, Transformed, population_from
 from fairprog.populations.bijections import bijection_from_dict
 from fairprog.populations.cells import check_classes
 from fairprog.programs import NearestIdeal
-from fairprog.programs.options import refuse_bound
+from fairprog.programs.geometries.base import refuse_bound
 from fairprog.solution import Solution
 from fairprog.tables import template_from_dict
 from fairprog.transports import Transport
@@ -215,7 +215,7 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
         self.solution_ = program.solve(self.solver)
         # weights of classes belong to the program; the rows keep base rates of their own
         self.sample_weight_ = (
-            base_rate_weights(D, rows, program.staying, self.base_rates)
+            base_rate_weights(D, rows, program.question.staying, self.base_rates)
             if equal
             else rows.weight
             * self.solution_.sample_weight(rows.label, sensitive_features=rows.group)

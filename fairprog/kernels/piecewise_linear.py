@@ -169,10 +169,19 @@ def nearest(
 
 
 def decrement(
-    theta: Array, knots: Array, w: Array, moments: Array, mu: Array, sigma: Array
+    theta: Array,
+    knots: Array,
+    w: Array,
+    moments: Array,
+    mu: Array,
+    sigma: Array,
+    gradient: Array | None = None,
 ) -> float:
-    """Return the Newton decrement at theta: half its square is how far f is above its minimum."""
-    return _newton_step(theta, *_objective(knots, w, moments, mu, sigma))[1]
+    """Return the Newton decrement at theta: half its square is how far f is above its minimum.
+
+    Of another gradient than that of f, where one is given.
+    """
+    return _newton_step(theta, *_objective(knots, w, moments, mu, sigma), gradient)[1]
 
 
 def _objective(
@@ -196,9 +205,12 @@ def _affine_start(knots: Array, A: Array, c: Array, Q: float) -> Array:
     return np.asarray(g * line + ones * (ones @ c) / (ones @ A @ ones))
 
 
-def _newton_step(theta: Array, A: Array, c: Array, D: Array, mass: Array) -> tuple[Array, float]:
+def _newton_step(
+    theta: Array, A: Array, c: Array, D: Array, mass: Array, gradient: Array | None = None
+) -> tuple[Array, float]:
     slopes = D @ theta
-    gradient = A @ theta - c - D.T @ (mass / slopes)
+    if gradient is None:
+        gradient = A @ theta - c - D.T @ (mass / slopes)
     hessian = A + D.T @ ((mass / slopes**2)[:, None] * D)
     step = -np.linalg.solve(hessian, gradient)
     return step, float(np.sqrt(max(float(-gradient @ step), 0.0)))

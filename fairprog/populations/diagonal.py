@@ -276,8 +276,10 @@ class DiagonalNormal(Normal):
         mean, variances = self._mean.copy(), self.variances.copy()
         for g, T in maps.items():
             a = self.groups.index(g)
-            mean[:, a] = T.diagonal * laws[0] + T.offset
-            variances[:, a] = T.diagonal**2 * laws[1]
+            gain = T.diagonal if isinstance(T, DiagonalMap) else np.stack([t.diagonal for t in T])
+            shift = T.offset if isinstance(T, DiagonalMap) else np.stack([t.offset for t in T])
+            mean[:, a] = gain * laws[0] + shift
+            variances[:, a] = gain**2 * laws[1]
         return self.with_cells(prior, mean, variances)
 
     def map_residual(self, T: Any, laws: tuple[Array, Array], a: int) -> float:

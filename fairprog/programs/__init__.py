@@ -1,26 +1,12 @@
 """Programs assemble templates into one optimisation problem and prove its answer.
 
-`NearestIdeal` is the front door; importing a module with a subclass of it makes the family known.
+`NearestIdeal` decides the population, `FairClassifier` the classifier.
 """
 
-from fairprog.programs import (
-    nearest_categorical,
-    nearest_diagonal,
-    nearest_line,
-    nearest_normal,
-    nearest_transformed,
-)
 from fairprog.programs.conditions import Condition, constraint
-from fairprog.programs.empirical import (
-    Empirical,
-    EmpiricalFit,
-)
-from fairprog.programs.fair_classifier import (
-    FairClassifier,
-)
-from fairprog.programs.monotone_fit import (
-    fit_piecewise_linear,
-)
+from fairprog.programs.empirical import Empirical, EmpiricalFit
+from fairprog.programs.fair_classifier import FairClassifier
+from fairprog.programs.monotone_fit import fit_piecewise_linear
 from fairprog.programs.nearest_ideal import NearestIdeal
 
 __all__ = [
@@ -31,9 +17,4 @@ __all__ = [
     "NearestIdeal",
     "constraint",
     "fit_piecewise_linear",
-    "nearest_categorical",
-    "nearest_diagonal",
-    "nearest_line",
-    "nearest_normal",
-    "nearest_transformed",
 ]

@@ -1,176 +1,99 @@
-"""From solved maps to a verified `Solution`: KL, population and prices recomputed in numpy."""
+"""What a solver returned, before it is believed, and how far another answer is from it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 
-from fairprog.kernels.cells import LARGE, push_cov
-from fairprog.kernels.normal import push
-from fairprog.labels import Array, address
-from fairprog.populations import Normal
-from fairprog.programs.group_maps import GroupMaps
-from fairprog.programs.proof import certify
-from fairprog.programs.second_answer import SecondAnswer
-from fairprog.solution import Solution
-from fairprog.solution.arrays import ComputedArrays
-from fairprog.transports import AffineMap
+from fairprog.errors import FairprogWarning
+from fairprog.programs.geometries.group_map import GroupMaps
+from fairprog.solution.certificate import CONIC_TOLERANCE, PARAMETER_TOLERANCE
 
-if TYPE_CHECKING:
-    from fairprog.programs.compile import Compiled
-    from fairprog.programs.nearest_normal import NearestNormal
-
-__all__ = ["Answer", "assemble"]
+__all__ = ["Answer", "Conic"]
 
 
-@dataclass(eq=False)
-class Answer(SecondAnswer):
-    """What a solver returned, before it is believed."""
+@dataclass(frozen=True)
+class Conic:
+    """What the user said to the conic solvers."""
 
-    groups: list[GroupMaps]
+    time_limit: float | None
+    verbose: bool
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """The maps of the steered groups, and their distance to those of another solver.
+
+    Attributes
+    ----------
+    groups : sequence of GroupMaps
+    solver : str
+    globally_optimal : bool
+    free_laws : object
+        Common laws where they were decided with the maps, as the geometry knows them; None where
+        they are those of the reference.
+    compiled : object or None
+        The compiled program the answer was read from.
+    priced : object or None
+        The compiled program whose multipliers are reported, where it is another one.
+    duality_gap : float or None
+        KL minus a lower bound on it, nats, where that is what proves the answer.
+    conic_gap : float or None
+        Difference of the costs over max(1, cost); None where there is no second answer, or its
+        cost is infinite (supports that nest to the solver's tolerance only).
+    parameter_gap : float or None
+        Largest difference of the maps, relative where above one.
+    kinked : bool
+        Whether a condition has no gradient here; `conic_gap` is then to the other conic solver.
+    decided : bool
+        Whether there was anything to decide: maps that are all the identity have no decrement.
+    """
+
+    groups: Sequence[GroupMaps]
     solver: str
-    globally_optimal: bool
-    reference: tuple[Array, Array] | None = None
-    compiled: Compiled | None = None
-    kinked: bool = False  # a condition has no gradient here; `conic_gap` is to the other solver
+    globally_optimal: bool = True
+    free_laws: Any = None
+    compiled: Any = field(default=None, kw_only=True)
+    priced: Any = field(default=None, kw_only=True)
+    duality_gap: float | None = field(default=None, kw_only=True)
+    conic_gap: float | None = field(default=None, kw_only=True)
+    parameter_gap: float | None = field(default=None, kw_only=True)
+    kinked: bool = field(default=False, kw_only=True)
+    decided: bool = field(default=True, kw_only=True)
 
+    def cost(self) -> float:
+        """Return the part of KL the maps decide."""
+        return sum(g.cost() for g in self.groups)
 
-def assemble(program: NearestNormal, answer: Answer, seconds: float) -> Solution:
-    """Build the steered population and prove it."""
-    D = program.population
-    relaxed = program.map_bound > 0
-    maps: dict[Hashable, AffineMap] = {D.groups[a]: T for a, T in program.staying_maps.items()}
-    for g in answer.groups:
-        maps[g.frame.group] = g.common
-    maps = {label: maps[label] for label in D.groups}
-    cells = _common_cells(program, answer)
-    duals, sensitivity, price, by_condition = _prices(program, answer)
-    population = _population(program, answer, maps, cells, relaxed)
-    kl = population.kl(D)
-    certificate = certify(program, answer, population, maps, cells, kl)
-    return Solution(
-        kl=kl,
-        original=D,
-        population=population,
-        affine=maps,
-        duals=duals,
-        sensitivity=sensitivity,
-        price=price,
-        price_by_condition=by_condition,
-        price_interval={} if program.constraints else {k: (v, v) for k, v in price.items()},
-        certificate=certificate,
-        settings=program.settings(),
-        solver=answer.solver,
-        seconds=seconds,
-    )
+    def gap(self, other: Self) -> float:
+        """Return the largest difference of a map from that of another answer."""
+        pairs = zip(self.groups, other.groups, strict=True)
+        return max(g.problem.gap(g.theta, h.theta) for g, h in pairs)
 
+    def compared(self, other: Self, **changes: Any) -> Self:
+        """Return the answer with its distance to a second, independent one."""
+        here, there = self.cost(), other.cost()
+        gap = abs(here - there) / max(1.0, here) if np.isfinite(there) else None
+        return replace(self, conic_gap=gap, parameter_gap=self.gap(other), **changes)
 
-def _common_cells(program: NearestNormal, answer: Answer) -> tuple[Array, Array]:
-    """Return the common laws R_i in all features: the reference's, or the free ones."""
-    D = program.population
-    if program.reference is not None:
-        return D.location[:, program.reference], D.cov_of(program.reference)
-    assert answer.reference is not None
-    m, M = answer.reference
-    U = D.support_basis
-    outside = D.location[:, 0] @ (np.eye(len(U)) - U @ U.T)
-    return m @ U.T + outside, U @ M @ U.T
+    def kept(self, solver: str) -> Self:
+        """Return the answer; without the second one, and with a warning, where that differs.
 
-
-def _population(
-    program: NearestNormal,
-    answer: Answer,
-    maps: dict[Hashable, AffineMap],
-    cells: tuple[Array, Array],
-    relaxed: bool,
-) -> Normal:
-    """Push the common laws through the maps; groups that stay are copied to the bit."""
-    D = program.population
-    if D.n_features > LARGE and not relaxed:
-        return _large_population(program, answer, maps, cells)
-    mean, cov = D.location.copy(), D.cov.copy()
-    for g in answer.groups:
-        a = D.groups.index(g.frame.group)
-        T = maps[g.frame.group]
-        mean[:, a], cov[:, a] = push(T.matrix, T.offset, *cells)
-        if relaxed and g.S_cells is not None and g.beta_cells is not None:
-            for i in range(D.n_classes):
-                T = g.frame.user_map(g.S_cells[i], g.beta_cells[i])
-                mean[i, a], cov[i, a] = push(T.matrix, T.offset, cells[0][i], cells[1][i])
-    labels: dict[str, Any] = {
-        "classes": D.classes,
-        "groups": D.groups,
-        "feature_names": D.feature_names,
-    }
-    if D.covariance == "tied" and not relaxed:  # one map for all classes keeps them tied
-        return type(D)(program.prior, mean, cov=cov[0], covariance="tied", **labels)
-    if not D.is_univariate:
-        return type(D)(program.prior, mean, cov=cov, **labels)
-    std = np.sqrt(cov[..., 0, 0])
-    std[:, program.staying] = D.std[:, program.staying]
-    return type(D)(program.prior, mean[..., 0], std=std, **labels)
-
-
-def _large_population(
-    program: NearestNormal,
-    answer: Answer,
-    maps: dict[Hashable, AffineMap],
-    cells: tuple[Array, Array],
-) -> Normal:
-    """Push cell by cell; groups that stay share the original's arrays."""
-    D = program.population
-    mean = D.location.copy()
-    covs = [D.cov_of(a) for a in range(D.n_groups)]
-    m, M = cells
-    for g in answer.groups:
-        a, T = D.groups.index(g.frame.group), maps[g.frame.group]
-        mean[:, a] = m @ T.matrix.T + T.offset
-        distinct = M[:1] if D.covariance == "tied" else M
-        pushed = np.empty(distinct.shape)
-        for i, S in enumerate(distinct):
-            pushed[i] = push_cov(T.matrix, S)
-        covs[a] = np.broadcast_to(pushed, M.shape)
-    return D.moved(program.prior, mean, covs)
-
-
-def _prices(
-    program: NearestNormal, answer: Answer
-) -> tuple[Mapping[str, Array], Mapping[str, Array], dict[str, float], dict[str, float]]:
-    """Return duals (CVXPY's sign), sensitivities, prices, and that of consensus by condition."""
-    D = program.population
-    found: dict[str, Callable[[], Array]] = {}
-    shares: dict[str, float] = {}
-    for g in answer.groups:
-        for i, (c, (linear, offset)) in enumerate(zip(D.classes, g.totals[0], strict=True)):
-            if g.frame.kind != "fixed":
-                where = address("linear", g.frame.group, c)
-                found[where], shares[where] = partial(_linear, g, i), linear
-            where = address("offset", g.frame.group, c)
-            found[where], shares[where] = partial(_offset, g, i, D.is_univariate), offset
-    price = {"consensus": float(sum(shares.values()))}
-    if D.n_features > LARGE and answer.compiled is None:
-        return ComputedArrays(found, -1.0), ComputedArrays(found), price, shares
-    sensitivity = {where: compute() for where, compute in found.items()}
-    duals = {where: np.asarray(-value) for where, value in sensitivity.items()}
-    if answer.compiled is not None:
-        own, prices = answer.compiled.condition_prices()
-        duals, price = duals | own, price | prices
-        sensitivity |= {where: np.asarray(-value) for where, value in own.items()}
-    return duals, sensitivity, price, shares
-
-
-def _linear(g: GroupMaps, i: int) -> Array:
-    """Return the sensitivity of one class's linear condition, in the user's units."""
-    linear, _ = g.frame.user_multipliers(*g.class_prices(i))
-    assert linear is not None
-    return linear
-
-
-def _offset(g: GroupMaps, i: int, univariate: bool) -> Array:
-    """Return the sensitivity of one class's offset, in the user's units."""
-    offset = g.frame.user_offset(g.class_prices(i)[1])
-    return np.asarray(offset[0]) if univariate else offset
+        For answers that are proven by themselves.
+        """
+        near = (self.parameter_gap or 0.0) <= PARAMETER_TOLERANCE
+        if near and (self.conic_gap or 0.0) <= CONIC_TOLERANCE:
+            return self
+        gap = np.inf if self.conic_gap is None else self.conic_gap
+        warnings.warn(
+            f"{solver} ends {gap:.2g} (KL) and {self.parameter_gap:.2g} (parameters) from the "
+            "exact answer, which is kept: its own residuals prove it.",
+            FairprogWarning,
+            stacklevel=5,
+        )
+        return replace(self, conic_gap=None, parameter_gap=None)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,18 +13,16 @@ from numpy.typing import ArrayLike
 from fairprog.errors import InfeasibleError, ModelError
 from fairprog.labels import check_number
 from fairprog.populations import Categorical
-from fairprog.programs.clash import explain_clash
-from fairprog.programs.classifier_answer import assemble_classifier
-from fairprog.programs.conditions import Condition, as_list
-from fairprog.programs.level_search import search_level
-from fairprog.programs.score_solution import solve_by_sorting
+from fairprog.programs.classifier.answer import assemble_classifier
+from fairprog.programs.classifier.clash import explain_clash
+from fairprog.programs.classifier.frontier import classifier_frontier
+from fairprog.programs.classifier.level_search import search_level
+from fairprog.programs.classifier.question import ClassifierQuestion, ask_classifier
+from fairprog.programs.classifier.score_solution import solve_by_sorting
 from fairprog.programs.verified import verified
 from fairprog.solution.classifier_solution import ClassifierSolution
-from fairprog.tables import Constraint, ErrorRate, FractionalNotion, Risk
-
-if TYPE_CHECKING:
-    from fairprog.programs.compile import CompiledClassifier, StandardForm
-    from fairprog.solution.frontier import Frontier
+from fairprog.solution.frontier import Frontier
+from fairprog.tables import Risk
 
 __all__ = ["FairClassifier"]
 
@@ -76,34 +74,27 @@ class FairClassifier:
         constraints: Iterable[Any] = (),
         uses_group: bool = True,
     ) -> None:
-        if not isinstance(population, Categorical):
-            raise ModelError(
-                f"`population` must be Categorical; found {type(population).__name__}. Use its "
-                "`discretize()`.",
-                argument="population",
-            )
-        self.population = population
-        self.risk = ErrorRate() if risk is None else risk
-        if not isinstance(self.risk, Risk):
-            raise ModelError(
-                f"`risk` must be a risk such as ErrorRate(); found {risk!r}.", argument="risk"
-            )
-        self.constraints = _keyed(constraints)
-        self.uses_group = bool(uses_group)
-        if not self.uses_group and population.n_groups > 1 and population.reveals_group:
-            raise ModelError(
-                "A group-blind classifier is no restriction here: every atom belongs to one "
-                "group. Give the groups common atoms, for instance by `bins`.",
-                argument="uses_group",
-            )
-        free = [k for k, c in self.constraints.items() if _is_free(c)]
-        if len(free) > 1:
-            raise ModelError(
-                f"Only one notion may leave its level free; {free} do. Fix the `level` of the "
-                "others.",
-                argument="constraints",
-            )
-        self._free = free[0] if free else None
+        self.question = ask_classifier(population, risk, constraints, uses_group)
+
+    @property
+    def population(self) -> Categorical:
+        """The population."""
+        return self.question.population
+
+    @property
+    def risk(self) -> Risk:
+        """What is minimised."""
+        return self.question.risk
+
+    @property
+    def constraints(self) -> dict[str, Any]:
+        """The constraints by name."""
+        return dict(self.question.constraints)
+
+    @property
+    def uses_group(self) -> bool:
+        """Whether the classifier may look at the group."""
+        return self.question.uses_group
 
     def __repr__(self) -> str:
         return (
@@ -112,13 +103,6 @@ class FairClassifier:
         )
 
     # -- building --
-
-    def compile(self, constraints: Mapping[str, Any] | None = None) -> CompiledClassifier:
-        """Return the CVXPY problem with its addresses (of other constraints, where given)."""
-        from fairprog.programs.compile import compile_classifier
-
-        chosen = self.constraints if constraints is None else constraints
-        return compile_classifier(self.population, self.risk, chosen, self.uses_group)
 
     @property
     def problem(self) -> Any:
@@ -137,10 +121,7 @@ class FairClassifier:
         >>> [c.label for c in fc.problem.constraints][3:]
         ['equal_opportunity[a,1,1]', 'equal_opportunity[b,1,1]']
         """
-        from fairprog.programs.compile import compile_classifier
-
-        parts = self.population, self.risk, self.constraints, self.uses_group
-        return compile_classifier(*parts, scaled=False).problem
+        return self.question.compile(scaled=False).problem
 
     # -- solving --
 
@@ -189,35 +170,23 @@ class FairClassifier:
         if time_limit is not None:
             time_limit = check_number(time_limit, "time_limit")
         if solver == "SORT" or (solver == "auto" and not solver_options):
-            sorted_solution = solve_by_sorting(self, solver == "SORT", price_intervals, started)
+            sorted_solution = solve_by_sorting(
+                self.question, solver == "SORT", price_intervals, started
+            )
             if sorted_solution is not None:
                 return sorted_solution
         how = (solver, time_limit, verbose, solver_options)
-        constraints = self.constraints
-        if self._free is not None:
-            level = search_level(self, self._free, how)
-            chosen = replace(self.constraints[self._free], level=level)
-            constraints = {**self.constraints, self._free: chosen}
-        compiled = self.compile(constraints)
-        form = self._run(compiled, constraints, how)
-        solution = assemble_classifier(
-            self, compiled, form, constraints, price_intervals, time.perf_counter() - started
+        question = self.question
+        if question.free is not None:
+            level = search_level(question, question.free, how)
+            template = question.constraints[question.free]
+            question = question.replacing(question.free, replace(template, level=level))
+        compiled = question.compile()
+        form = _run(question, compiled.problem, how)
+        seconds, convex = time.perf_counter() - started, question.free is None
+        return verified(
+            assemble_classifier(question, compiled, form, price_intervals, seconds, convex)
         )
-        return verified(solution)
-
-    def _run(
-        self, compiled: CompiledClassifier, constraints: Mapping[str, Any], how: tuple[Any, ...]
-    ) -> StandardForm:
-        from fairprog.programs.compile import StandardForm
-
-        form = StandardForm(compiled.problem)
-        if form.solve(*how) == "infeasible":
-            error = explain_clash(self, constraints)
-            if how[0] != "auto" or isinstance(error, InfeasibleError):
-                raise error
-            if all(form.solve(s, how[1], how[2], {}) == "infeasible" for s in ("CLARABEL", "SCS")):
-                raise error
-        return form
 
     def frontier(
         self,
@@ -271,10 +240,8 @@ class FairClassifier:
         SolverError
             If the answer at one of the bounds fails its certificate.
         """
-        from fairprog.programs.classifier_frontier import classifier_frontier
-
         return classifier_frontier(
-            self,
+            self.question,
             bounds,
             constraint,
             bootstrap=bootstrap,
@@ -286,24 +253,15 @@ class FairClassifier:
         )
 
 
-def _is_free(template: Any) -> bool:
-    return isinstance(template, FractionalNotion) and template.level is None
+def _run(question: ClassifierQuestion, problem: Any, how: tuple[Any, ...]) -> Any:
+    """Return the solved standard form; an infeasible program is explained."""
+    from fairprog.programs.compile.standard_form import StandardForm
 
-
-def _keyed(constraints: Any) -> dict[str, Any]:
-    """Return the constraints by name (``name:2`` for the second of a name)."""
-    out: dict[str, Any] = {}
-    for item in as_list(constraints):
-        if not isinstance(item, Constraint):
-            if not callable(item) or isinstance(item, (type, Risk)):
-                raise ModelError(
-                    f"`constraints` holds {item!r}, which is neither a notion or other constraint "
-                    "nor a function (view, population) -> CVXPY constraints.",
-                    argument="constraints",
-                )
-            item = item if isinstance(item, Condition) else Condition(item)
-        key, k = str(item.name), 2
-        while key in out:
-            key, k = f"{item.name}:{k}", k + 1
-        out[key] = item
-    return out
+    form = StandardForm(problem)
+    if form.solve(*how) == "infeasible":
+        error = explain_clash(question)
+        if how[0] != "auto" or isinstance(error, InfeasibleError):
+            raise error
+        if all(form.solve(s, how[1], how[2], {}) == "infeasible" for s in ("CLARABEL", "SCS")):
+            raise error
+    return form

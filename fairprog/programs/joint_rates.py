@@ -10,22 +10,22 @@ chords as lower bounds is a proof, wherever the maps for given rates are global 
 from __future__ import annotations
 
 import heapq
+import time
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fairprog.errors import FairprogWarning
 from fairprog.kernels.common_rates import best_rates, chord_minimum
 from fairprog.labels import Array
-from fairprog.programs.options import Conic
+from fairprog.programs.answer import Conic
+from fairprog.programs.assemble import assemble
+from fairprog.programs.geometries.base import Geometry
+from fairprog.programs.ladder import find_answer, second_opinion
+from fairprog.solution import Solution
 
-if TYPE_CHECKING:
-    from fairprog.programs.nearest_ideal import NearestIdeal
-    from fairprog.solution import Solution
-
-__all__ = ["solve_joint"]
+__all__ = ["solve_at_rates", "solve_joint"]
 
 SMALL = 0.01  # a class below one per cent may be on its way out
 LEAST = 1e-12  # rates below differ by less than the gap
@@ -35,15 +35,27 @@ ALTERNATIONS = 200
 STEADY = 1e-12  # KL, relative to max(1, KL)
 
 
-def solve_joint(program: NearestIdeal, solver: str, conic: Conic, started: float) -> Solution:
+def solve_at_rates(geometry: Geometry, solver: str, conic: Conic, started: float) -> Solution:
+    """Return the proven answer at the base rates of the question."""
+    with geometry.threads():
+        answer = find_answer(geometry, solver, conic)
+        solution = assemble(geometry, answer, time.perf_counter() - started)
+        if geometry.question.constraints and not solution.certificate.ok:
+            # a condition may have a kink at the answer: ask the other conic solver
+            answer = second_opinion(geometry, answer, conic)
+            solution = assemble(geometry, answer, time.perf_counter() - started)
+    return solution
+
+
+def solve_joint(geometry: Geometry, solver: str, conic: Conic, started: float) -> Solution:
     """Return the best answer over base rates and maps; never worse than with "equalize"."""
-    search = _Rates(program, solver, conic, started)
-    first = search.at(program.prior.sum(axis=1))
+    search = _Rates(geometry, solver, conic, started)
+    first = search.at(geometry.question.prior.sum(axis=1))
     proven = first.original.n_classes == 2 and first.certificate.globally_optimal
     if proven:
         best, gap = _branch_and_bound(search)
     else:
-        ends = [search.at(rho) for rho in program.rate_starts()]
+        ends = [search.at(rho) for rho in geometry.rate_starts()]
         best, gap = min([first, *ends], key=lambda s: s.kl), np.inf
     best = _alternate(search, best)
     _warn_small(best)
@@ -60,16 +72,16 @@ def solve_joint(program: NearestIdeal, solver: str, conic: Conic, started: float
 class _Rates:
     """The program at given base rates, and the best rates of an answer."""
 
-    def __init__(self, program: NearestIdeal, solver: str, conic: Conic, started: float) -> None:
-        self.program, self.solver, self.conic, self.started = program, solver, conic, started
-        D = program.population
+    def __init__(self, geometry: Geometry, solver: str, conic: Conic, started: float) -> None:
+        self.geometry, self.solver, self.conic, self.started = geometry, solver, conic, started
+        D = geometry.D
         self.mass, self.log_rates = D.group_mass, np.log(D.base_rates)
 
     def at(self, rho: Array) -> Solution:
         """Return the answer for fixed rates."""
         rho = np.maximum(rho, LEAST)
-        fixed = self.program.at_rates(rho / rho.sum())
-        return fixed.find(self.solver, self.conic, self.started)
+        fixed = self.geometry.at(self.geometry.question.at_rates(rho / rho.sum()))
+        return solve_at_rates(fixed, self.solver, self.conic, self.started)
 
     def best(self, solution: Solution) -> Array:
         """Return the best rates for the maps of an answer."""

@@ -1,203 +1,166 @@
-"""Which solver answers a program, and which one checks it."""
+"""Which solver answers a program, and which one checks it: the same ladder for every family.
+
+Exact answers come first and are compared with a conic solver's where that is cheap; conditions
+and bounds are for the conic solvers, which are compared with the exact answer where there is one.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
+import itertools
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
 
 from fairprog.errors import InfeasibleError, ModelError, SolverError
-from fairprog.programs.affine_maps import nearest_all_affine, nearest_one_affine
-from fairprog.programs.all_groups import nearest_all, nearest_two_groups, normalised
-from fairprog.programs.answer import Answer
-from fairprog.programs.frames import make_frame, solve_frame
-from fairprog.programs.group_maps import GroupMaps, closed_form_maps, read_maps
-from fairprog.programs.options import CONIC, Conic, sign_choices
-from fairprog.transports import Translation
+from fairprog.programs.answer import Answer, Conic
+from fairprog.programs.geometries.base import CONIC, Geometry
 
-if TYPE_CHECKING:
-    from fairprog.programs.nearest_normal import NearestNormal
+__all__ = ["SOLVERS", "compile_choices", "find_answer", "second_opinion"]
 
-__all__ = ["find_answer", "second_opinion"]
-
-CLARABEL_DIMENSION = 12  # beyond, a full covariance takes the interior point method seconds
-DIAGONAL_DIMENSION = 64  # the same for maps with at most one number per feature
-CONIC_CONDITION = 1e6  # of R~: beyond, interior points end in rounding and tell nothing
-NOTHING = 1e-13  # nats, what rounding leaves of a divergence of zero
-COLLAPSED = 1e-6  # of the unconstrained map: narrower is a singular map met to tolerance
+SOLVERS = ("auto", "closed-form", "newton", *CONIC)
 
 
-def find_answer(program: NearestNormal, solver: str, conic: Conic) -> Answer:
-    """Return the answer of the named solver; "auto" prefers exact ones and compares."""
-    if not program.staying:
-        return all_groups_answer(program, solver)
-    relaxed = bool(program.constraints or program.map_bound > 0)
-    if solver in ("closed-form", "newton") and relaxed:
-        raise ModelError(
-            f"solver={solver!r} knows neither custom constraints nor a `map_bound`; use 'auto', "
-            "'CLARABEL' or 'SCS'.",
-            argument="solver",
-        )
-    if program.frames()[0].kind == "full" and solver in CONIC:
-        raise ModelError(
-            f"solver={solver!r} does not apply to Affine() in several dimensions: it is not a "
-            "convex problem; use 'auto'.",
-            argument="solver",
-        )
-    if solver in CONIC or relaxed:
-        answer = conic_answer(program, solver, conic)
-        refuse_collapse(program, answer)
+def find_answer(
+    geometry: Geometry, solver: str, conic: Conic, compiled: Sequence[Any] = ()
+) -> Answer:
+    """Return the answer of the named solver; "auto" prefers exact ones and compares.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    solver : str
+        One of SOLVERS.
+    conic : Conic
+    compiled : sequence, optional
+        What :func:`compile_choices` returned, at the question's bound.
+
+    Raises
+    ------
+    ModelError
+        If the solver does not apply, with the reason.
+    InfeasibleError
+        If the conditions clash.
+    SolverError
+        If nothing converged.
+    """
+    _refuse(geometry, solver, conic)
+    if not geometry.is_convex:
+        return geometry.all_groups(solver, conic)
+    if solver in CONIC or geometry.question.relaxed:
+        answer = _conic_answer(geometry, solver, conic, compiled)
+        geometry.refuse_collapse(answer)
         return answer
-    answer = exact_answer(program, solver)
-    within = all(g.frame.root_condition <= CONIC_CONDITION for g in answer.groups)
-    if solver == "auto" and conic_pays(program) and within:
-        compare(program, answer, conic)
+    answer = geometry.exact(solver)
+    if solver == "auto" and geometry.compares(answer):
+        answer = _compared(geometry, answer, conic)
     return answer
 
 
-def conic_pays(program: NearestNormal) -> bool:
-    """Return whether an interior point solve is cheap enough to check every answer by."""
-    kind = program.frames()[0].kind
-    if kind == "full":  # not convex
-        return False
-    limit = CLARABEL_DIMENSION if kind == "symmetric" else DIAGONAL_DIMENSION
-    return program.population.n_features <= limit
-
-
-def exact_answer(program: NearestNormal, solver: str) -> Answer:
-    """Solve every steered group in numpy; with orientation "any" keep the better sign."""
-    one_dimensional = program.population.n_features == 1
-    if solver == "closed-form" and not one_dimensional:
+def _refuse(geometry: Geometry, solver: str, conic: Conic) -> None:
+    """Refuse solvers that do not apply, and options for those that are not used."""
+    if solver not in SOLVERS:
         raise ModelError(
-            f"solver='closed-form' exists for one feature; the population has "
-            f"{program.population.n_features}. Use 'newton' or 'auto'.",
+            f"`solver` must be 'auto', 'closed-form', 'newton', 'CLARABEL' or 'SCS'; found "
+            f"{solver!r}.",
             argument="solver",
         )
-    closed = one_dimensional and solver != "newton"
-    chosen: list[GroupMaps] = []
-    if program.frames()[0].kind == "full":
-        mirror = program.orientation == "any"
-        chosen = [nearest_one_affine(program.population, f, mirror) for f in program.frames()]
-        # nothing is nearer than no divergence at all
-        return Answer(chosen, "descent", all(g.cost() <= NOTHING for g in chosen))
-    for frame in program.frames():
-        signs = [frame, frame.mirrored()] if program.orientation == "any" else [frame]
-        find = closed_form_maps if closed else solve_frame
-        candidates = [GroupMaps(f, *find(f)) for f in signs]
-        chosen.append(
-            candidates[0] if len(signs) == 1 else min(candidates, key=lambda c: c.cost())
+    reason = geometry.solvers().get(solver)
+    if reason is None and geometry.question.relaxed and solver in ("closed-form", "newton"):
+        reason = "it knows neither custom constraints nor a `map_bound`; use 'auto' or 'CLARABEL'"
+    if reason is not None:
+        raise ModelError(f"solver={solver!r} does not apply: {reason}.", argument="solver")
+    used = geometry.uses_conic and solver not in ("closed-form", "newton")
+    if conic.options and not used:
+        raise ModelError(
+            f"The options {sorted(conic.options)} are for the conic solvers, which are not used "
+            "here.",
+            argument="solver_options",
         )
-    return Answer(chosen, "closed-form" if closed else "newton", globally_optimal=True)
 
 
-def compare(program: NearestNormal, answer: Answer, conic: Conic) -> None:
-    """Solve the conic form on the same frames and record how far it is from the exact one."""
-    from fairprog.programs.compile import solve
-
-    compiled = program.compile([g.frame for g in answer.groups])
-    try:
-        solve(compiled, CONIC, conic.time_limit, conic.verbose, conic.options)
-    except SolverError:
-        return  # the exact answer is proven by its own residuals; there is nothing to compare
-    # an inaccurate answer of Clarabel has met looser tolerances; one of SCS may be unfinished
-    if compiled.problem.status == "optimal" or compiled.solver == "CLARABEL":
-        answer.compare(read_maps(compiled))
-        answer.keep_exact(compiled.solver)
+def compile_choices(geometry: Geometry) -> list[Any]:
+    """Return the compiled program; with orientation "any" one for every choice of signs."""
+    problems = geometry.problems()
+    if not geometry.question.mirrors:
+        return [geometry.compile(problems)]
+    signs = itertools.product(*([p, p.mirrored()] for p in problems))
+    return [geometry.compile(list(chosen)) for chosen in signs]
 
 
-def refuse_collapse(program: NearestNormal, answer: Answer) -> None:
-    """Raise where conditions leave only singular maps: solvers stop short of infinite KL."""
-    if not program.constraints or program.transport.kind == "fixed":
-        return
-    for g in answer.groups:
-        free, _ = solve_frame(g.frame)
-        ratio = np.linalg.eigvals(np.linalg.solve(free, g.S)).real.min()
-        if ratio < COLLAPSED:
-            names = [c.name for c in program.constraints]
-            raise InfeasibleError(
-                f"The conditions {names} leave group {g.frame.group!r} only maps that squeeze "
-                "some direction to nothing (an infinite divergence). Relax one of them.",
-                argument="constraints",
-                cell=(None, g.frame.group),
-                details={"conditions": names, "groups": [g.frame.group]},
-            )
+def _run(
+    geometry: Geometry,
+    compiled: Any,
+    ladder: Sequence[str],
+    conic: Conic,
+    options: Mapping[str, Any],
+) -> Answer:
+    from fairprog.programs.compile.solve import solve
+
+    solver = solve(compiled, ladder, conic.time_limit, conic.verbose, options)
+    return geometry.read(compiled, solver)
 
 
-def second_opinion(program: NearestNormal, answer: Answer, conic: Conic) -> None:
-    """Solve once more by the other conic solver and record the difference."""
-    from fairprog.programs.compile import solve
-
-    other = "SCS" if answer.solver == "CLARABEL" else "CLARABEL"
-    compiled = program.compile([g.frame for g in answer.groups])
-    try:
-        solve(compiled, [other], conic.time_limit, conic.verbose, {})
-    except SolverError:
-        return  # the certificate stands as it is
-    answer.compare(read_maps(compiled))
-    answer.kinked = True
-
-
-def conic_answer(program: NearestNormal, solver: str, conic: Conic) -> Answer:
-    """Solve the CVXPY program down the ladder; orientation "any" tries every choice of signs."""
-    from fairprog.programs.compile import solve
-
-    ladder: tuple[str, ...] = (solver,) if solver in CONIC else CONIC
-    if solver == "auto" and not conic_pays(program):
-        ladder = ("SCS", "CLARABEL")
+def _conic_answer(
+    geometry: Geometry, solver: str, conic: Conic, compiled: Sequence[Any]
+) -> Answer:
+    """Go down the conic ladder; of several choices of signs keep the best."""
+    ladder = (solver,) if solver in CONIC else geometry.conic_order
     best: Answer | None = None
     failure: InfeasibleError | None = None
-    for combination in sign_choices(program.frames(), program.orientation):
-        compiled = program.compile(combination)
+    for program in compiled or compile_choices(geometry):
         try:
-            solve(compiled, ladder, conic.time_limit, conic.verbose, conic.options)
+            answer = _run(geometry, program, ladder, conic, conic.options)
         except InfeasibleError as error:
             failure = error
             continue
-        answer = Answer(read_maps(compiled), compiled.solver, globally_optimal=True)
-        answer.compiled = compiled
+        answer = _sharpened(geometry, answer, ladder, conic)
         if best is None or answer.cost() < best.cost():
             best = answer
     if best is None:
         assert failure is not None
         raise failure
-    if not (program.constraints or program.map_bound > 0):
-        exact = exact_answer(program, "auto")
-        best.compare(exact.groups)
+    if not geometry.question.relaxed:
+        best = best.compared(geometry.exact("auto"))
     return best
 
 
-def all_groups_answer(program: NearestNormal, solver: str) -> Answer:
-    """Steer every group: the polynomial where it applies, else descent; normalised."""
-    D = program.population
-    polynomial = (
-        D.n_features == 1 and D.n_classes == D.n_groups == 2 and program.transport.kind != "fixed"
-    )
-    if solver in CONIC or (solver == "closed-form" and not polynomial):
-        raise ModelError(
-            f"solver={solver!r} does not apply to steer='all': "
-            + (
-                "it is not one convex problem; use 'auto'."
-                if solver in CONIC
-                else "closed form stationary points exist for one feature, two classes, two "
-                "groups and maps that scale; use 'auto'."
-            ),
-            argument="solver",
-        )
-    mirror = program.orientation == "any"
-    anchor: int | None = None
-    name = "polynomial" if polynomial and solver != "newton" else "descent"
-    if name == "polynomial":
-        maps, cells = nearest_two_groups(D, program.prior, mirror)
-    elif program.transport.kind == "full" and D.n_features > 1:
-        maps, cells = nearest_all_affine(D, program.prior, mirror)
-    else:
-        maps, cells, anchor = nearest_all(D, program.prior, program.transport, mirror)
-    maps, cells = normalised(D, maps, cells, program.transport)
-    groups = []
-    for a, T in enumerate(maps):
-        # the anchor's matrix is a choice of coordinates, not a decision
-        transport = Translation() if a == anchor else program.transport
-        frame = make_frame(D, transport, a, program.prior[:, a], cells)
-        groups.append(GroupMaps.from_user(frame, T))
-    is_global = name == "polynomial" or sum(g.cost() for g in groups) <= NOTHING
-    return Answer(groups, name, globally_optimal=is_global, reference=cells)
+def _sharpened(geometry: Geometry, answer: Answer, ladder: Sequence[str], conic: Conic) -> Answer:
+    """Solve again, nearer to the answer, for as long as the geometry asks for it."""
+    for attempt in itertools.count():
+        finer = geometry.sharper(answer, attempt)
+        if finer is None:
+            return answer
+        compiled, options = finer
+        own = {} if ladder[0] == "SCS" else options
+        with suppress(SolverError, InfeasibleError):  # the best answer stands
+            found = _run(geometry, compiled, ladder, conic, {**own, **conic.options})
+            answer = geometry.better(found, answer)
+    raise AssertionError
+
+
+def _compared(geometry: Geometry, answer: Answer, conic: Conic) -> Answer:
+    """Return an exact answer with its distance to the conic one, solved for the same signs."""
+    program = geometry.compile([g.problem for g in answer.groups])
+    try:
+        second = _run(geometry, program, geometry.conic_order, conic, conic.options)
+    except SolverError:
+        return answer  # it is proven by its own residuals; there is nothing to compare
+    # an inaccurate answer of Clarabel has met looser tolerances; one of SCS may be unfinished
+    if program.problem.status != "optimal" and second.solver != "CLARABEL":
+        return answer
+    return geometry.compared(answer, second).kept(second.solver)
+
+
+def second_opinion(geometry: Geometry, answer: Answer, conic: Conic) -> Answer:
+    """Return a conic answer with its distance to that of the other conic solver.
+
+    Where a condition has a kink at the answer there is no gradient that could prove it.
+    """
+    other = "SCS" if answer.solver == "CLARABEL" else "CLARABEL"
+    program = geometry.compile([g.problem for g in answer.groups])
+    try:
+        second = _run(geometry, program, [other], conic, {})
+    except SolverError:
+        return answer  # the certificate stands as it is
+    return replace(answer.compared(second), kinked=True)

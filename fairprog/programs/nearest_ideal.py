@@ -1,40 +1,30 @@
 """The program: the ideal population nearest to yours in KL divergence.
 
-This is the front door: it checks what every family has in common and hands over to the subclass
-that solves programs on the population's family (`NearestNormal` for normal populations, ...).
+The front door. A `Question` holds the options, the `Geometry` of the population's family answers
+it, `assemble` proves the answer.
 """
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.errors import ModelError
 from fairprog.labels import Array, check_number
 from fairprog.populations import Population
-from fairprog.programs.base_rates import steered_prior
-from fairprog.programs.conditions import Condition, checked_conditions
-from fairprog.programs.joint_rates import solve_joint
-from fairprog.programs.options import (
-    CONIC,
-    Conic,
-    allowed_orientation,
-    check_addresses,
-    reference_group,
-    refuse_bound,
-    steered_groups,
-)
+from fairprog.programs.answer import Conic
+from fairprog.programs.conditions import Condition
+from fairprog.programs.frontier import map_bound_frontier
+from fairprog.programs.geometries.base import Geometry
+from fairprog.programs.geometries.choose import choose, lifted
+from fairprog.programs.joint_rates import solve_at_rates, solve_joint
+from fairprog.programs.question import Question, ask
 from fairprog.programs.verified import verified
 from fairprog.solution import ReweightedSolution, Solution
-from fairprog.transports import Monotone, Transport
-
-if TYPE_CHECKING:
-    from fairprog.solution.frontier import Frontier
+from fairprog.solution.frontier import Frontier
+from fairprog.transports import Transport
 
 __all__ = ["NearestIdeal"]
 
@@ -97,32 +87,6 @@ class NearestIdeal:
     True
     """
 
-    families: ClassVar[tuple[type[Population], ...]] = ()
-    joint_by_search: ClassVar[bool] = True  # base_rates="joint" has no closed form
-    _by_family: ClassVar[dict[type[Population], type[NearestIdeal]]] = {}
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        NearestIdeal._by_family.update(dict.fromkeys(cls.families, cls))
-
-    def __new__(cls, population: Any = None, *args: Any, **kwargs: Any) -> Self:
-        """Return the program of the population's family; a subclass inherits that of its parent.
-
-        Called on a subclass (as copying does) it is that subclass.
-        """
-        if cls is NearestIdeal:
-            known = [NearestIdeal._by_family.get(c) for c in type(population).__mro__]
-            found = next((c for c in known if c is not None), None)
-            if found is None:
-                names = sorted(family.__name__ for family in NearestIdeal._by_family)
-                raise ModelError(
-                    f"`population` must be a population of one of the families {names}; found "
-                    f"{type(population).__name__}.",
-                    argument="population",
-                )
-            return object.__new__(found)  # type: ignore[return-value]
-        return object.__new__(cls)
-
     def __init__(
         self,
         population: Population,
@@ -134,29 +98,49 @@ class NearestIdeal:
         map_bound: float = 0.0,
         constraints: Iterable[Condition | Callable[[Any, Any], Any]] = (),
     ) -> None:
-        if population.n_groups < 2:
-            raise ModelError("`population` needs at least two groups.", argument="population")
-        self.population: Any = population
-        self.transport = self.default_transport() if transport is None else transport
-        if not isinstance(self.transport, Transport):
-            raise ModelError(
-                f"`transport` must be a Transport such as Monotone(); found {transport!r}.",
-                argument="transport",
-            )
-        self.check_transport()
-        self.steered = steered_groups(population, steer)
-        self.staying = [a for a in range(population.n_groups) if a not in self.steered]
-        self.reference = reference_group(population, self.staying, reference)
-        self.orientation = allowed_orientation(population, self.transport, orientation)
-        self.map_bound = check_number(map_bound, "map_bound")
-        self.constraints = checked_conditions(constraints)
-        self.check_conditions()
-        self.prior = self.target_prior(base_rates)
-        self.base_rates = (
-            base_rates if isinstance(base_rates, str) else tuple(np.asarray(base_rates).tolist())
-        )
-        check_addresses(population)
-        self.check_family()
+        family, core, chosen = choose(population, transport)
+        question = ask(
+            core, chosen, steer, reference, orientation, base_rates, map_bound, constraints,
+            family.target_prior,
+        )  # fmt: skip
+        self._population, self._geometry = population, family(question)
+        self._geometry.refuse()
+
+    @classmethod
+    def _of(cls, population: Population, geometry: Geometry) -> NearestIdeal:
+        program = cls.__new__(cls)
+        program._population, program._geometry = population, geometry
+        return program
+
+    @property
+    def question(self) -> Question:
+        """The options, checked and resolved, with the population in its own coordinates."""
+        return self._geometry.question
+
+    @property
+    def population(self) -> Any:
+        """The population D."""
+        return self._population
+
+    @property
+    def transport(self) -> Transport:
+        """The class of maps."""
+        return self.question.transport
+
+    @property
+    def map_bound(self) -> float:
+        """How far maps of the classes may be apart."""
+        return self.question.map_bound
+
+    @property
+    def constraints(self) -> tuple[Condition, ...]:
+        """The custom conditions."""
+        return self.question.constraints
+
+    @property
+    def prior(self) -> Array:
+        """The steered prior q~, shape (K, G)."""
+        return self.question.prior
 
     if not TYPE_CHECKING:  # for the type checker unknown names stay unknown
 
@@ -170,82 +154,15 @@ class NearestIdeal:
             raise AttributeError(message, name=name, obj=self)
 
     def __repr__(self) -> str:
-        steer = "all" if not self.staying else [self.population.groups[a] for a in self.steered]
+        steer = self.question.settings()["steer"]
+        steer = steer if steer == "all" else list(steer)
         return f"NearestIdeal({self.population!r}, steer={steer!r}, transport={self.transport!r})"
 
-    # -- what each family decides --
-
-    def default_transport(self) -> Transport:
-        """Return the transport used where none is given."""
-        return Monotone()
-
-    def check_transport(self) -> None:
-        """Refuse transports that do not keep the family."""
-
-    def check_conditions(self) -> None:
-        """Refuse custom constraints and bounds where there is no convex program to hold them."""
-        if not self.staying and self.map_bound > 0:
-            refuse_bound(self.population.groups)
-        if not self.staying and self.constraints:
-            raise ModelError(
-                "steer='all' is not one convex program, so it takes no custom constraints; steer "
-                "all groups but one instead.",
-                argument="constraints",
-            )
-
-    def target_prior(self, base_rates: str | ArrayLike) -> Array:
-        """Return the steered prior q~, shape (K, G)."""
-        return steered_prior(self.population, self.staying, base_rates)
-
-    def at_rates(self, rho: Array) -> Self:
-        """Return the program with the common base rates (K,) given; no group may stay."""
-        fixed = copy.copy(self)
-        fixed.prior = rho[:, None] * self.population.group_mass
-        fixed.base_rates = tuple(rho.tolist())
-        return fixed
-
-    def at_map_bound(self, map_bound: float) -> Self:
+    def at_map_bound(self, map_bound: float) -> NearestIdeal:
         """Return the program with another `map_bound`; ModelError if it takes none."""
-        other = copy.copy(self)
-        other.map_bound = map_bound
-        other.check_conditions()
-        other.check_family()
-        return other
-
-    def rate_starts(self) -> list[Array]:
-        """Return base rates (K,) to begin the joint search from, besides those of "equalize"."""
-        rates = self.population.base_rates
-        return [*rates.T, np.full(len(rates), 1.0 / len(rates))]
-
-    def check_family(self) -> None:
-        """Check what is left once every option is known, such as ideality of groups that stay."""
-
-    def formulate(self) -> Any:
-        """Return the CVXPY problem."""
-        raise NotImplementedError
-
-    def find(self, solver: str, conic: Conic, started: float) -> Solution:
-        """Return the answer with its certificate, which `solve` checks."""
-        raise NotImplementedError
-
-    def advice(self) -> str:
-        """Return what to do about an answer that cannot be proven."""
-        return "Try another solver."
-
-    # -- the same for all --
-
-    def settings(self) -> dict[str, Any]:
-        """Return the options, with labels in place of positions."""
-        groups = self.population.groups
-        return {
-            "steer": "all" if not self.staying else tuple(groups[a] for a in self.steered),
-            "reference": None if self.reference is None else groups[self.reference],
-            "transport": self.transport,
-            "orientation": self.orientation,
-            "base_rates": self.base_rates,
-            "map_bound": self.map_bound,
-            "constraints": self.constraints,
-        }
+        geometry = self._geometry.at(self.question.at_map_bound(map_bound))
+        geometry.refuse()
+        return NearestIdeal._of(self.population, geometry)
 
     @property
     def problem(self) -> Any:
@@ -259,7 +176,7 @@ class NearestIdeal:
         ModelError
             For steer="all", and for Affine() in several dimensions: not one convex problem.
         """
-        return self.formulate()
+        return self._geometry.formulate()
 
     # -- solving --
 
@@ -307,20 +224,15 @@ class NearestIdeal:
         'closed-form'
         """
         started = time.perf_counter()
-        if solver not in ("auto", "closed-form", "newton", *CONIC):
-            raise ModelError(
-                f"`solver` must be 'auto', 'closed-form', 'newton', 'CLARABEL' or 'SCS'; found "
-                f"{solver!r}.",
-                argument="solver",
-            )
         if time_limit is not None:
             time_limit = check_number(time_limit, "time_limit")
         conic = Conic(time_limit, verbose, solver_options)
-        if self.base_rates == "joint" and self.joint_by_search:
-            solution = solve_joint(self, solver, conic, started)
-        else:
-            solution = self.find(solver, conic, started)
-        return verified(solution, advice=self.advice)
+        geometry = self._geometry
+        solve = solve_at_rates
+        if self.question.base_rates == "joint" and geometry.joint_by_search:
+            solve = solve_joint
+        solution = solve(geometry, solver, conic, started)
+        return lifted(verified(solution, advice=geometry.advice), self.population)
 
     def frontier(self, map_bounds: ArrayLike, time_limit: float | None = None) -> Frontier:
         """Return KL and the price of consensus at every `map_bound`.
@@ -349,6 +261,4 @@ class NearestIdeal:
         >>> fp.NearestIdeal(D, steer=[1]).frontier([0, .1, .5]).risks.round(3)
         array([0.081, 0.055, 0.007])
         """
-        from fairprog.programs.nearest_frontier import nearest_frontier
-
-        return nearest_frontier(self, map_bounds, time_limit=time_limit)
+        return map_bound_frontier(self._geometry, map_bounds, time_limit)

@@ -1,49 +1,128 @@
-"""The options of `NearestIdeal`, checked and resolved to positions."""
+"""The question that a program asks: its options, checked and resolved to positions, once."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from fairprog.errors import DataError, InfeasibleError, ModelError
-from fairprog.kernels.common_map import common_map
-from fairprog.labels import address, index_of
-from fairprog.populations import Normal, Population
-from fairprog.programs.base_rates import EQUAL
-from fairprog.transports import AffineMap, Transport
+from fairprog.errors import DataError, ModelError
+from fairprog.labels import Array, address, check_number, index_of
+from fairprog.populations import Population
+from fairprog.programs.conditions import Condition, checked_conditions
+from fairprog.transports import Transport
 
-__all__ = [
-    "CONIC",
-    "Conic",
-    "allowed_orientation",
-    "check_addresses",
-    "no_common_map",
-    "reference_group",
-    "refuse_bound",
-    "sign_choices",
-    "staying_maps",
-    "steered_groups",
-]
+__all__ = ["Question", "ask"]
 
 
-CONIC = ("CLARABEL", "SCS")
+@dataclass(frozen=True, eq=False)
+class Question:
+    """Which ideal population is asked for.
+
+    Attributes
+    ----------
+    population : Population
+        D, in the family's own coordinates.
+    transport : Transport
+    steered, staying : tuple of int
+        Positions of the groups that may move, and of the others.
+    reference : int or None
+        Position of the group whose coordinates are the common ones; None where no group stays.
+    orientation : {"preserve", "any"}
+    base_rates : str or tuple
+        As the user gave them.
+    prior : Array, shape (K, G)
+        The steered prior, q~.
+    map_bound : float
+    constraints : tuple of Condition
+    """
+
+    population: Any
+    transport: Transport
+    steered: tuple[int, ...]
+    staying: tuple[int, ...]
+    reference: int | None
+    orientation: str
+    base_rates: str | tuple[float, ...]
+    prior: Array
+    map_bound: float
+    constraints: tuple[Condition, ...]
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether mirror images are allowed."""
+        return self.orientation == "any"
+
+    @property
+    def relaxed(self) -> bool:
+        """Whether conditions or a bound leave more than the consensus to be met."""
+        return bool(self.constraints) or self.map_bound > 0
+
+    @property
+    def prior_kl(self) -> float:
+        """KL(q~ || q), nats: what the base rates cost."""
+        return float((self.prior * np.log(self.prior / self.population.prior)).sum())
+
+    def at_rates(self, rho: Array) -> Question:
+        """Return the question with the common base rates (K,) given; no group may stay."""
+        prior = rho[:, None] * self.population.group_mass
+        return replace(self, prior=prior, base_rates=tuple(rho.tolist()))
+
+    def at_map_bound(self, map_bound: float) -> Question:
+        """Return the question with another bound."""
+        return replace(self, map_bound=check_number(map_bound, "map_bound"))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the options, with labels in place of positions."""
+        groups = self.population.groups
+        return {
+            "steer": "all" if not self.staying else tuple(groups[a] for a in self.steered),
+            "reference": None if self.reference is None else groups[self.reference],
+            "transport": self.transport,
+            "orientation": self.orientation,
+            "base_rates": self.base_rates,
+            "map_bound": self.map_bound,
+            "constraints": self.constraints,
+        }
 
 
-@dataclass(frozen=True)
-class Conic:
-    """What the user said to the conic solvers."""
+def ask(
+    population: Population,
+    transport: Transport,
+    steer: str | Iterable[Any],
+    reference: Any,
+    orientation: str,
+    base_rates: str | ArrayLike,
+    map_bound: float,
+    constraints: Iterable[Condition | Callable[[Any, Any], Any]],
+    target_prior: Callable[[Any, Sequence[int], Any], Array],
+) -> Question:
+    """Return the question; the errors are those of :class:`~fairprog.NearestIdeal`.
 
-    time_limit: float | None
-    verbose: bool
-    options: dict[str, Any]
+    `target_prior` of (population, staying, base_rates) is the steered prior (K, G).
+    """
+    steered = _steered_groups(population, steer)
+    staying = tuple(a for a in range(population.n_groups) if a not in steered)
+    _check_addresses(population)
+    given = base_rates if isinstance(base_rates, str) else tuple(np.asarray(base_rates).tolist())
+    return Question(
+        population=population,
+        transport=transport,
+        steered=steered,
+        staying=staying,
+        reference=_reference_group(population, staying, reference),
+        orientation=_allowed_orientation(population, transport, orientation),
+        base_rates=given,
+        prior=target_prior(population, staying, base_rates),
+        map_bound=check_number(map_bound, "map_bound"),
+        constraints=checked_conditions(constraints),
+    )
 
 
-def steered_groups(D: Population, steer: str | Iterable[Any]) -> list[int]:
-    """Return the positions of the groups that may move."""
+def _steered_groups(D: Population, steer: str | Iterable[Any]) -> tuple[int, ...]:
     groups = D.groups
     if isinstance(steer, str):
         if steer != "all":
@@ -52,7 +131,7 @@ def steered_groups(D: Population, steer: str | Iterable[Any]) -> list[int]:
                 f"`steer` must be 'all' or a list of groups; found {steer!r}{hint}.",
                 argument="steer",
             )
-        return list(range(len(groups)))
+        return tuple(range(len(groups)))
     if not isinstance(steer, Iterable):
         raise ModelError(
             f"`steer` must be 'all' or a list of groups; found {steer!r}.", argument="steer"
@@ -63,11 +142,10 @@ def steered_groups(D: Population, steer: str | Iterable[Any]) -> list[int]:
             f"`steer` must name at least one group, each once; known are {list(groups)}.",
             argument="steer",
         )
-    return sorted(chosen)
+    return tuple(sorted(chosen))
 
 
-def reference_group(D: Population, staying: Sequence[int], reference: Any) -> int | None:
-    """Return the position of the group whose coordinates are the common ones."""
+def _reference_group(D: Population, staying: Sequence[int], reference: Any) -> int | None:
     if not staying:
         if reference is not None:
             raise ModelError(
@@ -87,19 +165,7 @@ def reference_group(D: Population, staying: Sequence[int], reference: Any) -> in
     return index
 
 
-def refuse_bound(groups: Sequence[Hashable]) -> NoReturn:
-    """Raise a ModelError that says what to steer instead of all groups under a `map_bound`."""
-    raise ModelError(
-        "steer='all' takes no `map_bound`: the common coordinates are then free, and in smaller "
-        "ones any two maps are as near as you like. Let one group stay, whose coordinates measure "
-        f"the distance: steer={list(groups[1:])!r}; in a grid search write two grids, "
-        "[{'steer': ['all']}, "
-        f"{{'steer': [{list(groups[1:])!r}], 'map_bound': [0.0, 0.1]}}].",
-        argument="map_bound",
-    )
-
-
-def allowed_orientation(D: Population, transport: Transport, orientation: str) -> str:
+def _allowed_orientation(D: Population, transport: Transport, orientation: str) -> str:
     """Return the orientation, if the class of maps has mirror images where they are asked for."""
     if orientation not in ("preserve", "any"):
         raise ModelError(
@@ -116,14 +182,7 @@ def allowed_orientation(D: Population, transport: Transport, orientation: str) -
     return orientation
 
 
-def sign_choices(frames: Sequence[Any], orientation: str) -> list[tuple[Any, ...]]:
-    """Return the frames; with orientation "any" every choice between them and mirror images."""
-    if orientation != "any":
-        return [tuple(frames)]
-    return list(itertools.product(*([f, f.mirrored()] for f in frames)))
-
-
-def check_addresses(D: Population) -> None:
+def _check_addresses(D: Population) -> None:
     """Refuse labels with commas that make two cells share an address, such as "b" and "b,1"."""
     cells = [address("", g, c) for g in D.groups for c in D.classes]
     double = sorted({where for where in cells if cells.count(where) > 1})
@@ -132,38 +191,3 @@ def check_addresses(D: Population) -> None:
             f"Two cells share the address {double[0]!r}; rename a class or a group.",
             argument="population",
         )
-
-
-def staying_maps(D: Normal, r: int | None, staying: Sequence[int]) -> dict[int, AffineMap]:
-    """Return the maps from the reference to the groups that stay, which must exist."""
-    if r is None:
-        return {}
-    out = {r: AffineMap.identity(D.n_features)}
-    U = D.support_basis
-    for a in staying:
-        if a == r:
-            continue
-        A, b, residual = common_map(
-            D.support_mean[:, r],
-            D.support_cov[:, r],
-            D.support_mean[:, a],
-            D.support_cov[:, a],
-        )
-        if residual > EQUAL:
-            names = [D.groups[r], D.groups[a]]
-            raise no_common_map(names, "affine map", f"whitened residual {residual:.3g}")
-        out[a] = AffineMap(U @ A @ U.T + np.eye(len(U)) - U @ U.T, U @ b)
-    return out
-
-
-def no_common_map(groups: Sequence[Any], what: str, apart: str) -> InfeasibleError:
-    """Return the error about two groups that stay and are not images of each other."""
-    first, second = groups
-    return InfeasibleError(
-        f"Groups {[first, second]} both stay but are not ideal among themselves: no {what} "
-        f"carries the cells of {first!r} to those of {second!r} ({apart}; needed is {EQUAL:g}). "
-        "Steer all groups but one.",
-        argument="steer",
-        cell=(None, second),
-        details={"conditions": ["class_conditionals"], "groups": [first, second]},
-    )

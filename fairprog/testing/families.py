@@ -96,7 +96,7 @@ def _check_density(law: Law, name: str) -> None:
 
 
 def _check_atom(family: Any, law: Law, name: str) -> None:
-    from fairprog.programs.compile.atoms import atom_values
+    from fairprog.programs.compile.shifts import atom_values
 
     z = _points(law)
     values, expected = atom_values(family, law, z), law.phi(z)

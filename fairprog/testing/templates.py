@@ -75,7 +75,7 @@ def check_template(
     refused: list[str] = []
     for D in trials:
         try:
-            FairClassifier(D, *_roles(template)).compile()
+            FairClassifier(D, *_roles(template)).question.compile()
             D.table(_random_rule(D, rng))
             _value(template, D.table(_random_rule(D, rng)))
         except (DataError, ModelError) as error:
@@ -133,7 +133,7 @@ def _check_data(template: Template) -> None:
 
 
 def _check_faces(template: Any, D: Categorical, rng: np.random.Generator) -> None:
-    from fairprog.programs.compile import value_at
+    from fairprog.programs.compile.classifier import value_at
 
     for _ in range(2):
         h = _random_rule(D, rng)
@@ -159,7 +159,7 @@ def _check_faces(template: Any, D: Categorical, rng: np.random.Generator) -> Non
 
 def _check_miss(template: Any, D: Categorical, h: Array, wanted: bool) -> None:
     """Compare whether `express` can be met, its free scalars optimised, with what is wanted."""
-    from fairprog.programs.compile import value_at
+    from fairprog.programs.compile.classifier import value_at
 
     miss = value_at(D, ErrorRate(), {"t": template}, h, elastic=True)
     assert miss <= 1e-7 if wanted else miss > 1e-7, (

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fairprog.labels import Array
+from fairprog.programs.classifier.question import ClassifierQuestion
 from fairprog.solution.classifier import RandomizedClassifier
 from fairprog.solution.classifier_solution import ClassifierCertificate, ClassifierSolution
 from fairprog.tables import Constraint
-
-if TYPE_CHECKING:
-    from fairprog.programs.compile import CompiledClassifier, StandardForm
-    from fairprog.programs.fair_classifier import FairClassifier
 
 __all__ = ["assemble_classifier", "price_vectors"]
 
@@ -22,15 +19,15 @@ ZERO = 1e-9  # prices below this are rounding
 
 
 def assemble_classifier(
-    program: FairClassifier,
-    compiled: CompiledClassifier,
-    form: StandardForm,
-    constraints: Mapping[str, Any],
+    question: ClassifierQuestion,
+    compiled: Any,
+    form: Any,
     price_intervals: bool,
     seconds: float,
+    globally_optimal: bool = True,
 ) -> ClassifierSolution:
     """Read the classifier, choose the smallest prices, recompute everything in numpy."""
-    D = program.population
+    D, constraints = question.population, question.constraints
     vectors = price_vectors(compiled, form, constraints)
     own = {key: constraints[key].unit(D.classes) for key in vectors}
     vectors = {key: (own[key] * v[0], own[key] * v[1]) for key, v in vectors.items()}
@@ -47,9 +44,9 @@ def assemble_classifier(
     for where, key in compiled.owners.items():
         if not isinstance(constraints.get(key), Constraint) and compiled.is_inequality(where):
             price[where] = float(np.sum(compiled.dual(where)))
-    h = _classifier(program, compiled)
+    h = _classifier(question, compiled)
     table = D.table(h)
-    risk = program.risk.evaluate(table)
+    risk = question.risk.evaluate(table)
     missed = [
         t.violation(table) / t.unit(D.classes)
         for t in constraints.values()
@@ -69,54 +66,50 @@ def assemble_classifier(
         risk_gap=abs(compiled.goal.evaluate(table) / unit - float(compiled.problem.value)),
         primal_residual=residual["primal"],
         dual_residual=residual["dual"],
-        slackness=max(residual["slackness"], _excess(program, h, costs) / unit),
+        slackness=max(residual["slackness"], _excess(question, h, costs) / unit),
         duality_gap=residual["gap"],
-        globally_optimal=program._free is None,
+        globally_optimal=globally_optimal,
     )
     return ClassifierSolution(
         risk=risk,
         table=table,
         classifier=RandomizedClassifier(
-            D, h, program.uses_group, costs if program.uses_group else None
+            D, h, question.uses_group, costs if question.uses_group else None
         ),
         price=price,
         price_interval=intervals,
         duals={where: compiled.dual(where) for where in compiled.constraints},
         sensitivity={where: compiled.sensitivity(where) for where in compiled.constraints},
         certificate=certificate,
-        settings={
-            "risk": program.risk,
-            "constraints": dict(constraints),
-            "uses_group": program.uses_group,
-        },
+        settings=question.settings(),
         solver=form.solver,
         seconds=seconds,
     )
 
 
-def _excess(program: FairClassifier, h: Array, costs: Array | None) -> float:
+def _excess(question: ClassifierQuestion, h: Array, costs: Array | None) -> float:
     """Return by how much the classifier misses the smallest adjusted cost, in units of risk."""
     if costs is None:
         return 0.0
-    s = program.population.support
+    s = question.population.support
     cost = np.einsum("mi,mij->mj", s.posterior, costs[s.group]) * np.asarray(s.weight)[:, None]
     paid = float((h * cost).sum())
-    if not program.uses_group:
-        both = np.zeros((program.population.n_atoms, cost.shape[1]))
+    if not question.uses_group:
+        both = np.zeros((question.population.n_atoms, cost.shape[1]))
         np.add.at(both, s.atom, cost)
         cost = both
     return abs(paid - float(cost.min(axis=1).sum()))
 
 
-def _classifier(program: FairClassifier, compiled: CompiledClassifier) -> Array:
+def _classifier(question: ClassifierQuestion, compiled: Any) -> Array:
     """Return h over the support, clipped and normalised."""
     h = np.clip(np.asarray(compiled.h.value).reshape(compiled.shape), 0.0, None)
     h /= h.sum(axis=1, keepdims=True)
-    return h if program.uses_group else h[program.population.support.atom]
+    return h if question.uses_group else h[question.population.support.atom]
 
 
 def price_vectors(
-    compiled: CompiledClassifier, form: StandardForm, constraints: Mapping[str, Any]
+    compiled: Any, form: Any, constraints: Mapping[str, Any]
 ) -> dict[str, tuple[Array, Array]]:
     """Return, by constraint, vectors (l, m) with price = l'y + m'|y|, y the multipliers.
 
@@ -151,7 +144,7 @@ def _clean(price: float) -> float:
 
 
 def _smallest_prices(
-    form: StandardForm, vectors: Mapping[str, tuple[Array, Array]]
+    form: Any, vectors: Mapping[str, tuple[Array, Array]]
 ) -> dict[str, tuple[float, float]]:
     """Move to the multipliers with the smallest sum of prices; return every price's interval."""
     face = form.dual_face()

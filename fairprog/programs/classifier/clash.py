@@ -7,27 +7,23 @@ constraint that the others clash without.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
 from fairprog.errors import FairprogError, InfeasibleError, SolverError
-
-if TYPE_CHECKING:
-    from fairprog.programs.fair_classifier import FairClassifier
+from fairprog.programs.classifier.question import ClassifierQuestion
 
 __all__ = ["explain_clash"]
 
 CLASH = 1e-8  # least sum of violations that proves a clash
 
 
-def explain_clash(program: FairClassifier, constraints: Mapping[str, Any]) -> FairprogError:
+def explain_clash(question: ClassifierQuestion) -> FairprogError:
     """Return the error to raise: constraints that clash by name, none of them needlessly.
 
     A SolverError where the least sum of violations is zero: then nothing clashes.
     """
-    missed, weights, heavy = _missed(program, constraints)
+    constraints = question.constraints
+    missed, weights, heavy = _missed(question)
     if missed <= CLASH:
         return SolverError(
             f"The solver reports that the constraints clash, but they are missed by at least "
@@ -36,13 +32,13 @@ def explain_clash(program: FairClassifier, constraints: Mapping[str, Any]) -> Fa
             details={"missed": missed},
         )
     names = [key for key in constraints if key in heavy]
-    if len(names) < len(constraints) and not _clash(program, constraints, names):
+    if len(names) < len(constraints) and not _clash(question, names):
         names = list(constraints)
     for key in list(names):  # who is left clashes without the others' help
         fewer = [k for k in names if k != key]
-        names = fewer if _clash(program, constraints, fewer) else names
+        names = fewer if _clash(question, fewer) else names
     if len(names) < len(constraints):
-        missed, weights, _ = _missed(program, {k: constraints[k] for k in names})
+        missed, weights, _ = _missed(_only(question, names))
     clash = "clash" if len(names) > 1 else "cannot be satisfied"
     amount = f" (missed by at least {missed:.3g} in sum)" if np.isfinite(missed) else ""
     return InfeasibleError(
@@ -53,25 +49,26 @@ def explain_clash(program: FairClassifier, constraints: Mapping[str, Any]) -> Fa
     )
 
 
-def _clash(program: FairClassifier, constraints: Mapping[str, Any], names: list[str]) -> bool:
+def _only(question: ClassifierQuestion, names: list[str]) -> ClassifierQuestion:
+    return question.under({k: question.constraints[k] for k in names})
+
+
+def _clash(question: ClassifierQuestion, names: list[str]) -> bool:
     """Return whether these constraints are proven to clash."""
     try:
-        return bool(names) and _missed(program, {k: constraints[k] for k in names})[0] > CLASH
+        return bool(names) and _missed(_only(question, names))[0] > CLASH
     except SolverError:  # no proof: nobody is acquitted by it
         return False
 
 
-def _missed(
-    program: FairClassifier, constraints: Mapping[str, Any]
-) -> tuple[float, dict[str, float], set[str]]:
+def _missed(question: ClassifierQuestion) -> tuple[float, dict[str, float], set[str]]:
     """Return the least sum of violations, its multipliers, and who has any.
 
     Infinite where functions of the user's, which have no slack, clash already.
     """
-    from fairprog.programs.compile import StandardForm, compile_classifier
+    from fairprog.programs.compile.standard_form import StandardForm
 
-    parts = program.population, program.risk, constraints, program.uses_group
-    compiled = compile_classifier(*parts, elastic=True)
+    compiled = question.compile(elastic=True)
     if StandardForm(compiled.problem).solve("auto", None, False, {}) == "infeasible":
         return float("inf"), {}, set()
     weights = {

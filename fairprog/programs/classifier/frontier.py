@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,23 +11,21 @@ from numpy.typing import ArrayLike
 from fairprog.errors import DataError, ModelError, SolverError
 from fairprog.labels import Array, check_finite, check_number
 from fairprog.populations import Categorical, Support
-from fairprog.programs.clash import explain_clash
-from fairprog.programs.classifier_answer import assemble_classifier
-from fairprog.programs.score_path import sort_groups
-from fairprog.programs.score_solution import solve_by_sorting
+from fairprog.programs.classifier.answer import assemble_classifier
+from fairprog.programs.classifier.clash import explain_clash
+from fairprog.programs.classifier.question import ClassifierQuestion
+from fairprog.programs.classifier.score_path import sort_groups
+from fairprog.programs.classifier.score_solution import solve_by_sorting
 from fairprog.programs.verified import verified
 from fairprog.solution.classifier_solution import TOLERANCE, ClassifierSolution
 from fairprog.solution.frontier import Frontier
 from fairprog.tables import Constraint
 
-if TYPE_CHECKING:
-    from fairprog.programs.fair_classifier import FairClassifier
-
 __all__ = ["classifier_frontier"]
 
 
 def classifier_frontier(
-    program: FairClassifier,
+    question: ClassifierQuestion,
     bounds: ArrayLike,
     constraint: str | None = None,
     *,
@@ -41,12 +38,12 @@ def classifier_frontier(
 ) -> Frontier:
     """Return risk and price at every bound: the body of :meth:`FairClassifier.frontier`."""
     started = time.perf_counter()
-    key = _swept(program, constraint)
+    key = _swept(question, constraint)
     values = np.atleast_1d(check_finite(bounds, "bounds"))
-    risks, prices, compilations, solves = _sweep(program, key, values, solver)
+    risks, prices, compilations, solves = _sweep(question, key, values, solver)
     samples = bands = None
     if bootstrap:
-        size = program.population.n_rows if sample_size is None else sample_size
+        size = question.population.n_rows if sample_size is None else sample_size
         if size is None:
             raise ModelError(
                 "`sample_size` is required: this population does not know how many rows it was "
@@ -54,7 +51,7 @@ def classifier_frontier(
                 argument="sample_size",
             )
         samples = _bootstrap(
-            program, key, values, int(bootstrap), int(size), random_state, solver, progress
+            question, key, values, int(bootstrap), int(size), random_state, solver, progress
         )
         tail = 0.5 * (1.0 - check_number(confidence, "confidence"))
         bands = (np.quantile(samples, tail, axis=0), np.quantile(samples, 1.0 - tail, axis=0))
@@ -62,8 +59,8 @@ def classifier_frontier(
         values,
         risks,
         prices,
-        f"{program.constraints[key].bound_field} of {key}",
-        program.risk.name,
+        f"{question.constraints[key].bound_field} of {key}",
+        question.risk.name,
         bands,
         samples,
         confidence if bootstrap else None,
@@ -73,10 +70,10 @@ def classifier_frontier(
     )
 
 
-def _swept(program: FairClassifier, name: str | None) -> str:
+def _swept(question: ClassifierQuestion, name: str | None) -> str:
     bounded = [
         k
-        for k, c in program.constraints.items()
+        for k, c in question.constraints.items()
         if isinstance(c, Constraint) and c.bound_field is not None
     ]
     if name is None and len(bounded) == 1:
@@ -87,9 +84,9 @@ def _swept(program: FairClassifier, name: str | None) -> str:
             f"{name!r}.",
             argument="constraint",
         )
-    if program._free is not None:
+    if question.free is not None:
         raise ModelError(
-            f"{program._free!r} leaves its level free, so there is no one convex program per "
+            f"{question.free!r} leaves its level free, so there is no one convex program per "
             "bound; fix the `level`.",
             argument="constraint",
         )
@@ -97,30 +94,29 @@ def _swept(program: FairClassifier, name: str | None) -> str:
 
 
 def _sweep(
-    program: FairClassifier, key: str, bounds: Array, solver: str
+    question: ClassifierQuestion, key: str, bounds: Array, solver: str
 ) -> tuple[Array, Array, int, int]:
     """Return risks, prices, number of compilations and of solver calls."""
     if solver in ("auto", "SORT"):
-        answers = _sorted_sweep(program, key, bounds, solver == "SORT")
+        answers = _sorted_sweep(question, key, bounds, solver == "SORT")
         if answers is not None:
             risks = np.array([answer.risk for answer in answers])
             prices = np.array([answer.price[key] for answer in answers])
             return risks, prices, 0, len(answers)
-    return _compiled_sweep(program, key, bounds, solver)
+    return _compiled_sweep(question, key, bounds, solver)
 
 
 def _sorted_sweep(
-    program: FairClassifier, key: str, bounds: Array, required: bool
+    question: ClassifierQuestion, key: str, bounds: Array, required: bool
 ) -> list[ClassifierSolution] | None:
     """Return the answer at every bound from scores sorted once, None where that is no way."""
     curves = None
-    if program.uses_group and program.population.n_classes == 2:
-        curves = sort_groups(program.population)
-    template = program.constraints[key]
+    if question.uses_group and question.population.n_classes == 2:
+        curves = sort_groups(question.population)
+    template = question.constraints[key]
     out = []
     for bound in bounds:
-        at_bound = copy.copy(program)
-        at_bound.constraints = {**program.constraints, key: template.with_bound(float(bound))}
+        at_bound = question.replacing(key, template.with_bound(float(bound)))
         answer = solve_by_sorting(at_bound, required, False, time.perf_counter(), curves)
         if answer is None:
             return None
@@ -129,28 +125,27 @@ def _sorted_sweep(
 
 
 def _compiled_sweep(
-    program: FairClassifier, key: str, bounds: Array, solver: str
+    question: ClassifierQuestion, key: str, bounds: Array, solver: str
 ) -> tuple[Array, Array, int, int]:
     """Solve programs whose bound is a Parameter; bound 0 compiles to equalities."""
-    from fairprog.programs.compile import StandardForm
+    from fairprog.programs.compile.standard_form import StandardForm
 
     how: tuple[Any, ...] = (solver, None, False, {})
     risks, prices = np.full(len(bounds), np.nan), np.full(len(bounds), np.nan)
     compilations = solves = 0
-    template = program.constraints[key]
+    template = question.constraints[key]
     parameter = form = compiled = slope = None
     for k in np.argsort(-bounds, kind="stable"):  # from loose to tight: warm starts
         bound = float(bounds[k])
-        at_bound = template.with_bound(bound)
+        at_bound = question.replacing(key, template.with_bound(bound))
         if parameter is None or bound == 0.0:
-            chosen = {**program.constraints, key: at_bound}
-            fresh = program.compile(chosen)
+            fresh = at_bound.compile()
             own = StandardForm(fresh.problem)
             if own.solve(*how) == "infeasible":
-                raise explain_clash(program, chosen)
+                raise explain_clash(at_bound)
             compilations += own.compilations
             if key not in fresh.bounds:  # equalities: the smallest price, like `solve`
-                solution = assemble_classifier(program, fresh, own, chosen, True, 0.0)
+                solution = assemble_classifier(at_bound, fresh, own, True, 0.0)
                 verified(solution, f" at bound {bound:g}")
                 risks[k], prices[k] = solution.risk, solution.price[key]
                 solves += own.solves
@@ -162,7 +157,7 @@ def _compiled_sweep(
             parameter.value = bound
             assert form is not None
             if form.solve(*how) == "infeasible":
-                raise explain_clash(program, {**program.constraints, key: at_bound})
+                raise explain_clash(at_bound)
         assert form is not None and compiled is not None and slope is not None
         residuals = form.residuals()
         if max(residuals.values()) > TOLERANCE:
@@ -180,7 +175,7 @@ def _compiled_sweep(
 
 
 def _bootstrap(
-    program: FairClassifier,
+    question: ClassifierQuestion,
     key: str,
     bounds: Array,
     count: int,
@@ -194,8 +189,7 @@ def _bootstrap(
     rng = np.random.default_rng(random_state)
     out = np.empty((count, len(bounds)))
     for r in tqdm(range(count), desc="bootstrap", disable=not progress, leave=False):
-        again = copy.copy(program)
-        again.population = _resample(program.population, size, rng)
+        again = question.of(_resample(question.population, size, rng))
         out[r] = _sweep(again, key, bounds, solver)[0]
     return out
 

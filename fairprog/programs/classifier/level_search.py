@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fairprog.errors import ModelError
-from fairprog.programs.clash import explain_clash
-
-if TYPE_CHECKING:
-    from fairprog.programs.fair_classifier import FairClassifier
+from fairprog.programs.classifier.clash import explain_clash
+from fairprog.programs.classifier.question import ClassifierQuestion
 
 __all__ = ["search_level"]
 
@@ -19,12 +17,12 @@ LEVELS = 41  # tried before the best is refined
 WIDTH = 1e-7  # of the interval that is left
 
 
-def search_level(program: FairClassifier, key: str, how: tuple[Any, ...]) -> float:
+def search_level(question: ClassifierQuestion, key: str, how: tuple[Any, ...]) -> float:
     """Return the best level of the notion `key`: a scan, then golden sections around the best.
 
     Parameters
     ----------
-    program : FairClassifier
+    question : ClassifierQuestion
     key : str
         Name of a fractional notion with one event.
     how : tuple
@@ -37,17 +35,17 @@ def search_level(program: FairClassifier, key: str, how: tuple[Any, ...]) -> flo
     InfeasibleError
         If no level tried has a classifier.
     """
-    from fairprog.programs.compile import StandardForm
+    from fairprog.programs.compile.standard_form import StandardForm
 
-    template = replace(program.constraints[key], level=0.5)
-    if len(template.fractions(program.population.classes)) > 1:
+    template = replace(question.constraints[key], level=0.5)
+    if len(template.fractions(question.population.classes)) > 1:
         raise ModelError(
-            f"{program.constraints[key]!r} has several events, and only one level can be "
+            f"{question.constraints[key]!r} has several events, and only one level can be "
             "searched; give `level`, one per event.",
             argument="constraints",
         )
-    constraints = {**program.constraints, key: template}
-    compiled = program.compile(constraints)
+    fixed = question.replacing(key, template)
+    compiled = fixed.compile()
     form = StandardForm(compiled.problem)
 
     def value(level: float) -> float:
@@ -59,7 +57,7 @@ def search_level(program: FairClassifier, key: str, how: tuple[Any, ...]) -> flo
     values = [value(float(t)) for t in levels]
     best = int(np.argmin(values))
     if not np.isfinite(values[best]):
-        raise explain_clash(program, constraints)
+        raise explain_clash(fixed)
     low, high = float(levels[max(best - 1, 0)]), float(levels[min(best + 1, LEVELS - 1)])
     ratio = 0.5 * (np.sqrt(5.0) - 1.0)
     tried = {float(levels[best]): values[best]}

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from fairprog.errors import InfeasibleError, ModelError, SolverError
 from fairprog.kernels.sorted_scores import Curve
-from fairprog.programs.clash import explain_clash
-from fairprog.programs.score_path import ScoreAnswer, solve_scores
-from fairprog.programs.score_view import NotLinear
+from fairprog.programs.classifier.clash import explain_clash
+from fairprog.programs.classifier.question import ClassifierQuestion
+from fairprog.programs.classifier.score_path import ScoreAnswer, solve_scores
+from fairprog.programs.classifier.score_view import NotLinear
 from fairprog.programs.verified import verified
 from fairprog.solution.classifier_solution import ClassifierCertificate, ClassifierSolution
 from fairprog.solution.threshold_classifier import ThresholdClassifier
 from fairprog.tables import OutcomeTable
-
-if TYPE_CHECKING:
-    from fairprog.programs.fair_classifier import FairClassifier
 
 __all__ = ["solve_by_sorting"]
 
@@ -28,7 +25,7 @@ ZERO = 1e-9  # prices below this, in units of the risk, are rounding
 
 
 def solve_by_sorting(
-    program: FairClassifier,
+    question: ClassifierQuestion,
     required: bool,
     price_intervals: bool,
     started: float,
@@ -38,7 +35,7 @@ def solve_by_sorting(
 
     Parameters
     ----------
-    program : FairClassifier
+    question : ClassifierQuestion
     required : bool
         Raise an error with the reason instead of returning None.
     price_intervals : bool
@@ -57,10 +54,10 @@ def solve_by_sorting(
         If the answer fails its certificate though this path is required.
     """
     try:
-        solution = _sorted(program, required, price_intervals, started, curves)
+        solution = _sorted(question, required, price_intervals, started, curves)
         return None if solution is None else verified(solution, advice="Try solver='HIGHS'.")
     except InfeasibleError:
-        error = explain_clash(program, program.constraints)
+        error = explain_clash(question)
         if required or isinstance(error, InfeasibleError):
             raise error from None
     except SolverError:
@@ -70,27 +67,26 @@ def solve_by_sorting(
 
 
 def _sorted(
-    program: FairClassifier,
+    question: ClassifierQuestion,
     required: bool,
     price_intervals: bool,
     started: float,
     curves: Sequence[Curve] | None,
 ) -> ClassifierSolution | None:
     reason = None
-    if program.population.n_classes != 2:
+    if question.population.n_classes != 2:
         reason = "the label is not binary"
-    elif not program.uses_group:
+    elif not question.uses_group:
         reason = "the classifier is group-blind"
-    elif program._free is not None:
+    elif question.free is not None:
         reason = "a notion leaves its level free"
-    constraints = program.constraints
     try:
         if reason is None:
-            templates = list(constraints.values())
+            templates = list(question.constraints.values())
             answer = solve_scores(
-                program.population, program.risk, templates, price_intervals, curves
+                question.population, question.risk, templates, price_intervals, curves
             )
-            return _solution(program, constraints, answer, started)
+            return _solution(question, answer, started)
     except NotLinear as found:
         reason = f"a template is not linear in the outcome table: {found}"
     if required:
@@ -99,11 +95,11 @@ def _sorted(
 
 
 def _solution(
-    program: FairClassifier, constraints: Mapping[str, Any], answer: ScoreAnswer, started: float
+    question: ClassifierQuestion, answer: ScoreAnswer, started: float
 ) -> ClassifierSolution:
-    D = program.population
+    D, constraints = question.population, question.constraints
     table: OutcomeTable = OutcomeTable(answer.Z, D.classes, D.groups)
-    risk = program.risk.evaluate(table)
+    risk = question.risk.evaluate(table)
     unit = answer.rows.unit
     missed = [t.violation(table) / t.unit(D.classes) for t in constraints.values()]
     certificate = ClassifierCertificate(
@@ -140,11 +136,7 @@ def _solution(
         duals={w: np.array(v) for w, v in zip(rows.addresses, duals, strict=True)},
         sensitivity=dict(zip(rows.addresses, map(np.array, answer.marginals), strict=True)),
         certificate=certificate,
-        settings={
-            "risk": program.risk,
-            "constraints": dict(constraints),
-            "uses_group": program.uses_group,
-        },
+        settings=question.settings(),
         solver=answer.method,
         seconds=time.perf_counter() - started,
     )

@@ -1,116 +1,166 @@
-"""The nearest-ideal program in consensus form, with the user's conditions."""
+"""The consensus form of every program over maps: one map per (group, class), made to agree.
+
+    minimise  KL(q~ || q) + sum_ia w_ia KL(T_ia # R_i || P_ia)   subject to   T_ia = T_a
+
+Every agreement is a labelled equality, or with a `map_bound` a ball; the user's conditions are
+added. The costs are those the group problems express.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cvxpy as cp
 import numpy as np
 
 from fairprog.errors import ModelError
-from fairprog.kernels.normal import symmetric_root
-from fairprog.kernels.one_group import linear_basis
-from fairprog.labels import address
-from fairprog.populations import Normal
-from fairprog.programs.compile.compiled import CellVariables, Compiled
-from fairprog.programs.compile.custom import custom_constraints, label
-from fairprog.programs.conditions import Condition
-from fairprog.programs.frames import Frame
-from fairprog.programs.views import original_view, steered_view
-from fairprog.transports import AffineMap
+from fairprog.labels import Array, address
+from fairprog.programs.compile.custom import (
+    condition_gradients,
+    condition_prices,
+    custom_constraints,
+    label,
+    worst_slackness,
+)
+from fairprog.programs.compile.views import original_view, steered_view
+from fairprog.programs.geometries.base import Geometry
+from fairprog.programs.geometries.group_map import GroupMaps, GroupProblem
 
-__all__ = ["compile_nearest"]
-
-
-def _cell_cost(cell: CellVariables, i: int, S: Any, beta: Any) -> Any:
-    """Return w_i V_i as a convex expression: quadratic minus log det S~, constants included."""
-    f = cell.frame
-    P_root = symmetric_root(f.Sigma[i], -0.5)
-    Gamma_root = symmetric_root(f.Gamma[i])
-    k = len(f.root)
-    spread = cp.sum_squares(cp.vec(P_root @ S @ (f.root @ Gamma_root), order="C"))
-    shift = cp.sum_squares(P_root @ (S @ (f.root @ f.m[i]) + beta - f.mu[i]))
-    constant = -0.5 * k + 0.5 * (
-        np.linalg.slogdet(f.Sigma[i])[1]
-        - np.linalg.slogdet(f.Gamma[i])[1]
-        - 2.0 * np.linalg.slogdet(f.root)[1]
-    )
-    return f.w[i] * (0.5 * (spread + shift) + constant - _log_det(cell, i, S))
+__all__ = ["Compiled", "compile_consensus"]
 
 
-def _log_det(cell: CellVariables, i: int, S: Any) -> Any:
-    kind, k = cell.frame.kind, len(cell.frame.root)
-    theta = cell.thetas[i]
-    if kind == "fixed":
-        return 0.0
-    if kind == "scalar":  # S = theta I / sqrt(k)
-        return k * cp.log(theta[0]) - 0.5 * k * np.log(k)
-    if kind == "diagonal":
-        return cp.sum(cp.log(theta))
-    return cp.log_det(S)
+@dataclass(frozen=True, eq=False)
+class Variables:
+    """The variables of one steered group by part: the common map's, and those of every class."""
+
+    problem: GroupProblem
+    common: dict[str, Any]
+    own: list[dict[str, Any]]
+
+    @property
+    def group(self) -> Any:
+        """Label of the group."""
+        return self.problem.group
 
 
-def compile_nearest(
-    D: Normal,
-    frames: Sequence[Frame],
-    prior_kl: float,
-    conditions: Sequence[Condition],
-    map_bound: float,
-    staying: Mapping[int, AffineMap],
-) -> Compiled:
-    """Build the consensus form: one map per (group, class), labelled equalities or balls.
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """A compiled program: the CVXPY problem, its variables, and every constraint by address."""
 
-    The problem's value is KL(D~ || D) in nats.
+    problem: Any
+    classes: tuple[Any, ...]
+    cells: list[Variables]
+    consensus: dict[str, Any]
+    balls: dict[str, Any]
+    conditions: dict[str, Any]
+    map_bound: Any = None
+
+    @property
+    def limits(self) -> str:
+        """What the conditions may clash with, besides each other."""
+        return f"one increasing map per group for {self.groups}"
+
+    @property
+    def groups(self) -> list[Any]:
+        """Labels of the steered groups."""
+        return [cell.group for cell in self.cells]
+
+    def maps(self) -> list[GroupMaps]:
+        """Return the groups' maps, one per class, with the multipliers of the consensus."""
+        out = []
+        for cell in self.cells:
+            problem = cell.problem
+            multipliers = [
+                problem.gradient(
+                    {
+                        part: -np.asarray(self.consensus[address(part, cell.group, c)].dual_value)
+                        for part in problem.parts
+                    }
+                )
+                for c in self.classes
+            ]
+            thetas = [problem.theta(_values(x)) for x in cell.own]
+            out.append(
+                GroupMaps(problem, problem.theta(_values(cell.common)), thetas, multipliers)
+            )
+        return out
+
+    def condition_prices(self) -> tuple[dict[str, Array], dict[str, float]]:
+        """Return the multiplier of every custom condition, and the price of those with a bound."""
+        return condition_prices(self.conditions)
+
+    def condition_gradients(self) -> dict[int, Array] | None:
+        """Return, by variable id, the gradient of sum <dual, condition>; None without."""
+        return condition_gradients(self.conditions)
+
+    def ball_multipliers(self, cell: Variables, i: int) -> list[float]:
+        """Return the multipliers of one class's `map_bound` balls, one per part."""
+        where = (address(part, cell.group, self.classes[i]) for part in cell.problem.parts)
+        return [float(self.balls[w].dual_value) for w in where]
+
+    def violation(self) -> float:
+        """Return the worst violation and slackness of custom conditions at the current values."""
+        missed = (float(np.max(c.violation())) for c in self.conditions.values())
+        return max(max(missed, default=0.0), worst_slackness(self.conditions))
+
+
+def _values(x: dict[str, Any]) -> dict[str, Array]:
+    return {part: np.asarray(variable.value) for part, variable in x.items()}
+
+
+def compile_consensus(geometry: Geometry, problems: Sequence[GroupProblem]) -> Compiled:
+    """Build the problem; its value is KL(D~ || D) in nats.
+
+    Raises
+    ------
+    ModelError
+        If a condition or a density is not convex by CVXPY's rules, or two share an address.
     """
-    objective: Any = prior_kl
+    question, classes = geometry.question, geometry.D.classes
+    objective: Any = question.prior_kl
     constraints: list[Any] = []
     consensus: dict[str, Any] = {}
     balls: dict[str, Any] = {}
-    cells: list[CellVariables] = []
-    bound = cp.Parameter(nonneg=True, value=map_bound, name="map_bound") if map_bound > 0 else None
-    for f in frames:
-        basis, k, K = linear_basis(f.kind, len(f.root)), len(f.root), len(f.w)
-        p = len(basis)
-        g = str(f.group)
-        cell = CellVariables(
-            frame=f,
-            theta=cp.Variable(p, name=f"linear[{g}]") if p else None,
-            beta=cp.Variable(k, name=f"offset[{g}]"),
-            thetas=[
-                cp.Variable(p, name=address("linear", g, c)) if p else None for c in D.classes
+    cells: list[Variables] = []
+    bound = None
+    if question.map_bound > 0:
+        bound = cp.Parameter(nonneg=True, value=question.map_bound, name="map_bound")
+    for problem in problems:
+        g = problem.group
+        cell = Variables(
+            problem,
+            {part: cp.Variable(s, name=f"{part}[{g}]") for part, s in problem.parts.items()},
+            [
+                {p: cp.Variable(s, name=address(p, g, c)) for p, s in problem.parts.items()}
+                for c in classes
             ],
-            betas=[cp.Variable(k, name=address("offset", g, c)) for c in D.classes],
-            basis=basis,
         )
         cells.append(cell)
-        W = symmetric_root(f.metric)
-        W_inverse = symmetric_root(f.metric, -0.5)
-        for i in range(K):
-            S = cell.matrix(cell.thetas[i])
-            objective = objective + _cell_cost(cell, i, S, cell.betas[i])
-            pairs = [("linear", cell.thetas[i], cell.theta)] if p else []
-            pairs.append(("offset", cell.betas[i], cell.beta))
-            for name, own, common in pairs:
-                where = address(name, g, D.classes[i])
+        for i, c in enumerate(classes):
+            cost, cones = problem.express(cp, i, cell.own[i])
+            objective = objective + cost
+            constraints += [label(cone, address("support", g, c)) for cone in cones]
+            for part, own in cell.own[i].items():
+                where, common = address(part, g, c), cell.common[part]
                 if bound is None:
                     condition = own == common
                 else:
                     slack = cp.Variable(own.shape, name=f"slack_{where}")
                     condition = own == common + bound * slack  # |slack| <= 1
-                    if name == "linear":
-                        moved = W @ cell.matrix(slack) @ f.root @ W_inverse
-                        distance = cp.norm(cp.vec(moved, order="C"), 2)
-                    else:
-                        distance = cp.norm(W @ slack, 2)
-                    balls[where] = label(distance <= 1, f"map_bound:{where}")
+                    inside = problem.length(cp, part, slack) <= 1
+                    balls[where] = label(inside, f"map_bound:{where}")
                     constraints.append(balls[where])
                 consensus[where] = label(condition, where)
                 constraints.append(consensus[where])
-    views = steered_view(D, cells, staying), original_view(D)
-    custom = custom_constraints(views, conditions, {*consensus, "consensus"})
-    constraints.extend(custom.values())
-    problem = cp.Problem(cp.Minimize(objective), constraints)
-    if not problem.is_dcp():
-        raise ModelError("The program is not convex by CVXPY's rules (DCP).")
-    return Compiled(problem, D.classes, cells, consensus, balls, custom, bound)
+    custom: dict[str, Any] = {}
+    if question.constraints:
+        views = steered_view(cp, geometry, cells), original_view(geometry)
+        custom = custom_constraints(views, question.constraints, {*consensus, "consensus"})
+    program = cp.Problem(cp.Minimize(objective), [*constraints, *custom.values()])
+    if not program.is_dcp():
+        raise ModelError(
+            f"The program on {type(geometry.D).__name__} is not convex by CVXPY's rules (DCP)."
+        )
+    return Compiled(program, classes, cells, consensus, balls, custom, bound)

@@ -12,7 +12,14 @@ from fairprog.errors import ModelError
 from fairprog.labels import Array
 from fairprog.programs.conditions import Condition
 
-__all__ = ["add_gradient", "condition_prices", "custom_constraints", "label"]
+__all__ = [
+    "add_gradient",
+    "condition_gradients",
+    "condition_prices",
+    "custom_constraints",
+    "label",
+    "worst_slackness",
+]
 
 
 def label(constraint: Any, where: str) -> Any:
@@ -103,3 +110,37 @@ def add_gradient(expression: Any, dual: Array, out: dict[int, Array]) -> bool:
         dense = np.asarray(jacobian.todense() if hasattr(jacobian, "todense") else jacobian)
         out[variable.id] = out.get(variable.id, 0.0) + dense.reshape(variable.size, -1) @ dual
     return True
+
+
+def condition_gradients(conditions: Mapping[str, Any]) -> dict[int, Array] | None:
+    """Return, by variable id, the gradient of sum <dual, condition> (CVXPY's signs).
+
+    None where some condition has no gradient at the answer.
+    """
+    out: dict[int, Array] = {}
+    for c in conditions.values():
+        is_psd = isinstance(c, cp.constraints.PSD)
+        expression = c.args[0] if is_psd else c.expr
+        dual = (-1.0 if is_psd else 1.0) * np.ravel(np.asarray(c.dual_value), order="F")
+        if not add_gradient(expression, dual, out):
+            return None
+    return out
+
+
+def worst_slackness(conditions: Mapping[str, Any]) -> float:
+    """Return how far conditions are from complementary slackness, in nats.
+
+    The largest |multiplier times residual| and the largest multiplier of the wrong sign.
+    """
+    worst = 0.0
+    for c in conditions.values():
+        dual = np.asarray(c.dual_value, dtype=float)
+        if isinstance(c, cp.constraints.PSD):
+            product = np.sum(dual * np.asarray(c.args[0].value))
+            wrong = -float(np.linalg.eigvalsh(0.5 * (dual + dual.T))[0])
+        elif isinstance(c, (cp.constraints.Inequality, cp.constraints.NonPos)):
+            product, wrong = dual * np.asarray(c.expr.value), -float(np.min(dual))
+        else:  # an equality has no slack
+            continue
+        worst = max(worst, float(np.max(np.abs(product))), wrong)
+    return worst

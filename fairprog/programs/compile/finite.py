@@ -10,7 +10,7 @@ of D_ia and the common law that is to be expected, so that they are of order one
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import cvxpy as cp
@@ -19,18 +19,23 @@ import numpy as np
 from fairprog.kernels.log_linear_pool import pool
 from fairprog.labels import Array, address
 from fairprog.populations import Categorical
-from fairprog.programs.compile.custom import add_gradient, custom_constraints, label
+from fairprog.programs.compile.custom import (
+    add_gradient,
+    condition_prices,
+    custom_constraints,
+    label,
+)
+from fairprog.programs.compile.views import CellView
 from fairprog.programs.conditions import Condition
-from fairprog.programs.views import CellView
 
-__all__ = ["CompiledCategorical", "compile_categorical"]
+__all__ = ["CompiledFinite", "compile_finite"]
 
 Cell = tuple[int, int]  # class, group
 LEAST = 1e-9  # mass of an atom that variables are scaled by
 
 
-@dataclass(eq=False)
-class CompiledCategorical:
+@dataclass(frozen=True, eq=False)
+class CompiledFinite:
     """The CVXPY problem, its variables, and every constraint by address.
 
     Attributes
@@ -61,10 +66,28 @@ class CompiledCategorical:
     balls: dict[str, Any]
     conditions: dict[str, Any]
     prior_kl: float
-    solver: str = ""
-    seconds: float = 0.0
-    log: list[str] = field(default_factory=list)
-    cells: tuple[Any, ...] = ()
+    map_bound: Any
+    groups: list[Any]
+
+    @property
+    def limits(self) -> str:
+        """What the conditions may clash with, besides each other."""
+        return f"the fixed masses of the cells of {self.groups}, or with atoms without mass"
+
+    def condition_prices(self) -> tuple[dict[str, Array], dict[str, float]]:
+        """Return the multiplier of every condition (CVXPY's signs), and prices by name."""
+        conditions, price = condition_prices(self.conditions)
+        duals = condition_prices(self.consensus)[0] | conditions
+        balls = {w: c for w, c in self.balls.items() if ":" not in w}
+        if balls:
+            by_ball, bounds = condition_prices(balls)
+            duals, price = duals | by_ball, {"consensus": sum(bounds.values())} | price
+        return duals, price
+
+    def violation(self) -> float:
+        """Return the worst violation of a condition or a ball at the current values."""
+        rules = [*self.conditions.values(), *self.balls.values()]
+        return max([0.0, *(float(np.max(c.violation())) for c in rules)])
 
     def law(self, cell: Cell, n: int) -> Array:
         """Return P_ia, normalised, shape (X,)."""
@@ -110,7 +133,7 @@ class CompiledCategorical:
         return constant
 
 
-def compile_categorical(
+def compile_finite(
     D: Categorical,
     laws: Array,
     prior: Array,
@@ -118,8 +141,8 @@ def compile_categorical(
     reference: int | None,
     map_bound: float,
     conditions: Sequence[Condition],
-    near: CompiledCategorical | None = None,
-) -> CompiledCategorical:
+    near: CompiledFinite | None = None,
+) -> CompiledFinite:
     """Build the program.
 
     Parameters
@@ -133,7 +156,7 @@ def compile_categorical(
     reference : position of a group that stays, or None
     map_bound : float
     conditions : sequence of Condition
-    near : CompiledCategorical, optional
+    near : CompiledFinite, optional
         A solved program whose answer is about the one expected: variables then are near one.
 
     Raises
@@ -197,7 +220,7 @@ def compile_categorical(
             balls[where] = label(cp.sum(distance) / n - bound <= 0, where)
     found = _conditions(D, laws, prior, expressions, conditions, {*consensus, *balls})
     every = [*rules, *consensus.values(), *balls.values(), *found.values()]
-    return CompiledCategorical(
+    return CompiledFinite(
         cp.Problem(cp.Minimize(objective), every),
         density,
         support,
@@ -209,6 +232,8 @@ def compile_categorical(
         balls,
         found,
         prior_kl,
+        bound,
+        [D.groups[a] for a in steered],
     )
 
 
@@ -255,12 +280,16 @@ def _conditions(
     """Call the user's conditions with the labelled views ``law`` and ``joint``."""
     view = CellView(
         D,
-        law=lambda i, a: expressions.get((i, a), laws[:, i, a]),
-        joint=lambda i, a: prior[i, a] * expressions.get((i, a), laws[:, i, a]),
+        {
+            "law": lambda i, a: expressions.get((i, a), laws[:, i, a]),
+            "joint": lambda i, a: prior[i, a] * expressions.get((i, a), laws[:, i, a]),
+        },
     )
     original = CellView(
         D,
-        law=lambda i, a: laws[:, i, a],
-        joint=lambda i, a: D.prior[i, a] * laws[:, i, a],
+        {
+            "law": lambda i, a: laws[:, i, a],
+            "joint": lambda i, a: D.prior[i, a] * laws[:, i, a],
+        },
     )
     return custom_constraints((view, original), conditions, taken)

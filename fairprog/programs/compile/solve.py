@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,8 +10,6 @@ import cvxpy as cp
 import numpy as np
 
 from fairprog.errors import InfeasibleError, ModelError, SolverError
-from fairprog.programs.compile.compiled import Compiled
-from fairprog.programs.compile.line import Shifts
 
 __all__ = ["TIME_LIMIT", "solve"]
 
@@ -25,22 +22,36 @@ TIME_LIMIT = {"HIGHS": "time_limit", "CLARABEL": "time_limit", "SCS": "time_limi
 
 
 def solve(
-    compiled: Compiled | Shifts,
+    compiled: Any,
     ladder: Sequence[str],
     time_limit: float | None,
     verbose: bool,
     options: Mapping[str, Any],
-) -> None:
-    """Solve by the first rung that returns a solution.
+) -> str:
+    """Solve a compiled program by the first rung that returns a solution; return its name.
+
+    Parameters
+    ----------
+    compiled : object
+        With a CVXPY ``problem``, the custom ``conditions`` by address, and what these ``limits``
+        may clash with.
+    ladder : sequence of {"CLARABEL", "SCS"}
+    time_limit : float or None
+        Seconds per rung.
+    verbose : bool
+    options : mapping
+        Of the first rung.
 
     Raises
     ------
+    ModelError
+        For options the solver does not know.
     InfeasibleError
         Naming the conditions with a non-zero multiplier in the infeasibility certificate.
     SolverError
         If every rung fails; carries the statuses and the last iterate.
     """
-    status = "not run"
+    status, log = "not run", []
     for name in ladder:
         settings = dict(SOLVER_OPTIONS[name])
         if name == "SCS" and len(ladder) > 1:  # the last resort may be slow, not endless
@@ -49,7 +60,6 @@ def solve(
             settings[TIME_LIMIT[name]] = float(time_limit)
         if name == ladder[0]:  # options are those of the solver that was meant
             settings.update(options)
-        started = time.perf_counter()
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 # inaccurate answers are judged by our own residuals, unfinished ones refused
@@ -67,24 +77,22 @@ def solve(
             if isinstance(error, TypeError):
                 raise
             status = f"error: {error}"  # such as data that overflow in the solver's form
-        compiled.seconds += time.perf_counter() - started
-        compiled.log.append(f"{name}: {status}")
+        log.append(f"{name}: {status}")
         if status in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
-            compiled.solver = name
-            return
+            return name
         if status in (cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE) and compiled.conditions:
             raise _infeasible(compiled, status)
     # "infeasible" without a condition is the solver's rounding, no proof of anything
     iterate = {v.name(): v.value for v in compiled.problem.variables()}
     raise SolverError(
-        f"No solver found an answer: {'; '.join(compiled.log)}. Check the scale of custom "
-        "conditions, or pass another `solver` or looser tolerances.",
+        f"No solver found an answer: {'; '.join(log)}. Check the scale of custom conditions, or "
+        "pass another `solver` or looser tolerances.",
         status=status,
-        details={"log": compiled.log, "last_iterate": iterate},
+        details={"log": log, "last_iterate": iterate},
     )
 
 
-def _infeasible(compiled: Compiled | Shifts, status: str) -> InfeasibleError:
+def _infeasible(compiled: Any, status: str) -> InfeasibleError:
     weights = {
         where: float(np.max(np.abs(c.dual_value)))
         for where, c in compiled.conditions.items()
@@ -92,12 +100,11 @@ def _infeasible(compiled: Compiled | Shifts, status: str) -> InfeasibleError:
     }
     largest = max(weights.values(), default=0.0)
     clash = [where for where, v in weights.items() if v > 1e-6 * largest > 0]
-    groups = [cell.frame.group for cell in compiled.cells]
     names = clash or list(compiled.conditions)
     return InfeasibleError(
-        f"No population satisfies the conditions: {names} clash with each other or with one "
-        f"increasing map per group for {groups}. Relax one of them.",
+        f"No population satisfies the conditions: {names} clash with each other or with "
+        f"{compiled.limits}. Relax one of them.",
         argument="constraints",
         status=status,
-        details={"conditions": names, "groups": groups, "multipliers": weights},
+        details={"conditions": names, "groups": compiled.groups, "multipliers": weights},
     )

@@ -1,20 +1,14 @@
-"""What a custom condition sees: labelled parameters of every cell.
-
-The expressions are built with operators only; CVXPY stays in `compile`.
-"""
+"""What a custom condition sees: labelled parameters of every cell."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-import numpy as np
-
 from fairprog.errors import ModelError
-from fairprog.kernels.normal import symmetric_root
-from fairprog.labels import Array, index_of
-from fairprog.populations import Normal, Population
-from fairprog.transports import AffineMap
+from fairprog.labels import index_of
+from fairprog.populations import Population
+from fairprog.programs.geometries.base import Geometry
 
 __all__ = ["CellView", "Labelled", "original_view", "steered_view"]
 
@@ -43,86 +37,39 @@ class Labelled:
 class CellView:
     """The parameters of every cell, indexed ``[class, group]`` (expressions or numbers)."""
 
-    def __init__(self, D: Population, **values: Callable[[int, int], Any]) -> None:
+    def __init__(self, D: Population, values: dict[str, Callable[[int, int], Any]]) -> None:
         self.classes, self.groups = D.classes, D.groups
-        for name, value in values.items():
-            setattr(self, name, Labelled(name, value, D.classes, D.groups))
-        self._names = sorted(values)
+        self._values = {
+            name: Labelled(name, value, D.classes, D.groups) for name, value in values.items()
+        }
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"There is no {name!r} here; there are {self.__dict__.get('_names')}."
-        )
+        values = self.__dict__.get("_values", {})
+        if name not in values:
+            raise AttributeError(f"There is no {name!r} here; there are {sorted(values)}.")
+        return values[name]
 
 
-def steered_view(D: Normal, cells: Sequence[Any], staying: Mapping[int, AffineMap]) -> CellView:
+def steered_view(cp: Any, geometry: Geometry, cells: Sequence[Any]) -> CellView:
     """Return the steered parameters as expressions; numbers for the groups that stay."""
-    by_group = {cell.frame.group: cell for cell in cells}
-    U = D.support_basis
-    rest = np.eye(len(U)) - U @ U.T
+    by_group = {cell.group: cell for cell in cells}
 
-    def parts(i: int, a: int) -> tuple[Any, Any] | None:
-        cell = by_group.get(D.groups[a])
-        if cell is None:
-            return None
-        f = cell.frame
-        inner = f.C @ cell.matrix(cell.thetas[i]) @ (f.root @ np.linalg.inv(f.C))
-        return inner, f.target_center + f.C @ cell.betas[i]
+    def of(name: str) -> Callable[[int, int], Any]:
+        def value(i: int, a: int) -> Any:
+            cell = by_group.get(geometry.D.groups[a])
+            if cell is None:
+                return geometry.parameter(name, i, a)
+            return cell.problem.view(cp, name, i, cell.own[i])
 
-    def squeeze(x: Any) -> Any:
-        return x[0] if D.is_univariate else x
+        return value
 
-    def mean(i: int, a: int) -> Any:
-        found = parts(i, a)
-        if found is None:
-            return squeeze(D.location[i, a])
-        f = by_group[D.groups[a]].frame
-        # A m + b with b = c_s + C beta - A c_r
-        reference = f.C @ f.m[i]
-        return squeeze(U @ (found[0] @ reference + found[1]) + rest @ D.location[i, a])
-
-    def factor(i: int, a: int) -> Any:
-        found = parts(i, a)
-        if found is None:
-            return _factor(D, i, a)
-        f = by_group[D.groups[a]].frame
-        return U @ found[0] @ (f.C @ symmetric_root(f.Gamma[i]))
-
-    def std(i: int, a: int) -> Any:
-        if not D.is_univariate:
-            raise ModelError("`view.std` exists for univariate populations; use `view.factor`.")
-        found = parts(i, a)
-        if found is None:
-            return float(D.std[i, a])
-        f = by_group[D.groups[a]].frame
-        return f.sign * found[0][0, 0] * float(f.C[0, 0] * np.sqrt(f.Gamma[i, 0, 0]))
-
-    def matrix(i: int, a: int) -> Any:
-        found = parts(i, a)
-        return staying[a].matrix if found is None else U @ found[0] @ U.T + rest
-
-    def offset(i: int, a: int) -> Any:
-        found = parts(i, a)
-        if found is None:
-            return squeeze(staying[a].offset)
-        f = by_group[D.groups[a]].frame
-        return squeeze(U @ (found[1] - found[0] @ f.center))
-
-    return CellView(D, mean=mean, factor=factor, std=std, matrix=matrix, offset=offset)
+    return CellView(geometry.D, {name: of(name) for name in geometry.view_names})
 
 
-def _factor(D: Normal, i: int, a: int) -> Array:  # also where the covariance is singular
-    values, vectors = np.linalg.eigh(D.cov[i, a])
-    out: Array = vectors * np.sqrt(np.maximum(values, 0.0))
-    return out
-
-
-def original_view(D: Normal) -> CellView:
+def original_view(geometry: Geometry) -> CellView:
     """Return the original parameters as numbers."""
-    return CellView(
-        D,
-        mean=lambda i, a: D.mean[i, a],
-        std=lambda i, a: D.std[i, a],
-        cov=lambda i, a: D.cov[i, a],
-        factor=lambda i, a: _factor(D, i, a),
-    )
+
+    def of(name: str) -> Callable[[int, int], Any]:
+        return lambda i, a: geometry.parameter(name, i, a)
+
+    return CellView(geometry.D, {name: of(name) for name in geometry.original_names})

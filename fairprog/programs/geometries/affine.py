@@ -19,10 +19,10 @@ from fairprog.kernels.common_map import common_map
 from fairprog.kernels.threads import one_blas_thread
 from fairprog.labels import Array
 from fairprog.populations import Normal
-from fairprog.programs.all_groups import nearest_all
-from fairprog.programs.frames import Frame, make_frame, solve_frame
-from fairprog.programs.group_maps import GroupMaps
-from fairprog.programs.map_space import MapSpace
+from fairprog.programs.geometries.frame import Frame, Map, make_frame
+from fairprog.programs.geometries.group_map import GroupMaps
+from fairprog.programs.geometries.map_space import MapSpace
+from fairprog.programs.geometries.normal_all import nearest_all
 from fairprog.transports import Affine, AffineMap, Diagonal, Monotone, Transport, Whitened
 
 __all__ = ["nearest_all_affine", "nearest_one_affine"]
@@ -38,12 +38,12 @@ def nearest_one_affine(D: Normal, frame: Frame, mirror: bool) -> GroupMaps:
     starts = []
     for transport in _convex(D):
         f = make_frame(D, transport, group, frame.w, cells)
-        starts.append(GroupMaps.from_user(frame, f.user_map(*solve_frame(f))).S)
+        starts.append(frame.from_user(f.user_map(f.best(False)))[1][0])
     exact, _, _ = common_map(*frame.args)  # where one exists this is it
     if mirror or np.linalg.slogdet(exact)[0] > 0:
         starts.append(exact)
     _, B = search(frame.w, *frame.args, starts, mirror)
-    return GroupMaps(frame, B, best_offset(B, frame.w, frame.m, frame.mu, frame.Sigma))
+    return GroupMaps(frame, (B, best_offset(B, frame.w, frame.m, frame.mu, frame.Sigma)))
 
 
 def _convex(D: Normal) -> list[Transport]:
@@ -70,14 +70,14 @@ def nearest_all_affine(
         starts = [_as_seen_from(D, prior, frames, r, mirror) for r in range(D.n_groups)]
         for transport in (Monotone(), *(Whitened(c) for c in D.classes)):
             maps, _, _ = nearest_all(D, prior, transport, False, log_rates)
-            starts.append([GroupMaps.from_user(f, T) for f, T in zip(frames, maps, strict=True)])
+            starts.append([f.from_user(T)[1] for f, T in zip(frames, maps, strict=True)])
         ends = [
             _descend(frames, start, anchor, log_rates)
             for start in tqdm(starts, desc="starts", disable=None, delay=3.0, leave=False)
         ]
         value, best = min(ends, key=lambda end: end[0])
         for _ in range(ROUNDS):
-            again = [_search_again(D, g, best, mirror) for g in best]
+            again = _search_again(frames, best, mirror)
             lower, found = _descend(frames, again, anchor, log_rates)
             gained, value = value - lower, min(value, lower)
             best = found if gained > 0 else best
@@ -88,57 +88,58 @@ def nearest_all_affine(
     m, M = space.common_cells(S, betas)
     own = S[anchor]
     back, to_own = np.linalg.inv(own), frames[0].C @ own
-    maps = [f.user_map(A @ back, beta) for f, A, beta in zip(frames, S, betas, strict=True)]
+    maps = [f.user_map((A @ back, beta)) for f, A, beta in zip(frames, S, betas, strict=True)]
     return maps, (m @ to_own.T, to_own @ M @ to_own.T)
 
 
 def _as_seen_from(
     D: Normal, prior: Array, frames: Sequence[Frame], r: int, mirror: bool
-) -> list[GroupMaps]:
+) -> list[Map]:
     """Return every group's best map from the laws of group r."""
     cells = D.support_mean[:, r], D.support_cov[:, r]
     out = []
     for a, f in enumerate(frames):
-        if a == r:
-            T = AffineMap.identity(D.n_features)
-        else:
-            g = nearest_one_affine(D, make_frame(D, Affine(), a, prior[:, a], cells), mirror)
-            T = g.frame.user_map(g.S, g.beta)
-        out.append(GroupMaps.from_user(f, T))
+        T = AffineMap.identity(D.n_features)
+        if a != r:
+            T = nearest_one_affine(
+                D, make_frame(D, Affine(), a, prior[:, a], cells), mirror
+            ).user_map
+        out.append(f.from_user(T)[1])
     return out
 
 
-def _search_again(D: Normal, g: GroupMaps, best: Sequence[GroupMaps], mirror: bool) -> GroupMaps:
-    """Return the group's map, searched for anew given the common laws of all maps."""
-    space, x = _coordinates([h.frame for h in best], best, 0)
+def _search_again(frames: Sequence[Frame], best: Sequence[Map], mirror: bool) -> list[Map]:
+    """Return the groups' maps, searched for anew given the common laws of all maps."""
+    space, x = _coordinates(frames, best, 0)
     m, M = space.common_cells(*space.maps(x))
-    f = g.frame
-    _, B = search(f.w, m, M, f.mu, f.Sigma, [g.S], mirror)
-    return GroupMaps(f, B, best_offset(B, f.w, m, f.mu, f.Sigma))
+    out = []
+    for f, (S, _) in zip(frames, best, strict=True):
+        _, B = search(f.w, m, M, f.mu, f.Sigma, [S], mirror)
+        out.append((B, best_offset(B, f.w, m, f.mu, f.Sigma)))
+    return out
 
 
 def _coordinates(
     frames: Sequence[Frame],
-    maps: Sequence[GroupMaps],
+    maps: Sequence[Map],
     anchor: int,
     log_rates: Array | None = None,
 ) -> tuple[MapSpace, Array]:
     """Return the space of maps on the same sides of det = 0, and the point in it."""
-    own = np.linalg.inv(maps[anchor].S)
-    S = np.stack([g.S @ own for g in maps])
+    own = np.linalg.inv(maps[anchor][0])
+    S = np.stack([A @ own for A, _ in maps])
     space = MapSpace(frames, None, anchor, sides=np.linalg.slogdet(S)[0], log_rates=log_rates)
-    betas = np.stack([g.beta for g in maps])
+    betas = np.stack([beta for _, beta in maps])
     return space, np.concatenate([S.reshape(len(S), -1), betas], axis=1).ravel()
 
 
 def _descend(
     frames: Sequence[Frame],
-    maps: Sequence[GroupMaps],
+    maps: Sequence[Map],
     anchor: int,
     log_rates: Array | None = None,
-) -> tuple[float, list[GroupMaps]]:
+) -> tuple[float, list[Map]]:
     """Return (cost, maps) of the local optimum below a start."""
     space, x = _coordinates(frames, maps, anchor, log_rates)
     value, x = space.descend(x)
-    S, betas = space.maps(x)
-    return value, [GroupMaps(f, A, b) for f, A, b in zip(frames, S, betas, strict=True)]
+    return value, list(zip(*space.maps(x), strict=True))

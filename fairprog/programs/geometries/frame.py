@@ -1,21 +1,21 @@
-"""Whitened coordinates of one steered group, and the way back to the user's units.
+r"""One steered group of normal laws: its cost, its derivatives, its optimum, its CVXPY face.
 
-With C C' the pooled within-cell covariance, reference points c_r (weighted mean of the reference
-cells) and c_s (of the group's own), x = c + C y turns A = S R into B = C^{-1} A C = S~ R~ with
-S~ = C^{-1} S C^{-T}, R~ = C' R C: everything the solvers see is of order one.
+The map is theta = (S~, beta) in the coordinates of :mod:`.whitening`, and with B = S~ R~
+
+.. math:: f(\tilde S, \beta) = \sum_i w_i\,KL((B, \beta) \# N(m_i, \Gamma_i) \|
+    N(\mu_i, \Sigma_i))
+
+is convex (theory.md, Theorem B).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.linalg import eigh
 
-from fairprog.errors import ModelError
-from fairprog.kernels.balance import balance
 from fairprog.kernels.best_map import DENSE, best_map
 from fairprog.kernels.blas import average, cholesky, inverse, product, solve_lower, upper_times
 from fairprog.kernels.cells import (
@@ -30,284 +30,56 @@ from fairprog.kernels.normal import symmetric_root, symmetrize
 from fairprog.kernels.one_group import (
     cell_gradients,
     cell_kl,
+    closed_form,
     decrement,
+    linear_basis,
     project_gradient,
 )
 from fairprog.labels import Array
 from fairprog.populations import Normal
+from fairprog.programs.geometries.group_map import relative_gap
+from fairprog.programs.geometries.whitening import Whitening
 from fairprog.transports import AffineMap, Kind, Monotone, Transport
 
-__all__ = ["Frame", "check_scales", "dual_norms", "make_frame", "pooled_root", "solve_frame"]
+__all__ = ["Frame", "Map", "make_frame"]
 
 PROVEN = 1e-6  # a bound on the decrement below this needs no sharpening
-LIMIT = 1e8  # of the condition of R~: conjugate gradients reach it, and not 1e10
-DESCENT_LIMIT = 3e5  # the same where all groups descend: proven at 2e5, not at 2e6
-BALANCED_LIMIT = 1e25  # the same where R~ is diagonal: reached to 15 digits at 1e24
+
+Map = tuple[Array, Array]  # S~ (k, k) and beta (k,), or gradients in them
 
 
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """One steered group in whitened coordinates.
+@dataclass(eq=False)
+class Frame(Whitening):
+    """The problem of one steered group; see :class:`~.group_map.GroupProblem`."""
 
-    Attributes
-    ----------
-    group : hashable
-        Label of the group.
-    kind : str
-        Linear space of S ("scalar" whenever d = 1).
-    center, target_center : Array, shape (k,)
-        x = center + C y on the reference side, target_center + C y on the group's.
-    pooled : Array, shape (k, k)
-        Pooled covariance of the population, support coordinates.
-    make_root : callable
-        Returns R in support coordinates, (k, k).
-    basis : Array, shape (d, k)
-        Support basis.
-    w : Array, shape (K,)
-        Weights q~_is.
-    mean, own_mean : Array, shape (K, k)
-        Reference means less ``center``, the group's own less ``target_center``; support
-        coordinates.
-    cov, own_cov : Array, shape (K, k, k)
-        Covariances in support coordinates: the population's own arrays, not copies.
-    sign : float
-        -1 for a mirror image.
+    # -- the cost and its derivatives --
 
-    Notes
-    -----
-    The whitened cells m, Gamma, mu, Sigma are formed when asked for. Above 64 dimensions nothing
-    asks, but for maps of kind "full": gradients are taken from the population's own arrays, class
-    by class, and the matrices of the frame are computed where they are used and not kept.
-    """
-
-    group: Hashable
-    kind: Kind
-    center: Array
-    target_center: Array
-    pooled: Array
-    make_root: Callable[[], Array]
-    basis: Array
-    w: Array
-    mean: Array
-    cov: Array
-    own_mean: Array
-    own_cov: Array
-    sign: float = 1.0
-
-    def mirrored(self) -> Frame:
-        """Return the frame of the maps with A = -S R."""
-        return replace(self, sign=-self.sign)
-
-    @property
-    def size(self) -> int:
-        """Dimension k of the support."""
-        return len(self.pooled)
-
-    def _keep(self, name: str, compute: Callable[[], Array]) -> Array:
-        """Return a matrix, computed once, or at every call in many dimensions."""
-        if name in self.__dict__:
-            found: Array = self.__dict__[name]
-            return found
-        value = compute()
+    def cost(self, theta: Map) -> float:
+        """Return sum_i w_i V_i, nats."""
+        S, beta = theta
         if not self.is_large:
-            self.__dict__[name] = value
-        return value
+            return float(self.w @ cell_kl(S @ self.root, beta, *self.args))
+        A, values = self.raw_map(S), np.zeros(len(self.w))
+        for members in distinct_cells(self.cov, self.own_cov):
+            spread = symmetrize(A @ self.cov[members[0]] @ A.T)
+            shared = np.broadcast_to(spread, (len(members), *spread.shape))
+            mean = self.mean[members] @ A.T + self.C @ beta
+            values[members] = stacked_kl(
+                mean, shared, self.own_mean[members], self.own_cov[members[:1]]
+            )
+        return float(self.w @ values)
 
-    @property
-    def C(self) -> Array:  # noqa: N802 - as in the formula
-        """C with C C' the pooled covariance (its diagonal only, for diagonal maps)."""
-        if self.is_balanced:
-            return self._balance[0]
-        return self._keep("_C", lambda: pooled_root(self.pooled, self.kind))
-
-    @property
-    def is_balanced(self) -> bool:
-        """Whether C is chosen with a view to R~: for a symmetric S whose Hessian is formed."""
-        return self.kind == "symmetric" and self.size <= DENSE
-
-    @cached_property
-    def _balance(self) -> tuple[Array, Array]:
-        """C and R~, see :mod:`fairprog.kernels.balance`."""
-        return balance(self.pooled, self.user_root)
-
-    @cached_property
-    def root_condition(self) -> float:
-        """Condition number of R~: the square of the ratio of scales, where R is the identity."""
-        if self.kind != "symmetric":
-            return 1.0
-        values = np.diagonal(self.root) if self.is_balanced else None
-        if values is None or not np.array_equal(self.root, np.diag(values)):
-            values = np.linalg.eigvalsh(symmetrize(self.root))
-        smallest = float(values.min())
-        return float(values.max()) / smallest if smallest > 0 else np.inf
-
-    @property
-    def inverse(self) -> Array:
-        """C^{-1}."""
-
-        def compute() -> Array:  # the rows of C are in the units of the features
-            units = np.sqrt(np.diagonal(self.pooled))
-            return np.asarray(np.linalg.inv(self.C / units[:, None]) / units)
-
-        return self._keep("_inverse", compute)
-
-    @property
-    def user_root(self) -> Array:
-        """R in support coordinates."""
-        return self._keep("_user_root", self.make_root)
-
-    @property
-    def root(self) -> Array:
-        """R~ in whitened coordinates, negated for a mirror image."""
-
-        def compute() -> Array:
-            if self.kind != "symmetric":
-                return self.sign * np.eye(self.size)
-            if self.is_balanced:
-                return self._balance[1]
-            C = self.C
-            return np.asarray(C.T @ self.user_root @ C)
-
-        return self._keep("_root", compute)
-
-    @property
-    def metric(self) -> Array:
-        """C' P^{-1} C, P the pooled covariance: its metric in whitened coordinates."""
-
-        def compute() -> Array:
-            C = self.C
-            return symmetrize(C.T @ np.linalg.solve(self.pooled, C))
-
-        return self._keep("_metric", compute)
-
-    def only(self, i: int) -> Frame:
-        """Return the frame of one class alone."""
-        k = slice(i, i + 1)
-        return replace(
-            self,
-            w=self.w[k],
-            mean=self.mean[k],
-            cov=self.cov[k],
-            own_mean=self.own_mean[k],
-            own_cov=self.own_cov[k],
-        )
-
-    @property
-    def is_large(self) -> bool:
-        """Whether cells are taken one by one; the search over all maps needs them together."""
-        return self.size > LARGE and self.kind != "full"
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether no direction was set aside: support coordinates are the user's."""
-        return self.basis.shape[0] == self.basis.shape[1]
-
-    @cached_property
-    def m(self) -> Array:
-        """Whitened reference means, shape (K, k)."""
-        return self.mean @ self.inverse.T
-
-    @cached_property
-    def mu(self) -> Array:
-        """Whitened means of the group's own cells, shape (K, k)."""
-        return self.own_mean @ self.inverse.T
-
-    @cached_property
-    def Gamma(self) -> Array:  # noqa: N802 - as in the formula
-        """Whitened reference covariances, shape (K, k, k)."""
-        return symmetrize(self.inverse @ np.asarray(self.cov) @ self.inverse.T)
-
-    @cached_property
-    def Sigma(self) -> Array:  # noqa: N802 - as in the formula
-        """Whitened covariances of the group's own cells, shape (K, k, k)."""
-        return symmetrize(self.inverse @ np.asarray(self.own_cov) @ self.inverse.T)
-
-    @cached_property
-    def metric_norms(self) -> tuple[Array | None, Array | None]:
-        """Matrices whose quadratic forms price an offset and, for diagonal maps, a gradient.
-
-        None stands for the identity: the metric is one in coordinates whitened by all of P.
-        """
-        if self.kind != "diagonal" and self.is_large:
-            return None, None
-        inverse = np.linalg.inv(self.metric)
-        if self.kind != "diagonal":
-            return inverse, None
-        return inverse, np.linalg.inv(self.metric * inverse)
-
-    @cached_property
-    def root_spectrum(self) -> tuple[Array, Array | None]:
-        """Eigenvalues and eigenvectors of R~ R~'; no vectors where it is the identity."""
-        root = self.root
-        if self.is_large and np.abs(root - np.eye(self.size)).max() < 1e-7:
-            return np.ones(self.size), None
-        values, vectors = eigh(product(root, root.T), driver="evd", check_finite=False)
-        return values, vectors
-
-    @property
-    def args(self) -> tuple[Array, Array, Array, Array]:
-        """Reference and target cells, in the order the kernels take them."""
-        return self.m, self.Gamma, self.mu, self.Sigma
-
-    @property
-    def raw(self) -> tuple[Array, Array, Array, Array]:
-        """The same in support coordinates."""
-        return self.mean, self.cov, self.own_mean, self.own_cov
-
-    def raw_map(self, S: Array) -> Array:
-        """Return A = C S~ R~ C^{-1} in support coordinates."""
+    def class_gradients(self, theta: Map) -> Iterator[Map]:
+        """Yield the weighted gradient of every class in (S~, beta): (k, k), (k,)."""
+        S, beta = theta
         if not self.is_large:
-            return np.asarray(self.C @ (S @ self.root) @ self.inverse)
-        if self.kind != "symmetric":  # C is diagonal or cancels
-            return self.sign * S
-        C = self.C
-        S = product(product(C, S), C.T)
-        del C
-        return product(S, self.user_root)
-
-    def cost(self, S: Array, beta: Array) -> float:
-        """Return sum_i w_i V_i, nats; S may be one matrix or one per class."""
-        if self.is_large and S.ndim == 2:
-            A, values = self.raw_map(S), np.zeros(len(self.w))
-            for members in distinct_cells(self.cov, self.own_cov):
-                spread = symmetrize(A @ self.cov[members[0]] @ A.T)
-                shared = np.broadcast_to(spread, (len(members), *spread.shape))
-                mean = self.mean[members] @ A.T + self.C @ beta
-                values[members] = stacked_kl(
-                    mean, shared, self.own_mean[members], self.own_cov[members[:1]]
-                )
-            return float(self.w @ values)
-        return float(self.w @ cell_kl(S @ self.root, beta, *self.args))
-
-    def gradients(self, S: Array, beta: Array) -> tuple[Array, Array]:
-        """Return the weighted gradients of every class in (S~, beta): (K, k, k), (K, k).
-
-        S (k, k) and beta (k,) are shared, or one per class is given.
-        """
-        B = S @ self.root
-        if B.ndim == 2:
-            G, g = cell_gradients(B, beta, *self.args)
-        else:
-            parts = [
-                cell_gradients(B[i], beta[i], *(x[i : i + 1] for x in self.args))
-                for i in range(len(self.w))
-            ]
-            G, g = (np.concatenate(p) for p in zip(*parts, strict=True))
-        G = project_gradient(self.kind, G, self.root)
-        return self.w[:, None, None] * G, self.w[:, None] * g
-
-    def class_gradients(
-        self, S: Array, beta: Array, T: AffineMap | None = None
-    ) -> Iterator[tuple[Array, Array]]:
-        """Yield what :meth:`gradients` stacks, one class at a time, for a shared map.
-
-        T is the map in the user's coordinates, where it is known already.
-        """
-        if not self.is_large:
-            yield from zip(*self.gradients(S, beta), strict=True)
+            G, g = cell_gradients(S @ self.root, beta, *self.args)
+            G = project_gradient(self.kind, G, self.root)
+            yield from zip(self.w[:, None, None] * G, self.w[:, None] * g, strict=True)
             return
-        A = self.raw_map(S) if T is None or not self.is_complete else T.matrix
-        right, C = None, self.C
+        if self.kind == "symmetric" and len(self.w) > 1:
+            self.root_spectrum  # noqa: B018 - before the pass, which needs the memory
+        A, right, C = self.raw_map(S), None, self.C
         if self.kind == "symmetric":
             right = product(self.user_root.T, C)
         b, U = C @ beta, np.ascontiguousarray(C.T)
@@ -323,20 +95,18 @@ class Frame:
             del G
             yield N, self.w[i] * (U @ g)
 
-    def decrement(
-        self, S: Array, N: Array, n: Array, classes: Sequence[int] | None = None
-    ) -> float:
-        """Return the Newton decrement of a gradient (N, n) in (S~, beta), over some classes.
+    def decrement(self, theta: Map, gradient: Map) -> float:
+        """Return the Newton decrement of a gradient (N, n) in (S~, beta).
 
         Exact up to 12 dimensions (64 but for a symmetric S, and for any A in all); beyond, an
         upper bound, sharpened by conjugate gradients with the bound of what they leave where it
         is not small itself.
         """
-        k = slice(None) if classes is None else list(classes)
-        args = self.w[k], self.mean[k], self.cov[k], self.own_cov[k]
+        (S, _), (N, n) = theta, gradient
         if self.size <= DENSE or (self.kind != "symmetric" and not self.is_large):
-            white = self.w[k], self.m[k], self.Gamma[k], self.Sigma[k]
+            white = self.w, self.m, self.Gamma, self.Sigma
             return decrement(self.kind, self.root, S, *white, (N, n))
+        args = self.w, self.mean, self.cov, self.own_cov
         U = np.ascontiguousarray(self.C.T)
         raw_n = solve_lower(U, n[:, None], transposed=True)[:, 0]
         bound = decrement_bound(S, N, raw_n, *args)
@@ -344,6 +114,33 @@ class Frame:
             return bound
         w, m, Gamma, Sigma = args
         return decrement_cg(self.user_root, self._raw(S), w, m, Gamma, Sigma, self._pull(N), raw_n)
+
+    def best(self, closed: bool) -> Map:
+        """Return the optimum: the closed form of one feature, or Newton's method."""
+        if closed:
+            return self._closed_form()
+        if not self.is_large:
+            return best_map(self.kind, self.root, self.w, *self.args)
+        if self.kind != "symmetric":
+            S, beta = best_map(self.kind, self.root, self.w, *self.raw)
+            return S, np.linalg.solve(self.C, beta)
+        S, beta = best_map(self.kind, self.user_root, self.w, *self.raw)
+        U = np.ascontiguousarray(self.C.T)  # S~ = C^{-1} S C^{-T}
+        S = np.ascontiguousarray(solve_lower(U, S, overwrite=True).T)
+        return average(solve_lower(U, S, overwrite=True)), solve_lower(U, beta[:, None])[:, 0]
+
+    def _closed_form(self) -> Map:
+        m, s = self.m[:, 0], np.sqrt(self.Gamma[:, 0, 0])
+        mu, sigma = self.mu[:, 0], np.sqrt(self.Sigma[:, 0, 0])
+        if self.kind == "fixed":
+            u = self.w / sigma**2
+            return np.eye(1), np.array([u @ (mu - m) / u.sum()])
+        gamma, b = closed_form(self.w, m, s, mu, sigma, mirror=self.sign < 0)
+        return np.array([[abs(gamma)]]), np.array([b])
+
+    def gap(self, theta: Map, other: Map) -> float:
+        """Return the largest difference of two maps, relative where above one."""
+        return relative_gap(theta, other)
 
     def _raw(self, S: Array) -> Array:
         """Return S in support coordinates, A = S R."""
@@ -353,8 +150,11 @@ class Frame:
         """Return a gradient in S~ as one in S."""
         return np.asarray(self.inverse.T @ N @ self.inverse)
 
-    def user_map(self, S: Array, beta: Array) -> AffineMap:
+    # -- the user's units --
+
+    def user_map(self, theta: Map) -> AffineMap:
         """Return the map of (S~, beta) in the user's (normal) coordinates."""
+        S, beta = theta
         A = self.raw_map(S)
         b = self.target_center + self.C @ beta - A @ self.center
         U = self.basis
@@ -362,84 +162,164 @@ class Frame:
             return AffineMap(A, b)
         return AffineMap(U @ A @ U.T + np.eye(len(U)) - U @ U.T, U @ b)
 
-    def user_offset(self, n: Array) -> Array:
-        """Turn the gradient in beta of one class into that in the user's b, shape (d,)."""
-        return np.asarray(self.basis @ (self.inverse.T @ n))
+    def from_user(self, T: AffineMap) -> tuple[Frame, Map]:
+        """Read (S~, beta) off a map in the user's coordinates; of its own sign for a scale."""
+        U, inverse = self.basis, self.inverse
+        A, b = U.T @ T.matrix @ U, U.T @ T.offset
+        B = inverse @ A @ self.C
+        frame = self.mirrored() if self.kind == "scalar" and B[0, 0] < 0 else self
+        S = B @ np.linalg.inv(frame.root)
+        beta = inverse @ (b - self.target_center + A @ self.center)
+        return frame, (S if self.kind == "full" else symmetrize(S), beta)
 
-    def user_multipliers(self, N: Array, n: Array) -> tuple[Array | None, Array]:
-        """Turn gradients in (S~, beta) of one class into gradients in the user's (S, b).
+    def multiplier(self, gradient: Map, part: str) -> Array:
+        """Turn a gradient in (S~, beta) of one class into one in the user's b or S.
 
-        Returns
-        -------
-        linear : Array or None
-            () for a scale, (d,) for a diagonal, (d, d) for S in A = S R (for A itself where
-            any A is allowed); None for translations.
-        offset : Array, shape (d,)
+        The offset's has shape (d,); the linear one () for a scale, (d,) for a diagonal, (d, d) for
+        S in A = S R (for A itself where any A is allowed).
         """
+        N, n = gradient
         U, inverse_t = self.basis, self.inverse.T
         pulled = inverse_t @ n
-        offset = self.user_offset(n)
-        if self.kind == "fixed":
-            return None, offset
+        if part == "offset":
+            offset = np.asarray(U @ pulled)
+            return np.asarray(offset[0]) if self.squeezed else offset
         # b = c_s + C beta - A c_r: moving S at fixed b moves beta as well
         through_beta = project_gradient(
             self.kind, np.outer(pulled, self.center), self.sign * self.user_root
         )
         if self.kind == "symmetric":
-            return U @ (inverse_t @ N @ inverse_t.T + through_beta) @ U.T, offset
+            return np.asarray(U @ (inverse_t @ N @ inverse_t.T + through_beta) @ U.T)
         if self.kind == "full":
-            return U @ (inverse_t @ N @ self.C.T + through_beta) @ U.T, offset
+            return np.asarray(U @ (inverse_t @ N @ self.C.T + through_beta) @ U.T)
         total = N + through_beta
         if self.kind == "scalar":
-            return np.asarray(self.sign * np.trace(total)), offset
-        return np.asarray(np.diag(U @ total @ U.T)), offset
+            return np.asarray(self.sign * np.trace(total))
+        return np.asarray(np.diag(U @ total @ U.T))
 
+    def prices(self, gradient: Map) -> tuple[float, ...]:
+        r"""Return the prices of one class's consensus conditions, part by part.
 
-def pooled_root(pooled: Array, kind: Kind) -> Array:
-    """Return C with C C' the pooled covariance (its diagonal only, for diagonal maps)."""
-    if kind == "diagonal":
-        return np.diag(np.sqrt(np.diag(pooled)))
-    if len(pooled) > LARGE:
-        return np.ascontiguousarray(cholesky(pooled).T)
-    return np.linalg.cholesky(pooled)
+        The norms dual to the consensus form :math:`\|W(A_i - A)W^{-1}\|_F` and
+        :math:`\|W(T_i(c) - T(c))\|`, W'W the pooled metric, of gradients N in S~ and n in beta.
+        """
+        N, n = gradient
+        by_offset, by_diagonal = self.metric_norms
+        offset = float(np.sqrt(max(float(n @ (n if by_offset is None else by_offset @ n)), 0.0)))
+        if self.kind == "fixed":
+            return (offset,)
+        if self.kind == "scalar":
+            return abs(float(np.trace(N))) / float(np.sqrt(len(N))), offset
+        if self.kind == "diagonal":
+            assert by_diagonal is not None
+            g = np.diag(N)
+            return float(np.sqrt(max(float(g @ by_diagonal @ g), 0.0))), offset
+        if self.kind == "full":
+            W, back = self.metric_roots
+            return float(np.linalg.norm(back @ N @ W)), offset
+        # maximise <N, X> over symmetric X with |X R~|_F <= 1: X H + H X = 2 N up to scale,
+        # H = R~ R~'
+        values, V = self.root_spectrum
+        if V is None:
+            return float(np.linalg.norm(N)), offset
+        rotated = V.T @ N @ V
+        squared = float((rotated**2 * 2.0 / (values[:, None] + values[None, :])).sum())
+        return float(np.sqrt(squared)), offset
 
+    def lengths(self, theta: Map, other: Map) -> tuple[float, ...]:
+        """Return |W (A - A') W^{-1}|_F and |W (T(c) - T'(c))|."""
+        W, back = self.metric_roots
+        offset = float(np.linalg.norm(W @ (theta[1] - other[1])))
+        if self.kind == "fixed":
+            return (offset,)
+        moved = W @ (theta[0] - other[0]) @ self.root @ back
+        return float(np.linalg.norm(moved)), offset
 
-def check_diagonal(D: Normal, transport: Transport) -> None:
-    """Refuse diagonal maps where a null direction mixes features."""
-    mixed = np.flatnonzero((np.abs(D.support_basis) > 1e-8).sum(axis=1) > 1)
-    if transport.kind == "diagonal" and mixed.size:
-        raise ModelError(
-            f"{transport!r} cannot keep the linear dependence among features "
-            f"{mixed.tolist()}; drop one of them or use Monotone().",
-            argument="transport",
+    # -- CVXPY: theta in an orthonormal basis of the matrices S~ --
+
+    @property
+    def linear(self) -> Array:
+        """Orthonormal basis of the linear space of S~, shape (p, k, k)."""
+        return self._keep("_linear", lambda: linear_basis(self.kind, self.size))
+
+    @property
+    def parts(self) -> Mapping[str, tuple[int, ...]]:
+        """The variables of the consensus form."""
+        shapes = {"linear": self._n_linear, "offset": (self.size,)}
+        return shapes if self.kind != "fixed" else {"offset": shapes["offset"]}
+
+    @property
+    def _n_linear(self) -> tuple[int, ...]:
+        k = self.size
+        number = {"scalar": 1, "diagonal": k, "symmetric": k * (k + 1) // 2}
+        return (number.get(self.kind, k * k),)
+
+    def _matrix(self, cp: Any, x: Any) -> Any:
+        """Return S~ as an affine expression (the identity for translations)."""
+        k = self.size
+        if x is None:
+            return np.eye(k)
+        flat = self.linear.reshape(-1, k * k).T
+        return cp.reshape(flat @ x, (k, k), order="C")
+
+    def express(self, cp: Any, i: int, x: Mapping[str, Any]) -> tuple[Any, list[Any]]:
+        """Return w_i V_i: a convex quadratic minus log det S~, constants included."""
+        S, beta = self._matrix(cp, x.get("linear")), x["offset"]
+        P_root = symmetric_root(self.Sigma[i], -0.5)
+        Gamma_root = symmetric_root(self.Gamma[i])
+        k = self.size
+        spread = cp.sum_squares(cp.vec(P_root @ S @ (self.root @ Gamma_root), order="C"))
+        shift = cp.sum_squares(P_root @ (S @ (self.root @ self.m[i]) + beta - self.mu[i]))
+        constant = -0.5 * k + 0.5 * (
+            np.linalg.slogdet(self.Sigma[i])[1]
+            - np.linalg.slogdet(self.Gamma[i])[1]
+            - 2.0 * np.linalg.slogdet(self.root)[1]
         )
+        log_det: Any = 0.0
+        if self.kind == "scalar":  # S = theta I / sqrt(k)
+            log_det = k * cp.log(x["linear"][0]) - 0.5 * k * np.log(k)
+        elif self.kind == "diagonal":
+            log_det = cp.sum(cp.log(x["linear"]))
+        elif self.kind != "fixed":
+            log_det = cp.log_det(S)
+        return self.w[i] * (0.5 * (spread + shift) + constant - log_det), []
 
+    def length(self, cp: Any, part: str, x: Any) -> Any:
+        """Return the norms of `lengths` as expressions of a difference."""
+        W, back = self.metric_roots
+        if part == "offset":
+            return cp.norm(W @ x, 2)
+        return cp.norm(cp.vec(W @ self._matrix(cp, x) @ self.root @ back, order="C"), 2)
 
-def check_scales(D: Normal, transport: Transport, everyone: bool) -> None:
-    """Refuse metrics in whose units the features differ by more than can be resolved.
+    def theta(self, x: Mapping[str, Array]) -> Map:
+        """Return (S~, beta) of the variables' values."""
+        if self.kind == "fixed":
+            return np.eye(self.size), x["offset"]
+        return np.tensordot(x["linear"], self.linear, 1), x["offset"]
 
-    `everyone`: whether all groups are steered.
-    """
-    if not isinstance(transport, Monotone) or transport.metric == "pooled":
-        return
-    cells = D.support_mean[:, 0], D.support_cov_of(0)
-    frame = make_frame(D, transport, 0, D.prior[:, 0], cells)
-    limit = DESCENT_LIMIT if everyone else LIMIT
-    if frame.is_balanced:
-        limit = BALANCED_LIMIT
-    condition = frame.root_condition
-    if condition <= limit:
-        return
-    units = np.sqrt(np.diagonal(D.pooled_cov))
-    raise ModelError(
-        f"`transport` {transport!r:.60} depends on the units of the features, whose standard "
-        f"deviations differ by a factor of up to {units.max() / units.min():.3g}: the pooled "
-        f"covariance in this metric has condition number {condition:.3g}, and {limit:.0e} is as "
-        f"far as answers in {frame.size} dimensions can be proven. Standardise the columns, or "
-        "use Monotone(), which does not depend on units.",
-        argument="transport",
-        details={"condition": condition, "scales": float(units.max() / units.min())},
-    )
+    def gradient(self, x: Mapping[str, Array]) -> Map:
+        """Return the gradient in (S~, beta) of derivatives by the variables."""
+        n = np.zeros(self.size) + x["offset"]
+        if self.kind == "fixed":
+            return np.zeros((self.size, self.size)), n
+        return np.tensordot(np.zeros(len(self.linear)) + x["linear"], self.linear, 1), n
+
+    def view(self, cp: Any, name: str, i: int, x: Mapping[str, Any]) -> Any:
+        """Return mean, std, factor (cov = F F'), matrix or offset as an expression."""
+        U, C = self.basis, self.C
+        inner = C @ self._matrix(cp, x.get("linear")) @ (self.root @ self.inverse)
+        b = self.target_center + C @ x["offset"]
+        if name == "factor":
+            return U @ inner @ (C @ symmetric_root(self.Gamma[i]))
+        if name == "std":
+            return self.sign * inner[0, 0] * float(C[0, 0] * np.sqrt(self.Gamma[i, 0, 0]))
+        if name == "matrix":
+            return U @ inner @ U.T + np.eye(len(U)) - U @ U.T
+        if name == "mean":  # A m + b with b = c_s + C beta - A c_r
+            out = U @ (inner @ (C @ self.m[i]) + b) + self.outside[i]
+        else:
+            out = U @ (b - inner @ self.center)
+        return out[0] if self.squeezed else out
 
 
 def make_frame(
@@ -491,45 +371,7 @@ def make_frame(
         cov=cov,
         own_mean=own - target_center,
         own_cov=D.support_cov_of(group),
+        outside=D.location[:, group]
+        - (D.location[:, group] @ D.support_basis) @ D.support_basis.T,
+        squeezed=D.is_univariate,
     )
-
-
-def solve_frame(frame: Frame) -> tuple[Array, Array]:
-    """Return the exact (S~, beta) by Newton's method, dense or by conjugate gradients."""
-    if not frame.is_large:
-        return best_map(frame.kind, frame.root, frame.w, *frame.args)
-    if frame.kind != "symmetric":
-        S, beta = best_map(frame.kind, frame.root, frame.w, *frame.raw)
-        return S, np.linalg.solve(frame.C, beta)
-    S, beta = best_map(frame.kind, frame.user_root, frame.w, *frame.raw)
-    U = np.ascontiguousarray(frame.C.T)  # S~ = C^{-1} S C^{-T}
-    S = np.ascontiguousarray(solve_lower(U, S, overwrite=True).T)
-    return average(solve_lower(U, S, overwrite=True)), solve_lower(U, beta[:, None])[:, 0]
-
-
-def dual_norms(frame: Frame, N: Array, n: Array) -> tuple[float, float]:
-    r"""Return the prices of one class's two consensus conditions.
-
-    The norms dual to the consensus form :math:`\|W(A_i - A)W^{-1}\|_F` and
-    :math:`\|W(T_i(c) - T(c))\|`, W'W the pooled metric, of gradients N in S~ and n in beta.
-    """
-    by_offset, by_diagonal = frame.metric_norms
-    offset = float(np.sqrt(max(float(n @ (n if by_offset is None else by_offset @ n)), 0.0)))
-    if frame.kind == "fixed":
-        return 0.0, offset
-    if frame.kind == "scalar":
-        return abs(float(np.trace(N))) / float(np.sqrt(len(N))), offset
-    if frame.kind == "diagonal":
-        assert by_diagonal is not None
-        g = np.diag(N)
-        return float(np.sqrt(max(float(g @ by_diagonal @ g), 0.0))), offset
-    if frame.kind == "full":
-        W, back = symmetric_root(frame.metric), symmetric_root(frame.metric, -0.5)
-        return float(np.linalg.norm(back @ N @ W)), offset
-    # maximise <N, X> over symmetric X with |X R~|_F <= 1: X H + H X = 2 N up to scale, H = R~ R~'
-    values, V = frame.root_spectrum
-    if V is None:
-        return float(np.linalg.norm(N)), offset
-    rotated = V.T @ N @ V
-    squared = float((rotated**2 * 2.0 / (values[:, None] + values[None, :])).sum())
-    return float(np.sqrt(squared)), offset

@@ -1,23 +1,37 @@
-"""Solved maps of one steered group where features are independent, and what they prove."""
+"""One steered group where features are independent: every feature at once, at unit variance.
+
+With P the pooled variances and c_r, c_s weighted means of the common cells and of the group's own,
+x = c + P^{1/2} y turns gain x + shift into gain y + beta.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairprog.kernels.diagonal import diagonal_decrement, diagonal_gradients, diagonal_kl
+from fairprog.kernels.cells import LARGE
+from fairprog.kernels.diagonal import (
+    best_diagonal,
+    diagonal_decrement,
+    diagonal_gradients,
+    diagonal_kl,
+)
 from fairprog.labels import Array
+from fairprog.programs.geometries.group_map import relative_gap
 from fairprog.transports import DiagonalMap, Kind
 
-__all__ = ["DiagonalMaps"]
+__all__ = ["IndependentFrame"]
+
+Map = tuple[Array, Array]  # gain and beta (k,), or derivatives by them
 
 
 @dataclass(frozen=True, eq=False)
-class DiagonalMaps:
-    """The map x -> gain x + shift of one group, in the user's units, at the features that vary.
+class IndependentFrame:
+    """The problem of one steered group over x -> gain x + beta, at the features that vary.
 
     Attributes
     ----------
@@ -26,11 +40,16 @@ class DiagonalMaps:
     w : Array, shape (K,)
         Weights q~_is.
     mean, var, own_mean, own_var : Array, shape (K, k)
-        The common cells and the group's own ones.
-    pooled : Array, shape (k,)
-        Pooled variances: the metric of prices.
-    gain, shift : Array, shape (k,)
+        The common cells and the group's own ones, less their centers, over units.
+    unit : Array, shape (k,)
+        Pooled standard deviations.
+    center, target_center : Array, shape (k,)
+        Weighted means of the common cells and of the group's own ones.
     varies : array of bool, shape (d,)
+    outside : Array, shape (K, d)
+        The group's means where nothing varies, else 0.
+    sign : float
+        -1 for a mirror image.
     """
 
     group: Hashable
@@ -40,21 +59,63 @@ class DiagonalMaps:
     var: Array
     own_mean: Array
     own_var: Array
-    pooled: Array
-    gain: Array
-    shift: Array
+    unit: Array
+    center: Array
+    target_center: Array
     varies: NDArray[np.bool_]
+    outside: Array
+    sign: float = 1.0
 
-    def cost(self) -> float:
-        """Return the group's part of KL: sum_i w_i V_i."""
-        moved = self.gain * self.mean + self.shift, self.gain**2 * self.var
+    def mirrored(self) -> IndependentFrame:
+        """Return the problem over maps with negative gains."""
+        return replace(self, sign=-self.sign)
+
+    def only(self, i: int) -> IndependentFrame:
+        """Return the problem of one class alone."""
+        names = ("w", "mean", "var", "own_mean", "own_var", "outside")
+        return replace(self, **{name: getattr(self, name)[i : i + 1] for name in names})
+
+    # -- the cost and its derivatives --
+
+    def cost(self, theta: Map) -> float:
+        """Return sum_i w_i V_i, nats."""
+        gain, beta = theta
+        moved = gain * self.mean + beta, gain**2 * self.var
         return float(self.w @ diagonal_kl(*moved, self.own_mean, self.own_var))
 
-    def user_map(self) -> DiagonalMap:
-        """Return the map of all features: the identity where nothing varies."""
-        return DiagonalMap(self.spread(self.gain, 1.0), self.spread(self.shift))
+    def class_gradients(self, theta: Map) -> Iterator[Map]:
+        """Yield the weighted gradient of every class in (gain, beta), shape (k,) each."""
+        cells = self.mean, self.var, self.own_mean, self.own_var
+        N, n = diagonal_gradients(*theta, *cells)
+        yield from zip(self.w[:, None] * N, self.w[:, None] * n, strict=True)
 
-    def spread(self, values: Array, rest: float = 0.0) -> Array:
+    def decrement(self, theta: Map, gradient: Map) -> float:
+        """Return the Newton decrement of a gradient."""
+        cells = self.mean, self.var, self.own_var
+        return diagonal_decrement(self.kind, self.w, *cells, theta[0], *gradient)
+
+    def best(self, closed: bool) -> Map:
+        """Return the closed form, feature by feature."""
+        cells = self.mean, self.var, self.own_mean, self.own_var
+        return best_diagonal(self.kind, self.w, *cells, self.sign)
+
+    def gap(self, theta: Map, other: Map) -> float:
+        """Return the largest difference of two maps, relative where above one."""
+        return relative_gap(theta, other)
+
+    # -- the user's units --
+
+    def user_map(self, theta: Map) -> DiagonalMap:
+        """Return the map of all features: the identity where nothing varies."""
+        gain, beta = theta
+        shift = self.target_center + self.unit * beta - gain * self.center
+        return DiagonalMap(self._spread(gain, 1.0), self._spread(shift))
+
+    def from_user(self, gain: Array, shift: Array) -> Map:
+        """Return the map x -> gain x + shift of the features that vary."""
+        return gain, (shift - self.target_center + gain * self.center) / self.unit
+
+    def _spread(self, values: Array, rest: float = 0.0) -> Array:
         """Return values (k,) of the features that vary as (d,), `rest` at the others."""
         if self.varies.all():
             return values
@@ -62,47 +123,90 @@ class DiagonalMaps:
         out[self.varies] = values
         return out
 
-    def gradients(self) -> tuple[Array, Array]:
-        """Return the weighted gradients of every class in (gain, shift), shape (K, k) each."""
-        cells = self.mean, self.var, self.own_mean, self.own_var
-        N, n = diagonal_gradients(self.gain, self.shift, *cells)
-        return self.w[:, None] * N, self.w[:, None] * n
+    def multiplier(self, gradient: Map, part: str) -> Array:
+        """Return a class's gradient in the shift (d,) or in the gain: () of a scale, (d,) else."""
+        N, n = gradient[0], gradient[1] / self.unit
+        if part == "offset":
+            return self._spread(n)
+        N = N + self.center * n  # moving the gain at fixed shift moves beta as well
+        return np.asarray(N.sum()) if self.kind == "scalar" else self._spread(N)
 
-    def class_gradient(self, i: int) -> tuple[Array, Array]:
-        """Return that of one class, shape (k,) each."""
-        cells = (x[i : i + 1] for x in (self.mean, self.var, self.own_mean, self.own_var))
-        N, n = diagonal_gradients(self.gain, self.shift, *cells)
-        return self.w[i] * N[0], self.w[i] * n[0]
+    def prices(self, gradient: Map) -> tuple[float, ...]:
+        r"""Return the prices of one class's conditions: norms dual to the consensus form.
 
-    def linear(self, i: int) -> Array:
-        """Return the sensitivity of one class's linear condition: () of a scale, (d,) else."""
-        N = self.class_gradient(i)[0]
-        return np.asarray(N.sum()) if self.kind == "scalar" else self.spread(N)
-
-    def offset(self, i: int) -> Array:
-        """Return the sensitivity of one class's offset, shape (d,)."""
-        return self.spread(self.class_gradient(i)[1])
-
-    def prices(self) -> list[tuple[float, float]]:
-        r"""Return (linear, offset) prices of every class: norms dual to the consensus form.
-
-        :math:`\|g_i - g\|` and :math:`\|P^{-1/2}(T_i(c) - T(c))\|`, c the weighted mean of the
-        common cells and P the pooled variances: the gain moves with T(c) held.
+        :math:`\|g_i - g\|` and :math:`\|P^{-1/2}(T_i(c) - T(c))\|`.
         """
-        N, n = self.gradients()
-        center = self.w @ self.mean / self.w.sum()
-        N = N - center * n
-        offset = np.sqrt((n**2 * self.pooled).sum(axis=1))
+        N, n = gradient
+        offset = float(np.linalg.norm(n))
         if self.kind == "fixed":
-            return [(0.0, float(x)) for x in offset]
-        linear = np.sqrt((N**2).sum(axis=1))
+            return (offset,)
         if self.kind == "scalar":
-            linear = np.abs(N.sum(axis=1)) / np.sqrt(N.shape[1])
-        return [(float(x), float(y)) for x, y in zip(linear, offset, strict=True)]
+            return float(abs(N.sum()) / np.sqrt(len(N))), offset
+        return float(np.linalg.norm(N)), offset
 
-    def decrement(self) -> float:
-        """Return the Newton decrement of the cost at the map."""
-        N, n = self.gradients()
-        cells = self.mean, self.var, self.own_var
-        total = N.sum(axis=0), n.sum(axis=0)
-        return diagonal_decrement(self.kind, self.w, *cells, self.gain, *total)
+    def lengths(self, theta: Map, other: Map) -> tuple[float, ...]:
+        """Return the lengths of which `prices` are the dual norms."""
+        linear, offset = (float(np.linalg.norm(x - y)) for x, y in zip(theta, other, strict=True))
+        return (offset,) if self.kind == "fixed" else (linear, offset)
+
+    # -- CVXPY --
+
+    @property
+    def is_large(self) -> bool:
+        """Whether multipliers are computed when they are asked for."""
+        return len(self.unit) > LARGE
+
+    @property
+    def parts(self) -> Mapping[str, tuple[int, ...]]:
+        """The variables of the consensus form."""
+        k = len(self.unit)
+        linear = {"linear": (1 if self.kind == "scalar" else k,)}
+        return ({} if self.kind == "fixed" else linear) | {"offset": (k,)}
+
+    def express(self, cp: Any, i: int, x: Mapping[str, Any]) -> tuple[Any, list[Any]]:
+        """Return w_i V_i: squares of gains and offsets minus their logarithms."""
+        k, ratio = len(self.unit), np.sqrt(self.var[i] / self.own_var[i])
+        gain = x.get("linear", np.ones(k))
+        if self.kind == "scalar":
+            gain = np.ones(k) * gain
+        moved = cp.multiply(self.sign * self.mean[i], gain) + x["offset"] - self.own_mean[i]
+        squares = cp.sum_squares(cp.multiply(ratio, gain))
+        squares += cp.sum_squares(cp.multiply(1.0 / np.sqrt(self.own_var[i]), moved))
+        log: Any = 0.0
+        if self.kind != "fixed":
+            log = (k if self.kind == "scalar" else 1) * cp.sum(cp.log(x["linear"]))
+        constant = -0.5 * k - float(np.log(ratio).sum())
+        return self.w[i] * (0.5 * squares + constant - log), []
+
+    def length(self, cp: Any, part: str, x: Any) -> Any:
+        """Return the lengths of `lengths` as expressions of a difference."""
+        shared = self.kind == "scalar" and part == "linear"
+        return (np.sqrt(len(self.unit)) if shared else 1.0) * cp.norm(x, 2)
+
+    def theta(self, x: Mapping[str, Array]) -> Map:
+        """Return (gain, beta) of the variables' values."""
+        ones = np.ones(len(self.unit))
+        return self.sign * ones * x.get("linear", 1.0), x["offset"]
+
+    def gradient(self, x: Mapping[str, Array]) -> Map:
+        """Return the gradient in (gain, beta) of derivatives by the variables."""
+        zeros = np.zeros(len(self.unit))
+        N = self.sign * (zeros + x.get("linear", 0.0))
+        return (N / len(N) if self.kind == "scalar" else N), zeros + x["offset"]
+
+    def view(self, cp: Any, name: str, i: int, x: Mapping[str, Any]) -> Any:
+        """Return mean, std, factor, matrix or offset as an expression."""
+        ones, spread = np.ones(len(self.unit)), np.eye(len(self.varies))[:, self.varies]
+        gain = self.sign * cp.multiply(ones, x.get("linear", ones))
+        std = cp.multiply(self.unit * np.sqrt(self.var[i]), self.sign * gain)
+        if name == "matrix":
+            return cp.diag(spread @ gain + ~self.varies * 1.0)
+        if name == "factor":
+            return cp.diag(spread @ std)
+        if name == "std":
+            return spread @ std
+        if name == "offset":
+            at = self.target_center - cp.multiply(self.center, gain)
+            return spread @ (at + cp.multiply(self.unit, x["offset"]))
+        inner = cp.multiply(self.mean[i], gain) + x["offset"]
+        return spread @ (self.target_center + cp.multiply(self.unit, inner)) + self.outside[i]

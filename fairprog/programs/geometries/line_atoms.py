@@ -1,4 +1,4 @@
-r"""-log densities as CVXPY atoms, and expectations of them.
+r"""-log densities as CVXPY atoms, and expectations of them (CVXPY is handed in as `cp`).
 
 An expectation is a sum over quadrature nodes of the reference law; that of the Laplace law is
 exact: E|c Z + m| = v + c exp(-v/c), v = |m|, in the exponential cone (theory.md section 4).
@@ -9,21 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import cvxpy as cp
 import numpy as np
 from scipy.special import digamma, gammaln
 
 from fairprog.errors import ModelError
-from fairprog.labels import Array
 from fairprog.populations import LocationScale
 from fairprog.populations.law import Law
 
-__all__ = ["atom", "atom_values", "expected_atom"]
+__all__ = ["atom", "expected_atom"]
 
 EXPONENTIAL = {"log-gamma": 1.0, "GumbelMin": 1.0, "Gumbel": -1.0}  # phi = exp(+-z) -+ k z
 
 
-def atom(family: Any, law: Law, z: Any) -> Any:
+def atom(cp: Any, family: Any, law: Law, z: Any) -> Any:
     """Return phi(z) of a family's standard law as a convex CVXPY expression.
 
     Raises
@@ -61,6 +59,7 @@ def atom(family: Any, law: Law, z: Any) -> Any:
 
 
 def expected_atom(
+    cp: Any,
     family: type[LocationScale] | Any,
     reference: Law,
     target: Law,
@@ -90,13 +89,5 @@ def expected_atom(
         linear = alpha * float(sign * digamma(own)) + beta
         return tail * cp.exp(sign * beta) - sign * k * linear + float(gammaln(k)), constraints
     nodes, weights = reference.solver_rule(breaks)
-    values = atom(family, target, alpha * nodes + beta)
+    values = atom(cp, family, target, alpha * nodes + beta)
     return cp.sum(cp.multiply(weights, values)), constraints
-
-
-def atom_values(family: type[LocationScale] | Any, law: Law, z: Array) -> Array:
-    """Return the values of a family's atom at points: the numeric face of the symbolic one."""
-    variable = cp.Variable(len(z))
-    expression = atom(family, law, variable)
-    variable.value = z
-    return np.asarray(expression.value, dtype=float)

@@ -11,24 +11,27 @@ own cells, x = c + C y turns A x + b into sign S y + beta. The cost of class i i
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 
-from fairprog.kernels.normal import pooled_covariance
 from fairprog.kernels.one_group import closed_form
 from fairprog.kernels.scale_shift import hessian, minimise_scale_shift, newton_step
 from fairprog.labels import Array
-from fairprog.populations import LocationScale
 from fairprog.populations.law import Law
+from fairprog.programs.geometries.group_map import relative_gap
+from fairprog.programs.geometries.line_atoms import expected_atom
 from fairprog.transports import AffineMap
 
-__all__ = ["LineFrame", "line_frame"]
+__all__ = ["LineFrame"]
+
+Map = tuple[float, float]  # S and beta, or derivatives by them
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class LineFrame:
     """A group's cells and the reference's, at unit pooled scale.
 
@@ -42,6 +45,7 @@ class LineFrame:
     laws, own_laws : list of Law
         Standard laws of the reference's and of the group's cells.
     loc, scale, own_loc, own_scale : Array, shape (K,)
+    family : type of population
     C, center, target_center : float
     near : (float, float) or None
         About where the conic answer is expected, (S, beta); default the unconstrained optimum.
@@ -58,33 +62,49 @@ class LineFrame:
     scale: Array
     own_loc: Array
     own_scale: Array
+    family: Any
     C: float
     center: float
     target_center: float
     sign: float = 1.0
-    near: tuple[float, float] | None = None
+    near: Map | None = None
 
     def mirrored(self) -> LineFrame:
-        """Return the frame of the maps with A < 0."""
+        """Return the problem over maps with A < 0."""
         return replace(self, sign=-self.sign)
+
+    def only(self, i: int) -> LineFrame:
+        """Return the problem of one class alone."""
+        k = slice(i, i + 1)
+        return replace(
+            self,
+            w=self.w[k],
+            laws=self.laws[k],
+            own_laws=self.own_laws[k],
+            loc=self.loc[k],
+            scale=self.scale[k],
+            own_loc=self.own_loc[k],
+            own_scale=self.own_scale[k],
+        )
+
+    # -- the cost and its derivatives --
 
     def standard(self, S: float, beta: float) -> tuple[Array, Array]:
         """Return (alpha_i, beta_i) of every class."""
         alpha = S * self.scale / self.own_scale
         return alpha, (self.sign * S * self.loc + beta - self.own_loc) / self.own_scale
 
-    def costs(self, S: float, beta: float) -> Array:
-        """Return w_i V_i of every class, nats."""
-        alpha, shift = self.standard(S, beta)
-        return self.w * np.array(
-            [
-                law.divergence(own, a, b)
-                for law, own, a, b in zip(self.laws, self.own_laws, alpha, shift, strict=True)
-            ]
-        )
+    def cost(self, theta: Map) -> float:
+        """Return sum_i w_i V_i, nats."""
+        alpha, shift = self.standard(*theta)
+        values = [
+            law.divergence(own, a, b)
+            for law, own, a, b in zip(self.laws, self.own_laws, alpha, shift, strict=True)
+        ]
+        return float((self.w * np.array(values)).sum())
 
     def gradients(self, S: float, beta: float) -> tuple[Array, Array]:
-        """Return the derivatives of `costs` in S and in beta, (K,) each."""
+        """Return the derivatives of every class's w_i V_i in S and in beta, (K,) each."""
         alpha, shift = self.standard(S, beta)
         d = np.array(
             [
@@ -96,9 +116,26 @@ class LineFrame:
         N = self.w * (d[:, 0] * self.scale / self.own_scale - 1.0 / S) + self.sign * self.loc * n
         return (N if self.scales else np.zeros_like(N)), n
 
+    def class_gradients(self, theta: Map) -> Iterator[Map]:
+        """Yield the gradient of every class."""
+        yield from zip(*self.gradients(*theta), strict=True)
+
+    def decrement(self, theta: Map, gradient: Map) -> float:
+        """Return the Newton decrement of a gradient."""
+        H = hessian(self.slope, self.free(*theta), self.unit)
+        return newton_step(H, self.free(*gradient))[1]
+
+    def best(self, closed: bool) -> Map:
+        """Return the optimum by Newton's method."""
+        return self.optimum
+
+    def gap(self, theta: Map, other: Map) -> float:
+        """Return the largest difference of two maps, relative where above one."""
+        return relative_gap(theta, other)
+
     # -- the program in the free coordinates --
 
-    def split(self, x: Array) -> tuple[float, float]:
+    def split(self, x: Array) -> Map:
         """Return (S, beta) of the free coordinates (S, beta) or (beta,)."""
         return (float(x[0]), float(x[1])) if self.scales else (1.0, float(x[0]))
 
@@ -106,21 +143,10 @@ class LineFrame:
         """Return the free coordinates."""
         return np.array([S, beta]) if self.scales else np.array([beta])
 
-    def gradient(self, x: Array) -> Array:
+    def slope(self, x: Array) -> Array:
         """Return the gradient of the cost in the free coordinates."""
         N, n = self.gradients(*self.split(x))
         return self.free(float(N.sum()), float(n.sum()))
-
-    def minimise(self) -> tuple[float, float]:
-        """Return the optimal (S, beta) by Newton's method."""
-        S, beta = self._start()
-        x, _ = minimise_scale_shift(
-            lambda x: float(self.costs(*self.split(x)).sum()),
-            self.gradient,
-            self.free(S, beta),
-            self.unit,
-        )
-        return self.split(x)
 
     @cached_property
     def unit(self) -> Array:
@@ -136,11 +162,15 @@ class LineFrame:
         return [float((k - beta[i]) / alpha[i]) for k in self.own_laws[i].kinks]
 
     @cached_property
-    def optimum(self) -> tuple[float, float]:
-        """The optimal (S, beta)."""
-        return self.minimise()
+    def optimum(self) -> Map:
+        """The optimal (S, beta), by Newton's method."""
+        start = self.free(*self._start())
+        x, _ = minimise_scale_shift(
+            lambda x: self.cost(self.split(x)), self.slope, start, self.unit
+        )
+        return self.split(x)
 
-    def _start(self) -> tuple[float, float]:
+    def _start(self) -> Map:
         """Return the optimum for normal laws with the cells' means and variances."""
         m = self.sign * (self.loc + self.scale * np.array([law.mean for law in self.laws]))
         s = self.scale * np.array([law.std for law in self.laws])
@@ -152,53 +182,78 @@ class LineFrame:
         gamma, b = closed_form(self.w, m, s, mu, sigma)
         return float(gamma), float(b)
 
-    def decrement(self, S: float, beta: float, gradient: Array) -> float:
-        """Return the Newton decrement of a gradient in the free coordinates."""
-        H = hessian(self.gradient, self.free(S, beta), self.unit)
-        return newton_step(H, gradient)[1]
-
     # -- the user's units --
 
-    def user_map(self, S: float, beta: float) -> AffineMap:
+    def user_map(self, theta: Map) -> AffineMap:
         """Return the map in the family's coordinates."""
+        S, beta = theta
         A = self.sign * S
         b = self.target_center + self.C * beta - A * self.center
         return AffineMap(np.array([[A]]), np.array([b]))
 
-    def user_multipliers(self, N: Array, n: Array) -> tuple[Array | None, Array]:
-        """Turn gradients in (S, beta) into gradients in the user's (A, b), class by class."""
+    def multiplier(self, gradient: Map, part: str) -> Array:
+        """Turn a class's gradient in (S, beta) into that in the user's A or b."""
+        N, n = gradient
         offset = n / self.C
-        return (self.sign * N + offset * self.center if self.scales else None), offset
+        return np.asarray(offset if part == "offset" else self.sign * N + offset * self.center)
 
-    def prices(self, N: Array, n: Array) -> tuple[Array, Array]:
+    def prices(self, gradient: Map) -> tuple[float, ...]:
         """Return minus d KL / d bound of consensus balls: |A_i - A| and |T_i(c) - T(c)| over C."""
-        return np.abs(N), np.abs(n)
+        sizes = tuple(abs(float(x)) for x in gradient)
+        return sizes if self.scales else sizes[1:]
 
+    def lengths(self, theta: Map, other: Map) -> tuple[float, ...]:
+        """Return the same of the difference between two maps."""
+        return self.prices((theta[0] - other[0], theta[1] - other[1]))
 
-def line_frame(
-    D: LocationScale,
-    scales: bool,
-    group: int,
-    w: Array,
-    reference: tuple[Sequence[Law], Array, Array],
-) -> LineFrame:
-    """Whiten one group; `reference` holds the common cells (laws, locations, scales)."""
-    laws, loc, scale = reference
-    C = float(np.sqrt(pooled_covariance(D.prior, D.base_std[..., None, None] ** 2)[0, 0]))
-    mean = loc + scale * np.array([law.mean for law in laws])
-    center = float(w @ mean / w.sum())
-    target_center = float(w @ D.base_mean[:, group] / w.sum())
-    return LineFrame(
-        group=D.groups[group],
-        scales=scales,
-        w=w,
-        laws=list(laws),
-        own_laws=[D.law(i, group) for i in range(D.n_classes)],
-        loc=(loc - center) / C,
-        scale=scale / C,
-        own_loc=(D.base_loc[:, group] - target_center) / C,
-        own_scale=D.base_scale[:, group] / C,
-        C=C,
-        center=center,
-        target_center=target_center,
-    )
+    # -- CVXPY --
+
+    is_large: ClassVar[bool] = False
+
+    @property
+    def parts(self) -> Mapping[str, tuple[int, ...]]:
+        """The variables of the consensus form: numbers."""
+        return {"linear": (), "offset": ()} if self.scales else {"offset": ()}
+
+    def _cell(self, i: int, x: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Return location and scale of a steered cell in whitened coordinates."""
+        S = x.get("linear", 1.0)
+        return S * (self.sign * self.loc[i]) + x["offset"], S * self.scale[i]
+
+    def express(self, cp: Any, i: int, x: Mapping[str, Any]) -> tuple[Any, list[Any]]:
+        """Return w_i V_i; the expectation is a sum over nodes, exact to about 1e-8."""
+        loc, scale = self._cell(i, x)
+        alpha, beta = scale / self.own_scale[i], (loc - self.own_loc[i]) / self.own_scale[i]
+        kinks = self.pulled_kinks(i)
+        expected, cones = expected_atom(
+            cp, self.family, self.laws[i], self.own_laws[i], alpha, beta, kinks
+        )
+        constant = self.laws[i].entropy + np.log(self.scale[i] / self.own_scale[i])
+        log_S = cp.log(x["linear"]) if self.scales else 0.0
+        return self.w[i] * (expected - constant - log_S), cones
+
+    def length(self, cp: Any, part: str, x: Any) -> Any:
+        """Return the size of a difference."""
+        return cp.abs(x)
+
+    def theta(self, x: Mapping[str, Array]) -> Map:
+        """Return (S, beta) of the variables' values."""
+        return float(x.get("linear", 1.0)), float(x["offset"])
+
+    def gradient(self, x: Mapping[str, Array]) -> Map:
+        """Return the gradient of derivatives by the variables."""
+        return float(np.sum(x.get("linear", 0.0))), float(np.sum(x["offset"]))
+
+    def view(self, cp: Any, name: str, i: int, x: Mapping[str, Any]) -> Any:
+        """Return loc, scale, mean, std, matrix or offset, in the family's coordinates."""
+        S, law = x.get("linear", 1.0), self.laws[i]
+        loc, scale = self._cell(i, x)
+        loc, scale = self.target_center + self.C * loc, self.C * scale
+        return {
+            "loc": loc,
+            "scale": scale,
+            "mean": loc + scale * law.mean,
+            "std": scale * law.std,
+            "matrix": S * self.sign,
+            "offset": self.target_center + self.C * x["offset"] - S * (self.sign * self.center),
+        }[name]

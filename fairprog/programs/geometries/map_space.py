@@ -18,7 +18,7 @@ from fairprog.kernels.common_rates import best_rates
 from fairprog.kernels.normal import symmetric_root, symmetrize
 from fairprog.kernels.one_group import cell_gradients, cell_kl, project_gradient
 from fairprog.labels import Array
-from fairprog.programs.frames import Frame
+from fairprog.programs.geometries.frame import Frame
 
 __all__ = ["MapSpace"]
 

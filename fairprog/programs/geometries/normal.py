@@ -1,116 +1,141 @@
-"""Programs on normal (and log-normal) populations, in any dimension."""
+"""Programs on normal (and log-normal) populations, in any dimension (theory.md, 4 and 5)."""
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from fairprog.errors import FairprogWarning, ModelError
+from fairprog.errors import FairprogWarning, InfeasibleError, ModelError
+from fairprog.kernels.all_groups import pull_back, scale_ratio_cost
 from fairprog.kernels.cells import LARGE
 from fairprog.kernels.common_rates import best_rates
 from fairprog.kernels.normal import kl, push, unit_condition
 from fairprog.kernels.threads import one_blas_pool
 from fairprog.labels import Array, check_finite
 from fairprog.populations import Normal
-from fairprog.programs.affine_maps import nearest_all_affine
-from fairprog.programs.all_groups import nearest_all
-from fairprog.programs.answer import assemble
-from fairprog.programs.frames import Frame, check_diagonal, check_scales, make_frame
-from fairprog.programs.nearest_ideal import NearestIdeal
-from fairprog.programs.options import Conic, staying_maps
-from fairprog.programs.piecewise_maps import (
-    check_piecewise,
-    formulate_piecewise,
-    solve_piecewise_maps,
-)
-from fairprog.programs.solvers import find_answer, second_opinion
-from fairprog.solution import Solution
-from fairprog.transports import AffineMap, Monotone, Whitened
+from fairprog.programs.answer import Answer, Conic
+from fairprog.programs.geometries.affine import nearest_all_affine, nearest_one_affine
+from fairprog.programs.geometries.base import CONIC, Geometry
+from fairprog.programs.geometries.frame import Frame, make_frame
+from fairprog.programs.geometries.group_map import GroupMaps, GroupProblem, best_signs
+from fairprog.programs.geometries.normal_all import nearest_all, nearest_two_groups, normalised
+from fairprog.solution.certificate import IDEALITY_TOLERANCE
+from fairprog.transports import AffineMap, Monotone, Translation, Transport, Whitened
 
-if TYPE_CHECKING:
-    from fairprog.programs.compile import Compiled
+__all__ = ["NormalGeometry"]
 
-__all__ = ["NearestNormal"]
-
+CLARABEL_DIMENSION = 12  # beyond, a full covariance takes the interior point method seconds
+DIAGONAL_DIMENSION = 64  # the same for maps with at most one number per feature
+CONIC_CONDITION = 1e6  # of R~: beyond, interior points end in rounding and tell nothing
+NOTHING = 1e-13  # nats, what rounding leaves of a divergence of zero
+COLLAPSED = 1e-6  # of the unconstrained map: narrower is a singular map met to tolerance
 ILL_CONDITIONED = 1e6  # at unit variances: beyond it rounding may be what fails a certificate
+LIMIT = 1e8  # of the condition of R~: conjugate gradients reach it, and not 1e10
+DESCENT_LIMIT = 3e5  # the same where all groups descend: proven at 2e5, not at 2e6
+BALANCED_LIMIT = 1e25  # the same where R~ is diagonal: reached to 15 digits at 1e24
 
 
-class NearestNormal(NearestIdeal):
-    """The nearest ideal normal population: theory.md section 4 (one group) and 5 (all).
+class NormalGeometry(Geometry):
+    """Normal laws: one convex program per group that moves, or a search over all groups."""
 
-    Made by :class:`NearestIdeal`.
-    """
+    view_names = ("mean", "factor", "std", "matrix", "offset")
+    original_names = ("mean", "std", "cov", "factor")
 
-    families = (Normal,)
-    population: Normal
-    staying_maps: dict[int, AffineMap]
+    # -- what it takes --
 
-    def check_transport(self) -> None:
+    @classmethod
+    def check_transport(cls, population: Normal, transport: Transport) -> None:
         """Check the fields of a transport against the population's features and classes."""
-        population = self.population
-        if self.transport.kind == "identity":
+        if transport.kind == "identity":
             raise ModelError(
                 "`transport` Identity() is for exponential families of one parameter and finite "
                 "alphabets; normal populations take Translation() or a larger class of maps.",
                 argument="transport",
             )
-        check_diagonal(population, self.transport)
-        if isinstance(self.transport, Whitened):
-            self.transport.class_index(population.classes)
-        if isinstance(self.transport, Monotone) and not isinstance(self.transport.metric, str):
+        if transport.kind == "diagonal":
+            _check_diagonal(population, transport)
+        if isinstance(transport, Whitened):
+            transport.class_index(population.classes)
+        if isinstance(transport, Monotone) and not isinstance(transport.metric, str):
             d = population.n_features
-            check_finite(self.transport.metric, "metric", (d, d))
+            check_finite(transport.metric, "metric", (d, d))
 
-    def check_family(self) -> None:
-        """Check that groups that stay are ideal among themselves; say what is set aside."""
-        if self.transport.kind == "piecewise":
-            check_piecewise(self)
-        check_scales(self.population, self.transport, everyone=not self.staying)
-        self.staying_maps = staying_maps(self.population, self.reference, self.staying)
-        if self.population.null_dimension:
-            warnings.warn(
-                f"{self.population.null_dimension} direction(s) of the features are constant in "
-                "every cell; they are set aside and the maps are the identity there.",
-                FairprogWarning,
-                stacklevel=3,
-            )
-
-    def _not_convex(self) -> bool:
-        """Return whether the class of maps alone makes the program non-convex."""
-        return self.transport.kind == "full" and self.population.n_features > 1
-
-    def check_conditions(self) -> None:
-        """Refuse custom constraints and bounds where there is no convex program to hold them."""
-        super().check_conditions()
-        if self._not_convex() and (self.constraints or self.map_bound > 0):
+    def refuse(self) -> None:
+        """Check conditions, scales and groups that stay; say what is set aside."""
+        question = self.question
+        self.refuse_conditions_on_all()
+        if self.kind == "full" and question.relaxed:
             raise ModelError(
                 "Affine() in several dimensions is not a convex program, so it takes no custom "
                 "constraints and no `map_bound`; use Monotone() instead.",
-                argument="constraints" if self.constraints else "map_bound",
+                argument="constraints" if question.constraints else "map_bound",
+            )
+        _check_scales(self.D, question.transport, everyone=not question.staying)
+        self.refuse_unlike()
+        self.warn_constant()
+
+    def refuse_unlike(self) -> None:
+        """Check that groups that stay are images of the reference."""
+        for a, T in self.staying_maps.items():
+            reference = self.question.reference
+            assert reference is not None
+            off = self.D.map_residual(T, self.D.laws_of(reference), a)
+            self.refuse_apart(reference, a, "affine map", off)
+
+    def warn_constant(self) -> None:
+        """Say how many directions are set aside."""
+        if self.D.null_dimension:
+            warnings.warn(
+                f"{self.D.null_dimension} direction(s) of the features are constant in every "
+                "cell; they are set aside and the maps are the identity there.",
+                FairprogWarning,
+                stacklevel=4,
             )
 
-    def rate_starts(self) -> list[Array]:
-        """Return the base rates of the best joint descent over maps and rates."""
-        D, log_rates = self.population, np.log(self.population.base_rates)
-        mirror = self.orientation == "any"
-        if self._not_convex():
-            maps, cells = nearest_all_affine(D, self.prior, mirror, log_rates)
-        else:
-            maps, cells, _ = nearest_all(D, self.prior, self.transport, mirror, log_rates)
-        U = D.support_basis
-        moved = [push(U.T @ T.matrix @ U, T.offset @ U, *cells) for T in maps]
-        mean, cov = (np.stack(parts, axis=1) for parts in zip(*moved, strict=True))
-        V = kl(mean, cov, D.support_mean, D.support_cov)
-        return [best_rates(V, D.group_mass, log_rates)[0]]
+    @cached_property
+    def staying_maps(self) -> dict[int, AffineMap]:
+        """Maps from the reference to the groups that stay."""
+        r = self.question.reference
+        return {} if r is None else {a: self.D.common_map(r, a) for a in self.question.staying}
+
+    @property
+    def kind(self) -> str:
+        """The kind of matrices of the maps; of one feature every class but `fixed` scales."""
+        kind = self.question.transport.kind
+        return "scalar" if self.D.n_features == 1 and kind != "fixed" else kind
+
+    @property
+    def _has_polynomial(self) -> bool:
+        D = self.D
+        return bool(D.n_features == 1 and D.n_classes == D.n_groups == 2 and self.kind != "fixed")
+
+    def solvers(self) -> dict[str, str]:
+        """Return the solvers that do not apply, with the reason."""
+        D, out = self.D, dict[str, str]()
+        if self.kind == "full":
+            out |= dict.fromkeys(CONIC, "Affine() in several dimensions is not a convex problem")
+        if D.n_features > 1:
+            out["closed-form"] = (
+                f"it exists for one feature; the population has {D.n_features}. Use 'newton' or "
+                "'auto'"
+            )
+        if not self.question.staying:
+            out |= dict.fromkeys(CONIC, "steer='all' is not one convex problem; use 'auto'")
+            if not self._has_polynomial:
+                out["closed-form"] = (
+                    "with steer='all' closed form stationary points exist for one feature, two "
+                    "classes, two groups and maps that scale; use 'auto'"
+                )
+        return out
 
     def advice(self) -> str:
         """Return what to do, by how the cells are conditioned."""
-        D = self.population
+        D = self.D
         cells = [np.asarray(D.support_cov_of(a)) for a in range(D.n_groups)]
         worst = max(unit_condition(S) for S in cells)
         if worst < ILL_CONDITIONED:
@@ -122,75 +147,221 @@ class NearestNormal(NearestIdeal):
             else "leave out features that others all but determine, or keep principal components "
             "that vary, computed in float64"
         )
-        others = " Steering all groups but one is better conditioned too." * (not self.staying)
+        everyone = not self.question.staying
+        others = " Steering all groups but one is better conditioned too." * everyone
         return (
             "Some combinations of features hardly vary: the covariances have the condition number "
             f"{worst:.1g} at unit variances. To do: {remedies}.{others}"
         )
 
-    # -- building --
-
-    def frames(self) -> list[Frame]:
-        """Return the whitened coordinates of every steered group (some group stays)."""
-        D = self.population
-        assert self.reference is not None
-        cells = D.support_mean[:, self.reference], D.support_cov_of(self.reference)
-        return [make_frame(D, self.transport, a, self.prior[:, a], cells) for a in self.steered]
-
-    def compile(self, frames: Sequence[Frame]) -> Compiled:
-        """Return the CVXPY problem on given frames (mirrored or not), with its addresses."""
-        from fairprog.programs.compile import compile_nearest
-
-        q = self.population.prior
-        prior_kl = float((self.prior * np.log(self.prior / q)).sum())
-        return compile_nearest(
-            self.population,
-            frames,
-            prior_kl,
-            self.constraints,
-            self.map_bound,
-            self.staying_maps,
-        )
-
-    def formulate(self) -> Any:
-        """Return the consensus form."""
-        if self.transport.kind == "piecewise":
-            return formulate_piecewise(self)
-        if self._not_convex():
-            raise ModelError(
-                "Affine() in several dimensions is not a convex problem; use Monotone() to see "
-                "one.",
-                argument="transport",
+    def rate_starts(self) -> list[Array]:
+        """Return the base rates of the best joint descent over maps and rates."""
+        D, log_rates, question = self.D, np.log(self.D.base_rates), self.question
+        if self.kind == "full":
+            maps, cells = nearest_all_affine(D, question.prior, question.mirrors, log_rates)
+        else:
+            maps, cells, _ = nearest_all(
+                D, question.prior, question.transport, question.mirrors, log_rates
             )
-        if not self.staying:
-            raise ModelError(
-                "steer='all' is not one convex problem; steer all groups but one to see one.",
-                argument="steer",
-            )
-        return self.compile(self.frames()).problem
+        U = D.support_basis
+        moved = [push(U.T @ T.matrix @ U, T.offset @ U, *cells) for T in maps]
+        mean, cov = (np.stack(parts, axis=1) for parts in zip(*moved, strict=True))
+        V = kl(mean, cov, D.support_mean, D.support_cov)
+        return [best_rates(V, D.group_mass, log_rates)[0]]
 
     # -- solving --
 
-    def find(self, solver: str, conic: Conic, started: float) -> Solution:
-        """Solve exactly or by the conic ladder, and prove the answer."""
-        if conic.options and (not self.staying or solver in ("closed-form", "newton")):
-            raise ModelError(
-                f"The options {sorted(conic.options)} are for the conic solvers, which "
-                f"{'steer=' + repr('all') if not self.staying else 'solver=' + repr(solver)} "
-                "does not use.",
-                argument="solver_options",
-            )
-        if self.transport.kind == "piecewise":
-            return solve_piecewise_maps(self, solver, conic, started)
-        with one_blas_pool() if self.population.n_features > LARGE else nullcontext():
-            return self._prove(solver, conic, started)
+    def threads(self) -> AbstractContextManager[Any]:
+        """Hold one of two BLAS pools to one thread in many dimensions: together they are slower."""
+        return one_blas_pool() if self.D.n_features > LARGE else nullcontext()
 
-    def _prove(self, solver: str, conic: Conic, started: float) -> Solution:
-        """Return the answer, proven."""
-        answer = find_answer(self, solver, conic)
-        solution = assemble(self, answer, time.perf_counter() - started)
-        if not solution.certificate.ok and self.constraints and not answer.kinked:
-            # a condition may have a kink at the answer: ask the other conic solver
-            second_opinion(self, answer, conic)
-            solution = assemble(self, answer, time.perf_counter() - started)
-        return solution
+    def problems(self) -> Sequence[GroupProblem]:
+        """Return the problem of every steered group."""
+        return self._frames()
+
+    def _frames(self) -> list[Frame]:
+        """Return the whitened coordinates of every steered group."""
+        D, question = self.D, self.question
+        r = question.reference
+        assert r is not None
+        cells = D.support_mean[:, r], D.support_cov_of(r)
+        return [
+            make_frame(D, question.transport, a, question.prior[:, a], cells)
+            for a in question.steered
+        ]
+
+    @property
+    def conic_order(self) -> tuple[str, ...]:
+        """The conic solvers: SCS first where interior points would take seconds."""
+        return CONIC if self._conic_pays else CONIC[::-1]
+
+    @property
+    def _conic_pays(self) -> bool:
+        if self.kind == "full":  # not convex
+            return False
+        limit = CLARABEL_DIMENSION if self.kind == "symmetric" else DIAGONAL_DIMENSION
+        return bool(self.D.n_features <= limit)
+
+    def compares(self, answer: Answer) -> bool:
+        """Return whether Clarabel takes little time and has the digits."""
+        return self._conic_pays and all(
+            f.root_condition <= CONIC_CONDITION for f in self._frames()
+        )
+
+    def exact(self, solver: str) -> Answer:
+        """Solve every group in numpy; with orientation "any" keep the better sign."""
+        closed = self.D.n_features == 1 and solver != "newton"
+        if self.kind == "full":
+            groups = [nearest_one_affine(self.D, f, self.question.mirrors) for f in self._frames()]
+            # nothing is nearer than no divergence at all
+            return Answer(groups, "descent", all(g.cost() <= NOTHING for g in groups))
+        groups = best_signs(self.problems(), self.question.mirrors, closed)
+        return Answer(groups, "closed-form" if closed else "newton")
+
+    def all_groups(self, solver: str, conic: Conic) -> Answer:
+        """Steer every group: the polynomial where it applies, else descent; normalised."""
+        D, question = self.D, self.question
+        transport, prior, mirror = question.transport, question.prior, question.mirrors
+        anchor: int | None = None
+        name = "polynomial" if self._has_polynomial and solver != "newton" else "descent"
+        if name == "polynomial":
+            maps, cells = nearest_two_groups(D, prior, mirror)
+        elif self.kind == "full":
+            maps, cells = nearest_all_affine(D, prior, mirror)
+        else:
+            maps, cells, anchor = nearest_all(D, prior, transport, mirror)
+        maps, cells = normalised(D, maps, cells, transport)
+        groups = []
+        for a, T in enumerate(maps):
+            # the anchor's matrix is a choice of coordinates, not a decision
+            own = Translation() if a == anchor else transport
+            groups.append(GroupMaps(*make_frame(D, own, a, prior[:, a], cells).from_user(T)))
+        is_global = name == "polynomial" or sum(g.cost() for g in groups) <= NOTHING
+        return Answer(groups, name, is_global, cells)
+
+    def refuse_collapse(self, answer: Answer) -> None:
+        """Raise where conditions leave only singular maps: solvers stop short of infinite KL."""
+        if not self.question.constraints or self.kind == "fixed":
+            return
+        for g in answer.groups:
+            if self._narrowest(g.problem.best(False)[0], g.theta[0]) < COLLAPSED:
+                names = [c.name for c in self.question.constraints]
+                raise InfeasibleError(
+                    f"The conditions {names} leave group {g.group!r} only maps that squeeze some "
+                    "direction to nothing (an infinite divergence). Relax one of them.",
+                    argument="constraints",
+                    cell=(None, g.group),
+                    details={"conditions": names, "groups": [g.group]},
+                )
+
+    @staticmethod
+    def _narrowest(free: Array, found: Array) -> float:
+        """Return the least factor by which a map squeezes some direction, against the free one."""
+        return float(np.linalg.eigvals(np.linalg.solve(free, found)).real.min())
+
+    def parameter(self, name: str, i: int, a: int) -> Any:
+        """Return mean, std, cov or factor of a cell, or the map to a group that stays."""
+        D = self.D
+        if name in ("matrix", "offset"):
+            T = self.staying_maps[a]
+            offset = T.offset[0] if D.is_univariate else T.offset
+            return T.matrix if name == "matrix" else offset
+        if name == "factor":  # also where the covariance is singular
+            values, vectors = np.linalg.eigh(D.cov_of(a)[i])
+            return vectors * np.sqrt(np.maximum(values, 0.0))
+        return getattr(D, name)[i, a]
+
+    # -- the answer --
+
+    def common_laws(self, answer: Answer) -> Any:
+        """Return means (K, d) and covariances (K, d, d) of the common laws."""
+        if answer.free_laws is not None:
+            return self.D.lifted_laws(*answer.free_laws)
+        return self.D.laws_of(self.question.reference)
+
+    def ideality_tolerance(self, answer: Answer, population: Any, residual: float) -> float:
+        """Return eps times the condition; above 64 features only where it is needed."""
+        if population.n_features > LARGE and residual <= IDEALITY_TOLERANCE:
+            return IDEALITY_TOLERANCE
+        cov = np.stack(
+            [np.asarray(population.support_cov_of(a)) for a in self.question.steered], axis=1
+        )
+        return max(IDEALITY_TOLERANCE, 16.0 * float(np.finfo(float).eps) * unit_condition(cov))
+
+    def laws_residual(self, answer: Answer) -> float:
+        """Return how far free common laws are from the best ones, whitened, weighted.
+
+        The covariance of the class that `Whitened` whitens is a choice of coordinates, not free.
+        """
+        if answer.free_laws is None:
+            return 0.0
+        D, (m, M), transport = self.D, answer.free_laws, self.question.transport
+        U, prior = D.support_basis, self.question.prior
+        best_m, best_M = pull_back(
+            prior,
+            np.stack([U.T @ g.user_map.matrix @ U for g in answer.groups]),
+            np.stack([g.user_map.offset @ U for g in answer.groups]),
+            D.support_mean,
+            D.support_cov,
+        )
+        L = np.linalg.cholesky(M)
+        spread = np.linalg.solve(L, np.swapaxes(np.linalg.solve(L, best_M), -1, -2))
+        squares = ((spread - np.eye(M.shape[-1])) ** 2).sum(axis=(-1, -2))
+        if isinstance(transport, Whitened) and D.n_features > 1:
+            # its best mean does not depend on its covariance
+            squares[transport.class_index(D.classes)] = 0.0
+        shift = np.linalg.solve(L, (best_m - m)[..., None])[..., 0]
+        squares = squares + (shift**2).sum(axis=-1)
+        return float(np.sqrt((prior.sum(axis=1) ** 2 * squares).sum()))
+
+    def is_global(self, answer: Answer) -> bool:
+        """Return whether, too, no scale ratio on a wide grid beats the polynomial's best root."""
+        if answer.solver != "polynomial" or not answer.globally_optimal:
+            return answer.globally_optimal
+        D = self.D
+        first, second = (float(g.user_map.matrix[0, 0]) for g in answer.groups)
+        gamma = first / second
+        grid = abs(gamma) * np.geomspace(1e-6, 1e6, 2001)
+        if self.question.mirrors:
+            grid = np.concatenate([-grid, grid])
+        mean, std = D.support_mean[..., 0], np.sqrt(D.support_cov[..., 0, 0])
+        F = scale_ratio_cost(np.append(grid, gamma), self.question.prior, mean, std)
+        return bool(F[-1] <= F[:-1].min() + 1e-9 * max(1.0, abs(F[-1])))
+
+
+def _check_diagonal(D: Normal, transport: Transport) -> None:
+    """Refuse diagonal maps where a null direction mixes features."""
+    mixed = np.flatnonzero((np.abs(D.support_basis) > 1e-8).sum(axis=1) > 1)
+    if mixed.size:
+        raise ModelError(
+            f"{transport!r} cannot keep the linear dependence among features "
+            f"{mixed.tolist()}; drop one of them or use Monotone().",
+            argument="transport",
+        )
+
+
+def _check_scales(D: Normal, transport: Transport, everyone: bool) -> None:
+    """Refuse metrics in whose units the features differ by more than can be resolved.
+
+    `everyone`: whether all groups are steered.
+    """
+    if not isinstance(transport, Monotone) or transport.metric == "pooled":
+        return
+    cells = D.support_mean[:, 0], D.support_cov_of(0)
+    frame = make_frame(D, transport, 0, D.prior[:, 0], cells)
+    limit = DESCENT_LIMIT if everyone else LIMIT
+    if frame.is_balanced:
+        limit = BALANCED_LIMIT
+    condition = frame.root_condition
+    if condition <= limit:
+        return
+    units = np.sqrt(np.diagonal(D.pooled_cov))
+    raise ModelError(
+        f"`transport` {transport!r:.60} depends on the units of the features, whose standard "
+        f"deviations differ by a factor of up to {units.max() / units.min():.3g}: the pooled "
+        f"covariance in this metric has condition number {condition:.3g}, and {limit:.0e} is as "
+        f"far as answers in {frame.size} dimensions can be proven. Standardise the columns, or "
+        "use Monotone(), which does not depend on units.",
+        argument="transport",
+        details={"condition": condition, "scales": float(units.max() / units.min())},
+    )

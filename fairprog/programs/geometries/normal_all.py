@@ -27,8 +27,8 @@ from fairprog.kernels.all_groups import best_scale_ratio, two_group_cells
 from fairprog.kernels.threads import one_blas_thread
 from fairprog.labels import Array
 from fairprog.populations import Normal
-from fairprog.programs.frames import Frame, make_frame
-from fairprog.programs.map_space import MapSpace
+from fairprog.programs.geometries.frame import Frame, make_frame
+from fairprog.programs.geometries.map_space import MapSpace
 from fairprog.transports import AffineMap, Monotone, Transport, Whitened
 
 __all__ = ["nearest_all", "nearest_two_groups", "normalised"]
@@ -109,7 +109,7 @@ def nearest_all(
     Ss, betas = space.maps(x)
     m, M = space.common_cells(Ss, betas)
     C = frames[0].C
-    maps = [f.user_map(S, beta) for f, S, beta in zip(space.frames, Ss, betas, strict=True)]
+    maps = [f.user_map((S, beta)) for f, S, beta in zip(space.frames, Ss, betas, strict=True)]
     return maps, (m @ C.T, C @ M @ C.T), space.anchor
 
 

@@ -2,63 +2,59 @@
 
 from __future__ import annotations
 
-import time
-import warnings
-from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
-from fairprog.errors import FairprogWarning, ModelError, SolverError
+from fairprog.errors import ModelError
+from fairprog.kernels.normal import symmetrize
 from fairprog.kernels.piecewise_linear import (
     cell_gradient,
     decrement,
+    map_divergence,
     mixture_quantiles,
     nearest,
     normal_moments,
     quadratic_forms,
     slope_matrix,
 )
-from fairprog.labels import Array, address
+from fairprog.labels import Array
 from fairprog.populations import Normal
 from fairprog.populations.pushforward import Pushforward
-from fairprog.programs.options import Conic
-from fairprog.solution import Certificate, Solution
-from fairprog.transports import AffineMap, PiecewiseLinearMap
+from fairprog.programs.answer import Answer, Conic
+from fairprog.programs.geometries.group_map import GroupProblem, best_signs
+from fairprog.programs.geometries.normal import NormalGeometry
+from fairprog.solution.certificate import IDEALITY_TOLERANCE
+from fairprog.transports import PiecewiseLinearMap, Transport
 
-if TYPE_CHECKING:
-    from fairprog.programs.nearest_normal import NearestNormal
+__all__ = ["Pieces", "PiecewiseGeometry"]
 
-__all__ = ["check_piecewise", "formulate_piecewise", "solve_piecewise_maps"]
-
-
-def check_piecewise(program: NearestNormal) -> None:
-    """Refuse what the exact program over piecewise-linear maps does not cover."""
-    D = program.population
-    if type(D) is not Normal or D.n_features != 1:
-        raise ModelError(
-            f"{program.transport!r} moves a single normal feature; found {D!r}. Move features one "
-            "by one; Transformed(Normal(...), Log()) stands for a log-normal one.",
-            argument="transport",
-        )
-    for name, wrong in (
-        ("steer", not program.staying),
-        ("orientation", program.orientation == "any"),
-        ("map_bound", program.map_bound > 0),
-        ("constraints", bool(program.constraints)),
-    ):
-        if wrong:
-            raise ModelError(
-                f"{program.transport!r} takes no `{name}` of this kind: its maps increase, some "
-                "group stays, and every class has the same map.",
-                argument=name,
-            )
+Map = tuple[Array]  # (g_left, values, g_right), shape (n + 2,)
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Pieces:
-    """One steered group in standard units: x = center + scale u, y = own_center + own_scale v."""
+    """The problem of one steered group in standard units.
+
+    x = center + scale u on the reference side, y = own_center + own_scale v on the group's; see
+    :mod:`fairprog.kernels.piecewise_linear`.
+
+    Attributes
+    ----------
+    group : hashable
+    w : Array, shape (K,)
+        Weights q~_is.
+    knots : Array, shape (n,)
+    moments : Array, shape (K, 3, n + 1)
+        Of the reference's classes, by segment.
+    mu, sigma : Array, shape (K,)
+        The group's own cells.
+    units : (center, scale, own_center, own_scale)
+    laws : Array, shape (K, 2)
+        Means and standard deviations of the reference's cells.
+    """
 
     group: Hashable
     w: Array
@@ -67,195 +63,213 @@ class Pieces:
     mu: Array
     sigma: Array
     units: tuple[float, float, float, float]
-    constant: float
+    laws: Array
 
-    def user_map(self, theta: Array) -> PiecewiseLinearMap:
-        """Return the map in the user's units."""
-        center, scale, own_center, own_scale = self.units
-        ratio = own_scale / scale
-        return PiecewiseLinearMap(
-            center + scale * self.knots,
-            own_center + own_scale * theta[1:-1],
-            float(ratio * theta[0]),
-            float(ratio * theta[-1]),
-        )
+    def mirrored(self) -> Pieces:
+        """Refuse: the maps increase."""
+        raise ModelError("Piecewise linear maps have no mirror images.", argument="orientation")
 
-    def gradients(self, theta: Array) -> Array:
-        """Return the weighted gradient of every class's cost in theta, shape (K, n + 2)."""
+    def only(self, i: int) -> Pieces:
+        """Return the problem of one class alone."""
+        names = ("w", "moments", "mu", "sigma", "laws")
+        return replace(self, **{name: getattr(self, name)[i : i + 1] for name in names})
+
+    # -- the cost and its derivatives --
+
+    def cost(self, theta: Map) -> float:
+        """Return sum_i w_i V_i, nats."""
+        cells = zip(self.laws, self.mu, self.sigma, strict=True)
+        values = [
+            map_divergence(
+                self.knots, theta[0], (float(law[0]), float(law[1])), (float(m), float(s))
+            )
+            for law, m, s in cells
+        ]
+        return float(self.w @ values)
+
+    def class_gradients(self, theta: Map) -> Iterator[Map]:
+        """Yield the weighted gradient of every class's cost in theta, shape (n + 2,)."""
         D = slope_matrix(self.knots)
-        rows = []
         for i, moments in enumerate(self.moments):
             M, b = quadratic_forms(self.knots, moments)
-            g = cell_gradient(theta, D, M, b, moments[0], self.mu[i], self.sigma[i])
-            rows.append(self.w[i] * g)
-        return np.stack(rows)
+            g = cell_gradient(theta[0], D, M, b, moments[0], self.mu[i], self.sigma[i])
+            yield (self.w[i] * g,)
 
+    def decrement(self, theta: Map, gradient: Map) -> float:
+        """Return the Newton decrement of a gradient."""
+        args = self.knots, self.w, self.moments, self.mu, self.sigma
+        return float(decrement(theta[0], *args, gradient=gradient[0]))
 
-def pieces(program: NearestNormal) -> list[Pieces]:
-    """Return every steered group with its knots, moments and targets."""
-    D, r = program.population, program.reference
-    mean, std = D.location[..., 0], np.sqrt(D.cov[..., 0, 0])
-    out = []
-    transport: Any = program.transport
-    n = transport.n_knots
-    for s in program.steered:
-        w = program.prior[:, s]
-        p = w / w.sum()
-        units = []
-        for a in (r, s):
-            center = float(p @ mean[:, a])
-            units += [center, float(np.sqrt(p @ (std[:, a] ** 2 + (mean[:, a] - center) ** 2)))]
-        m, g = (mean[:, r] - units[0]) / units[1], std[:, r] / units[1]
-        knots = mixture_quantiles(w, m, g, (np.arange(n) + 0.5) / n)
-        entropy = 0.5 * np.log(2.0 * np.pi * np.e * g**2)
-        out.append(
-            Pieces(
-                D.groups[s],
-                w,
-                knots,
-                np.stack([normal_moments(knots, *cell) for cell in zip(m, g, strict=True)]),
-                (mean[:, s] - units[2]) / units[3],
-                std[:, s] / units[3],
-                (units[0], units[1], units[2], units[3]),
-                -float(w @ entropy),
-            )
+    def best(self, closed: bool) -> Map:
+        """Return the optimum by Newton's method."""
+        return (nearest(self.knots, self.w, self.moments, self.mu, self.sigma)[0],)
+
+    def lengths(self, theta: Map, other: Map) -> tuple[float, ...]:
+        """Return the largest difference of slopes, each weighted by the root of its mass."""
+        return (self.gap(theta, other),)
+
+    def gap(self, theta: Map, other: Map) -> float:
+        """Return the largest difference of slopes, each weighted by the root of its mass."""
+        mass = np.sqrt(self.w @ self.moments[:, 0] / self.w.sum())
+        return float(np.abs(mass * (slope_matrix(self.knots) @ (other[0] - theta[0]))).max())
+
+    # -- the user's units --
+
+    def user_map(self, theta: Map) -> PiecewiseLinearMap:
+        """Return the map in the user's units."""
+        center, scale, own_center, own_scale = self.units
+        ratio, values = own_scale / scale, theta[0]
+        return PiecewiseLinearMap(
+            center + scale * self.knots,
+            own_center + own_scale * values[1:-1],
+            float(ratio * values[0]),
+            float(ratio * values[-1]),
         )
-    return out
 
-
-def formulate_piecewise(program: NearestNormal) -> Any:
-    """Return the CVXPY problem of all steered groups, in standard units; its value is KL."""
-    from fairprog.programs.compile import compile_piecewise
-
-    rates = float((program.prior * np.log(program.prior / program.population.prior)).sum())
-    problems = [
-        compile_piecewise(
-            g.group, program.population.classes, g.knots, g.w, g.moments, (g.mu, g.sigma),
-            g.constant,
-        )[0].problem
-        for g in pieces(program)
-    ]  # fmt: skip
-    return sum(problems[1:], problems[0]) if rates == 0 else _shifted(problems, rates)
-
-
-def _shifted(problems: list[Any], rates: float) -> Any:
-    total = sum(problems[1:], problems[0])
-    return type(total)(total.objective + type(total.objective)(rates), total.constraints)
-
-
-def solve_piecewise_maps(
-    program: NearestNormal, solver: str, conic: Conic, started: float
-) -> Solution:
-    """Solve by Newton's method, compare with the exponential-cone program, and prove."""
-    from fairprog.programs.compile import compile_piecewise, solve
-
-    if solver not in ("auto", "newton", "CLARABEL"):
-        raise ModelError(
-            f"solver={solver!r} does not apply to {program.transport!r}; use 'auto', 'newton' or "
-            "'CLARABEL'.",
-            argument="solver",
-        )
-    D = program.population
-    groups = pieces(program)
-    thetas, residual, gap, apart = [], 0.0, None, None
-    for g in groups:
-        theta, value = nearest(g.knots, g.w, g.moments, g.mu, g.sigma)
-        if solver != "newton":
-            compiled, common = compile_piecewise(
-                g.group, D.classes, g.knots, g.w, g.moments, (g.mu, g.sigma), g.constant
-            )
-            try:
-                solve(compiled, ["CLARABEL"], conic.time_limit, conic.verbose, conic.options)
-            except SolverError:
-                if solver == "CLARABEL":
-                    raise
-                _warn_alone()
-            else:
-                exact = value + g.constant
-                gap = max(gap or 0.0, abs(float(compiled.problem.value) - exact) / max(1.0, exact))
-                mass = np.sqrt(g.w @ g.moments[:, 0] / g.w.sum())
-                moved = slope_matrix(g.knots) @ (common.value - theta)
-                apart = max(apart or 0.0, float(np.abs(mass * moved).max()))
-        thetas.append(theta)
-        residual = float(
-            np.hypot(residual, decrement(theta, g.knots, g.w, g.moments, g.mu, g.sigma))
-        )
-    maps: dict[Hashable, Any] = {D.groups[a]: T for a, T in program.staying_maps.items()}
-    steered = {g.group: g.user_map(theta) for g, theta in zip(groups, thetas, strict=True)}
-    population = _population(program, steered)
-    kl = population.kl(D)
-    sensitivity, duals = _sensitivities(program, groups, thetas)
-    staying = max((_staying(program, T, a) for a, T in program.staying_maps.items()), default=0.0)
-    return Solution(
-        kl=kl,
-        original=D,
-        population=population,
-        affine={g: (maps | steered)[g] for g in D.groups},
-        duals=duals,
-        sensitivity=sensitivity,
-        price={},
-        price_interval={},
-        certificate=Certificate(
-            kkt_residual=residual / float(np.sqrt(max(1.0, kl))),
-            ideality_residual=_rates_residual(program),
-            staying_residual=staying,
-            feasibility_residual=0.0,
-            conic_gap=gap,
-            parameter_gap=apart,
-            globally_optimal=True,
-        ),
-        settings=program.settings(),
-        solver="newton",
-        seconds=time.perf_counter() - started,
-    )
-
-
-def _warn_alone() -> None:
-    warnings.warn(
-        "CLARABEL did not converge; the answer of Newton's method, proven by its decrement, is "
-        "kept without a second opinion.",
-        FairprogWarning,
-        stacklevel=5,
-    )
-
-
-def _population(
-    program: NearestNormal, steered: dict[Hashable, PiecewiseLinearMap]
-) -> Pushforward:
-    D = program.population
-    mean, std = D.location[..., 0].copy(), np.sqrt(D.cov[..., 0, 0])
-    for s in program.steered:
-        mean[:, s], std[:, s] = mean[:, program.reference], std[:, program.reference]
-    labels: dict[str, Any] = {"classes": D.classes, "groups": D.groups}
-    base = Normal(program.prior, mean, std=std, feature_names=D.feature_names, **labels)
-    return Pushforward(base, steered)
-
-
-def _sensitivities(
-    program: NearestNormal, groups: list[Pieces], thetas: list[Array]
-) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Return d KL / d (g_left, values, g_right) of each class's map, in the user's units."""
-    out: dict[str, Array] = {}
-    for g, theta in zip(groups, thetas, strict=True):
-        _, scale, _, own_scale = g.units
-        unit = np.full(len(theta), 1.0 / own_scale)
+    def multiplier(self, gradient: Map, part: str) -> Array:
+        """Return a class's gradient in (g_left, values, g_right) of the user's map."""
+        _, scale, _, own_scale = self.units
+        unit = np.full(len(gradient[0]), 1.0 / own_scale)
         unit[[0, -1]] *= scale
-        for c, row in zip(program.population.classes, g.gradients(theta), strict=True):
-            out[address("map", g.group, c)] = row * unit
-    return out, {where: -value for where, value in out.items()}
+        return np.asarray(gradient[0] * unit)
+
+    def prices(self, gradient: Map) -> tuple[float, ...]:
+        """Return nothing: the consensus of bent maps has no bound."""
+        return ()
+
+    # -- CVXPY --
+
+    is_large: ClassVar[bool] = False
+
+    @property
+    def parts(self) -> Mapping[str, tuple[int, ...]]:
+        """The variables of the consensus form."""
+        return {"map": (len(self.knots) + 2,)}
+
+    def express(self, cp: Any, i: int, x: Mapping[str, Any]) -> tuple[Any, list[Any]]:
+        """Return w_i V_i: a quadratic minus logarithms of slopes (exponential cones)."""
+        own, D = x["map"], slope_matrix(self.knots)
+        mu, sigma = float(self.mu[i]), float(self.sigma[i])
+        M, b = quadratic_forms(self.knots, self.moments[i])
+        values, vectors = np.linalg.eigh(symmetrize(M))
+        root = (vectors * np.sqrt(np.maximum(values, 0.0))).T
+        square = cp.sum_squares(root @ own) - 2.0 * mu * (b @ own) + mu**2
+        slopes = cp.sum(cp.multiply(self.moments[i, 0], cp.log(D @ own)))
+        constant = np.log(sigma / self.laws[i, 1]) - 0.5
+        return self.w[i] * (0.5 * square / sigma**2 + constant - slopes), []
+
+    def length(self, cp: Any, part: str, x: Any) -> Any:
+        """Return the norm of a difference."""
+        return cp.norm(x, 2)
+
+    def theta(self, x: Mapping[str, Array]) -> Map:
+        """Return the map of the variables' values."""
+        return (x["map"],)
+
+    def gradient(self, x: Mapping[str, Array]) -> Map:
+        """Return derivatives by the variables."""
+        return (np.zeros(len(self.knots) + 2) + x["map"],)
+
+    def view(self, cp: Any, name: str, i: int, x: Mapping[str, Any]) -> Any:
+        """Refuse: these programs take no conditions."""
+        raise ModelError(f"Piecewise linear maps have no {name!r} to constrain.")
 
 
-def _rates_residual(program: NearestNormal) -> float:
-    if program.base_rates == "keep":
-        return 0.0
-    rates = program.prior / program.prior.sum(axis=0)
-    return float(np.abs(rates - rates[:, [program.reference]]).max())
+class PiecewiseGeometry(NormalGeometry):
+    """A normal feature moved by increasing piecewise-linear maps; some group stays."""
+
+    @classmethod
+    def check_transport(cls, population: Any, transport: Transport) -> None:
+        """Refuse populations of other families or several features."""
+        if type(population) is not Normal or population.n_features != 1:
+            raise ModelError(
+                f"{transport!r} moves a single normal feature; found {population!r}. Move "
+                "features one by one; Transformed(Normal(...), Log()) stands for log-normal ones.",
+                argument="transport",
+            )
+
+    def refuse(self) -> None:
+        """Refuse what the exact program does not cover; check groups that stay."""
+        question = self.question
+        for name, wrong in (
+            ("steer", not question.staying),
+            ("orientation", question.mirrors),
+            ("map_bound", question.map_bound > 0),
+            ("constraints", bool(question.constraints)),
+        ):
+            if wrong:
+                raise ModelError(
+                    f"{question.transport!r} takes no `{name}` of this kind: its maps increase, "
+                    "some group stays, and every class has the same map.",
+                    argument=name,
+                )
+        self.refuse_unlike()
+        self.warn_constant()
+
+    def solvers(self) -> dict[str, str]:
+        """Return the solvers that do not apply, with the reason."""
+        reason = "piecewise linear maps take 'auto', 'newton' or 'CLARABEL'"
+        return dict.fromkeys(("closed-form", "SCS"), reason)
+
+    @property
+    def conic_order(self) -> tuple[str, ...]:
+        """Clarabel alone: SCS does not get far with many exponential cones."""
+        return ("CLARABEL",)
+
+    def compares(self, answer: Answer) -> bool:
+        """Return True: a feature is little work."""
+        return True
+
+    def problems(self) -> Sequence[GroupProblem]:
+        """Return every steered group with its knots, moments and targets."""
+        D, r, transport = self.D, self.question.reference, self.question.transport
+        assert r is not None
+        mean, std = D.location[..., 0], np.sqrt(D.cov[..., 0, 0])
+        n = transport.n_knots  # type: ignore[attr-defined]
+        out = []
+        for s in self.question.steered:
+            w = self.question.prior[:, s]
+            p = w / w.sum()
+            (center, scale), own = (_spread(p, mean[:, a], std[:, a]) for a in (r, s))
+            m, g = (mean[:, r] - center) / scale, std[:, r] / scale
+            knots = mixture_quantiles(w, m, g, (np.arange(n) + 0.5) / n)
+            out.append(
+                Pieces(
+                    group=D.groups[s],
+                    w=w,
+                    knots=knots,
+                    moments=np.stack(
+                        [normal_moments(knots, *cell) for cell in zip(m, g, strict=True)]
+                    ),
+                    mu=(mean[:, s] - own[0]) / own[1],
+                    sigma=std[:, s] / own[1],
+                    units=(center, scale, *own),
+                    laws=np.stack([m, g], axis=1),
+                )
+            )
+        return out
+
+    def exact(self, solver: str) -> Answer:
+        """Return the answer of Newton's method."""
+        return Answer(best_signs(self.problems(), False, False), "newton")
+
+    def all_groups(self, solver: str, conic: Conic) -> Answer:
+        """Refuse: some group stays."""
+        raise AssertionError
+
+    # -- the answer --
+
+    def ideality_tolerance(self, answer: Answer, population: Any, residual: float) -> float:
+        """Return the tolerance: one feature is never ill-conditioned."""
+        return IDEALITY_TOLERANCE
+
+    def pushed(self, answer: Answer, laws: Any) -> Pushforward:
+        """Return the common laws seen through the bent maps."""
+        maps = {g.group: g.user_map for g in answer.groups}
+        return Pushforward.of_laws(self.D, self.question.prior, laws, maps)
 
 
-def _staying(program: NearestNormal, T: AffineMap, a: int) -> float:
-    D, r = program.population, program.reference
-    mean, std = D.location[..., 0], np.sqrt(D.cov[..., 0, 0])
-    gamma, b = float(T.matrix[0, 0]), float(T.offset[0])
-    shift = np.abs(gamma * mean[:, r] + b - mean[:, a]) / std[:, a]
-    spread = np.abs((gamma * std[:, r] / std[:, a]) ** 2 - 1.0)
-    return float(max(shift.max(), spread.max()))
+def _spread(p: Array, mean: Array, std: Array) -> tuple[float, float]:
+    """Return mean and standard deviation of a mixture with weights p."""
+    center = float(p @ mean)
+    return center, float(np.sqrt(p @ (std**2 + (mean - center) ** 2)))

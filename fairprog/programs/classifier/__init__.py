@@ -1,0 +1,1 @@
+"""Programs whose population is fixed and whose classifier is decided."""

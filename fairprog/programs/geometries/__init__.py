@@ -1,0 +1,1 @@
+"""How every family of populations answers the question of `NearestIdeal`."""
