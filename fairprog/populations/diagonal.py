@@ -378,17 +378,10 @@ class DiagonalNormal(Normal):
         cells = self.support_mean, self.support_variances
         return log_odds_nodes(self.prior, *cells, *cells)
 
-    def is_ideal(self, atol: float = 1e-8) -> bool:
-        """Return whether one map per group carries common laws to every cell.
-
-        See :meth:`Normal.is_ideal`; a map may pair different features of two groups.
-        """
-        if np.ptp(self.base_rates, axis=1).max() > atol:
-            return False
+    def _is_image(self, a: int, atol: float) -> bool:
+        """Return whether a map does it, which may pair different features of the two groups."""
         m, v = self.support_mean, self.support_variances
-        return all(
-            is_common(m[:, 0], v[:, 0], m[:, a], v[:, a], atol) for a in range(1, self.n_groups)
-        )
+        return is_common(m[:, 0], v[:, 0], m[:, a], v[:, a], atol)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the constructor's arguments, with the family's name."""

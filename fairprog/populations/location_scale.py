@@ -12,14 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, check_finite
 from fairprog.populations.base import check_prior
-from fairprog.populations.categorical import Categorical
 from fairprog.populations.cell_fit import fit_cells, maximum_likelihood
 from fairprog.populations.cells import refuse_cells
-from fairprog.populations.evaluation import Evaluation, evaluate_population, scan_costs
 from fairprog.populations.law import Law
 from fairprog.populations.line_cells import LineCells
-from fairprog.tables import DemographicParity, Notion, Risk
-from fairprog.transports import AffineMap, ConjugatedMap
+from fairprog.transports import AffineMap
 
 __all__ = ["LineLaws", "LocationScale", "standard_law"]
 
@@ -167,31 +164,6 @@ class LocationScale(LineCells):
             "groups": self.groups,
             "feature_names": self.feature_names,
         }
-
-    def discretize(self, n: int = 2048, random_state: int = 0) -> Categorical:
-        """Return a population on at most n atoms, bins of X with exact probabilities.
-
-        Ideal populations are cut in the coordinates of the first group, and stay ideal to
-        rounding; see :meth:`Normal.discretize`.
-
-        Parameters
-        ----------
-        n : int, default 2048
-        random_state : int
-            Not used: nothing is sampled.
-
-        Returns
-        -------
-        Categorical
-            ``discretization_error`` as for :meth:`Normal.discretize` with one feature.
-        """
-        from fairprog.populations.discretize import discretize
-
-        return discretize(self, n, random_state)
-
-    def user_map(self, affine: AffineMap) -> AffineMap | ConjugatedMap:
-        """Return an affine map of the family's coordinates as a map in the user's units."""
-        return affine
 
     def mapped(self, maps: Mapping[Hashable, AffineMap]) -> Self:
         """Return the population whose group g is moved by maps[g], in the family's coordinates."""
@@ -349,61 +321,9 @@ class LocationScale(LineCells):
             out[i, a] = 0.0 if same else self.law(i, a).divergence(other.law(j, b), alpha, beta)
         return np.maximum(out, 0.0)
 
-    # -- fairness --
-
-    def evaluate(
-        self,
-        cost: ArrayLike | Risk | None = None,
-        rule_of: Self | None = None,
-        n_samples: int = 2**16,
-        random_state: int | np.random.Generator = 0,
-    ) -> Evaluation:
-        """Apply a Bayes rule to this population; the rates are exact (to about 1e-12).
-
-        Parameters
-        ----------
-        cost : array_like (K, K), mapping with keys 'fp' and 'fn', or Risk, optional
-            C[i, j] = cost of predicting j when the truth is i; default 0-1.
-            A risk must be an expected cost: others have no Bayes rule (ModelError).
-        rule_of : population, optional
-            Use the Bayes rule of that population of the same family; default self.
-        n_samples, random_state
-            Not used: nothing is sampled.
-
-        Returns
-        -------
-        Evaluation
-        """
-        return evaluate_population(self, cost, rule_of, n_samples, random_state)
-
-    def ideality_gap(self, notion: Notion | None = None) -> float:
-        """Return the worst gap of a notion over all cost matrices (0 iff ideal for it).
-
-        Binary labels: the supremum over thresholds of the posterior. More classes: the worst
-        over a fixed search of cost matrices, a LOWER bound only.
-
-        Parameters
-        ----------
-        notion : Notion, default DemographicParity()
-        """
-        return scan_costs(self, DemographicParity() if notion is None else notion)
-
-    def is_ideal(self, atol: float = 1e-8) -> bool:
-        """Return whether one affine map per group carries common laws to every cell.
-
-        True is a proof; False says only that no such map was found.
-
-        Parameters
-        ----------
-        atol : float
-            Largest difference of base rates, and largest residual of a cell in its own scale.
-        """
-        if np.ptp(self.base_rates, axis=1).max() > atol:
-            return False
-        return all(
-            T is not None and self.map_residual(T, self.laws_of(0), a) <= atol
-            for a, T in ((a, self.common_map(0, a)) for a in range(1, self.n_groups))
-        )
+    def _is_image(self, a: int, atol: float) -> bool:
+        T = self.common_map(0, a)
+        return T is not None and self.map_residual(T, self.laws_of(0), a) <= atol
 
     # -- saving --
 

@@ -12,9 +12,7 @@ from fairprog.errors import ModelError
 from fairprog.labels import Array, Indices, check_features
 from fairprog.populations.base import Population, population_from_dict
 from fairprog.populations.bijections import Bijection, as_bijection, bijection_from_dict
-from fairprog.populations.categorical import Categorical
-from fairprog.populations.evaluation import Evaluation
-from fairprog.tables import Notion, Risk
+from fairprog.tables import Notion, OutcomeTable
 from fairprog.transports import AffineMap, ConjugatedMap
 
 __all__ = ["Transformed"]
@@ -190,22 +188,6 @@ class Transformed(Population):
         """Return the population with the same cells and another prior (K, G)."""
         return type(self)(self.base.with_prior(prior), self.bijection)
 
-    def discretize(
-        self, n: int = 2048, random_state: int | np.random.Generator = 0
-    ) -> Categorical:
-        """Return the base on n atoms, their values in the units of X; see the base's.
-
-        An ideal population stays ideal to rounding.
-        """
-        D = self.base.discretize(n, random_state)
-        values = np.asarray(D.values, dtype=float)
-        X = self.bijection.backward(values.reshape(len(values), -1))
-        out = Categorical(
-            D.joint, values=X.reshape(values.shape), classes=D.classes, groups=D.groups
-        )
-        out.discretization_error = D.discretization_error
-        return out
-
     def cell_maps(self, target: Self) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
         """Return the base's maps between cells, through the bijection."""
         g = self.bijection
@@ -272,27 +254,27 @@ class Transformed(Population):
 
     # -- fairness --
 
-    def evaluate(
-        self,
-        cost: ArrayLike | Risk | None = None,
-        rule_of: Self | None = None,
-        n_samples: int = 2**16,
-        random_state: int | np.random.Generator = 0,
-    ) -> Evaluation:
-        """Apply a Bayes rule to this population; see the base's `evaluate`."""
-        if rule_of is not None:
-            self._same_bijection(rule_of, "rule_of")
-        rule = None if rule_of is None else rule_of.base
-        out: Evaluation = self.base.evaluate(cost, rule, n_samples, random_state)
-        return out
+    def _table_of_rule(
+        self, cost: Array, rule: Self, n_samples: int, random_state: int | np.random.Generator
+    ) -> tuple[OutcomeTable, float]:
+        self._same_bijection(rule, "rule_of")
+        table, error = self.base._table_of_rule(cost, rule.base, n_samples, random_state)
+        return table, error
 
-    def ideality_gap(self, notion: Notion | None = None) -> float:
-        """Return the worst gap of a notion over all cost matrices: the base's."""
-        return float(self.base.ideality_gap(notion))
+    def _worst_threshold(self, notion: Notion) -> float:
+        return float(self.base._worst_threshold(notion))
 
     def is_ideal(self, atol: float = 1e-8) -> bool:
         """Return whether the base is ideal."""
         return bool(self.base.is_ideal(atol))
+
+    def _atoms(
+        self, n: int, random_state: int | np.random.Generator
+    ) -> tuple[Array, Array, float]:
+        joint, atoms, error = self.base._atoms(n, random_state)
+        values = np.asarray(atoms, dtype=float)
+        X = self.bijection.backward(values.reshape(len(values), -1))
+        return joint, X.reshape(values.shape), error
 
     # -- saving --
 
