@@ -1,8 +1,8 @@
-"""What every population has: a prior, labels, group masses, base rates."""
+"""What every population answers: features, common laws, divergences, samples, atoms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,10 +12,8 @@ from fairprog.errors import DataError, ModelError
 from fairprog.labels import (
     Array,
     Indices,
-    as_labels,
     check_count,
     check_features,
-    check_finite,
     column_names,
     label_array,
 )
@@ -23,95 +21,25 @@ from fairprog.populations.bayes_rules import BayesRules
 from fairprog.populations.discretize import finite_version
 from fairprog.transports import AffineMap, ConjugatedMap
 
-__all__ = ["Population", "check_prior", "population_from_dict"]
-
-
-def check_prior(
-    prior: ArrayLike, classes: Iterable[Any] | None, groups: Iterable[Any] | None
-) -> tuple[Array, tuple[Hashable, ...], tuple[Hashable, ...]]:
-    """Return a positive (K, G) prior that sums to one, with its labels.
-
-    Raises
-    ------
-    DataError
-        If it is not (K, G), does not sum to one (to 1e-8) or has an empty cell.
-    """
-    q = check_finite(prior, "prior")
-    if q.ndim != 2:
-        raise DataError(
-            f"`prior` must have shape (K, G): classes by groups; its shape is {q.shape}.",
-            argument="prior",
-        )
-    class_labels = as_labels(classes, q.shape[0], "classes")
-    group_labels = as_labels(groups, q.shape[1], "groups")
-    empty = np.argwhere(q <= 0)
-    if empty.size:
-        i, a = (int(k) for k in empty[0])
-        raise DataError(
-            f"`prior` must be positive in every cell; class {class_labels[i]!r}, group "
-            f"{group_labels[a]!r} has {q[i, a]:.6g}.",
-            argument="prior",
-            cell=(class_labels[i], group_labels[a]),
-        )
-    if abs(q.sum() - 1.0) > 1e-8:
-        raise DataError(
-            f"`prior` must sum to one over classes and groups; it sums to {q.sum():.9g}.",
-            argument="prior",
-        )
-    # to the bit where it sums to one already, so that saving and loading change nothing
-    return q if abs(q.sum() - 1.0) <= 1e-12 else q / q.sum(), class_labels, group_labels
+__all__ = ["Population", "population_from_dict"]
 
 
 class Population(BayesRules):
     """Joint law of (X, Y, A): ``prior[i, a]`` = P(Y=i, A=a) and a law of X per cell.
 
-    A family is a subclass. What a `Solution` asks of it: `as_features`, `user_map`, `cell_maps`,
-    `cell_divergences`, `kl`, `evaluate`, `is_ideal`, `to_dict` and `from_dict`. What pictures and
-    reports ask besides: see :class:`~fairprog.populations.coordinates.Coordinates`.
-
-    Attributes
-    ----------
-    prior : Array, shape (K, G)
-        Cell probabilities.
-    classes, groups : tuple
-        Labels of the two axes.
-    feature_names : tuple of str or None
-        Names of the features where they are known.
+    A family is a subclass. Programs ask it for its common laws (`laws_of`, `common_map`, `pushed`,
+    `map_residual`), a `Solution` for `as_features`, `user_map`, `cell_maps` and
+    `cell_divergences`. Bayes rules: :class:`~fairprog.populations.bayes_rules.BayesRules`; what
+    pictures and reports ask besides: :class:`~fairprog.populations.coordinates.Coordinates`;
+    prior, labels and plain data: :class:`~fairprog.populations.labelled.Labelled`.
     """
 
     family: ClassVar[str] = "population"
     _registry: ClassVar[dict[str, type[Population]]] = {}
 
-    prior: Array
-    classes: tuple[Hashable, ...]
-    groups: tuple[Hashable, ...]
-    feature_names: tuple[str, ...] | None = None
-
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         Population._registry[cls.__name__] = cls
-
-    @property
-    def n_classes(self) -> int:
-        """Number of classes, K."""
-        return len(self.classes)
-
-    @property
-    def n_groups(self) -> int:
-        """Number of groups, G."""
-        return len(self.groups)
-
-    @property
-    def group_mass(self) -> Array:
-        """p_a = P(A=a), shape (G,)."""
-        out: Array = self.prior.sum(axis=0)
-        return out
-
-    @property
-    def base_rates(self) -> Array:
-        """rho_a(i) = P(Y=i | A=a), shape (K, G)."""
-        out: Array = self.prior / self.group_mass
-        return out
 
     def _order_of(self, other: Population, argument: str) -> tuple[list[int], list[int]]:
         """Return the positions of my labels in `other`; ModelError if the sets differ."""
@@ -136,11 +64,6 @@ class Population(BayesRules):
         )
 
     # -- features --
-
-    @property
-    def n_features(self) -> int:
-        """Number of features, d."""
-        return 1
 
     @property
     def null_dimension(self) -> int:
@@ -302,17 +225,6 @@ class Population(BayesRules):
     def _atoms(self, n: int, random_state: int | np.random.Generator) -> tuple[Array, Any, float]:
         """Return the joint law (X, K, G) of n atoms, what they are, and the error they cause."""
         return finite_version(self, n, random_state)
-
-    # -- saving --
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the constructor's arguments (arrays and labels), with the family's name."""
-        raise ModelError(f"{type(self).__name__} cannot be saved.")
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild a population from the constructor's arguments that `to_dict` returned."""
-        return cls(**data)
 
 
 def population_from_dict(data: Mapping[str, Any]) -> Population:

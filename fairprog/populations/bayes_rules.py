@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import Self
 
 import numpy as np
@@ -29,10 +28,6 @@ class BayesRules(Coordinates):
 
     A family answers `decision_rates` and, for two classes, `log_odds_cdf` and `log_odds_nodes`.
     """
-
-    prior: Array
-    classes: tuple[Hashable, ...]
-    groups: tuple[Hashable, ...]
 
     def evaluate(
         self,
@@ -100,7 +95,7 @@ class BayesRules(Coordinates):
                 f"`notion` must be a notion such as DemographicParity(); found {notion!r}.",
                 argument="notion",
             )
-        K = len(self.classes)
+        K = self.n_classes
         if K == 1:
             return 0.0
         with one_blas_thread():
@@ -126,10 +121,9 @@ class BayesRules(Coordinates):
             standard deviations per feature where a mean is a million of them) is added to it, so
             that units and origins of features do not matter.
         """
-        rates = self.prior / self.prior.sum(axis=0)
-        if np.ptp(rates, axis=1).max() > atol:
+        if np.ptp(self.base_rates, axis=1).max() > atol:
             return False
-        return all(self._is_image(a, atol) for a in range(1, len(self.groups)))
+        return all(self._is_image(a, atol) for a in range(1, self.n_groups))
 
     def _is_image(self, a: int, atol: float) -> bool:
         """Return whether a map carries the first group's laws to those of the group at `a`."""

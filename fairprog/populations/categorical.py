@@ -95,6 +95,10 @@ class Categorical(CategoricalRows):
         out.score_bins = self.score_bins
         return out
 
+    def with_prior(self, prior: Array) -> Self:
+        """Return the population with the same laws of X and another prior (K, G)."""
+        return self.pushed(prior, self.joint / self.prior, dict.fromkeys(self.groups))
+
     def map_residual(self, T: Any, laws: Array, a: int) -> float:
         """Return the largest total variation between a class's law in group a and `laws`."""
         return float(0.5 * np.abs(self.laws_of(a) - laws).sum(axis=0).max())

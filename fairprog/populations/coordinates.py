@@ -7,14 +7,14 @@ seen through a bijection. Displacements are measured, and densities drawn, per u
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import ModelError
 from fairprog.labels import Array, Indices
+from fairprog.populations.labelled import Labelled
 
 __all__ = ["Coordinates", "normalized_log"]
 
@@ -33,7 +33,7 @@ def normalized_log(joint: Array, otherwise: Array) -> Array:
     return out
 
 
-class Coordinates:
+class Coordinates(Labelled):
     """The interface; a family of one feature fills in what it has.
 
     Scores stand for probabilities: score t is the level Phi(t), so that tails keep their digits
@@ -127,22 +127,7 @@ class Coordinates:
         """Return points and the Bayes actions between them (one more), of the group at `a`."""
         raise self._missing("decision regions of one feature")
 
-    # -- another population of the family --
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        raise NotImplementedError
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild a population."""
-        raise NotImplementedError
-
-    def with_prior(self, prior: Array) -> Self:
-        """Return the population with the same cells and another prior (K, G)."""
-        data = self.to_dict()
-        del data["population"]
-        return self.from_dict({**data, "prior": prior})
+    # -- pictures --
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the cells; see :func:`fairprog.plotting.plot_population`.

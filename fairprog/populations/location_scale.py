@@ -9,9 +9,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fairprog.errors import DataError, ModelError
+from fairprog.errors import ModelError
 from fairprog.labels import Array, check_finite
-from fairprog.populations.base import check_prior
 from fairprog.populations.cell_fit import fit_cells, maximum_likelihood
 from fairprog.populations.cells import refuse_cells
 from fairprog.populations.law import Law
@@ -120,10 +119,8 @@ class LocationScale(LineCells):
         groups: Iterable[Any] | None = None,
         feature_names: Iterable[str] | None = None,
     ) -> None:
-        self.prior, self.classes, self.groups = check_prior(prior, classes, groups)
-        self.feature_names = None if feature_names is None else tuple(feature_names)
-        if self.feature_names is not None and len(self.feature_names) != 1:
-            raise DataError("`feature_names` must hold one name.", argument="feature_names")
+        self._start(prior, classes, groups)
+        self._set_feature_names(feature_names)
         self._set_cells(check_finite(loc, "loc", self.prior.shape), self._positive(scale, "scale"))
 
     def _positive(self, values: ArrayLike, argument: str) -> Array:
@@ -157,13 +154,6 @@ class LocationScale(LineCells):
     ) -> Self:
         """Return the same family and labels with other cells, in the family's coordinates."""
         return type(self)(prior, loc, scale, **self._labels())
-
-    def _labels(self) -> dict[str, Any]:
-        return {
-            "classes": self.classes,
-            "groups": self.groups,
-            "feature_names": self.feature_names,
-        }
 
     def mapped(self, maps: Mapping[Hashable, AffineMap]) -> Self:
         """Return the population whose group g is moved by maps[g], in the family's coordinates."""
@@ -325,18 +315,5 @@ class LocationScale(LineCells):
         T = self.common_map(0, a)
         return T is not None and self.map_residual(T, self.laws_of(0), a) <= atol
 
-    # -- saving --
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the constructor's arguments, with the family's name."""
-        name = type(self).__name__
-        return {"population": name, "prior": self.prior, **self._parameters(), **self._labels()}
-
     def _parameters(self) -> dict[str, Array]:
         return {"loc": self.loc, "scale": self.scale}
-
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(K={self.n_classes}, G={self.n_groups}, "
-            f"classes={list(self.classes)}, groups={list(self.groups)})"
-        )

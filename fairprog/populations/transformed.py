@@ -66,6 +66,7 @@ class Transformed(Population):
         self.bijection = as_bijection(bijection)
         self.prior, self.classes, self.groups = base.prior, base.classes, base.groups
         self.feature_names = base.feature_names
+        self.n_rows, self.cell_weight = base.n_rows, base.cell_weight
         self.coordinate = base.coordinate.replace("x", self.bijection.symbol)
         for name in ("exponents", "knots"):
             d = np.shape(getattr(self.bijection, name, np.zeros(base.n_features)))[-1]
@@ -183,6 +184,10 @@ class Transformed(Population):
         """Return points of g(X) and the Bayes actions between them, of the group at `a`."""
         points, actions = self.base.decision_regions(cost, a)
         return points, actions
+
+    def with_rows(self, n_rows: ArrayLike, cell_weight: ArrayLike | None = None) -> Self:
+        """Return the population, knowing how many rows its base was estimated from."""
+        return type(self)(self.base.with_rows(n_rows, cell_weight), self.bijection)
 
     def with_prior(self, prior: Array) -> Self:
         """Return the population with the same cells and another prior (K, G)."""

@@ -46,7 +46,7 @@ def classifier_frontier(
     risks, prices, compilations, solves = _sweep(program, key, values, solver)
     samples = bands = None
     if bootstrap:
-        size = program.population.n_rows if sample_size is None else sample_size
+        size = program.population.effective_rows if sample_size is None else sample_size
         if size is None:
             raise ModelError(
                 "`sample_size` is required: this population does not know how many rows it was "
