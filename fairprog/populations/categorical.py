@@ -192,22 +192,6 @@ class Categorical(CategoricalRows):
             out[:, :, a] = np.concatenate([np.zeros((1, 2)), mass])[below]
         return np.minimum(out, 1.0)
 
-    def plot(self, ax: Any = None) -> Any:
-        """Draw P(X=x, Y=i | A=a) over the atoms; see :func:`fairprog.plotting.plot_atoms`.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Default: a new figure.
-
-        Returns
-        -------
-        (figure, axes)
-        """
-        from fairprog.plotting import plot_atoms
-
-        return plot_atoms(self, ax=ax)
-
     def _worst_threshold(self, notion: Notion) -> float:
         s = self.support
         tables = tables_at_thresholds(s.weight, s.score, s.group, self.n_groups)

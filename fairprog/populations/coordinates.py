@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from fairprog.errors import ModelError
 from fairprog.labels import Array, Indices
+from fairprog.pictures import Drawn
 from fairprog.populations.labelled import Labelled
 
 __all__ = ["Coordinates", "normalized_log"]
@@ -33,7 +34,7 @@ def normalized_log(joint: Array, otherwise: Array) -> Array:
     return out
 
 
-class Coordinates(Labelled):
+class Coordinates(Labelled, Drawn):
     """The interface; a family of one feature fills in what it has.
 
     Scores stand for probabilities: score t is the level Phi(t), so that tails keep their digits
@@ -126,21 +127,3 @@ class Coordinates(Labelled):
     def decision_regions(self, cost: Array, a: int) -> tuple[Array, Indices]:
         """Return points and the Bayes actions between them (one more), of the group at `a`."""
         raise self._missing("decision regions of one feature")
-
-    # -- pictures --
-
-    def plot(self, ax: Any = None) -> Any:
-        """Draw the cells; see :func:`fairprog.plotting.plot_population`.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Default: a new figure.
-
-        Returns
-        -------
-        (figure, axes)
-        """
-        from fairprog.plotting import plot_population
-
-        return plot_population(self, ax=ax)

@@ -10,6 +10,7 @@ import numpy as np
 
 from fairprog.errors import ModelError
 from fairprog.labels import Array
+from fairprog.pictures import Drawn
 from fairprog.tables import ErrorRate, Notion, OutcomeTable
 
 __all__ = [
@@ -27,7 +28,7 @@ RESOLUTION = 1e-11
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Evaluation(Drawn):
     """A Bayes rule applied to a population.
 
     Attributes
@@ -60,23 +61,6 @@ class Evaluation:
     def gap(self, notion: Notion) -> float:
         """Return largest minus smallest group rate of the notion, worst over its events."""
         return notion.gap(self.table)
-
-    def plot(self, ax: Any = None) -> Any:
-        """Draw P(Yhat=i | Y=i) per class and group, with error bars where rates are sampled.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Default: a new figure.
-
-        Returns
-        -------
-        (figure, axes)
-            See :func:`fairprog.plotting.plot_rates`.
-        """
-        from fairprog.plotting import plot_rates
-
-        return plot_rates(self.table, standard_error=self.standard_error, ax=ax)
 
 
 def table_of_rates(population: Any, rates: Array) -> OutcomeTable:
