@@ -32,6 +32,8 @@ from fairprog.errors import (
 from fairprog.populations import (
     Bijection,
     Categorical,
+    Empirical,
+    EmpiricalFit,
     Evaluation,
     Exponential,
     Gamma,
@@ -52,14 +54,12 @@ from fairprog.populations import (
     Transformed,
     Weibull,
     YeoJohnson,
+    fit_piecewise_linear,
 )
 from fairprog.programs import (
-    Empirical,
-    EmpiricalFit,
     FairClassifier,
     NearestIdeal,
     constraint,
-    fit_piecewise_linear,
 )
 from fairprog.solution import (
     Bounds,

@@ -9,6 +9,7 @@ from scipy.stats import norm
 
 import fairprog as fp
 from fairprog.cli import main
+from fairprog.evidence.held_out import gap_curves
 from fairprog.kernels.ranking import auc, auc_standard_error
 from fairprog.kernels.threshold_rates import (
     bootstrap_deviations,
@@ -18,7 +19,6 @@ from fairprog.kernels.threshold_rates import (
     tie_ends,
     worst_gaps,
 )
-from fairprog.solution.held_out import gap_curves
 from fairprog.tables import DemographicParity, EqualizedOdds
 
 MEAN = np.array([[0.0, 0.4], [1.5, 1.3]])  # (class, group)

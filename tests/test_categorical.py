@@ -113,7 +113,7 @@ def test_samples_come_back_as_the_population():
     X, y, a = D.sample(200_000, random_state=0)
     E = fp.Categorical.fit(X, y, sensitive_features=a)
     assert E.values.tolist() == list("stuvwxyz")
-    assert E.n_rows == 200_000
+    assert E.effective_rows == 200_000
     assert np.abs(E.joint - D.joint).max() < 4e-3
     again = D.sample(5, random_state=0)[0]
     assert np.array_equal(again, D.sample(5, random_state=0)[0])
@@ -148,7 +148,7 @@ def test_bins_count_labels_or_average_scores():
         assert E.eta[x, 1, g] == pytest.approx((w * scores)[rows].sum() / w[rows].sum()), k
     assert not D.reveals_group
     assert fp.Categorical.from_scores(scores, bins=20, sensitive_features=a).n_atoms == 20
-    assert D.n_rows == pytest.approx(w.sum() ** 2 / (w**2).sum(), abs=1)
+    assert D.effective_rows == pytest.approx(w.sum() ** 2 / (w**2).sum(), abs=1)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """Fair classifiers do not depend on the unit of the costs; who clashes is named, nobody else."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from test_categorical import random_categorical
 
 import fairprog as fp
 from fairprog.programs.compile import StandardForm
-from fairprog.tables.units import unit_of
+from fairprog.testing import check_template
 
 C = np.array([[0.0, 1.0], [3.0, 0.0]])
 SCALES = (1e-9, 1e-6, 1e-3, 1e3, 1e9)
@@ -114,7 +116,7 @@ def test_costs_that_no_decision_changes_change_no_answer(solver):
     assert sol.classifier.costs == pytest.approx(one.classifier.costs, abs=1e-6)
     assert sol.risk - paid == pytest.approx(one.risk, abs=1e-5)  # rounding of 1e9
     # certified in the unit of what a decision changes
-    assert unit_of(risk, D.classes) == pytest.approx(3.0)
+    assert risk.unit(D.classes) == pytest.approx(3.0)
     for name, value in vars(one.certificate).items():
         assert getattr(sol.certificate, name) == pytest.approx(value, abs=1e-7)
     both = fp.FairClassifier(D, risk + 0.5 * fp.ErrorRate(), tight()).solve(solver)
@@ -134,7 +136,7 @@ def test_costs_that_no_decision_changes_change_no_answer(solver):
 def test_the_costs_of_the_worst_group_keep_what_no_decision_changes():
     D = population()  # base rates differ, so that the base decides which group is the worst
     risk = fp.WorstGroupRisk(C + np.array([[0.0], [5.0]]))
-    assert unit_of(risk, D.classes) == 8.0
+    assert risk.unit(D.classes) == 8.0
     sol = fp.FairClassifier(D, risk).solve()
     assert sol.risk == pytest.approx(risk.evaluate(sol.table), abs=1e-9)
     worst = int(np.argmax(risk.group_risks(sol.table)))
@@ -227,3 +229,79 @@ def test_scores_of_the_population_get_back_its_table_though_a_whole_group_ties()
         assert pytest.approx(sol.table.Z, abs=1e-7) == D.table(proba).Z
         ties += int(((proba > 1e-9) & (proba < 1 - 1e-9)).any())
     assert ties
+
+
+@dataclass(frozen=True, repr=False)
+class SpreadOfCosts(fp.Risk):
+    """Largest minus smallest expected cost of a group plus the mean, in cents or in millions."""
+
+    scale: float = 1.0
+    says_so: bool = True
+    name = "spread_of_costs"
+
+    def _numbers(self, Z, mass):
+        K = range(len(C))
+        paid = [
+            sum(self.scale * C[i, j] * Z[a, i, j] for i in K for j in K) for a in range(len(mass))
+        ]
+        return sum(paid), [p / m for p, m in zip(paid, mass, strict=True)]
+
+    def unit(self, classes):
+        return 3.0 * self.scale if self.says_so else 1.0
+
+    def evaluate(self, table):
+        mean, groups = self._numbers(table.Z, table.group_mass)
+        return float(mean + np.ptp(groups))
+
+    def express(self, view):
+        high, low = view.level("high"), view.level("low")
+        mean, groups = self._numbers(view.Z, np.sum(view.mass, axis=1))
+        rows = []
+        for a, r in enumerate(groups):
+            rows.append(fp.Term(r - high, "<=", 0.0, f"high[{a}]"))
+            rows.append(fp.Term(low - r, "<=", 0.0, f"low[{a}]"))
+        return [fp.Term(mean + high - low, "minimize", 0.0, self.name), *rows]
+
+
+class OwnCosts(SpreadOfCosts):
+    """The same risk, which says its size by the matrix of its costs."""
+
+    def unit(self, classes):
+        return fp.Risk.unit(self, classes)
+
+    def matrix(self, classes):
+        return self.scale * C
+
+
+@pytest.mark.parametrize("solver", ["auto", "CLARABEL"])
+@pytest.mark.parametrize("risk", [SpreadOfCosts, OwnCosts])
+def test_a_risk_of_your_own_is_solved_and_certified_in_its_own_unit(risk, solver):
+    D = population()
+    one = fp.FairClassifier(D, risk(), tight()).solve(solver)
+    assert max(one.price.values()) > 1e-3
+    for s in SCALES:
+        assert risk(s).unit(D.classes) == pytest.approx(3.0 * s)
+        sol = fp.FairClassifier(D, risk(s), tight()).solve(solver)
+        assert sol.certificate.ok
+        assert sol.certificate.risk_gap < 1e-7
+        assert sol.risk / s == pytest.approx(one.risk, abs=1e-8)
+        for key, price in one.price.items():
+            assert sol.price[key] / s == pytest.approx(price, abs=1e-5)
+        mixed = fp.FairClassifier(D, risk(s) + s * fp.ErrorRate(), tight()).solve()
+        assert mixed.certificate.ok
+        bounded = fp.FairClassifier(D, None, [fp.RiskBound(risk(s), 1.5 * one.risk * s)]).solve()
+        assert bounded.certificate.ok
+        assert risk(s).evaluate(bounded.table) <= 1.5 * one.risk * s * (1 + 1e-6)
+
+
+def test_control_without_its_unit_the_prices_of_a_risk_in_billionths_are_lost():
+    D = population()
+    one = fp.FairClassifier(D, SpreadOfCosts(), tight()).solve()
+    sol = fp.FairClassifier(D, SpreadOfCosts(1e-9, says_so=False), tight()).solve()
+    assert max(abs(1e9 * sol.price[key] - one.price[key]) for key in one.price) > 0.1
+
+
+def test_check_template_finds_a_risk_without_its_unit():
+    check_template(SpreadOfCosts(1e6))
+    with pytest.raises(AssertionError, match="define its method `unit"):
+        check_template(SpreadOfCosts(1e6, says_so=False))

@@ -241,7 +241,7 @@ def test_moments_and_the_scikit_learn_step_keep_variances():
 @pytest.mark.filterwarnings("ignore::fairprog.FairprogWarning")
 @pytest.mark.parametrize("null", [(), (1,), (0, 1, 2)])
 def test_movement_and_pictures_are_those_of_the_full_matrices(null):
-    from fairprog.solution.movement import population_movement
+    from fairprog.evidence.movement import population_movement
 
     D = population(d=4, null=null, seed=2)
     one = fp.NearestIdeal(D, ["g1"]).solve()

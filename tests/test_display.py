@@ -7,11 +7,11 @@ from scipy import stats
 from test_report import Reader, sound
 
 import fairprog as fp
+from fairprog.evidence.held_out import posterior
+from fairprog.evidence.movement import LEVELS, movement_of_rows, population_movement
+from fairprog.evidence.words import conditions_words, settings_rows
 from fairprog.plotting.cells import frame_of
 from fairprog.populations.evaluation import tables_at_thresholds
-from fairprog.solution.held_out import posterior
-from fairprog.solution.movement import LEVELS, movement_of_rows, population_movement
-from fairprog.solution.words import conditions_words, settings_rows
 
 Q = np.array([[0.3, 0.2], [0.25, 0.25]])
 M, S = np.array([[0.0, 1.0], [2.0, 2.5]]), np.array([[1.0, 1.5], [1.0, 2.0]])

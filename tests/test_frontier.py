@@ -187,7 +187,7 @@ def test_bands_of_given_scores_in_bins_and_after_loading(tmp_path):
     sol = fp.FairClassifier(D, None, [fp.EqualOpportunity()]).solve()
     sol.save(tmp_path / "bins.npz")
     loaded = fp.load(tmp_path / "bins.npz").classifier.population
-    assert (loaded.scores_given, loaded.n_rows) == (True, 800)
+    assert (loaded.scores_given, loaded.effective_rows) == (True, 800)
     curves = [
         fp.FairClassifier(P, None, [fp.EqualOpportunity()]).frontier(
             [0.1], bootstrap=4, progress=False

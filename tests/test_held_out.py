@@ -14,6 +14,9 @@ from fairprog.cli.audit_split import compare_held_out, held_out_scores
 from fairprog.cli.columns import read_design
 from fairprog.cli.csv_table import read_table
 from fairprog.cli.tabular import Plan
+from fairprog.evidence.held_out import gap_curves, posterior
+from fairprog.evidence.movement import LEVELS, movement_of_rows, population_movement
+from fairprog.evidence.rows import _posteriors, evidence_of_rows, score_ranks
 from fairprog.kernels.binormal import binormal_cdf, mixture_spearman
 from fairprog.kernels.empirical import (
     acceptance_gaps,
@@ -22,9 +25,6 @@ from fairprog.kernels.empirical import (
     spearman,
     worst_gap,
 )
-from fairprog.solution.evidence import _posteriors, evidence_of_rows, score_ranks
-from fairprog.solution.held_out import gap_curves, posterior
-from fairprog.solution.movement import LEVELS, movement_of_rows, population_movement
 
 # ------------------------------------------------------------------------------------ the bands
 

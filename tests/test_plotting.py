@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import fairprog as fp
+from fairprog.evidence.movement import movement_of_rows, population_movement
 from fairprog.kernels.bayes_rates import decision_regions
 from fairprog.plotting import (
     plot_curves,
@@ -18,7 +19,6 @@ from fairprog.plotting import (
     style,
 )
 from fairprog.plotting.style import short
-from fairprog.solution.movement import movement_of_rows, population_movement
 
 
 def univariate(K, G, family=fp.Normal):

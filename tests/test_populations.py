@@ -838,3 +838,18 @@ def test_three_classes_may_be_ideal_without_a_common_map():
     assert not D.is_ideal()  # "no common map found", which for K > 2 is not "unfair"
     rates = D.evaluate(cost=rng.uniform(size=(3, 3)), n_samples=2**14)
     assert rates.gap(fp.EqualizedOdds()) < 6 * rates.standard_error
+
+
+def test_standard_deviations_that_are_tied_must_agree():
+    prior, mean = [[0.3, 0.2], [0.3, 0.2]], [[0.0, 1.0], [2.0, 2.0]]
+    with pytest.raises(fp.DataError, match="`std` differs between classes"):
+        fp.Normal(prior, mean, std=[[1.0, 1.0], [1.0, 2.0]], covariance="tied")
+    D = fp.Normal(prior, mean, std=[[1.0, 2.0], [1.0, 2.0]], covariance="tied")
+    assert D.kl(fp.Normal(prior, mean, std=[[1.0, 2.0], [1.0, 2.0]])) == 0.0
+
+
+def test_a_finite_population_takes_other_base_rates():
+    D = fp.Categorical(np.random.default_rng(0).dirichlet(np.ones(12)).reshape(3, 2, 2))
+    E = D.with_prior(np.full((2, 2), 0.25))
+    np.testing.assert_allclose(E.prior, 0.25)
+    np.testing.assert_allclose(E.joint / E.prior, D.joint / D.prior)

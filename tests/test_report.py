@@ -16,11 +16,11 @@ from instances import multivariate, univariate
 import fairprog as fp
 import fairprog.plotting.report
 from fairprog.cli import main
+from fairprog.evidence.rows import evidence_of_rows
+from fairprog.evidence.words import grown_gaps, warnings_of
 from fairprog.plotting.html import Markup, data_table, escape, tag
 from fairprog.plotting.report import notebook_html
 from fairprog.plotting.svg import _VARIABLES
-from fairprog.solution.evidence import evidence_of_rows
-from fairprog.solution.words import grown_gaps, warnings_of
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 EVIL = ("<b>&\"'", "a label that is so long that no picture has room for it & more", "$x_1$")

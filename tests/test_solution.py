@@ -811,7 +811,7 @@ def test_frames_go_in_and_come_out_with_index_and_names():
 def test_transports_of_steer_are_computed_once(monkeypatch):
     from concurrent.futures import ThreadPoolExecutor
 
-    from fairprog.populations import normal_rows
+    from fairprog.populations import normal_maps
 
     computed = []
 
@@ -819,8 +819,8 @@ def test_transports_of_steer_are_computed_once(monkeypatch):
         computed.append(args)
         return transport(*args)
 
-    transport = normal_rows.gaussian_map
-    monkeypatch.setattr(normal_rows, "gaussian_map", counted)
+    transport = normal_maps.gaussian_map
+    monkeypatch.setattr(normal_maps, "gaussian_map", counted)
     D = multivariate(np.random.default_rng(3), 3)
     sol = fp.NearestIdeal(D, steer=["b"]).solve()
     X, y, a = D.sample(400, random_state=0)

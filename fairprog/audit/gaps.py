@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fairprog.audit.result import GapInterval
 from fairprog.audit.rows import AuditRows
+from fairprog.evidence.held_out import GapCurve
 from fairprog.kernels.empirical import dkw_half_width
 from fairprog.kernels.threshold_rates import (
     bootstrap_deviations,
@@ -20,7 +21,6 @@ from fairprog.kernels.threshold_rates import (
     tie_ends,
 )
 from fairprog.labels import Array, Indices
-from fairprog.solution.held_out import GapCurve
 
 __all__ = ["gaps_at_thresholds"]
 

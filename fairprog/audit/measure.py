@@ -17,8 +17,8 @@ from fairprog.audit.result import Audit
 from fairprog.audit.rows import AuditRows
 from fairprog.audit.words import recommendation_words
 from fairprog.errors import DataError, FairprogWarning
+from fairprog.evidence.held_out import check_confidence
 from fairprog.labels import Array, Indices, check_number
-from fairprog.solution.held_out import check_confidence
 
 __all__ = ["audit"]
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fairprog.audit.words import summary_text, verdict_words
-from fairprog.codec import write_atomically
+from fairprog.evidence.held_out import GapCurve
+from fairprog.findings import finding
 from fairprog.labels import Array, Indices, check_number
-from fairprog.solution.held_out import GapCurve
+from fairprog.pictures import Reported, picture
 from fairprog.tables import OutcomeTable
 
 if TYPE_CHECKING:
@@ -97,7 +95,7 @@ class ScoreMovement:
 
 
 @dataclass(frozen=True, eq=False)
-class Audit:
+class Audit(Reported):
     """The findings of :func:`fairprog.audit`.
 
     Attributes
@@ -161,7 +159,8 @@ class Audit:
     @property
     def verdict(self) -> str:
         """The main finding in words."""
-        return verdict_words(self)
+        words: str = finding("verdict_words")(self)
+        return words
 
     def table(self, threshold: float | None = None, *, score: str | None = None) -> OutcomeTable:
         """Return the outcome table of "the last class where score >= threshold".
@@ -186,7 +185,8 @@ class Audit:
 
     def summary(self) -> str:
         """Return the findings as text."""
-        return summary_text(self)
+        text: str = finding("audit_summary")(self)
+        return text
 
     def to_frame(self) -> pd.DataFrame:
         """Return the worst gaps as a data frame: notion, score, gap, interval, floor."""
@@ -207,22 +207,7 @@ class Audit:
         notion : str, optional
             Beginning of a curve's title, such as "predictive equality"; default the first.
         """
-        from fairprog.plotting.audit import plot_audit
-
-        return plot_audit(self, ax, notion=notion)
-
-    def to_html(self, path: str | os.PathLike[str] | None = None, title: str | None = None) -> str:
-        """Return the report as one HTML page; write it, atomically, where a path is given."""
-        from fairprog.plotting.audit import audit_html
-
-        page = audit_html(self, title)
-        if path is not None:
-            write_atomically(path, lambda p: _write(p, page))
-        return page
+        return picture("plot_audit")(self, ax, notion=notion)
 
     def __repr__(self) -> str:
         return f"Audit({int(self.counts.sum())} rows: {self.verdict})"
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from fairprog.audit.result import Audit, GapInterval
+from fairprog.audit.result import Audit, GapInterval
 
 __all__ = [
+    "audit_summary",
     "facts",
     "leakage_rows",
     "movement_rows",
     "rate_rows",
     "rates_title",
     "recommendation_words",
-    "summary_text",
     "verdict_words",
 ]
 
@@ -196,7 +193,7 @@ def rates_title(found: Audit) -> str:
     return f"P(predicted = class | class, group), {after}predicting {rule}"
 
 
-def summary_text(found: Audit) -> str:
+def audit_summary(found: Audit) -> str:
     """Return the findings as text."""
     n = int(found.counts.sum())
     level = f"{found.confidence:.0%}"

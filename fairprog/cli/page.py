@@ -13,10 +13,10 @@ from fairprog.cli.report import figure_text, legend_words, worse_words
 from fairprog.cli.tabular import Plan
 from fairprog.codec import write_text
 from fairprog.errors import FairprogError
+from fairprog.evidence.held_out import gap_curves
+from fairprog.evidence.movement import movement_of_rows
+from fairprog.evidence.rows import Evidence, Section, score_ranks
 from fairprog.solution import Solution
-from fairprog.solution.evidence import Evidence, Section, score_ranks
-from fairprog.solution.held_out import gap_curves
-from fairprog.solution.movement import movement_of_rows
 
 __all__ = ["evidence_of_design", "write_report"]
 

@@ -11,9 +11,9 @@ from fairprog.cli.audit_split import Comparison, Measure
 from fairprog.cli.columns import Design
 from fairprog.cli.csv_table import Table, quoted
 from fairprog.cli.tabular import Plan
+from fairprog.evidence.words import costly_conditions
 from fairprog.labels import Array
 from fairprog.solution import Solution
-from fairprog.solution.words import costly_conditions
 
 __all__ = [
     "comparison_text",

@@ -74,7 +74,7 @@ def fit_population(
             raise
         raise _with_the_columns(error, X, rows, names) from error
     if family is not Normal:
-        D = _as(family, D, D.prior)
+        D = family.from_dict({k: v for k, v in D.to_dict().items() if k != "population"})
     return D if g is None else Transformed(D, g)
 
 
@@ -108,10 +108,7 @@ def _with_the_columns(
 
 def weigh_classes_equally(D: Normal | Transformed) -> Normal | Transformed:
     """Return the population with the same prior for every class of a group."""
-    prior = np.tile(D.group_mass / D.n_classes, (D.n_classes, 1))
-    if isinstance(D, Transformed):
-        return Transformed(_as(Normal, D.base, prior), D.bijection)
-    return _as(type(D), D, prior)
+    return D.with_prior(np.tile(D.group_mass / D.n_classes, (D.n_classes, 1)))
 
 
 def base_rate_weights(
@@ -120,10 +117,3 @@ def base_rate_weights(
     """Return the rows' weights times q~ / q: they carry the steered base rates."""
     ratio = steered_prior(D, stay, base_rates) / D.prior
     return np.asarray(rows.weight * ratio[rows.y, rows.a])
-
-
-def _as(family: type[Normal], D: Normal, prior: Array) -> Normal:
-    """Return the population of a family with the parameters of D and a prior."""
-    data = D.to_dict() | {"prior": prior}
-    del data["population"]
-    return family(**data)

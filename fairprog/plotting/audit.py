@@ -15,11 +15,11 @@ from fairprog.audit.words import (
     rates_title,
 )
 from fairprog.errors import DataError
+from fairprog.evidence.held_out import GapCurve
 from fairprog.plotting.curves import plot_gaps
 from fairprog.plotting.html import Markup, data_table, join, paragraphs, tag
 from fairprog.plotting.page import panel, panels, whole_page
 from fairprog.plotting.style import MARKERS, group_color, legend_columns, new_axes, short, style
-from fairprog.solution.held_out import GapCurve
 
 __all__ = ["audit_html", "plot_audit", "plot_class_rates"]
 

@@ -91,10 +91,10 @@ def _warnings(sol: ClassifierSolution) -> list[str]:
             "Scores were read as posteriors. The gaps below hold for new rows only as far as the "
             "scores are calibrated within every group."
         )
-    elif D.n_rows is not None:
+    elif D.effective_rows is not None:
         said.append(
-            f"The population was counted from {D.n_rows:,} rows: gaps of new rows differ by "
-            "sampling. Compare the promised gap with that of rows not used here."
+            f"The population was counted from {D.effective_rows:,} rows: gaps of new rows differ "
+            "by sampling. Compare the promised gap with that of rows not used here."
         )
     mixed = float(sol.classifier.population.support.weight[_mixed(sol)].sum())
     if mixed > 0.005:

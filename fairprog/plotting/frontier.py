@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,9 +10,7 @@ from matplotlib.figure import Figure
 from fairprog.errors import ModelError
 from fairprog.labels import Array, Indices
 from fairprog.plotting.style import COLORS, MARKERS, figure_of, group_color, style
-
-if TYPE_CHECKING:
-    from fairprog.solution import ClassifierSolution, Frontier
+from fairprog.solution import ClassifierSolution, Frontier
 
 __all__ = ["plot_classifier", "plot_frontier"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,15 +11,13 @@ from matplotlib.figure import Figure
 from scipy.special import ndtr
 
 from fairprog.plotting.style import class_line, figure_of, group_color, style
+from fairprog.solution import Solution
 from fairprog.transports import PiecewiseLinearMap
-
-if TYPE_CHECKING:
-    from fairprog.solution import Solution
 
 __all__ = ["plot_maps"]
 
 
-def plot_maps(sol: Solution, ax: Sequence[Axes] | None = None) -> tuple[Figure, Sequence[Axes]]:
+def plot_maps(sol: Solution, ax: Sequence[Axes] | None = None) -> tuple[Figure, tuple[Axes, ...]]:
     """Draw the steered groups' densities (original ones thin and grey), and their maps.
 
     Parameters

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fairprog.evidence.movement import Movement
 from fairprog.plotting.style import MARKERS, group_color, new_axes, short, style
-from fairprog.solution.movement import Movement
 
 __all__ = ["plot_movement"]
 

@@ -7,29 +7,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fairprog.plotting.style import MARKERS, group_color, legend_columns, new_axes, short, style
+from fairprog.populations import Evaluation
 from fairprog.tables import OutcomeTable
 
 __all__ = ["plot_rates"]
 
 
 def plot_rates(
-    table: OutcomeTable, ax: Axes | None = None, *, standard_error: float = 0.0
+    of: OutcomeTable | Evaluation, ax: Axes | None = None, *, standard_error: float = 0.0
 ) -> tuple[Figure, Axes]:
     """Draw P(Yhat=i | Y=i, A=a): the true positive rate of every class, group by group.
 
-    The grey line of a class is the gap between its groups.
-
-    Parameters
-    ----------
-    table : OutcomeTable
-    ax : Axes, optional
-        Default: a new figure.
-    standard_error : float
-        Of every rate; drawn as error bars of two of them where positive.
-
-    Returns
-    -------
-    (Figure, Axes)
+    The grey line of a class is the gap between its groups. Error bars are two standard errors
+    of a rate: that given, or that of an evaluation whose rates were sampled.
 
     Examples
     --------
@@ -39,6 +29,9 @@ def plot_rates(
     >>> ax.get_ylabel()
     'P(Yhat = class | Y = class)'
     """
+    table = of.table if isinstance(of, Evaluation) else of
+    if isinstance(of, Evaluation):
+        standard_error = of.standard_error
     rates = np.einsum("aii->ia", table.rates())
     K, G = rates.shape
     with style():

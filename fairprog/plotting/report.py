@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fairprog.evidence.movement import population_movement
+from fairprog.evidence.rows import Evidence
+from fairprog.evidence.words import grown_gaps, headline, warnings_of
 from fairprog.labels import Array
 from fairprog.plotting.html import Markup, tag
 from fairprog.plotting.page import (
@@ -26,9 +29,6 @@ from fairprog.plotting.report_proof import (
 )
 from fairprog.populations import Evaluation
 from fairprog.solution import Solution
-from fairprog.solution.evidence import Evidence
-from fairprog.solution.movement import population_movement
-from fairprog.solution.words import grown_gaps, headline, warnings_of
 from fairprog.tables import EqualizedOdds
 
 __all__ = ["notebook_html", "report_html"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from fairprog.evidence.rows import Evidence, Section
 from fairprog.labels import Array
 from fairprog.plotting.curves import plot_gaps
 from fairprog.plotting.html import Markup, data_table, join, paragraphs, tag
@@ -14,7 +15,6 @@ from fairprog.plotting.rates import plot_rates
 from fairprog.populations import Evaluation
 from fairprog.populations.evaluation import tables_at_thresholds
 from fairprog.solution import Solution
-from fairprog.solution.evidence import Evidence, Section
 from fairprog.tables import (
     AccuracyParity,
     DemographicParity,
@@ -93,9 +93,7 @@ def gaps_section(
     if len(classes) > 2 or sol.original.n_groups > 2:
         figures += [
             panel(
-                lambda ax, e=e: plot_rates(  # type: ignore[misc]
-                    e.table, ax=ax, standard_error=e.standard_error
-                ),
+                lambda ax, e=e: plot_rates(e, ax=ax),  # type: ignore[misc]
                 f"True positive rates {when}",
                 f"P(Yhat = class | Y = class) of every group; the largest gap is "
                 f"{_rate_gap(e):.3f}.",

@@ -6,10 +6,10 @@ from collections.abc import Hashable, Mapping
 
 import numpy as np
 
+from fairprog.evidence.movement import LEVELS, Movement
 from fairprog.plotting.html import Markup, data_table, join, paragraphs
 from fairprog.plotting.movement import plot_movement
 from fairprog.plotting.page import captioned, pair
-from fairprog.solution.movement import LEVELS, Movement
 
 __all__ = ["movement_section"]
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from fairprog.plotting.bars import plot_bounds, plot_certificate, plot_prices
-from fairprog.plotting.html import Markup, data_table, join, paragraphs
-from fairprog.plotting.page import captioned, pair
-from fairprog.solution import Solution
-from fairprog.solution.words import (
+from fairprog.evidence.words import (
     bounds_words,
     certificate_words,
     conditions_words,
     settings_rows,
 )
+from fairprog.plotting.bars import plot_bounds, plot_certificate, plot_prices
+from fairprog.plotting.html import Markup, data_table, join, paragraphs
+from fairprog.plotting.page import captioned, pair
+from fairprog.solution import Solution
 from fairprog.versions import versions
 
 __all__ = [

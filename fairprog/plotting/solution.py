@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 
 from fairprog.errors import DataError
 from fairprog.plotting.cells import draw_cells, frame_of, legend_handles
+from fairprog.plotting.maps import plot_maps
 from fairprog.plotting.style import figure_of, legend_columns, style
+from fairprog.populations import Pushforward
 from fairprog.solution import Solution
 
 __all__ = ["plot_solution"]
@@ -32,7 +34,8 @@ def plot_solution(
     With more than one feature a third panel shows the steered population in common coordinates,
     where all groups coincide (each is drawn thinner than the one before). Log-normal populations
     are drawn on logarithmic axes in the user's units (their densities per unit of log x, which
-    keeps areas and crossings true).
+    keeps areas and crossings true). Of nonlinear maps: see
+    :func:`~fairprog.plotting.plot_maps`.
 
     Parameters
     ----------
@@ -54,6 +57,8 @@ def plot_solution(
     >>> before.get_xlabel()
     'feature x (units of the data)'
     """
+    if isinstance(sol.population.core, Pushforward):
+        return plot_maps(sol, ax=ax)
     panels = _given_axes(ax)
     D = sol.original
     number = len(panels) if panels else 3 if D.n_features > 1 else 2

@@ -14,11 +14,13 @@ from fairprog.populations.categorical import (
     Support,
 )
 from fairprog.populations.diagonal import DiagonalNormal
+from fairprog.populations.empirical import Empirical, EmpiricalFit
 from fairprog.populations.evaluation import Evaluation
 from fairprog.populations.laws import Gumbel, GumbelMin, Laplace, Logistic, ShiftedExponential
 from fairprog.populations.location_scale import LocationScale
 from fairprog.populations.lognormal import LogNormal
 from fairprog.populations.moments import Moments
+from fairprog.populations.monotone_fit import fit_piecewise_linear
 from fairprog.populations.normal import Normal
 from fairprog.populations.positive import Exponential, Gamma, Weibull
 from fairprog.populations.pushforward import Pushforward
@@ -28,6 +30,8 @@ __all__ = [
     "Bijection",
     "Categorical",
     "DiagonalNormal",
+    "Empirical",
+    "EmpiricalFit",
     "Evaluation",
     "Exponential",
     "Gamma",
@@ -50,5 +54,6 @@ __all__ = [
     "Transformed",
     "Weibull",
     "YeoJohnson",
+    "fit_piecewise_linear",
     "population_from_dict",
 ]

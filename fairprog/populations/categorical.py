@@ -17,17 +17,8 @@ from fairprog.kernels.finite import bayes_actions, same_posterior_laws, tables_a
 from fairprog.labels import Array, check_finite
 from fairprog.populations.base import Population
 from fairprog.populations.categorical_rows import CategoricalRows
-from fairprog.populations.evaluation import Evaluation
 from fairprog.populations.support import Support
-from fairprog.tables import (
-    AtomTable,
-    CostSensitiveRisk,
-    DemographicParity,
-    Notion,
-    OutcomeTable,
-    Risk,
-)
-from fairprog.tables.risks import rule_costs
+from fairprog.tables import AtomTable, Notion, OutcomeTable
 from fairprog.transports import AffineMap
 
 __all__ = ["Categorical", "Support"]
@@ -104,6 +95,10 @@ class Categorical(CategoricalRows):
         out.score_bins = self.score_bins
         return out
 
+    def with_prior(self, prior: Array) -> Self:
+        """Return the population with the same laws of X and another prior (K, G)."""
+        return self.pushed(prior, self.joint / self.prior, dict.fromkeys(self.groups))
+
     def map_residual(self, T: Any, laws: Array, a: int) -> float:
         """Return the largest total variation between a class's law in group a and `laws`."""
         return float(0.5 * np.abs(self.laws_of(a) - laws).sum(axis=0).max())
@@ -167,41 +162,17 @@ class Categorical(CategoricalRows):
             s.weight, s.posterior, s.atom, s.group, rates, self.classes, self.groups
         )
 
-    def evaluate(
-        self,
-        cost: ArrayLike | Risk | None = None,
-        rule_of: Categorical | None = None,
-        n_samples: int = 0,
-        random_state: int | np.random.Generator = 0,
-    ) -> Evaluation:
-        """Apply a Bayes rule to this population, exactly.
-
-        Parameters
-        ----------
-        cost : array_like (K, K), mapping with keys 'fp' and 'fn', or Risk, optional
-            C[i, j] = cost of predicting j when the truth is i; default 0-1. Ties (to 1e-12) go to
-            the first class, in every group.
-            A risk must be an expected cost: others have no Bayes rule (ModelError).
-        rule_of : Categorical, optional
-            Use the Bayes rule of that population (same atoms); default self.
-        n_samples, random_state
-            Not used: nothing is sampled. They are there because every population has them.
-
-        Returns
-        -------
-        Evaluation
-        """
-        C = rule_costs(cost, self.classes)
+    def _table_of_rule(
+        self, cost: Array, rule: Self, n_samples: int, random_state: int | np.random.Generator
+    ) -> tuple[AtomTable, float]:
         posterior = self.support.posterior
-        if rule_of is not None:
-            order_i, order_a = self._order_of(rule_of, "rule_of")
-            self._same_atoms(rule_of, "rule_of")
-            eta = rule_of.eta[:, order_i][:, :, order_a]
+        if rule is not self:
+            order_i, order_a = self._order_of(rule, "rule_of")
+            self._same_atoms(rule, "rule_of")
+            eta = rule.eta[:, order_i][:, :, order_a]
             posterior = eta[self.support.atom, :, self.support.group]
-        table = self.table(
-            np.eye(self.n_classes)[bayes_actions(posterior, C - C.min(axis=1, keepdims=True))]
-        )
-        return Evaluation(CostSensitiveRisk(C).evaluate(table), table, 0.0)
+        actions = bayes_actions(posterior, cost - cost.min(axis=1, keepdims=True))
+        return self.table(np.eye(self.n_classes)[actions]), 0.0
 
     def log_odds_cdf(self, thresholds: Array) -> Array:
         """Return P(log odds <= t | i, a), shape (T, 2, G), of two classes.
@@ -221,51 +192,10 @@ class Categorical(CategoricalRows):
             out[:, :, a] = np.concatenate([np.zeros((1, 2)), mass])[below]
         return np.minimum(out, 1.0)
 
-    def plot(self, ax: Any = None) -> Any:
-        """Draw P(X=x, Y=i | A=a) over the atoms; see :func:`fairprog.plotting.plot_atoms`.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Default: a new figure.
-
-        Returns
-        -------
-        (figure, axes)
-        """
-        from fairprog.plotting import plot_atoms
-
-        return plot_atoms(self, ax=ax)
-
-    def ideality_gap(self, notion: Notion | None = None) -> float:
-        """Return the worst gap of a notion over all cost matrices (0 iff ideal for it).
-
-        Binary labels: exact, the maximum over all thresholds of the posterior. More classes: the
-        worst over a fixed search of cost matrices, a LOWER bound only.
-
-        Parameters
-        ----------
-        notion : Notion, default DemographicParity()
-        """
-        notion = DemographicParity() if notion is None else notion
-        if not isinstance(notion, Notion):
-            raise ModelError(
-                f"`notion` must be a notion such as DemographicParity(); found {notion!r}.",
-                argument="notion",
-            )
-        K, s = self.n_classes, self.support
-        if K == 1:
-            return 0.0
-        if K == 2:
-            tables = tables_at_thresholds(s.weight, s.score, s.group, self.n_groups)
-            return max(notion.gap(OutcomeTable(Z, self.classes, self.groups)) for Z in tables)
-        rng, worst = np.random.default_rng(0), 0.0
-        for k in range(max(24, 1600 // K**2)):
-            C = rng.normal(size=(K, K))
-            if k % 2:  # two actions compete, the others are never worth it: half-spaces
-                C[:, np.setdiff1d(np.arange(K), rng.choice(K, 2, replace=False))] = 100.0
-            worst = max(worst, self.evaluate(C).gap(notion))
-        return worst
+    def _worst_threshold(self, notion: Notion) -> float:
+        s = self.support
+        tables = tables_at_thresholds(s.weight, s.score, s.group, self.n_groups)
+        return max(notion.gap(OutcomeTable(Z, self.classes, self.groups)) for Z in tables)
 
     def is_ideal(self, atol: float = 1e-8) -> bool:
         """Return whether the law of the posterior is the same in every group.
@@ -282,6 +212,9 @@ class Categorical(CategoricalRows):
         weight = s.weight / self.group_mass[s.group]
         return same_posterior_laws(weight, s.posterior, s.group, self.n_groups, atol) <= atol
 
-    def discretize(self, n: int = 2048, random_state: int = 0) -> Self:
+    def discretize(self, n: int = 2048, random_state: int | np.random.Generator = 0) -> Self:
         """Return the population itself: it is finite already."""
         return self
+
+    def _atoms(self, n: int, random_state: int | np.random.Generator) -> tuple[Array, Any, float]:
+        return self.joint, self.values, self.discretization_error

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.labels import (
     Array,
+    Indices,
     as_labels,
     check_count,
     check_weights,
@@ -143,18 +144,21 @@ class CategoricalRows(CategoricalSupport):
             keep = slice(None) if sample_weight is None else weight > 0
             support = Support(np.arange(n)[keep], group[keep], weight[keep], score[keep])
             out = cls._from_support(support, n, None, class_labels, group_labels)
-            out.n_rows, out.scores_given = effective_rows(weight), True
+            out.effective_rows, out.scores_given = effective_rows(weight), True
             return out
         atom, values, bins_of = score_bins(score, bins, weight)
         joint = np.zeros((len(values), K, len(group_labels)))
-        if y is None:
+        label = None if y is None else encode(y, class_labels, "y", n)
+        if label is None:
             columns = np.stack([1.0 - score, score], 1) if score.ndim == 1 else score
             for i, column in enumerate(columns.T):
                 np.add.at(joint[:, i], (atom, group), weight * column)
         else:
-            np.add.at(joint, (atom, encode(y, class_labels, "y", n), group), weight)
+            np.add.at(joint, (atom, label, group), weight)
         out = cls(joint, values=values, classes=class_labels, groups=group_labels)
-        out.n_rows, out.scores_given = effective_rows(weight), y is None
+        if label is not None:
+            out = out._counted(label, group, sample_weight)
+        out.effective_rows, out.scores_given = effective_rows(weight), y is None
         out.score_bins = bins_of
         return out
 
@@ -211,8 +215,17 @@ class CategoricalRows(CategoricalSupport):
         np.add.at(joint, (atom.ravel(), i, g), weight)
         joint /= weight.sum()
         out = cls(joint, values=values, classes=class_labels, groups=group_labels)
-        out.n_rows = effective_rows(weight)
+        out = out._counted(i, g, sample_weight)
+        out.effective_rows = effective_rows(weight)
         return out
+
+    def _counted(self, i: Indices, g: Any, sample_weight: ArrayLike | None) -> Self:
+        """Return the population with the rows of every cell, and the sums of their weights."""
+        weight = check_weights(sample_weight, len(i))
+        n_rows, total = np.zeros(self.prior.shape), np.zeros(self.prior.shape)
+        np.add.at(n_rows, (i, g), weight > 0)
+        np.add.at(total, (i, g), weight)
+        return self.with_rows(n_rows, total)
 
     def sample(
         self, n: int, random_state: int | np.random.Generator | None = None

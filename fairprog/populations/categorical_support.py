@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError
 from fairprog.labels import Array, check_finite, plain
-from fairprog.populations.base import Population, check_prior
+from fairprog.populations.base import Population
 from fairprog.populations.scores import ScoreBins
 from fairprog.populations.support import Support, checked_values, support_prior
 
@@ -42,7 +42,7 @@ class CategoricalSupport(Population):
                 f"`joint` must be nonnegative; found {table[at]:.6g} at position {at}.",
                 argument="joint",
             )
-        self.prior, self.classes, self.groups = check_prior(table.sum(axis=0), classes, groups)
+        self._start(table.sum(axis=0), classes, groups)
         total = table.sum()
         table = table if abs(total - 1.0) <= 1e-12 else table / total
         weight = table.sum(axis=1)  # (X, G)
@@ -59,13 +59,13 @@ class CategoricalSupport(Population):
         self._values = None if values is None else checked_values(values, n_atoms)
         #: largest change of a table's entry that a discretisation may cause; 0.0 where exact
         self.discretization_error = 0.0
-        #: number of rows it was counted from (the effective one of weighted rows), where known
-        self.n_rows: int | None = None
+        #: number of rows it was counted from, the effective one where they have weights
+        self.effective_rows: int | None = None
         #: the bins of scores that are its atoms, where it was counted in bins
         self.score_bins: ScoreBins | None = None
         #: whether the posteriors are scores that were given, not shares of labels counted
         self.scores_given = False
-        for array in (self.prior, support.weight, support.score, support.group, support.atom):
+        for array in (support.weight, support.score, support.group, support.atom):
             array.setflags(write=False)
 
     @classmethod
@@ -79,11 +79,7 @@ class CategoricalSupport(Population):
     ) -> Self:
         """Build from the support alone (weights sum to one), without a dense table."""
         out = cls.__new__(cls)
-        out.prior, out.classes, out.groups = check_prior(
-            support_prior(support, len(classes), len(groups)),
-            classes,
-            groups,
-        )
+        out._start(support_prior(support, len(classes), len(groups)), classes, groups)
         out._support(support, n_atoms, values)
         return out
 
@@ -128,39 +124,33 @@ class CategoricalSupport(Population):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the constructor's arguments and what it was made from, with the family's name."""
-        values = self._values
-        out = {
-            "population": type(self).__name__,
-            "joint": self.joint,
-            "values": (
-                values
-                if values is None or values.dtype.kind in "fiu"
-                else tuple(plain(v) for v in values)
-            ),
-            "classes": self.classes,
-            "groups": self.groups,
-        }
-        bins = self.score_bins
+        out, bins = super().to_dict(), self.score_bins
+        del out["prior"], out["feature_names"]
         origin = {
-            "n_rows": self.n_rows,
+            "effective_rows": self.effective_rows,
             "scores_given": self.scores_given or None,
             "score_bins": None if bins is None else bins.to_dict(),
         }
         return out | {key: value for key, value in origin.items() if value is not None}
 
+    def _parameters(self) -> dict[str, Any]:
+        values: Any = self._values
+        if values is not None and values.dtype.kind not in "fiu":
+            values = tuple(plain(v) for v in values)
+        return {"joint": self.joint, "values": values}
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild a population from what `to_dict` returned."""
         arguments = dict(data)
-        bins, n_rows = arguments.pop("score_bins", None), arguments.pop("n_rows", None)
-        given = arguments.pop("scores_given", False)
+        bins, given = arguments.pop("score_bins", None), arguments.pop("scores_given", False)
+        rows = arguments.pop("effective_rows", None)
+        if isinstance(arguments.get("n_rows"), int):  # files of version 0.1.0 call it so
+            rows = arguments.pop("n_rows")
         out = super().from_dict(arguments)
         out.score_bins = None if bins is None else ScoreBins.from_dict(bins)
-        out.n_rows, out.scores_given = n_rows, bool(given)
+        out.effective_rows, out.scores_given = rows, bool(given)
         return out
 
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(X={self.n_atoms}, K={self.n_classes}, G={self.n_groups}, "
-            f"classes={list(self.classes)}, groups={list(self.groups)})"
-        )
+    def _sizes(self) -> dict[str, Any]:
+        return {"X": self.n_atoms} | super()._sizes()

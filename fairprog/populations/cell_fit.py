@@ -56,12 +56,12 @@ def fit_cells(
     i = encode(y, class_labels, "y", n)
     g = encode(sensitive_features, group_labels, "sensitive_features", n)
     weight = check_weights(sample_weight, n)
-    mass = np.zeros((len(class_labels), len(group_labels)))
+    mass, count = (np.zeros((len(class_labels), len(group_labels))) for _ in range(2))
     cells: list[tuple[float, ...]] = []
     small = []
     for k, a in np.ndindex(*mass.shape):
         rows = (i == k) & (g == a) & (weight > 0)
-        mass[k, a] = weight[rows].sum()
+        mass[k, a], count[k, a] = weight[rows].sum(), rows.sum()
         where = class_labels[k], group_labels[a]
         if np.unique(features[rows]).size < 2:
             raise DataError(
@@ -71,7 +71,7 @@ def fit_cells(
                 argument="X",
                 cell=where,
             )
-        if rows.sum() < 5:
+        if count[k, a] < 5:
             small.append(f"({where[0]!r}, {where[1]!r}): {int(rows.sum())}")
         cells.append(family.fit_cell(features[rows], weight[rows]))
     if small:
@@ -81,13 +81,9 @@ def fit_cells(
             stacklevel=3,
         )
     columns = [np.array(c).reshape(mass.shape) for c in zip(*cells, strict=True)]
-    return family(
-        mass / mass.sum(),
-        *columns,
-        classes=class_labels,
-        groups=group_labels,
-        feature_names=column_names(X),
-    )
+    labels: dict[str, Any] = {"classes": class_labels, "groups": group_labels}
+    D: Any = family(mass / mass.sum(), *columns, feature_names=column_names(X), **labels)
+    return D.with_rows(count, mass)
 
 
 @dataclass(frozen=True, eq=False)

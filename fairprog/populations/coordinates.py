@@ -7,14 +7,15 @@ seen through a bijection. Displacements are measured, and densities drawn, per u
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import ModelError
 from fairprog.labels import Array, Indices
+from fairprog.pictures import Drawn
+from fairprog.populations.labelled import Labelled
 
 __all__ = ["Coordinates", "normalized_log"]
 
@@ -33,7 +34,7 @@ def normalized_log(joint: Array, otherwise: Array) -> Array:
     return out
 
 
-class Coordinates:
+class Coordinates(Labelled, Drawn):
     """The interface; a family of one feature fills in what it has.
 
     Scores stand for probabilities: score t is the level Phi(t), so that tails keep their digits
@@ -126,36 +127,3 @@ class Coordinates:
     def decision_regions(self, cost: Array, a: int) -> tuple[Array, Indices]:
         """Return points and the Bayes actions between them (one more), of the group at `a`."""
         raise self._missing("decision regions of one feature")
-
-    # -- another population of the family --
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        raise NotImplementedError
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild a population."""
-        raise NotImplementedError
-
-    def with_prior(self, prior: Array) -> Self:
-        """Return the population with the same cells and another prior (K, G)."""
-        data = self.to_dict()
-        del data["population"]
-        return self.from_dict({**data, "prior": prior})
-
-    def plot(self, ax: Any = None) -> Any:
-        """Draw the cells; see :func:`fairprog.plotting.plot_population`.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Default: a new figure.
-
-        Returns
-        -------
-        (figure, axes)
-        """
-        from fairprog.plotting import plot_population
-
-        return plot_population(self, ax=ax)

@@ -20,7 +20,6 @@ from fairprog.kernels.diagonal import diagonal_kl, diagonal_residual
 from fairprog.kernels.diagonal_common import featurewise_map, is_common
 from fairprog.kernels.support import MEAN_SPREAD, constant_features
 from fairprog.labels import Array, Indices, check_finite, refuse_large
-from fairprog.populations.base import check_prior
 from fairprog.populations.coordinates import normalized_log
 from fairprog.populations.lognormal import LogNormal
 from fairprog.populations.normal import Normal
@@ -59,7 +58,7 @@ class DiagonalNormal(Normal):
                 argument="cov",
             )
         self.covariance, self.is_univariate = covariance, False
-        self.prior, self.classes, self.groups = check_prior(prior, classes, groups)
+        self._start(prior, classes, groups)
         self._mean = self._checked_mean(mean)
         variances = np.asarray(cov)
         if variances.shape != self._mean.shape:
@@ -143,10 +142,8 @@ class DiagonalNormal(Normal):
         ModelError
             Where these would take more than a gibibyte.
         """
-        data = self.to_dict() | {"cov": self.cov}
-        for name in ("population", "covariance"):
-            del data[name]
-        return self._family()(**data)
+        out = self._family()(self.prior, self._mean, cov=self.cov, **self._labels())
+        return out if self.n_rows is None else out.with_rows(self.n_rows, self.cell_weight)
 
     @classmethod
     def _family(cls) -> type[Normal]:
@@ -305,9 +302,7 @@ class DiagonalNormal(Normal):
 
     def with_cells(self, prior: Array, mean: Array, variances: Array) -> Self:
         """Return the population with another prior and other cells, the same labels."""
-        data = self.to_dict() | {"prior": prior, "mean": mean, "cov": variances}
-        del data["population"]
-        return type(self)(**data)
+        return type(self)(prior, mean, cov=variances, **self._labels())
 
     def cell_maps(self, target: Self) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
         """Return per cell the monotone transport to the cell of `target`, feature by feature."""
@@ -380,37 +375,19 @@ class DiagonalNormal(Normal):
         cells = self.support_mean, self.support_variances
         return log_odds_nodes(self.prior, *cells, *cells)
 
-    def is_ideal(self, atol: float = 1e-8) -> bool:
-        """Return whether one map per group carries common laws to every cell.
-
-        See :meth:`Normal.is_ideal`; a map may pair different features of two groups.
-        """
-        if np.ptp(self.base_rates, axis=1).max() > atol:
-            return False
+    def _is_image(self, a: int, atol: float) -> bool:
+        """Return whether a map does it, which may pair different features of the two groups."""
         m, v = self.support_mean, self.support_variances
-        return all(
-            is_common(m[:, 0], v[:, 0], m[:, a], v[:, a], atol) for a in range(1, self.n_groups)
-        )
+        return is_common(m[:, 0], v[:, 0], m[:, a], v[:, a], atol)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the constructor's arguments, with the family's name."""
-        return {
-            "population": self._family().__name__,
-            "prior": self.prior,
-            "mean": self._mean,
-            "cov": self.variances,
-            "covariance": self.covariance,
-            "classes": self.classes,
-            "groups": self.groups,
-            "feature_names": self.feature_names,
-        }
+    def _parameters(self) -> dict[str, Any]:
+        return {"mean": self._mean, "cov": self.variances, "covariance": self.covariance}
 
-    def __repr__(self) -> str:
-        return (
-            f"{self._family().__name__}(K={self.n_classes}, G={self.n_groups}, "
-            f"d={self.n_features}, covariance='diagonal', classes={list(self.classes)}, "
-            f"groups={list(self.groups)})"
-        )
+    def _name(self) -> str:
+        return self._family().__name__
+
+    def _sizes(self) -> dict[str, Any]:
+        return super()._sizes() | {"covariance": "diagonal"}
 
 
 class DiagonalLogNormal(DiagonalNormal, LogNormal):

@@ -16,15 +16,19 @@ from scipy.special import ndtri
 from fairprog.errors import DataError
 from fairprog.kernels.finite import bayes_actions
 from fairprog.labels import Array, check_number
-from fairprog.populations.categorical import Categorical
 
-__all__ = ["discretize"]
+__all__ = ["finite_version"]
 
 SPLIT = 8  # sub-bins, or scrambles, by which the error is measured
 
 
-def discretize(D: Any, n: int, random_state: int | np.random.Generator) -> Categorical:
-    """Return a categorical population with n atoms; see ``Normal.discretize``."""
+def finite_version(
+    D: Any, n: int, random_state: int | np.random.Generator
+) -> tuple[Array, Array, float]:
+    """Return the joint law (X, K, G) of n atoms, what they are, and the discretisation's error.
+
+    See :meth:`fairprog.populations.Population.discretize`.
+    """
     n = int(check_number(n, "n", 2))
     if n > 10**7:
         raise DataError(f"`n` = {n} atoms are too many.", argument="n")
@@ -47,14 +51,7 @@ def discretize(D: Any, n: int, random_state: int | np.random.Generator) -> Categ
         U = D.support_basis
         Z = nodes @ U.T + D.location[0, 0] @ (np.eye(len(U)) - U @ U.T)
     values = D.from_coordinates(Z)
-    out = Categorical(
-        _joint(D, law),
-        values=values[:, 0] if values.shape[1] == 1 else values,
-        classes=D.classes,
-        groups=D.groups,
-    )
-    out.discretization_error = error
-    return out
+    return _joint(D, law), values[:, 0] if values.shape[1] == 1 else values, error
 
 
 def _joint(D: Any, law: Array) -> Array:

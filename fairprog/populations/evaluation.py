@@ -1,31 +1,24 @@
-"""Bayes rules applied to populations, and the worst gap over all of them.
-
-A family answers `decision_rates`, `log_odds_cdf` and `log_odds_nodes`; the rest is the same.
-"""
+"""A Bayes rule applied to a population, and the worst gap over all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fairprog.errors import ModelError
-from fairprog.kernels.threads import one_blas_thread
 from fairprog.labels import Array
-from fairprog.tables import CostSensitiveRisk, ErrorRate, Notion, OutcomeTable, Risk
-from fairprog.tables.risks import rule_costs
-
-if TYPE_CHECKING:
-    from fairprog.populations.base import Population
+from fairprog.pictures import Drawn
+from fairprog.tables import ErrorRate, Notion, OutcomeTable
 
 __all__ = [
     "Evaluation",
-    "evaluate_population",
     "gap_at_thresholds",
-    "scan_costs",
+    "scan_thresholds",
+    "search_costs",
+    "table_of_rates",
     "tables_at_thresholds",
 ]
 
@@ -35,7 +28,7 @@ RESOLUTION = 1e-11
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Evaluation(Drawn):
     """A Bayes rule applied to a population.
 
     Attributes
@@ -69,40 +62,9 @@ class Evaluation:
         """Return largest minus smallest group rate of the notion, worst over its events."""
         return notion.gap(self.table)
 
-    def plot(self, ax: Any = None) -> Any:
-        """Draw P(Yhat=i | Y=i) per class and group, with error bars where rates are sampled.
 
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Default: a new figure.
-
-        Returns
-        -------
-        (figure, axes)
-            See :func:`fairprog.plotting.plot_rates`.
-        """
-        from fairprog.plotting import plot_rates
-
-        return plot_rates(self.table, standard_error=self.standard_error, ax=ax)
-
-
-def evaluate_population(
-    population: Any,
-    cost: ArrayLike | Risk | None,
-    rule_of: Any,
-    n_samples: int,
-    random_state: int | np.random.Generator,
-) -> Evaluation:
-    """Apply the Bayes rule of `rule_of` (default: its own) to a population."""
-    rule = population if rule_of is None else rule_of
-    C = rule_costs(cost, population.classes)
-    rates, error = population.decision_rates(C, rule, n_samples, random_state)
-    table = _table(population, rates)
-    return Evaluation(CostSensitiveRisk(C).evaluate(table), table, error)
-
-
-def _table(population: Population, rates: Array) -> OutcomeTable:
+def table_of_rates(population: Any, rates: Array) -> OutcomeTable:
+    """Return the outcome table of rates P(Yhat=j | i, a), shape (K, G, J)."""
     Z = np.moveaxis(population.prior[:, :, None] * rates, 0, 1)
     return OutcomeTable(Z, population.classes, population.groups)
 
@@ -138,31 +100,16 @@ def tables_at_thresholds(population: Any, thresholds: Array) -> list[OutcomeTabl
     t = np.asarray(thresholds, dtype=float)
     log_odds = np.log(t) - np.log1p(-t)
     # a group's own log odds include its base rate, so one threshold serves all groups
-    return [_table(population, r) for r in _binary_rates(population, log_odds)]
+    return [table_of_rates(population, r) for r in _binary_rates(population, log_odds)]
 
 
-def scan_costs(population: Any, notion: Notion) -> float:
-    """Return the worst gap over cost matrices (exact for binary labels, else a lower bound)."""
-    if not isinstance(notion, Notion):
-        raise ModelError(
-            f"`notion` must be a notion such as DemographicParity(); found {notion!r}.",
-            argument="notion",
-        )
-    if population.n_classes == 1:
-        return 0.0
-    with one_blas_thread():
-        if population.n_classes == 2:
-            return _scan_thresholds(population, notion)
-        return _search_costs(population, notion)
-
-
-def _scan_thresholds(population: Any, notion: Notion) -> float:
-    """Return the supremum over thresholds: a scan over nodes, then zooms into the peaks."""
+def scan_thresholds(population: Any, notion: Notion) -> float:
+    """Return the worst gap over thresholds, two classes: a scan over nodes, then zooms."""
 
     def gaps(t: Array) -> Array:
         step = RESOLUTION * (1.0 + np.abs(t))
         both = _binary_rates(population, np.concatenate([t - step, t + step]))
-        values = np.array([notion.gap(_table(population, r)) for r in both])
+        values = np.array([notion.gap(table_of_rates(population, r)) for r in both])
         return np.minimum(values[: t.size], values[t.size :])
 
     nodes = population.log_odds_nodes()
@@ -191,15 +138,22 @@ def _zoom_maximum(f: Callable[[Array], Array], low: float, high: float) -> float
     return best
 
 
-def _search_costs(population: Any, notion: Notion) -> float:
-    """Return the worst gap over a fixed set of cost matrices; a lower bound on the supremum."""
-    rng = np.random.default_rng(0)
-    K, worst = population.n_classes, 0.0
+def search_costs(table_of: Callable[[Array], OutcomeTable], K: int, notion: Notion) -> float:
+    """Return the worst gap over a fixed set of cost matrices; a lower bound on the supremum.
+
+    Parameters
+    ----------
+    table_of : callable
+        The outcome table of the Bayes rule of a cost matrix (K, K).
+    K : int
+        Number of classes.
+    notion : Notion
+    """
+    rng, worst = np.random.default_rng(0), 0.0
     for k in range(max(24, 1600 // K**2)):  # one rule costs of the order of K^3
         C = rng.normal(size=(K, K))
         if k % 2:  # two actions compete, the others are never worth it: half-spaces
             keep = rng.choice(K, 2, replace=False)
             C[:, np.setdiff1d(np.arange(K), keep)] = 100.0
-        rates, _ = population.decision_rates(C, population, 2**11, 0)
-        worst = max(worst, notion.gap(_table(population, rates)))
+        worst = max(worst, notion.gap(table_of(C)))
     return worst

@@ -9,17 +9,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fairprog.errors import DataError, ModelError
+from fairprog.errors import ModelError
 from fairprog.labels import Array, check_finite
-from fairprog.populations.base import check_prior
-from fairprog.populations.categorical import Categorical
 from fairprog.populations.cell_fit import fit_cells, maximum_likelihood
 from fairprog.populations.cells import refuse_cells
-from fairprog.populations.evaluation import Evaluation, evaluate_population, scan_costs
 from fairprog.populations.law import Law
 from fairprog.populations.line_cells import LineCells
-from fairprog.tables import DemographicParity, Notion, Risk
-from fairprog.transports import AffineMap, ConjugatedMap
+from fairprog.transports import AffineMap
 
 __all__ = ["LineLaws", "LocationScale", "standard_law"]
 
@@ -123,10 +119,8 @@ class LocationScale(LineCells):
         groups: Iterable[Any] | None = None,
         feature_names: Iterable[str] | None = None,
     ) -> None:
-        self.prior, self.classes, self.groups = check_prior(prior, classes, groups)
-        self.feature_names = None if feature_names is None else tuple(feature_names)
-        if self.feature_names is not None and len(self.feature_names) != 1:
-            raise DataError("`feature_names` must hold one name.", argument="feature_names")
+        self._start(prior, classes, groups)
+        self._set_feature_names(feature_names)
         self._set_cells(check_finite(loc, "loc", self.prior.shape), self._positive(scale, "scale"))
 
     def _positive(self, values: ArrayLike, argument: str) -> Array:
@@ -160,38 +154,6 @@ class LocationScale(LineCells):
     ) -> Self:
         """Return the same family and labels with other cells, in the family's coordinates."""
         return type(self)(prior, loc, scale, **self._labels())
-
-    def _labels(self) -> dict[str, Any]:
-        return {
-            "classes": self.classes,
-            "groups": self.groups,
-            "feature_names": self.feature_names,
-        }
-
-    def discretize(self, n: int = 2048, random_state: int = 0) -> Categorical:
-        """Return a population on at most n atoms, bins of X with exact probabilities.
-
-        Ideal populations are cut in the coordinates of the first group, and stay ideal to
-        rounding; see :meth:`Normal.discretize`.
-
-        Parameters
-        ----------
-        n : int, default 2048
-        random_state : int
-            Not used: nothing is sampled.
-
-        Returns
-        -------
-        Categorical
-            ``discretization_error`` as for :meth:`Normal.discretize` with one feature.
-        """
-        from fairprog.populations.discretize import discretize
-
-        return discretize(self, n, random_state)
-
-    def user_map(self, affine: AffineMap) -> AffineMap | ConjugatedMap:
-        """Return an affine map of the family's coordinates as a map in the user's units."""
-        return affine
 
     def mapped(self, maps: Mapping[Hashable, AffineMap]) -> Self:
         """Return the population whose group g is moved by maps[g], in the family's coordinates."""
@@ -349,74 +311,9 @@ class LocationScale(LineCells):
             out[i, a] = 0.0 if same else self.law(i, a).divergence(other.law(j, b), alpha, beta)
         return np.maximum(out, 0.0)
 
-    # -- fairness --
-
-    def evaluate(
-        self,
-        cost: ArrayLike | Risk | None = None,
-        rule_of: Self | None = None,
-        n_samples: int = 2**16,
-        random_state: int | np.random.Generator = 0,
-    ) -> Evaluation:
-        """Apply a Bayes rule to this population; the rates are exact (to about 1e-12).
-
-        Parameters
-        ----------
-        cost : array_like (K, K), mapping with keys 'fp' and 'fn', or Risk, optional
-            C[i, j] = cost of predicting j when the truth is i; default 0-1.
-            A risk must be an expected cost: others have no Bayes rule (ModelError).
-        rule_of : population, optional
-            Use the Bayes rule of that population of the same family; default self.
-        n_samples, random_state
-            Not used: nothing is sampled.
-
-        Returns
-        -------
-        Evaluation
-        """
-        return evaluate_population(self, cost, rule_of, n_samples, random_state)
-
-    def ideality_gap(self, notion: Notion | None = None) -> float:
-        """Return the worst gap of a notion over all cost matrices (0 iff ideal for it).
-
-        Binary labels: the supremum over thresholds of the posterior. More classes: the worst
-        over a fixed search of cost matrices, a LOWER bound only.
-
-        Parameters
-        ----------
-        notion : Notion, default DemographicParity()
-        """
-        return scan_costs(self, DemographicParity() if notion is None else notion)
-
-    def is_ideal(self, atol: float = 1e-8) -> bool:
-        """Return whether one affine map per group carries common laws to every cell.
-
-        True is a proof; False says only that no such map was found.
-
-        Parameters
-        ----------
-        atol : float
-            Largest difference of base rates, and largest residual of a cell in its own scale.
-        """
-        if np.ptp(self.base_rates, axis=1).max() > atol:
-            return False
-        return all(
-            T is not None and self.map_residual(T, self.laws_of(0), a) <= atol
-            for a, T in ((a, self.common_map(0, a)) for a in range(1, self.n_groups))
-        )
-
-    # -- saving --
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the constructor's arguments, with the family's name."""
-        name = type(self).__name__
-        return {"population": name, "prior": self.prior, **self._parameters(), **self._labels()}
+    def _is_image(self, a: int, atol: float) -> bool:
+        T = self.common_map(0, a)
+        return T is not None and self.map_residual(T, self.laws_of(0), a) <= atol
 
     def _parameters(self) -> dict[str, Array]:
         return {"loc": self.loc, "scale": self.scale}
-
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(K={self.n_classes}, G={self.n_groups}, "
-            f"classes={list(self.classes)}, groups={list(self.groups)})"
-        )

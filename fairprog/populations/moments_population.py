@@ -73,10 +73,11 @@ def estimated(
     }
     prior = mass / mass.sum()
     if mean.shape[2] == 1:
-        return Normal(prior, mean[..., 0], std=np.sqrt(cov.reshape(prior.shape)), **labels)
+        std = np.sqrt(cov.reshape(prior.shape))
+        return Normal(prior, mean[..., 0], std=std, **labels).with_rows(count, mass)
     if form == "tied":
         cov = cov[0]
-    return Normal(prior, mean, cov=cov, covariance=form, **labels)
+    return Normal(prior, mean, cov=cov, covariance=form, **labels).with_rows(count, mass)
 
 
 def _covariances(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fairprog.errors import ModelError
 from fairprog.kernels.bayes_rates import (
@@ -17,11 +16,8 @@ from fairprog.kernels.bayes_rates import (
 from fairprog.kernels.common_map import common_map, mean_rounding
 from fairprog.kernels.normal import interval_mass
 from fairprog.labels import Array, Indices
-from fairprog.populations.categorical import Categorical
 from fairprog.populations.coordinates import normalized_log
-from fairprog.populations.evaluation import Evaluation, evaluate_population, scan_costs
 from fairprog.populations.normal_rows import NormalRows
-from fairprog.tables import DemographicParity, Notion, Risk
 
 __all__ = ["Normal"]
 
@@ -132,32 +128,6 @@ class Normal(NormalRows):
 
     # -- fairness --
 
-    def evaluate(
-        self,
-        cost: ArrayLike | Risk | None = None,
-        rule_of: Self | None = None,
-        n_samples: int = 2**16,
-        random_state: int | np.random.Generator = 0,
-    ) -> Evaluation:
-        """Apply a Bayes rule to this population.
-
-        Parameters
-        ----------
-        cost : array_like (K, K), mapping with keys 'fp' and 'fn', or Risk, optional
-            C[i, j] = cost of predicting j when the truth is i; default 0-1.
-            A risk must be an expected cost: others have no Bayes rule (ModelError).
-        rule_of : population, optional
-            Use the Bayes rule of that population; default self.
-        n_samples, random_state
-            Used where the rates have no closed form (d > 1 and K > 2).
-
-        Returns
-        -------
-        Evaluation
-            Exact for d = 1 and for K = 2, else quasi-Monte Carlo with its standard error.
-        """
-        return evaluate_population(self, cost, rule_of, n_samples, random_state)
-
     def decision_rates(
         self, cost: Array, rule: Self, n_samples: int, random_state: int | np.random.Generator
     ) -> tuple[Array, float]:
@@ -192,83 +162,7 @@ class Normal(NormalRows):
         cells = self.support_mean, self.support_cov
         return log_odds_nodes(self.prior, *cells, *cells)
 
-    def ideality_gap(self, notion: Notion | None = None) -> float:
-        """Return the worst gap of a notion over all cost matrices (0 iff ideal for it).
-
-        Binary labels: the supremum over thresholds of the posterior (for demographic parity the
-        Kolmogorov-Smirnov distance of the groups' posteriors), to about 1e-9. More classes: the
-        worst over a fixed search of cost matrices, which is a LOWER bound only (d > 1: by
-        quasi-Monte Carlo, so it is not exactly zero on an ideal population).
-
-        Parameters
-        ----------
-        notion : Notion, default DemographicParity()
-        """
-        return scan_costs(self, DemographicParity() if notion is None else notion)
-
-    def is_ideal(self, atol: float = 1e-8) -> bool:
-        """Return whether one map per group carries common laws to every cell.
-
-        Parameters
-        ----------
-        atol : float
-            Largest difference of base rates and largest whitened residual of a cell allowed.
-
-        Notes
-        -----
-        With two classes the test is necessary and sufficient; with more, True is a proof and
-        False says only that no common affine map was found (theory.md section 2). The units and
-        origins of the features do not matter: what rounding of the means themselves may add to a
-        residual (1e-10 standard deviations per feature where a mean is a million of them) is
-        added to `atol`. The work grows like d^3.
-        """
-        if np.ptp(self.base_rates, axis=1).max() > atol:
-            return False
-        first, *others = [
-            (self.support_mean[:, a], self.support_cov[:, a]) for a in range(self.n_groups)
-        ]
-        for cells in others:
-            residual = common_map(*first, *cells)[2]
-            if residual > atol and residual > atol + mean_rounding(*first) + mean_rounding(*cells):
-                return False
-        return True
-
-    def discretize(
-        self, n: int = 2048, random_state: int | np.random.Generator = 0
-    ) -> Categorical:
-        """Return a population on n atoms, for the programs over classifiers.
-
-        An ideal population is discretised in the common coordinates (those of the first group):
-        atom k of every group is the image of the same node, so the result is ideal to rounding
-        and a group-blind classifier sees aligned features. Other populations share atoms in the
-        features themselves.
-
-        Parameters
-        ----------
-        n : int, default 2048
-            Number of atoms. With one feature they are bins (at most n) with exact probabilities;
-            with several, quasi-Monte Carlo nodes.
-        random_state : int or numpy Generator
-            Scrambles the nodes (several features).
-
-        Returns
-        -------
-        Categorical
-            ``discretization_error`` says what it costs. One feature: every classifier of X can
-            be replaced by one of the bins whose outcome table differs by at most this in every
-            entry (and tables of classifiers of bins are exact). Several features: the largest
-            standard error, over scrambles, of an entry of the 0-1 Bayes rule's table.
-
-        Examples
-        --------
-        >>> import fairprog as fp
-        >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
-        >>> E = D.discretize(256)
-        >>> round(D.evaluate().error, 3), round(E.evaluate().error, 3)
-        (0.217, 0.217)
-        >>> E.discretization_error < 2e-3
-        True
-        """
-        from fairprog.populations.discretize import discretize
-
-        return discretize(self, n, random_state)
+    def _is_image(self, a: int, atol: float) -> bool:
+        first, own = ((self.support_mean[:, g], self.support_cov[:, g]) for g in (0, a))
+        residual = common_map(*first, *own)[2]
+        return residual <= atol or residual <= atol + mean_rounding(*first) + mean_rounding(*own)

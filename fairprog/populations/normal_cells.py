@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -14,7 +15,7 @@ from fairprog.kernels.cells import LARGE, stacked_kl
 from fairprog.kernels.normal import kl, pooled_covariance, symmetrize
 from fairprog.kernels.support import MEAN_SPREAD, NULL_VARIANCE, mean_spread, variance_share
 from fairprog.labels import Array, check_finite
-from fairprog.populations.base import Population, check_prior
+from fairprog.populations.base import Population
 from fairprog.populations.cells import (
     RestrictedCells,
     check_structure,
@@ -58,15 +59,13 @@ class NormalCells(Population):
         feature_names: Iterable[str] | None = None,
     ) -> None:
         self.covariance = check_structure(covariance)
-        if self.covariance == "diagonal":
-            if std is None:
-                raise ModelError(
-                    f"{type(self).__name__} has no form with covariance='diagonal'; it belongs to "
-                    "Normal and LogNormal.",
-                    argument="covariance",
-                )
-            self.covariance = "full"  # of one feature they are the same
-        self.prior, self.classes, self.groups = check_prior(prior, classes, groups)
+        if self.covariance == "diagonal" and std is None:
+            raise ModelError(
+                f"{type(self).__name__} has no form with covariance='diagonal'; it belongs to "
+                "Normal and LogNormal.",
+                argument="covariance",
+            )
+        self._start(prior, classes, groups)
         if (std is None) == (cov is None):
             raise ModelError("Give exactly one of `std` (univariate) and `cov`.", argument="std")
         K, G = self.prior.shape
@@ -80,6 +79,13 @@ class NormalCells(Population):
                     argument="mean",
                 )
             refuse_cells(spread <= 0, spread, "std", "positive", self.classes, self.groups)
+            if self.covariance == "tied" and np.ptp(spread, axis=0).max() > 0:
+                raise DataError(
+                    "`std` differs between classes of a group; with covariance='tied' they share "
+                    "one.",
+                    argument="std",
+                )
+            self.covariance = "full"  # of one feature they are the same
             self._mean = center[..., None]
             self._cells: tuple[Array, ...] = tuple(np.moveaxis((spread**2)[..., None, None], 1, 0))
         else:
@@ -115,16 +121,6 @@ class NormalCells(Population):
                 argument="mean",
             )
         return center
-
-    def _set_feature_names(self, names: Iterable[str] | None) -> None:
-        """Keep the names of the features, one each."""
-        self.feature_names = None if names is None else tuple(names)
-        if self.feature_names is not None and len(self.feature_names) != self.n_features:
-            raise DataError(
-                f"`feature_names` lists {len(self.feature_names)} names for {self.n_features} "
-                "features.",
-                argument="feature_names",
-            )
 
     def _finish(self) -> None:
         """Derive what follows from cells and support, and freeze it."""
@@ -165,9 +161,8 @@ class NormalCells(Population):
         For covariances (K, d, d) per group that are positive definite on the support by
         construction; arrays broadcast along the classes are kept so.
         """
-        out = type(self).__new__(type(self))
-        vars(out).update(vars(self))
-        for name in ("cov", "support_cov", "pooled_cov"):
+        out = copy.copy(self)
+        for name in ("cov", "support_cov", "pooled_cov", "n_rows", "cell_weight"):
             vars(out).pop(name, None)
         out.prior, out._mean, out._cells = prior, mean, tuple(cells)
         if self.null_dimension:
@@ -328,25 +323,13 @@ class NormalCells(Population):
             other.support_cov[cells],
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the constructor's arguments, with the family's name."""
+    def _parameters(self) -> dict[str, Any]:
         spread: dict[str, Any] = {"cov": self.cov}
         if self.is_univariate:
             spread = {"std": self.std}
         elif self.covariance == "tied":
             spread = {"cov": self.cov[0], "covariance": "tied"}
-        return {
-            "population": type(self).__name__,
-            "prior": self.prior,
-            "mean": self.mean,
-            **spread,
-            "classes": self.classes,
-            "groups": self.groups,
-            "feature_names": self.feature_names,
-        }
+        return {"mean": self.mean, **spread}
 
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(K={self.n_classes}, G={self.n_groups}, d={self.n_features}, "
-            f"classes={list(self.classes)}, groups={list(self.groups)})"
-        )
+    def _sizes(self) -> dict[str, Any]:
+        return super()._sizes() | {"d": self.n_features}

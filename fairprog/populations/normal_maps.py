@@ -76,10 +76,11 @@ class NormalMaps(NormalCells):
         stay share this population's arrays.
         """
         by_class = any(isinstance(T, Sequence) for T in maps.values())
-        tied = self.covariance == "tied" and not by_class
         if self.n_features > LARGE and not by_class:
             return self._pushed_large(prior, laws, maps)
-        mean, cov = self._mean.copy(), self.cov.copy()
+        tied = self.covariance == "tied" and not by_class
+        distinct = slice(1) if tied else slice(None)
+        mean, cov = self._mean.copy(), self.cov[distinct].copy()
         for g, T in maps.items():
             a = self.groups.index(g)
             if isinstance(T, Sequence):
@@ -87,19 +88,17 @@ class NormalMaps(NormalCells):
                     cell = laws[0][i], laws[1][i]
                     mean[i, a], cov[i, a] = push(own.matrix, own.offset, *cell)
             else:
-                mean[:, a], cov[:, a] = push(T.matrix, T.offset, *laws)
-        labels: dict[str, Any] = {
-            "classes": self.classes,
-            "groups": self.groups,
-            "feature_names": self.feature_names,
-        }
+                mean[:, a], cov[:, a] = push(T.matrix, T.offset, laws[0], laws[1][distinct])
+        return self._with_cells(prior, mean, cov, tied)
+
+    def _with_cells(self, prior: Array, mean: Array, cov: Array, tied: bool) -> Self:
+        """Return the population with the same labels and other cells, (1, G, d, d) where tied."""
+        if self.is_univariate:
+            std = np.sqrt(cov[..., 0, 0])
+            return type(self)(prior, mean[..., 0], std=std, **self._labels())
         if tied:
-            return type(self)(prior, mean, cov=cov[0], covariance="tied", **labels)
-        if not self.is_univariate:
-            return type(self)(prior, mean, cov=cov, **labels)
-        std, stay = np.sqrt(cov[..., 0, 0]), [g not in maps for g in self.groups]
-        std[:, stay] = self.std[:, stay]
-        return type(self)(prior, mean[..., 0], std=std, **labels)
+            return type(self)(prior, mean, cov=cov[0], covariance="tied", **self._labels())
+        return type(self)(prior, mean, cov=cov, **self._labels())
 
     def _pushed_large(
         self, prior: Array, laws: NormalLaws, maps: Mapping[Hashable, AffineMap]
@@ -150,12 +149,7 @@ class NormalMaps(NormalCells):
             for a, g in enumerate(self.groups)
         ]
         mean, cov = (np.stack(parts, axis=1) for parts in zip(*moved, strict=True))
-        data = self.to_dict() | {"mean": mean, "cov": cov[0] if tied else cov}
-        if self.is_univariate:
-            data |= {"mean": mean[..., 0], "std": np.sqrt(cov[..., 0, 0])}
-            del data["cov"]
-        del data["population"]
-        return type(self)(**data)
+        return self._with_cells(self.prior, mean, cov, tied)
 
     def cell_maps(self, target: Self) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
         """Return per cell the monotone transport to the cell of `target`, in the pooled metric.

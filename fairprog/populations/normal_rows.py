@@ -135,8 +135,10 @@ class NormalRows(NormalMaps):
         }
         if d == 1:
             std = np.broadcast_to(np.sqrt(cov.reshape(cov.shape[:2])), prior.shape)
-            return cls(prior, mean[..., 0], std=std, **labels)
-        return cls(prior, mean, cov=cov[0] if tied else cov, covariance=covariance, **labels)
+            return cls(prior, mean[..., 0], std=std, **labels).with_rows(count, mass)
+        cov = cov[0] if tied else cov
+        out = cls(prior, mean, cov=cov, covariance=covariance, **labels)
+        return out.with_rows(count, mass)
 
     def sample(
         self, n: int, random_state: int | np.random.Generator | None = None

@@ -12,7 +12,6 @@ from scipy.special import digamma, gammainc, gammaincinv, gammaln, polygamma
 
 from fairprog.errors import DataError
 from fairprog.labels import Array, check_finite
-from fairprog.populations.base import check_prior
 from fairprog.populations.law import Law
 from fairprog.populations.laws import GumbelMin
 from fairprog.populations.location_scale import LocationScale, standard_law
@@ -23,16 +22,6 @@ __all__ = ["Exponential", "Gamma", "Weibull"]
 
 class _Positive(LogCoordinates, LocationScale):
     """What Weibull, gamma and exponential populations share."""
-
-    def _start(
-        self,
-        prior: ArrayLike,
-        classes: Iterable[Any] | None,
-        groups: Iterable[Any] | None,
-        feature_names: Iterable[str] | None,
-    ) -> None:
-        self.prior, self.classes, self.groups = check_prior(prior, classes, groups)
-        self.feature_names = None if feature_names is None else tuple(feature_names)
 
 
 class Weibull(_Positive):
@@ -68,7 +57,8 @@ class Weibull(_Positive):
         groups: Iterable[Any] | None = None,
         feature_names: Iterable[str] | None = None,
     ) -> None:
-        self._start(prior, classes, groups, feature_names)
+        self._start(prior, classes, groups)
+        self._set_feature_names(feature_names)
         self.shape = self._positive(shape, "shape")
         self._scale = self._positive(scale, "scale")
         self._set_cells(np.log(self._scale), 1.0 / self.shape)
@@ -172,7 +162,8 @@ class Gamma(_Positive):
         groups: Iterable[Any] | None = None,
         feature_names: Iterable[str] | None = None,
     ) -> None:
-        self._start(prior, classes, groups, feature_names)
+        self._start(prior, classes, groups)
+        self._set_feature_names(feature_names)
         self.shape = self._positive(shape, "shape")
         self.mean = self._positive(mean, "mean")
         self._set_cells(np.log(self.mean / self.shape), np.ones(self.prior.shape))

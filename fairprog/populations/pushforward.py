@@ -6,16 +6,14 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from fairprog.errors import ModelError
 from fairprog.kernels.piecewise_linear import map_divergence, normal_moments, quadratic_forms
 from fairprog.labels import Array, Indices
 from fairprog.populations.base import Population
-from fairprog.populations.categorical import Categorical
-from fairprog.populations.evaluation import Evaluation
 from fairprog.populations.normal import Normal
-from fairprog.tables import Notion, Risk
+from fairprog.tables import Notion, OutcomeTable
 from fairprog.transports import AffineMap, PiecewiseLinearMap
 
 __all__ = ["Pushforward"]
@@ -261,38 +259,18 @@ class Pushforward(Population):
         """Return the population with the same cells and another prior (K, G)."""
         return type(self)(self.base.with_prior(prior), self.maps)
 
-    def discretize(
-        self, n: int = 2048, random_state: int | np.random.Generator = 0
-    ) -> Categorical:
-        """Return a population on at most n atoms, bins of X; see :meth:`Normal.discretize`."""
-        from fairprog.populations.discretize import discretize
-
-        return discretize(self, n, random_state)
-
-    def evaluate(
-        self,
-        cost: ArrayLike | Risk | None = None,
-        rule_of: Any = None,
-        n_samples: int = 2**16,
-        random_state: int | np.random.Generator = 0,
-    ) -> Evaluation:
-        """Apply its own Bayes rule: the rates are those of `base`, exactly.
-
-        Raises
-        ------
-        ModelError
-            For the rule of another population.
-        """
-        if rule_of is not None and rule_of is not self:
+    def _table_of_rule(
+        self, cost: Array, rule: Any, n_samples: int, random_state: int | np.random.Generator
+    ) -> tuple[OutcomeTable, float]:
+        if rule is not self:
             raise ModelError(
                 "A Pushforward evaluates its own Bayes rule only; for another one, sample it.",
                 argument="rule_of",
             )
-        return self.base.evaluate(cost, None, n_samples, random_state)
+        return self.base._table_of_rule(cost, self.base, n_samples, random_state)
 
-    def ideality_gap(self, notion: Notion | None = None) -> float:
-        """Return the worst gap of a notion over all cost matrices: that of `base`."""
-        return self.base.ideality_gap(notion)
+    def _worst_threshold(self, notion: Notion) -> float:
+        return self.base._worst_threshold(notion)
 
     def is_ideal(self, atol: float = 1e-8) -> bool:
         """Return whether `base` is ideal, which a bijection per group does not change."""

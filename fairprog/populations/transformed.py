@@ -12,9 +12,7 @@ from fairprog.errors import ModelError
 from fairprog.labels import Array, Indices, check_features
 from fairprog.populations.base import Population, population_from_dict
 from fairprog.populations.bijections import Bijection, as_bijection, bijection_from_dict
-from fairprog.populations.categorical import Categorical
-from fairprog.populations.evaluation import Evaluation
-from fairprog.tables import Notion, Risk
+from fairprog.tables import Notion, OutcomeTable
 from fairprog.transports import AffineMap, ConjugatedMap
 
 __all__ = ["Transformed"]
@@ -68,6 +66,7 @@ class Transformed(Population):
         self.bijection = as_bijection(bijection)
         self.prior, self.classes, self.groups = base.prior, base.classes, base.groups
         self.feature_names = base.feature_names
+        self.n_rows, self.cell_weight = base.n_rows, base.cell_weight
         self.coordinate = base.coordinate.replace("x", self.bijection.symbol)
         for name in ("exponents", "knots"):
             d = np.shape(getattr(self.bijection, name, np.zeros(base.n_features)))[-1]
@@ -186,25 +185,13 @@ class Transformed(Population):
         points, actions = self.base.decision_regions(cost, a)
         return points, actions
 
+    def with_rows(self, n_rows: ArrayLike, cell_weight: ArrayLike | None = None) -> Self:
+        """Return the population, knowing how many rows its base was estimated from."""
+        return type(self)(self.base.with_rows(n_rows, cell_weight), self.bijection)
+
     def with_prior(self, prior: Array) -> Self:
         """Return the population with the same cells and another prior (K, G)."""
         return type(self)(self.base.with_prior(prior), self.bijection)
-
-    def discretize(
-        self, n: int = 2048, random_state: int | np.random.Generator = 0
-    ) -> Categorical:
-        """Return the base on n atoms, their values in the units of X; see the base's.
-
-        An ideal population stays ideal to rounding.
-        """
-        D = self.base.discretize(n, random_state)
-        values = np.asarray(D.values, dtype=float)
-        X = self.bijection.backward(values.reshape(len(values), -1))
-        out = Categorical(
-            D.joint, values=X.reshape(values.shape), classes=D.classes, groups=D.groups
-        )
-        out.discretization_error = D.discretization_error
-        return out
 
     def cell_maps(self, target: Self) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
         """Return the base's maps between cells, through the bijection."""
@@ -272,27 +259,27 @@ class Transformed(Population):
 
     # -- fairness --
 
-    def evaluate(
-        self,
-        cost: ArrayLike | Risk | None = None,
-        rule_of: Self | None = None,
-        n_samples: int = 2**16,
-        random_state: int | np.random.Generator = 0,
-    ) -> Evaluation:
-        """Apply a Bayes rule to this population; see the base's `evaluate`."""
-        if rule_of is not None:
-            self._same_bijection(rule_of, "rule_of")
-        rule = None if rule_of is None else rule_of.base
-        out: Evaluation = self.base.evaluate(cost, rule, n_samples, random_state)
-        return out
+    def _table_of_rule(
+        self, cost: Array, rule: Self, n_samples: int, random_state: int | np.random.Generator
+    ) -> tuple[OutcomeTable, float]:
+        self._same_bijection(rule, "rule_of")
+        table, error = self.base._table_of_rule(cost, rule.base, n_samples, random_state)
+        return table, error
 
-    def ideality_gap(self, notion: Notion | None = None) -> float:
-        """Return the worst gap of a notion over all cost matrices: the base's."""
-        return float(self.base.ideality_gap(notion))
+    def _worst_threshold(self, notion: Notion) -> float:
+        return float(self.base._worst_threshold(notion))
 
     def is_ideal(self, atol: float = 1e-8) -> bool:
         """Return whether the base is ideal."""
         return bool(self.base.is_ideal(atol))
+
+    def _atoms(
+        self, n: int, random_state: int | np.random.Generator
+    ) -> tuple[Array, Array, float]:
+        joint, atoms, error = self.base._atoms(n, random_state)
+        values = np.asarray(atoms, dtype=float)
+        X = self.bijection.backward(values.reshape(len(values), -1))
+        return joint, X.reshape(values.shape), error
 
     # -- saving --
 

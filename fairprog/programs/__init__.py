@@ -4,17 +4,7 @@
 """
 
 from fairprog.programs.conditions import Condition, constraint
-from fairprog.programs.empirical import Empirical, EmpiricalFit
 from fairprog.programs.fair_classifier import FairClassifier
-from fairprog.programs.monotone_fit import fit_piecewise_linear
 from fairprog.programs.nearest_ideal import NearestIdeal
 
-__all__ = [
-    "Condition",
-    "Empirical",
-    "EmpiricalFit",
-    "FairClassifier",
-    "NearestIdeal",
-    "constraint",
-    "fit_piecewise_linear",
-]
+__all__ = ["Condition", "FairClassifier", "NearestIdeal", "constraint"]

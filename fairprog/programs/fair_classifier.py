@@ -217,7 +217,7 @@ class FairClassifier:
             hold for calibrated scores, and do not cover errors of the scores. Else labels are
             drawn with the rows and counted again.
         sample_size : int, optional
-            Rows the population was counted from; default ``population.n_rows``.
+            Rows the population was counted from; default ``population.effective_rows``.
         confidence : float, default 0.9
             Share of the bootstrap frontiers the bands hold, at each bound.
         random_state : int or numpy Generator

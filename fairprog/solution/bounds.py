@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.labels import Array, index_of
+from fairprog.pictures import Drawn
 from fairprog.tables.risks import cost_matrix
 
 __all__ = ["Bounds", "total_variation_bound"]
@@ -38,7 +39,7 @@ def total_variation_bound(kl: ArrayLike) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class Bounds:
+class Bounds(Drawn):
     """Guarantees, on the original population, for a classifier that is fair on the steered one.
 
     Attributes
@@ -128,22 +129,6 @@ class Bounds:
         """
         per_group = self.base_rate_kl + (self.base_rates * self.cell_kl).sum(axis=0)
         return _two_largest(total_variation_bound(per_group))
-
-    def plot(self, ax: Any = None) -> Any:
-        """Draw how far each rate can move; see :func:`fairprog.plotting.plot_bounds`.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Default: a new figure.
-
-        Returns
-        -------
-        (figure, axes)
-        """
-        from fairprog.plotting import plot_bounds
-
-        return plot_bounds(self, ax=ax)
 
 
 def _two_largest(moves: Array) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+
+from fairprog.pictures import Drawn
 
 __all__ = ["Certificate"]
 
@@ -15,7 +16,7 @@ PARAMETER_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class Certificate:
+class Certificate(Drawn):
     """Residuals computed in numpy from the answer itself, never taken from a solver.
 
     Attributes
@@ -89,19 +90,3 @@ class Certificate:
         if self.requires_ideality:
             found.insert(1, ("ideality_residual", self.ideality_residual, self.ideality_tolerance))
         return [(name, value, limit) for name, value, limit in found if value is not None]
-
-    def plot(self, ax: Any = None) -> Any:
-        """Draw residuals and tolerances; see :func:`fairprog.plotting.plot_certificate`.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Default: a new figure.
-
-        Returns
-        -------
-        (figure, axes)
-        """
-        from fairprog.plotting import plot_certificate
-
-        return plot_certificate(self, ax=ax)

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from fairprog.codec import register, save, write_text
+from fairprog.codec import register, save
 from fairprog.errors import DataError
 from fairprog.labels import Array
+from fairprog.pictures import Reported
 from fairprog.populations import Categorical, population_from_dict
 from fairprog.solution.classifier import RandomizedClassifier
 from fairprog.tables import Constraint, Notion, OutcomeTable, template_from_dict
@@ -77,7 +78,7 @@ class ClassifierCertificate:
 
 
 @dataclass(frozen=True, eq=False)
-class ClassifierSolution:
+class ClassifierSolution(Reported):
     """The optimal fair classifier, proven; returned by ``FairClassifier.solve()``.
 
     Attributes
@@ -115,6 +116,8 @@ class ClassifierSolution:
     >>> sol = fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualOpportunity()]).solve()
     >>> fp.EqualOpportunity().gap(sol.table) < 1e-9, sol.price["equal_opportunity"] > 0
     (True, True)
+    >>> "What fairness costs" in sol.to_html()
+    True
     """
 
     risk: float
@@ -185,57 +188,6 @@ class ClassifierSolution:
             f"duality gap {cert.duality_gap:.1e}, violation {max(cert.violation, 0.0):.1e}"
         )
         return "\n".join(lines)
-
-    def plot(self, ax: Any = None) -> Any:
-        """Draw P(Yhat = last class) against its posterior, by group.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-
-        Returns
-        -------
-        (figure, axes)
-        """
-        from fairprog.plotting import plot_classifier
-
-        return plot_classifier(self, ax=ax)
-
-    def to_html(
-        self, path: str | os.PathLike[str] | None = None, *, title: str | None = None
-    ) -> str:
-        """Return a report as one self-contained HTML page, and write it if a path is given.
-
-        Parameters
-        ----------
-        path : path-like, optional
-            Written atomically.
-        title : str, optional
-
-        Returns
-        -------
-        str
-
-        Examples
-        --------
-        >>> import fairprog as fp
-        >>> D = fp.Categorical.from_scores([.2, .8, .4, .9], sensitive_features=list("aabb"))
-        >>> page = fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualOpportunity()]).solve().to_html()
-        >>> page[:15], "What fairness costs" in page
-        ('<!DOCTYPE html>', True)
-        """
-        from fairprog.plotting.classifier_report import classifier_html
-
-        page = classifier_html(self, title)
-        if path is not None:
-            write_text(path, page)
-        return page
-
-    def _repr_html_(self) -> str:
-        """Return a short report for notebooks, in a style of its own that leaves theirs alone."""
-        from fairprog.plotting.classifier_report import classifier_notebook_html
-
-        return classifier_notebook_html(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a .json or .npz file, atomically; read it by ``fp.load``.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fairprog.labels import Array
+from fairprog.pictures import Drawn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,7 +15,7 @@ __all__ = ["Frontier"]
 
 
 @dataclass(frozen=True, eq=False)
-class Frontier:
+class Frontier(Drawn):
     """The optimum as a function of one bound; convex and falling where the program is convex.
 
     Attributes
@@ -78,18 +79,3 @@ class Frontier:
         if self.bands is not None:
             columns |= {f"{name}_low": self.bands[0], f"{name}_high": self.bands[1]}
         return pd.DataFrame(columns)
-
-    def plot(self, ax: Any = None) -> Any:
-        """Draw the optimum against the bound, with bands; see `fairprog.plotting.plot_frontier`.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-
-        Returns
-        -------
-        (figure, axes)
-        """
-        from fairprog.plotting import plot_frontier
-
-        return plot_frontier(self, ax=ax)

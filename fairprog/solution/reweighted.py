@@ -110,12 +110,6 @@ class ReweightedSolution(Solution):
             "sample_weight(y, X=X, sensitive_features=...)."
         )
 
-    def plot(self, ax: Any = None) -> Any:
-        """Draw the cells before and after; see :func:`fairprog.plotting.plot_weights`."""
-        from fairprog.plotting import plot_weights
-
-        return plot_weights(self, ax=ax)
-
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a .json or .npz file, atomically; read it by ``fp.load``."""
         save(path, "reweighted_solution", self.to_dict())

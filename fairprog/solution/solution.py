@@ -12,17 +12,17 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fairprog.codec import register, save, write_text
+from fairprog.codec import register, save
 from fairprog.errors import DataError
+from fairprog.findings import finding
 from fairprog.groups import refuse_reordered
 from fairprog.labels import Array, as_given, encode
+from fairprog.pictures import Reported
 from fairprog.populations import Normal, Pushforward, population_from_dict
 from fairprog.row_blocks import Move, checked_dtype, map_rows, rows_as_they_lie
 from fairprog.solution.arrays import ComputedArrays
 from fairprog.solution.bounds import Bounds
 from fairprog.solution.certificate import Certificate
-from fairprog.solution.evidence import evidence_of_rows
-from fairprog.solution.summary import summary_text
 from fairprog.tables import template_from_dict
 from fairprog.transports import AffineMap, ConjugatedMap, DiagonalMap, PiecewiseLinearMap
 
@@ -41,7 +41,7 @@ MAPPINGS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Solution:
+class Solution(Reported):
     """The nearest ideal population, proven; returned by ``NearestIdeal.solve()``.
 
     Attributes
@@ -289,36 +289,19 @@ class Solution:
 
     def summary(self) -> str:
         """Return a report in plain text: divergence, gaps, prices, certificate, bounds."""
-        return summary_text(self)
-
-    def plot(self, ax: Any = None) -> Any:
-        """Draw the population before and after; see :func:`fairprog.plotting.plot_solution`.
-
-        Parameters
-        ----------
-        ax : sequence of two or three matplotlib Axes, optional
-            Default: a new figure.
-
-        Returns
-        -------
-        (figure, axes)
-        """
-        from fairprog.plotting import plot_maps, plot_solution
-
-        if isinstance(self.population.core, Pushforward):
-            return plot_maps(self, ax=ax)
-        return plot_solution(self, ax=ax)
+        text: str = finding("summary_text")(self)
+        return text
 
     def to_html(
         self,
         path: str | os.PathLike[str] | None = None,
+        title: str | None = None,
         *,
         X: ArrayLike | None = None,
         y: ArrayLike | None = None,
         sensitive_features: ArrayLike | None = None,
         scores: Mapping[str, ArrayLike] | None = None,
         confidence: float = 0.95,
-        title: str | None = None,
     ) -> str:
         """Return a report as one self-contained HTML page, and write it if a path is given.
 
@@ -331,6 +314,7 @@ class Solution:
         ----------
         path : path-like, optional
             Written atomically.
+        title : str, optional
         X : array_like, shape (n, d) or (n,) where d = 1, optional
             Held-out rows in the user's units.
         y, sensitive_features : array_like, shape (n,), optional
@@ -341,7 +325,6 @@ class Solution:
             posteriors of rows as they are, aligned, and steered.
         confidence : float
             Of the bands, in (0, 1).
-        title : str, optional
 
         Returns
         -------
@@ -360,19 +343,8 @@ class Solution:
         >>> page[:15], "price of consensus" in page
         ('<!DOCTYPE html>', True)
         """
-        from fairprog.plotting.report import report_html
-
-        evidence = evidence_of_rows(self, X, y, sensitive_features, scores, confidence)
-        page = report_html(self, evidence, title=title)
-        if path is not None:
-            write_text(path, page)
-        return page
-
-    def _repr_html_(self) -> str:
-        """Return a short report for notebooks, in a style of its own that leaves theirs alone."""
-        from fairprog.plotting.report import notebook_html
-
-        return notebook_html(self)
+        given = X, y, sensitive_features, scores, confidence
+        return self._page(path, finding("evidence_of_rows")(self, *given), title=title)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the solution to a .json or .npz file, atomically; read it by ``fp.load``.

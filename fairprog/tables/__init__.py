@@ -1,7 +1,6 @@
 """Outcome tables and what speaks about them: notions (rates that must agree) and risks."""
 
-from fairprog.tables.atoms import AtomTable
-from fairprog.tables.combined import RiskBound, WeightedRisk
+from fairprog.tables.atom_table import AtomTable
 from fairprog.tables.fractional import (
     F1Parity,
     FalseOmissionRateParity,
@@ -20,7 +19,8 @@ from fairprog.tables.notions import (
 )
 from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.parity import Parity
-from fairprog.tables.risks import CostSensitiveRisk, ErrorRate, Risk
+from fairprog.tables.risk_bound import RiskBound
+from fairprog.tables.risks import CostSensitiveRisk, ErrorRate, Risk, WeightedRisk
 from fairprog.tables.robust_notion import Robust
 from fairprog.tables.robust_risks import CVaR, RobustRisk
 from fairprog.tables.templates import Constraint, Template, Term, template_from_dict

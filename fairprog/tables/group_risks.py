@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,6 +30,14 @@ class CostRisk(Risk):
         if self.cost is None:
             return super().matrix(classes)
         return CostSensitiveRisk(self.cost).matrix(classes)
+
+    def express_in_units(self, view: TableView) -> tuple[list[Term], float]:
+        """Return the terms of the risk at costs of order one, and the unit."""
+        size, unit = CostRisk.unit(self, view.classes), self.unit(view.classes)
+        if size == 1.0:
+            return self.express(view), unit
+        terms = replace(self, cost=self.matrix(view.classes) / size).express(view)
+        return [t if t.sense == "minimize" else replace(t, unit=size) for t in terms], unit
 
     def group_risks(self, table: OutcomeTable) -> Array:
         """Return R_a = E[C[Y, Yhat] | A=a], shape (G,)."""
@@ -98,6 +106,10 @@ class GroupRiskVariance(CostRisk):
     """
 
     name: ClassVar[str] = "group_risk_variance"
+
+    def unit(self, classes: tuple[Any, ...]) -> float:
+        """Return the square of the largest absolute cost."""
+        return super().unit(classes) ** 2
 
     def evaluate(self, table: OutcomeTable) -> float:
         """Return the variance between groups of the group risks."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from fairprog.errors import DataError
 from fairprog.labels import Array, Indices, check_finite, check_number
-from fairprog.tables.atoms import atoms_of
+from fairprog.tables.atom_table import atoms_of
 from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.templates import Constraint, TableView, Term
 

@@ -21,12 +21,13 @@ from fairprog.labels import (
     label_vector,
     sorted_labels,
 )
+from fairprog.pictures import Drawn
 
 __all__ = ["OutcomeTable"]
 
 
 @dataclass(frozen=True, eq=False)
-class OutcomeTable:
+class OutcomeTable(Drawn):
     """Joint law of group, class and prediction: Z[a, i, j] = P(A=a, Y=i, Yhat=j).
 
     Group comes first here, the one exception to the class-first axis order.
@@ -156,19 +157,3 @@ class OutcomeTable:
         with np.errstate(invalid="ignore", divide="ignore"):
             out: Array = self.Z / self.cell_mass[:, :, None]
         return out
-
-    def plot(self, ax: Any = None) -> Any:
-        """Draw P(Yhat=i | Y=i) per class and group; see :func:`fairprog.plotting.plot_rates`.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Default: a new figure.
-
-        Returns
-        -------
-        (figure, axes)
-        """
-        from fairprog.plotting import plot_rates
-
-        return plot_rates(self, ax=ax)

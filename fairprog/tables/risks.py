@@ -1,20 +1,21 @@
-"""Risks: objectives that are linear in the outcome table."""
+"""Risks: objectives over outcome tables, expected costs and sums of risks."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError, ModelError
-from fairprog.labels import Array, check_finite
+from fairprog.labels import Array, check_finite, check_number
 from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.templates import TableView, Template, Term
 
-__all__ = ["CostSensitiveRisk", "ErrorRate", "Risk", "cost_matrix", "rule_costs"]
+__all__ = ["CostSensitiveRisk", "ErrorRate", "Risk", "WeightedRisk", "cost_matrix", "rule_costs"]
 
 
 def cost_matrix(cost: ArrayLike | Mapping[str, float] | None, n_classes: int) -> Array:
@@ -81,14 +82,10 @@ class Risk(Template):
 
     def __add__(self, other: Risk) -> Risk:
         """Return the sum of two risks."""
-        from fairprog.tables.combined import WeightedRisk
-
         return WeightedRisk((self, other), (1.0, 1.0))
 
     def __rmul__(self, weight: float) -> Risk:
         """Return the risk times a nonnegative number."""
-        from fairprog.tables.combined import WeightedRisk
-
         return WeightedRisk((self,), (weight,))
 
     def express(self, view: TableView) -> list[Term]:
@@ -99,6 +96,46 @@ class Risk(Template):
             C[i, j] * view.Z[a, i, j] for a in range(len(view.groups)) for i in K for j in K
         )
         return [Term(expression, "minimize", 0.0, self.name)]
+
+    # -- in its own unit: solvers' tolerances are absolute, costs may be cents or millions --
+
+    def unit(self, classes: tuple[Hashable, ...]) -> float:
+        """Return the order of magnitude of the risk; certificates are relative to it.
+
+        The largest difference between two costs of a class for an expected cost, the largest
+        absolute cost of other risks that have a `matrix` of their own, 1 for all others: a risk
+        of your own whose numbers are of another size says so here.
+        """
+        C = self.matrix(classes)
+        if self.is_expected_cost:
+            return float(np.ptp(C, axis=1).max()) or 1.0
+        return 1.0 if type(self).matrix is Risk.matrix else float(np.abs(C).max()) or 1.0
+
+    def without_base(self, classes: tuple[Hashable, ...]) -> tuple[Risk, Array]:
+        """Return an equivalent risk without the costs nobody can avoid, and these, shape (K,).
+
+        risk = equivalent + sum_i P(Y=i) base[i], with base[i] = min_j C[i, j], what class i pays
+        whatever is predicted, for expected costs, and 0 for risks of other kinds: those of the
+        worst group, say, depend on it.
+        """
+        if not self.is_expected_cost:
+            return self, np.zeros(len(classes))
+        C = self.matrix(classes)
+        base = C.min(axis=1)
+        return (CostSensitiveRisk(C - base[:, None]) if base.any() else self), base
+
+    def express_in_units(self, view: TableView) -> tuple[list[Term], float]:
+        """Return the terms of risk / unit, of order one, and the unit; see `without_base`.
+
+        What is not minimised carries what it was divided by as ``Term.unit``.
+        """
+        unit = self.unit(view.classes)
+        if unit == 1.0:
+            return self.express(view), unit
+        if self.is_expected_cost:
+            return CostSensitiveRisk(self.matrix(view.classes) / unit).express(view), unit
+        seen: Any = _Part(view, scale=unit)
+        return [t.divided(unit) for t in self.express(seen)], unit
 
 
 @dataclass(frozen=True, repr=False)
@@ -165,6 +202,118 @@ class CostSensitiveRisk(Risk):
     def matrix(self, classes: tuple[Hashable, ...]) -> Array:
         """Return the cost matrix C, shape (K, K); DataError if K differs."""
         return cost_matrix(self.cost, len(classes))
+
+
+@dataclass(frozen=True, repr=False)
+class WeightedRisk(Risk):
+    """sum_k weights[k] risks[k]; usually written ``fp.ErrorRate() + 0.1 * fp.RenyiInformation()``.
+
+    Parameters
+    ----------
+    risks : tuple of Risk
+    weights : tuple of float
+        Nonnegative.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> fp.ErrorRate() + 0.1 * fp.RenyiInformation()
+    WeightedRisk((ErrorRate(), RenyiInformation()), (1.0, 0.1))
+    """
+
+    risks: Any = ()
+    weights: Any = ()
+    name: ClassVar[str] = "weighted_risk"
+
+    def __post_init__(self) -> None:
+        risks = (self.risks,) if isinstance(self.risks, Risk) else tuple(self.risks)
+        weights = tuple(check_number(w, "weights") for w in np.atleast_1d(self.weights))
+        other = [risk for risk in risks if not isinstance(risk, Risk)]
+        if other:
+            raise DataError(f"Only risks can be added; found {other[0]!r}.", argument="risks")
+        if not risks or len(risks) != len(weights):
+            raise DataError("`risks` must be risks, each with one of `weights`.", argument="risks")
+        pairs: list[tuple[float, Risk]] = []
+        for weight, risk in zip(weights, risks, strict=True):
+            if isinstance(risk, WeightedRisk):  # a sum of sums is a sum
+                inner = zip(risk.weights, risk.risks, strict=True)
+                pairs += [(weight * own, part) for own, part in inner]
+            else:
+                pairs.append((weight, risk))
+        object.__setattr__(self, "weights", tuple(weight for weight, _ in pairs))
+        object.__setattr__(self, "risks", tuple(risk for _, risk in pairs))
+
+    @property
+    def is_expected_cost(self) -> bool:
+        """Whether every part is."""
+        return all(risk.is_expected_cost for risk in self.risks)
+
+    def matrix(self, classes: tuple[Hashable, ...]) -> Array:
+        """Return the weighted sum of the parts' cost matrices, shape (K, K)."""
+        pairs = zip(self.weights, self.risks, strict=True)
+        return np.sum([w * risk.matrix(classes) for w, risk in pairs], axis=0)
+
+    def evaluate(self, table: OutcomeTable) -> float:
+        """Return the weighted sum."""
+        pairs = zip(self.weights, self.risks, strict=True)
+        return float(sum(w * risk.evaluate(table) for w, risk in pairs))
+
+    def unit(self, classes: tuple[Hashable, ...]) -> float:
+        """Return the largest weighted unit of a part."""
+        pairs = zip(self.weights, self.risks, strict=True)
+        return max(w * risk.unit(classes) for w, risk in pairs) or 1.0
+
+    def without_base(self, classes: tuple[Hashable, ...]) -> tuple[Risk, Array]:
+        """Return the sum of what the parts return."""
+        parts = [risk.without_base(classes) for risk in self.risks]
+        base = np.sum([w * own for w, (_, own) in zip(self.weights, parts, strict=True)], axis=0)
+        return (replace(self, risks=tuple(p for p, _ in parts)) if base.any() else self), base
+
+    def express(self, view: TableView) -> list[Term]:
+        """Return the terms of every risk, those to minimise scaled."""
+        return self._terms(view, lambda risk, seen: (risk.express(seen), 1.0), 1.0)
+
+    def express_in_units(self, view: TableView) -> tuple[list[Term], float]:
+        """Return the terms of every risk in its own unit, those to minimise scaled."""
+        unit = self.unit(view.classes)
+        return self._terms(view, lambda risk, seen: risk.express_in_units(seen), unit), unit
+
+    def _terms(
+        self,
+        view: TableView,
+        express: Callable[[Risk, Any], tuple[list[Term], float]],
+        unit: float,
+    ) -> list[Term]:
+        """Return the terms of sum_k weights[k] risks[k] / unit, `express` giving (terms, unit).
+
+        The second risk of a name has levels of its own, and addresses that end in ``:2``.
+        """
+        out: list[Term] = []
+        seen: Counter[str] = Counter()
+        for weight, risk in zip(self.weights, self.risks, strict=True):
+            seen[risk.name] += 1
+            end = "" if seen[risk.name] == 1 else f":{seen[risk.name]}"
+            terms, own = express(risk, _Part(view, end))
+            for term in terms:
+                if term.sense == "minimize":
+                    out.append(replace(term, expression=weight * own / unit * term.expression))
+                else:
+                    out.append(replace(term, address=term.address + end))
+        return out
+
+
+class _Part:
+    """The view of one risk of a sum: its levels are its own, and in its own unit."""
+
+    def __init__(self, view: TableView, end: str = "", scale: float = 1.0) -> None:
+        self._view, self._end, self._scale = view, end, scale
+
+    def level(self, name: str, size: int | None = None) -> Any:
+        free = self._view.level(name + self._end, size)
+        return free if self._scale == 1.0 else self._scale * free
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._view, name)
 
 
 def rule_costs(

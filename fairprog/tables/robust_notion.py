@@ -9,7 +9,7 @@ import numpy as np
 
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, address, check_number
-from fairprog.tables.atoms import atoms_of
+from fairprog.tables.atom_table import atoms_of
 from fairprog.tables.fractional import FractionalNotion
 from fairprog.tables.notions import Notion
 from fairprog.tables.outcome import OutcomeTable

@@ -9,7 +9,7 @@ import numpy as np
 
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, check_number
-from fairprog.tables.atoms import atoms_of
+from fairprog.tables.atom_table import atoms_of
 from fairprog.tables.group_risks import CostRisk, group_risks
 from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.templates import TableView, Term

@@ -44,6 +44,18 @@ class Term:
     slope: Any = None
     unit: float = 1.0
 
+    def divided(self, unit: float) -> Term:
+        """Return the term with everything in it divided by a positive number."""
+        if self.sense == "minimize":
+            return replace(self, expression=self.expression / unit)
+        return replace(
+            self,
+            expression=self.expression / unit,
+            bound=self.bound / unit,
+            slope=None if self.slope is None else self.slope / unit,
+            unit=self.unit * unit,
+        )
+
 
 class TableView(Protocol):
     """What a template sees of a program over outcome tables.

@@ -28,6 +28,7 @@ from fairprog.tables import (
 __all__ = ["check_template"]
 
 ATOMS = 10
+FAR = 1e4  # units a risk may be away from zero
 
 
 def check_template(
@@ -40,6 +41,7 @@ def check_template(
     * Both faces agree: at random classifiers, the optimum over its free scalars is
       ``evaluate`` (risks); it is feasible just above and infeasible just below the bound at
       which ``violation`` is zero (constraints).
+    * A risk is of the size its `unit` says.
     * A notion is zero for Bayes rules on an ideal population and positive on a biased one.
     * Its price lies between the one-sided finite differences of the optimal risk (for a risk:
       the price of equal opportunity under it).
@@ -140,6 +142,11 @@ def _check_faces(template: Any, D: Categorical, rng: np.random.Generator) -> Non
         table = D.table(h)
         if isinstance(template, Risk):
             symbolic, numeric = value_at(D, template, {}, h), template.evaluate(table)
+            unit = template.unit(D.classes)
+            assert abs(numeric) <= FAR * unit, (
+                f"{template!r} is {numeric:.3g}, but its unit is {unit:.3g}: define its method "
+                "`unit(classes)`, or solvers and certificates miss its size"
+            )
             scale = max(1.0, abs(numeric))
             assert abs(symbolic - numeric) <= 1e-6 * scale, (
                 f"The faces of {template!r} differ: express {symbolic:.9g}, evaluate {numeric:.9g}"

@@ -43,7 +43,7 @@ def classifier_frontier(
     risks, prices, compilations, solves = _sweep(question, key, values, solver)
     samples = bands = None
     if bootstrap:
-        size = question.population.n_rows if sample_size is None else sample_size
+        size = question.population.effective_rows if sample_size is None else sample_size
         if size is None:
             raise ModelError(
                 "`sample_size` is required: this population does not know how many rows it was "

@@ -18,7 +18,6 @@ from fairprog.errors import ModelError
 from fairprog.labels import Array
 from fairprog.tables.notions import Notion
 from fairprog.tables.templates import Constraint, Term
-from fairprog.tables.units import express_in_units, without_base
 
 __all__ = ["Affine", "NotLinear", "RateRows", "rate_rows"]
 
@@ -201,8 +200,8 @@ def rate_rows(
     """
     now, later = (ScoreView(mass, classes, groups, shift) for shift in (0.0, 1.0))
     now.levels_are_rates = False
-    goal, _ = without_base(risk, classes)
-    minimised, unit = express_in_units(goal, now)
+    goal, _ = risk.without_base(classes)
+    minimised, unit = goal.express_in_units(now)
     if any(term.sense != "minimize" for term in minimised):
         raise NotLinear("the risk has conditions of its own")
     terms: list[tuple[Term, Term, int]] = []

@@ -26,7 +26,6 @@ from fairprog.programs.compile.terms import TableVariables, compile_terms
 from fairprog.programs.conditions import Condition
 from fairprog.tables import Constraint, Risk
 from fairprog.tables.templates import Term
-from fairprog.tables.units import express_in_units, without_base
 
 __all__ = ["CompiledClassifier", "compile_classifier", "link_matrix", "value_at"]
 
@@ -185,8 +184,8 @@ def compile_classifier(
     goal, unit = risk, 1.0
     paid: Array = np.zeros(K)
     if not elastic and scaled:
-        goal, paid = without_base(risk, D.classes)
-        terms, unit = express_in_units(goal, views["risk"])
+        goal, paid = risk.without_base(D.classes)
+        terms, unit = goal.express_in_units(views["risk"])
     elif not elastic:
         terms = risk.express(views["risk"])
     conditions: dict[str, Any] = {}

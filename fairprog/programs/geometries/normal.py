@@ -172,7 +172,7 @@ class NormalGeometry(Geometry):
     # -- solving --
 
     def threads(self) -> AbstractContextManager[Any]:
-        """Hold one of two BLAS pools to one thread in many dimensions: together they are slower."""
+        """Hold one of two BLAS pools to one thread in many dimensions: two are slower."""
         return one_blas_pool() if self.D.n_features > LARGE else nullcontext()
 
     def problems(self) -> Sequence[GroupProblem]:

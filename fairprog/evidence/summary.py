@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from fairprog.solution.words import costly_conditions, headline
+from fairprog.evidence.words import costly_conditions, headline
+from fairprog.solution import Solution
 from fairprog.tables import DemographicParity, EqualOpportunity
-
-if TYPE_CHECKING:
-    from fairprog.solution.solution import Solution
 
 __all__ = ["summary_text"]
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from fairprog.evidence.held_out import GapCurve
+from fairprog.evidence.movement import Movement
 from fairprog.populations import Categorical, Evaluation
+from fairprog.solution import Solution
 from fairprog.solution.certificate import Certificate
-from fairprog.solution.held_out import GapCurve
-from fairprog.solution.movement import Movement
 from fairprog.tables import DemographicParity, EqualizedOdds, EqualOpportunity
 from fairprog.transports import PiecewiseLinearMap
-
-if TYPE_CHECKING:
-    from fairprog.solution.solution import Solution
 
 __all__ = [
     "bounds_words",
@@ -77,7 +75,7 @@ def certificate_words(certificate: Certificate) -> list[str]:
     Examples
     --------
     >>> import fairprog as fp
-    >>> from fairprog.solution.words import certificate_words
+    >>> from fairprog.evidence.words import certificate_words
     >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
     >>> certificate_words(fp.NearestIdeal(D, steer=[1]).solve().certificate)[0]
     'The answer is verified: every residual is within its tolerance.'

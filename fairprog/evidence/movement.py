@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,10 +17,8 @@ from scipy.special import ndtri
 from fairprog.kernels.binormal import mixture_spearman
 from fairprog.kernels.empirical import spearman
 from fairprog.labels import Array, Indices, column_names, encode
+from fairprog.solution import Solution
 from fairprog.transports import DiagonalMap
-
-if TYPE_CHECKING:
-    from fairprog.solution.solution import Solution
 
 __all__ = ["LEVELS", "Movement", "movement_of_rows", "population_movement"]
 
@@ -78,7 +75,7 @@ def population_movement(sol: Solution, names: Sequence[str] | None = None) -> Mo
     Examples
     --------
     >>> import fairprog as fp
-    >>> from fairprog.solution.movement import population_movement
+    >>> from fairprog.evidence.movement import population_movement
     >>> D = fp.Normal([[.25, .25]] * 2, [[0., 1.], [2., 3.]], std=[[1., 1.]] * 2)
     >>> move = population_movement(fp.NearestIdeal(D, steer=[1]).solve())
     >>> move.quantiles[2, :, :, 0].round(6) + 0.0  # the median: group 1 moves by one unit

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError, ModelError
+from fairprog.evidence.held_out import GapCurve, gap_curves, posterior
+from fairprog.evidence.movement import Movement, movement_of_rows
 from fairprog.kernels.empirical import spearman
 from fairprog.labels import Array, encode
-from fairprog.solution.held_out import GapCurve, gap_curves, posterior
-from fairprog.solution.movement import Movement, movement_of_rows
-
-if TYPE_CHECKING:
-    from fairprog.solution.solution import Solution
+from fairprog.solution import Solution
 
 __all__ = ["Evidence", "Section", "evidence_of_rows", "score_ranks"]
 

@@ -9,9 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError, ModelError
-from fairprog.labels import check_features, check_weights, encode, index_of, label_vector
-from fairprog.populations import LocationScale
+from fairprog.labels import (
+    Array,
+    Indices,
+    check_features,
+    check_weights,
+    encode,
+    index_of,
+    label_vector,
+)
 from fairprog.populations.cell_fit import Term, best_scale_shift
+from fairprog.populations.location_scale import LocationScale
 from fairprog.transports import AffineMap, ConjugatedMap, Translation, Transport
 
 __all__ = ["Empirical", "EmpiricalFit"]
@@ -30,6 +38,8 @@ class EmpiricalFit:
     criterion : float
         sum_i w_i (mean over class i of -log p_is(A x + b)) - Q log A, nats: a cross-entropy, not
         a divergence. Only differences mean something; it may be negative.
+    n_rows, class_weight : array, shape (K,)
+        Rows of positive weight of every class in the sample, and sums of their weights.
 
     Examples
     --------
@@ -44,6 +54,8 @@ class EmpiricalFit:
     map: AffineMap
     user_map: AffineMap | ConjugatedMap
     criterion: float
+    n_rows: Indices
+    class_weight: Array
 
 
 class Empirical:
@@ -121,11 +133,13 @@ class Empirical:
         code = encode(self.y, D.classes, "y", len(z))
         scales = D.moves_scale and not isinstance(transport, Translation)
         terms, variances, means = [], [], []
+        n_rows, mass = np.zeros(D.n_classes, dtype=np.intp), np.zeros(D.n_classes)
         for i, c in enumerate(D.classes):
             rows = (code == i) & (self.weight > 0)
             if not rows.any():
                 raise DataError(f"Class {c!r} has no rows in the sample.", argument="y")
-            v = self.weight[rows] / self.weight[rows].sum()
+            n_rows[i], mass[i] = rows.sum(), self.weight[rows].sum()
+            v = self.weight[rows] / mass[i]
             means.append(float(v @ z[rows]))
             variances.append(float(v @ (z[rows] - means[-1]) ** 2))
             cell = float(D.base_loc[i, a]), float(D.base_scale[i, a])
@@ -146,7 +160,8 @@ class Empirical:
         out = AffineMap(np.array([[gain]]), np.array([target + spread * beta - gain * center]))
         shift = -float(D.prior[:, a].sum()) * np.log(spread / unit) if scales else 0.0
         densities = float(sum(t.w * np.log(t.scale) for t in terms))
-        return EmpiricalFit(out, D.user_map(out), float(criterion + shift + densities))
+        total = float(criterion + shift + densities)
+        return EmpiricalFit(out, D.user_map(out), total, n_rows, mass)
 
     @staticmethod
     def _whitened(

@@ -191,7 +191,7 @@ def posterior(population: Population, X: ArrayLike, *, sensitive_features: Array
     Examples
     --------
     >>> import fairprog as fp
-    >>> from fairprog.solution.held_out import posterior
+    >>> from fairprog.evidence.held_out import posterior
     >>> D = fp.Normal([[.25, .25], [.25, .25]], [[-1., 0.], [1., 2.]], std=[[1., 1.], [1., 1.]])
     >>> posterior(D, [0., 1.], sensitive_features=[0, 1])
     array([[0.5, 0.5],

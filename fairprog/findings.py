@@ -1,0 +1,22 @@
+"""The door to what is said about a result: which function says it, by name.
+
+Words, tables and figures of a result are made from it, so they lie below; results offer them as
+methods (``.summary()``, ``.to_html()``, ...), which find the function here.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__all__ = ["HOMES", "finding"]
+
+HOMES = {  # function: the module that defines it
+    "summary_text": "fairprog.evidence.summary",
+    "evidence_of_rows": "fairprog.evidence.rows",
+    "audit_summary": "fairprog.audit.words",
+    "verdict_words": "fairprog.audit.words",
+}
+
+
+def finding(name: str) -> Any:
+    """Return the function of that name."""
+    return getattr(import_module(HOMES[name]), name)
