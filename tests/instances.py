@@ -39,3 +39,8 @@ def random_matrix(rng, d):
     """Return a matrix of condition number at most about 30."""
     U, _, V = np.linalg.svd(rng.normal(size=(d, d)))
     return U @ np.diag(np.exp(rng.uniform(-1.5, 1.5, size=d))) @ V
+
+
+def problems(program):
+    """The convex problem of every group that moves, as the solvers see them."""
+    return program._geometry.problems()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from instances import multivariate, random_matrix, transformed
+from instances import multivariate, problems, random_matrix, transformed
 from scipy.optimize import minimize
 
 import fairprog as fp
@@ -117,7 +117,7 @@ def test_it_does_not_depend_on_the_coordinates():
 def test_row_sweeps_never_raise_the_cost_and_find_the_best_row():
     rng = np.random.default_rng(2)
     D = multivariate(rng, 3)
-    frame = fp.NearestIdeal(D, steer=["b"], transport=fp.Affine()).frames()[0]
+    frame = problems(fp.NearestIdeal(D, steer=["b"], transport=fp.Affine()))[0]
     args = frame.w, *frame.args
     H, L = quadratic_form(*args)
     B = rng.normal(size=(20, 3, 3))
@@ -160,7 +160,7 @@ def brute_force(frame, mirror, rng, starts=60):
 def test_brute_force_finds_nothing_nearer(seed):
     rng = np.random.default_rng(seed)
     D = multivariate(rng, 2, K=2 + seed % 2)
-    frame = fp.NearestIdeal(D, steer=["b"], transport=fp.Affine()).frames()[0]
+    frame = problems(fp.NearestIdeal(D, steer=["b"], transport=fp.Affine()))[0]
     for mirror in (False, True):
         found, _ = search(frame.w, *frame.args, [], mirror)
         assert found == pytest.approx(brute_force(frame, mirror, rng), abs=1e-7)
@@ -208,7 +208,7 @@ def test_sensitivities_are_local_finite_differences():
 def test_the_price_is_the_slope_of_the_best_relaxation():
     D = multivariate(np.random.default_rng(8), 2)
     sol = fp.NearestIdeal(D, steer=["b"], transport=fp.Affine(), base_rates="keep").solve()
-    frame = fp.NearestIdeal(D, steer=["b"], transport=fp.Affine(), base_rates="keep").frames()[0]
+    frame = problems(fp.NearestIdeal(D, steer=["b"], transport=fp.Affine(), base_rates="keep"))[0]
     _, B = search(frame.w, *frame.args, [])
     beta = best_offset(B, frame.w, frame.m, frame.mu, frame.Sigma)
     N, n = frame.gradients(B, beta)

@@ -1,5 +1,7 @@
 """The certificate notices wrong answers; programs at the edge of what numbers can hold."""
 
+from dataclasses import replace
+
 import cvxpy as cp
 import numpy as np
 import pytest
@@ -10,9 +12,12 @@ from instances import multivariate, random_matrix, univariate
 import fairprog as fp
 from fairprog.kernels.normal import kl
 from fairprog.kernels.one_group import newton
-from fairprog.programs import solvers
-from fairprog.programs.all_groups import nearest_two_groups
-from fairprog.programs.group_maps import read_maps
+from fairprog.programs.compile.consensus import Compiled
+from fairprog.programs.compile.custom import worst_slackness
+from fairprog.programs.geometries import normal
+from fairprog.programs.geometries.frame import Frame
+from fairprog.programs.geometries.normal import NormalGeometry
+from fairprog.programs.geometries.normal_all import nearest_two_groups
 
 QUARTERS = np.full((2, 2), 0.25)
 
@@ -20,12 +25,12 @@ QUARTERS = np.full((2, 2), 0.25)
 def test_tampered_maps_are_noticed(monkeypatch):
     D = univariate(np.random.default_rng(0))
 
-    def off(frame):
-        S, beta = closed(frame)
+    def off(frame, closed):
+        S, beta = best(frame, closed)
         return S * 1.01, beta
 
-    closed = solvers.closed_form_maps
-    monkeypatch.setattr(solvers, "closed_form_maps", off)
+    best = Frame.best
+    monkeypatch.setattr(Frame, "best", off)
     with pytest.raises(fp.SolverError, match="fails its certificate") as caught:
         fp.NearestIdeal(D, steer=["b"]).solve("closed-form")
     assert caught.value.status == "unverified"
@@ -34,12 +39,13 @@ def test_tampered_maps_are_noticed(monkeypatch):
 
 def test_tampered_multipliers_are_noticed(monkeypatch):
     def off(compiled):
-        groups = read_maps(compiled)
-        for g in groups:
-            g.multipliers = (10 * g.multipliers[0], -3 * g.multipliers[1])
-        return groups
+        return [
+            replace(g, multipliers=[(10 * N, -3 * n) for N, n in g.multipliers])
+            for g in maps(compiled)
+        ]
 
-    monkeypatch.setattr(solvers, "read_maps", off)
+    maps = Compiled.maps
+    monkeypatch.setattr(Compiled, "maps", off)
     for bound in (0.0, 0.1):
         D = multivariate(np.random.default_rng(1), 2)
         with pytest.raises(fp.SolverError, match="fails its certificate"):
@@ -54,15 +60,14 @@ def test_a_common_map_that_is_not_its_classes_is_noticed(monkeypatch, bound):
         return cp.norm(view.mean[1, "b"] - population.mean[1, "b"]) <= 0.05
 
     def off(compiled):
-        groups = read_maps(compiled)
-        for g in groups:
-            g.S = 1.3 * g.S
-        return groups
+        return [replace(g, theta=(1.3 * g.theta[0], g.theta[1])) for g in maps(compiled)]
+
+    maps = Compiled.maps
 
     D = multivariate(np.random.default_rng(14), 2)
     program = fp.NearestIdeal(D, steer=["b"], constraints=[tie], map_bound=bound)
     assert program.solve().certificate.feasibility_residual < 1e-6
-    monkeypatch.setattr(solvers, "read_maps", off)
+    monkeypatch.setattr(Compiled, "maps", off)
     with pytest.raises(fp.SolverError) as caught:
         program.solve()
     assert caught.value.details["certificate"].feasibility_residual > 1e-3
@@ -78,22 +83,20 @@ def test_a_multiplier_on_a_slack_condition_is_noticed(monkeypatch):
     sol = fp.NearestIdeal(D, steer=["b"], constraints=[loose]).solve()
     assert sol.certificate.ok
     assert sol.price["loose"] == pytest.approx(0.0, abs=1e-6)
-    compiled = fp.NearestIdeal(D, steer=["b"], constraints=[loose]).compile(
-        fp.NearestIdeal(D, steer=["b"]).frames()
-    )
-    compiled.problem.solve(solver="CLARABEL")
-    assert compiled.worst_slackness() < 1e-5
-    for c in compiled.conditions.values():
-        c.save_dual_value(np.full(2, 0.1))
-    assert compiled.worst_slackness() > 1
+    problem = fp.NearestIdeal(D, steer=["b"], constraints=[loose]).problem
+    problem.solve(solver="CLARABEL")
+    conditions = {c.label: c for c in problem.constraints if c.label == "loose"}
+    assert worst_slackness(conditions) < 1e-5
+    conditions["loose"].save_dual_value(np.full(2, 0.1))
+    assert worst_slackness(conditions) > 1
 
 
 def test_an_offset_that_costs_little_of_a_large_divergence_is_noticed(monkeypatch):
     """KL is 6,256 nats here; an answer one ten-millionth above it is still wrong."""
     D = fp.Normal(QUARTERS, [[0.0, 0.0], [1000.0, -500.0]], std=[[1.0, 1.0], [1.0, 2.0]])
     best = fp.NearestIdeal(D, steer=[1]).solve("closed-form").kl
-    closed = solvers.closed_form_maps
-    monkeypatch.setattr(solvers, "closed_form_maps", lambda f: (closed(f)[0], closed(f)[1] + 0.05))
+    exact = Frame.best
+    monkeypatch.setattr(Frame, "best", lambda f, c: (exact(f, c)[0], exact(f, c)[1] + 0.05))
     with pytest.raises(fp.SolverError) as caught:
         fp.NearestIdeal(D, steer=[1]).solve("closed-form")
     assert caught.value.details["solution"].kl > best + 1e-4
@@ -108,24 +111,25 @@ def test_a_worse_stationary_point_is_not_called_global(monkeypatch):
     assert sol.certificate.globally_optimal
 
     def worse(D, prior, mirror):
-        import fairprog.programs.all_groups as module
+        import fairprog.programs.geometries.normal_all as module
 
         best = module.best_scale_ratio
         with monkeypatch.context() as patch:
             patch.setattr(module, "best_scale_ratio", lambda *a: (best(*a)[1][-1], best(*a)[1]))
             return nearest_two_groups(D, prior, mirror)
 
-    monkeypatch.setattr(solvers, "nearest_two_groups", worse)
+    monkeypatch.setattr(normal, "nearest_two_groups", worse)
     other = fp.NearestIdeal(D).solve()
     assert other.kl > sol.kl + 1
     assert not other.certificate.globally_optimal
 
 
-def test_base_rates_that_were_not_equalised_are_noticed():
-    prog = fp.NearestIdeal(univariate(np.random.default_rng(2), base_rates="equal"))
-    prog.prior = np.array([[0.4, 0.1], [0.1, 0.4]])
-    with pytest.raises(fp.SolverError) as caught:
-        prog.solve()
+def test_base_rates_that_were_not_equalised_are_noticed(monkeypatch):
+    D = univariate(np.random.default_rng(2), base_rates="equal")
+    unequal = np.array([[0.4, 0.1], [0.1, 0.4]])
+    with monkeypatch.context() as patch, pytest.raises(fp.SolverError) as caught:
+        patch.setattr(NormalGeometry, "target_prior", staticmethod(lambda *_: unequal))
+        fp.NearestIdeal(D).solve()
     assert caught.value.details["certificate"].ideality_residual > 0.5
 
 

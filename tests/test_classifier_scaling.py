@@ -7,7 +7,7 @@ import pytest
 from test_categorical import random_categorical
 
 import fairprog as fp
-from fairprog.programs.compile import StandardForm
+from fairprog.programs.compile.standard_form import StandardForm
 from fairprog.testing import check_template
 
 C = np.array([[0.0, 1.0], [3.0, 0.0]])
@@ -196,7 +196,7 @@ def test_a_failed_master_leaves_the_scores_to_the_linear_program(monkeypatch):
     fc = fp.FairClassifier(population(), fp.ErrorRate(), tight())
     expected = fc.solve("HIGHS")
     monkeypatch.setattr(
-        "fairprog.programs.score_path.solve_with_cuts",
+        "fairprog.programs.classifier.score_path.solve_with_cuts",
         lambda curves, objective, A, *rest: ("iteration limit", objective, A[:, 0], 1),
     )
     assert fc.solve().solver == "HIGHS"

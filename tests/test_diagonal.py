@@ -303,7 +303,6 @@ def test_many_features_never_meet_a_matrix():
         lambda: D.support_basis,
         D.full,
         lambda: fp.NearestIdeal(D, ["g1"], fp.Monotone()),
-        lambda: fp.NearestIdeal(D, ["g1"], map_bound=0.1),
     ):
         with pytest.raises(fp.ModelError, match=r"GiB|needs covariance matrices, too large"):
             ask()

@@ -649,7 +649,7 @@ def test_summaries_and_pictures():
 
 def test_a_false_answer_fails_its_certificate(monkeypatch):
     """Perturb the solver's answer: the certificate must say no."""
-    from fairprog.programs.compile import StandardForm
+    from fairprog.programs.compile.standard_form import StandardForm
 
     D = random_categorical(np.random.default_rng(26), X=9)
     fc = fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualOpportunity()])

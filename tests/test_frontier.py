@@ -7,7 +7,7 @@ import pytest
 from test_categorical import UNIVARIATE, ideal_categorical, random_categorical
 
 import fairprog as fp
-from fairprog.programs.compile import StandardForm
+from fairprog.programs.compile.standard_form import StandardForm
 
 BOUNDS = np.linspace(0.0, 0.2, 9)
 
@@ -59,7 +59,7 @@ def test_forty_bounds_need_two_compilations_and_forty_solver_calls(monkeypatch):
 
 
 def test_frontiers_of_scores_sort_once_and_agree_with_the_linear_program(monkeypatch):
-    from fairprog.programs import score_path
+    from fairprog.programs.classifier import score_path
 
     D = random_categorical(np.random.default_rng(6), X=40)
     notions = [
@@ -245,7 +245,7 @@ def test_a_bound_of_either_sign_may_be_swept(solver):
 def test_a_time_limit_is_one_of_every_solve():
     """HiGHS counts seconds from its first run on: a warm start needs a later deadline."""
     program = frontier_program(notion=partial(fp.EqualizedOdds, difference_bound=0.1))
-    compiled = program.compile()
+    compiled = program.question.compile()
     form, deadlines = StandardForm(compiled.problem), []
     for bound in (0.1, 0.05, 0.02):
         next(iter(compiled.bounds.values())).value = bound

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instances import problems
 from scipy.optimize import minimize
 from scipy.stats import ks_2samp
 
@@ -126,7 +127,7 @@ def test_multipliers_against_finite_differences(family):
     D = instance(family, np.random.default_rng(4))
     program = fp.NearestIdeal(D, steer=["b"])
     sol = program.solve()
-    (frame,) = program.frames()
+    (frame,) = problems(program)
     h = 1e-4
 
     def optimum(i, dA, db):
@@ -136,7 +137,7 @@ def test_multipliers_against_finite_differences(family):
                 A, b = x[0] + (dA if k == i else 0.0), x[1] + (db if k == i else 0.0)
                 S = A
                 beta = (b - frame.target_center + A * frame.center) / frame.C
-                total += frame.costs(S, beta)[k]
+                total += frame.only(k).cost((S, beta))
             return total
 
         T = sol.affine["b"]
@@ -483,11 +484,11 @@ def test_scales_may_differ_by_orders_of_magnitude(family, ratio):
         sol = program.solve(solver="newton")
         assert sol.certificate.ok
         # convex, so a minimum among neighbours is the minimum
-        (frame,) = program.frames()
+        (frame,) = problems(program)
         S, beta = frame.optimum
-        best = frame.costs(S, beta).sum()
+        best = frame.cost((S, beta))
         rates = (program.prior * np.log(program.prior / D.prior)).sum()
         assert best + rates == pytest.approx(sol.kl, rel=1e-8)
         step = 0.03 * frame.unit
         for dS, db in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1)):
-            assert frame.costs(S + dS * step[0], beta + db * step[1]).sum() > best
+            assert frame.cost((S + dS * step[0], beta + db * step[1])) > best

@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 
 import fairprog as fp
 from fairprog.kernels.log_linear_pool import divergence, pool, pool_residual
-from fairprog.programs import nearest_categorical
+from fairprog.programs.geometries import finite
 
 
 def population(rng, X=4, K=2, G=2, **kw):
@@ -196,7 +196,7 @@ def test_options_that_do_not_apply_say_why():
         fp.NearestIdeal(D, steer=["b"], base_rates="joint")
     with pytest.raises(fp.InfeasibleError, match="both stay"):
         fp.NearestIdeal(D, steer=["b"], base_rates="keep")
-    with pytest.raises(fp.ModelError, match="closed form"):
+    with pytest.raises(fp.ModelError, match="knows neither"):
         fp.NearestIdeal(D, map_bound=0.1).solve("closed-form")
     with pytest.raises(fp.ModelError, match="newton"):
         fp.NearestIdeal(D).solve("newton")
@@ -273,6 +273,6 @@ def test_atoms_of_hardly_any_mass(monkeypatch, seed):
     D = fp.Categorical(joint / joint.sum())
     program = fp.NearestIdeal(D, map_bound=[0.05, 0.1, 0.3, 0.01][seed % 4])
     assert program.solve().certificate.ok
-    monkeypatch.setattr(nearest_categorical, "REFINEMENTS", [])  # control
+    monkeypatch.setattr(finite, "REFINEMENTS", [])  # control
     with pytest.raises(fp.SolverError, match="fails its certificate"):
         program.solve()

@@ -19,6 +19,8 @@ from fairprog.kernels.normal import kl
 from fairprog.kernels.one_class import one_class
 from fairprog.kernels.one_group import cell_gradients, cell_kl, decrement, newton, project_gradient
 from fairprog.kernels.small_maps import small_map
+from fairprog.programs.geometries.frame import Frame
+from fairprog.programs.geometries.normal import NormalGeometry
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -255,11 +257,13 @@ def test_large_programs_give_what_small_ones_give(transport, monkeypatch):
     D = multivariate(np.random.default_rng(3), 7, K=3, G=2)
     small = fp.NearestIdeal(D, steer=["b"], transport=transport).solve(solver="newton")
     monkeypatch.setattr("fairprog.populations.normal_cells.LARGE", 3)
-    for module in ("frames", "answer", "proof"):
-        monkeypatch.setattr(f"fairprog.programs.{module}.LARGE", 3)
+    for module in ("frame", "whitening", "normal"):
+        monkeypatch.setattr(f"fairprog.programs.geometries.{module}.LARGE", 3)
+    monkeypatch.setattr(NormalGeometry, "kept_features", 3)
     monkeypatch.setattr("fairprog.kernels.best_map.LARGE", 3)
     monkeypatch.setattr("fairprog.kernels.best_map.DENSE", 3)
-    monkeypatch.setattr("fairprog.programs.frames.DENSE", 3)
+    monkeypatch.setattr("fairprog.programs.geometries.frame.DENSE", 3)
+    monkeypatch.setattr("fairprog.programs.geometries.whitening.DENSE", 3)
     large = fp.NearestIdeal(D, steer=["b"], transport=transport).solve(solver="newton")
     assert large.certificate.ok
     assert large.certificate.kkt_residual < 1e-7
@@ -274,16 +278,14 @@ def test_large_programs_give_what_small_ones_give(transport, monkeypatch):
 
 
 def test_wrong_maps_in_many_dimensions_are_noticed(monkeypatch):
-    from fairprog.programs import solvers
-
     D = embedding_population(70, 3, 1)
-    solved = solvers.solve_frame
+    solved = Frame.best
     program = fp.NearestIdeal(D, steer=["b"])
     assert program.solve().certificate.kkt_residual < 1e-6
-    monkeypatch.setattr(solvers, "solve_frame", lambda f: (1.01 * solved(f)[0], solved(f)[1]))
+    monkeypatch.setattr(Frame, "best", lambda f, c: (1.01 * solved(f, c)[0], solved(f, c)[1]))
     with pytest.raises(fp.SolverError, match="fails its certificate"):
         program.solve()
-    monkeypatch.setattr(solvers, "solve_frame", lambda f: (solved(f)[0], solved(f)[1] + 0.01))
+    monkeypatch.setattr(Frame, "best", lambda f, c: (solved(f, c)[0], solved(f, c)[1] + 0.01))
     with pytest.raises(fp.SolverError, match="fails its certificate"):
         program.solve()
 
@@ -406,7 +408,7 @@ def test_all_groups_in_many_dimensions():
 
 def test_all_groups_from_the_start_that_leads(monkeypatch):
     """In many dimensions one start goes all the way: the same optimum, in fewer evaluations."""
-    from fairprog.programs.map_space import MapSpace
+    from fairprog.programs.geometries.map_space import MapSpace
 
     D = embedding_population(24, 3, 7)
     calls = [0]
@@ -419,7 +421,7 @@ def test_all_groups_from_the_start_that_leads(monkeypatch):
     monkeypatch.setattr(MapSpace, "cost", counted)
     every = fp.NearestIdeal(D).solve()
     full, calls[0] = calls[0], 0
-    monkeypatch.setattr("fairprog.programs.frames.LARGE", 12)
+    monkeypatch.setattr("fairprog.programs.geometries.whitening.LARGE", 12)
     leading = fp.NearestIdeal(D).solve()
     assert leading.certificate.ok
     assert leading.kl == pytest.approx(every.kl, abs=1e-9)
@@ -592,13 +594,13 @@ def test_large_programs_leave_the_cores_to_one_pool_of_threads(monkeypatch):
     from threadpoolctl import threadpool_info, threadpool_limits
 
     from fairprog.kernels.threads import OF_NUMPY, OF_SCIPY
-    from fairprog.programs import nearest_normal
+    from fairprog.programs import joint_rates
 
     def pools():
         return {p["filepath"]: p["num_threads"] for p in threadpool_info()}
 
     seen = []
-    find = nearest_normal.find_answer
+    find = joint_rates.find_answer
 
     def spy(*args):
         seen.append(pools())
@@ -606,7 +608,7 @@ def test_large_programs_leave_the_cores_to_one_pool_of_threads(monkeypatch):
 
     small, large = (fp.NearestIdeal(embedding_population(d, 2), steer=["b"]) for d in (3, 70))
     small.solve()  # loads what solvers bring along
-    monkeypatch.setattr(nearest_normal, "find_answer", spy)
+    monkeypatch.setattr(joint_rates, "find_answer", spy)
     with threadpool_limits(limits=2, user_api="blas"):
         before = pools()
         small.solve()

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 import fairprog as fp
-from fairprog.programs.compile import solve
-from fairprog.programs.map_space import MapSpace
+from fairprog.programs.compile.consensus import Compiled
+from fairprog.programs.compile.solve import solve
+from fairprog.programs.geometries.map_space import MapSpace
 
 
 def population(scales: np.ndarray) -> fp.Normal:
@@ -90,13 +91,11 @@ def test_only_conditions_can_clash(conditions: bool) -> None:
 
     Rounding makes solvers say so on badly scaled columns; here the status is forced.
     """
-    program = fp.NearestIdeal(population(np.ones(3)), steer=[1])
-    compiled = program.compile(program.frames())
     x = cp.Variable()
     clash = {"never": x >= 1.0}
-    compiled.problem = cp.Problem(cp.Minimize(x), [*clash.values(), x <= 0.0])
-    if conditions:  # control
-        compiled.conditions = clash
+    problem = cp.Problem(cp.Minimize(x), [*clash.values(), x <= 0.0])
+    named = clash if conditions else {}  # control
+    compiled = Compiled(problem, (0, 1), [], {}, {}, named)
     with pytest.raises(fp.InfeasibleError if conditions else fp.SolverError) as caught:
         solve(compiled, ("CLARABEL", "SCS"), None, False, {})
     assert caught.value.status == "infeasible"

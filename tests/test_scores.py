@@ -9,7 +9,7 @@ from fairprog.kernels.one_rate import balanced_slopes, rule_at_rate, solve_one_r
 from fairprog.kernels.score_cuts import solve_with_cuts
 from fairprog.kernels.score_rules import apply_rule, boundary, prove_rules, rule_at_point
 from fairprog.kernels.sorted_scores import best_response, locate, prefix, sort_scores, total
-from fairprog.programs.score_path import solve_scores
+from fairprog.programs.classifier.score_path import solve_scores
 
 NOTIONS = {
     "dp": (fp.DemographicParity, lambda s: [np.ones_like(s)]),

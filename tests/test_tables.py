@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fairprog as fp
-from fairprog.programs.compile import TableVariables, compile_terms
+from fairprog.programs.compile.terms import TableVariables, compile_terms
 from fairprog.tables.templates import Term
 
 seeds = st.integers(0, 2**32 - 1)

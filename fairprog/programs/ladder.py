@@ -67,9 +67,9 @@ def _refuse(geometry: Geometry, solver: str, conic: Conic) -> None:
         )
     reason = geometry.solvers().get(solver)
     if reason is None and geometry.question.relaxed and solver in ("closed-form", "newton"):
-        reason = "it knows neither custom constraints nor a `map_bound`; use 'auto' or 'CLARABEL'"
+        reason = "knows neither custom constraints nor a `map_bound`; use 'auto' or 'CLARABEL'"
     if reason is not None:
-        raise ModelError(f"solver={solver!r} does not apply: {reason}.", argument="solver")
+        raise ModelError(f"solver={solver!r} {reason}.", argument="solver")
     used = geometry.uses_conic and solver not in ("closed-form", "newton")
     if conic.options and not used:
         raise ModelError(

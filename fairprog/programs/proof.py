@@ -126,7 +126,8 @@ def _violation(answer: Answer) -> float:
             gained = [
                 float(np.sum(m * (x - y))) for m, x, y in zip(N, theta, g.theta, strict=True)
             ]
-            prices = g.problem.prices(N)
-            unused = [abs(v + bound * p) for v, p in zip(gained, prices, strict=True)]
+            prices = g.problem.prices(N)  # of the parts that are free: the last ones, if not all
+            free = gained[len(gained) - len(prices) :]
+            unused = [abs(v + bound * p) for v, p in zip(free, prices, strict=True)]
             worst = max([worst, *(length - bound for length in apart), *unused])
     return worst

@@ -16,7 +16,7 @@ from fairprog.populations import (
 )
 from fairprog.programs.geometries.base import Geometry
 from fairprog.programs.geometries.finite import FiniteGeometry
-from fairprog.programs.geometries.independent import IndependentGeometry
+from fairprog.programs.geometries.independent import IndependentGeometry, keeps_independent
 from fairprog.programs.geometries.line import LineGeometry
 from fairprog.programs.geometries.normal import NormalGeometry
 from fairprog.programs.geometries.piecewise import PiecewiseGeometry
@@ -65,12 +65,10 @@ def choose(
             f"`transport` must be a Transport such as Monotone(); found {chosen!r}.",
             argument="transport",
         )
+    if chosen.kind == "piecewise" and issubclass(family, NormalGeometry):
+        family = PiecewiseGeometry
     family.check_transport(population, chosen)
-    if chosen.kind == "piecewise":
-        return PiecewiseGeometry, population, chosen
-    if isinstance(population, DiagonalNormal) and not IndependentGeometry.keeps(
-        population, chosen
-    ):
+    if isinstance(population, DiagonalNormal) and not keeps_independent(population, chosen):
         return NormalGeometry, population.full(), chosen
     return family, population, chosen
 

@@ -134,7 +134,7 @@ class FiniteGeometry(Geometry):
 
     def solvers(self) -> dict[str, str]:
         """Return the solvers that do not apply, with the reason."""
-        return {"newton": "finite alphabets have a closed form instead"}
+        return {"newton": "does not apply: finite alphabets have a closed form instead"}
 
     # -- solving --
 

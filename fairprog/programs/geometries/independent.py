@@ -17,22 +17,36 @@ import numpy as np
 from fairprog.errors import ModelError
 from fairprog.kernels.diagonal_all import best_gains, best_ratios, common_cells, pulled_back
 from fairprog.labels import Array, refuse_large
+from fairprog.populations import DiagonalNormal
 from fairprog.programs.answer import Answer, Conic
 from fairprog.programs.geometries.base import CONIC, Geometry
 from fairprog.programs.geometries.group_map import GroupMaps, GroupProblem, best_signs
 from fairprog.programs.geometries.independent_frame import IndependentFrame
-from fairprog.programs.geometries.normal import DIAGONAL_DIMENSION, NOTHING, NormalGeometry
+from fairprog.programs.geometries.normal import (
+    DIAGONAL_DIMENSION,
+    NOT_ONE,
+    NOTHING,
+    NormalGeometry,
+)
 from fairprog.solution.certificate import IDEALITY_TOLERANCE
 from fairprog.transports import Diagonal, Transport
 
-__all__ = ["IndependentGeometry"]
+__all__ = ["IndependentGeometry", "keeps_independent"]
 
 FEATUREWISE = ("fixed", "scalar", "diagonal")
 Cells = tuple[Array, Array]
 
 
+def keeps_independent(population: DiagonalNormal, transport: Transport) -> bool:
+    """Return whether the maps keep features independent: of one feature all do."""
+    return population.n_features == 1 or transport.kind in FEATUREWISE
+
+
 class IndependentGeometry(NormalGeometry):
     """Normal laws with independent features; nothing of size d^2 is formed."""
+
+    alike = "map of each feature"
+    constant = "feature(s) are constant"
 
     # -- what it takes --
 
@@ -40,11 +54,6 @@ class IndependentGeometry(NormalGeometry):
     def default_transport(cls, population: Any) -> Transport:
         """Return Diagonal(): the largest class of maps that keeps features independent."""
         return Diagonal()
-
-    @classmethod
-    def keeps(cls, population: Any, transport: Transport) -> bool:
-        """Return whether the maps keep features independent: of one feature all do."""
-        return population.n_features == 1 or transport.kind in FEATUREWISE
 
     @classmethod
     def check_transport(cls, population: Any, transport: Transport) -> None:
@@ -72,11 +81,11 @@ class IndependentGeometry(NormalGeometry):
         """Return the solvers that do not apply, with the reason."""
         if self.question.staying:
             return {}
-        out = dict.fromkeys(CONIC, "steer='all' is not one convex problem; use 'auto'")
+        out = dict.fromkeys(CONIC, NOT_ONE)
         if not (self.kind == "fixed" or self._has_polynomial):
             out["closed-form"] = (
-                "with steer='all' closed form stationary points exist for two classes, two groups "
-                "and Diagonal(); use 'auto'"
+                "does not apply to steer='all' here: closed form stationary points exist for two "
+                "classes, two groups and Diagonal(); use 'auto'"
             )
         return out
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import eye_array
 
 from fairprog.kernels.cells import LARGE
 from fairprog.kernels.diagonal import (
@@ -168,7 +169,7 @@ class IndependentFrame:
         k, ratio = len(self.unit), np.sqrt(self.var[i] / self.own_var[i])
         gain = x.get("linear", np.ones(k))
         if self.kind == "scalar":
-            gain = np.ones(k) * gain
+            gain = gain[0] * np.ones(k)
         moved = cp.multiply(self.sign * self.mean[i], gain) + x["offset"] - self.own_mean[i]
         squares = cp.sum_squares(cp.multiply(ratio, gain))
         squares += cp.sum_squares(cp.multiply(1.0 / np.sqrt(self.own_var[i]), moved))
@@ -196,8 +197,9 @@ class IndependentFrame:
 
     def view(self, cp: Any, name: str, i: int, x: Mapping[str, Any]) -> Any:
         """Return mean, std, factor, matrix or offset as an expression."""
-        ones, spread = np.ones(len(self.unit)), np.eye(len(self.varies))[:, self.varies]
-        gain = self.sign * cp.multiply(ones, x.get("linear", ones))
+        ones, spread = np.ones(len(self.unit)), eye_array(len(self.varies)).tocsc()[:, self.varies]
+        gain = x.get("linear", ones)
+        gain = self.sign * (gain[0] * ones if self.kind == "scalar" else gain)
         std = cp.multiply(self.unit * np.sqrt(self.var[i]), self.sign * gain)
         if name == "matrix":
             return cp.diag(spread @ gain + ~self.varies * 1.0)

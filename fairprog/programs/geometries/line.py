@@ -106,9 +106,9 @@ class LineGeometry(Geometry):
 
     def solvers(self) -> dict[str, str]:
         """Return the solvers that do not apply, with the reason."""
-        out = {"closed-form": "it exists for normal populations; use 'auto' or 'newton'"}
+        out = {"closed-form": "exists for normal populations; use 'auto' or 'newton'"}
         if self._nothing_moves:
-            out = dict.fromkeys(CONIC, "Identity() has a closed form; use 'auto'")
+            out = dict.fromkeys(CONIC, "does not apply: Identity() has a closed form; use 'auto'")
         return out
 
     # -- solving --

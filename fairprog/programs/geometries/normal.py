@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,10 +39,17 @@ LIMIT = 1e8  # of the condition of R~: conjugate gradients reach it, and not 1e1
 DESCENT_LIMIT = 3e5  # the same where all groups descend: proven at 2e5, not at 2e6
 BALANCED_LIMIT = 1e25  # the same where R~ is diagonal: reached to 15 digits at 1e24
 
+NOT_ONE = "does not apply to steer='all': it is not one convex problem; use 'auto'"
+_NOT_CONVEX = (
+    "does not apply to Affine() in several dimensions: it is not a convex problem; use 'auto'"
+)
+
 
 class NormalGeometry(Geometry):
     """Normal laws: one convex program per group that moves, or a search over all groups."""
 
+    alike: ClassVar[str] = "affine map"  # what carries a group that stays to another
+    constant: ClassVar[str] = "direction(s) of the features are constant"
     view_names = ("mean", "factor", "std", "matrix", "offset")
     original_names = ("mean", "std", "cov", "factor")
 
@@ -85,14 +92,14 @@ class NormalGeometry(Geometry):
             reference = self.question.reference
             assert reference is not None
             off = self.D.map_residual(T, self.D.laws_of(reference), a)
-            self.refuse_apart(reference, a, "affine map", off)
+            self.refuse_apart(reference, a, self.alike, off)
 
     def warn_constant(self) -> None:
         """Say how many directions are set aside."""
         if self.D.null_dimension:
             warnings.warn(
-                f"{self.D.null_dimension} direction(s) of the features are constant in every "
-                "cell; they are set aside and the maps are the identity there.",
+                f"{self.D.null_dimension} {self.constant} in every cell; they "
+                " are set aside and the maps are the identity there.",
                 FairprogWarning,
                 stacklevel=4,
             )
@@ -114,22 +121,32 @@ class NormalGeometry(Geometry):
         D = self.D
         return bool(D.n_features == 1 and D.n_classes == D.n_groups == 2 and self.kind != "fixed")
 
+    def formulate(self) -> Any:
+        """Return the consensus form."""
+        if self.kind == "full":
+            raise ModelError(
+                "Affine() in several dimensions is not a convex problem; use Monotone() to see "
+                "one.",
+                argument="transport",
+            )
+        return super().formulate()
+
     def solvers(self) -> dict[str, str]:
         """Return the solvers that do not apply, with the reason."""
         D, out = self.D, dict[str, str]()
         if self.kind == "full":
-            out |= dict.fromkeys(CONIC, "Affine() in several dimensions is not a convex problem")
+            out |= dict.fromkeys(CONIC, _NOT_CONVEX)
         if D.n_features > 1:
             out["closed-form"] = (
-                f"it exists for one feature; the population has {D.n_features}. Use 'newton' or "
+                f"exists for one feature; the population has {D.n_features}. Use 'newton' or "
                 "'auto'"
             )
         if not self.question.staying:
-            out |= dict.fromkeys(CONIC, "steer='all' is not one convex problem; use 'auto'")
+            out |= dict.fromkeys(CONIC, NOT_ONE)
             if not self._has_polynomial:
                 out["closed-form"] = (
-                    "with steer='all' closed form stationary points exist for one feature, two "
-                    "classes, two groups and maps that scale; use 'auto'"
+                    "does not apply to steer='all': closed form stationary points exist for one "
+                    "feature, two classes, two groups and maps that scale; use 'auto'"
                 )
         return out
 

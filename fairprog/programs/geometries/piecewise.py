@@ -208,7 +208,7 @@ class PiecewiseGeometry(NormalGeometry):
 
     def solvers(self) -> dict[str, str]:
         """Return the solvers that do not apply, with the reason."""
-        reason = "piecewise linear maps take 'auto', 'newton' or 'CLARABEL'"
+        reason = "does not apply: piecewise linear maps take 'auto', 'newton' or 'CLARABEL'"
         return dict.fromkeys(("closed-form", "SCS"), reason)
 
     @property
