@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from family_laws import FAMILIES, Power15
-from instances import multivariate, univariate
 
 import fairprog as fp
+from tests.family_laws import FAMILIES, Power15
+from tests.instances import multivariate, univariate
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* constant in every cell")
 PRIOR = np.array([[0.2, 0.3], [0.3, 0.2]])

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from family_laws import FAMILIES, POSITIVE
 
 import fairprog as fp
 from fairprog.estimators.fitted_population import fit_population, weigh_classes_equally
 from fairprog.estimators.rows import LabelledRows
 from fairprog.populations import population_from_dict
+from tests.family_laws import FAMILIES, POSITIVE
 
 N = 400
 RNG = np.random.default_rng(0)

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.labels import (
     Array,
-    Indices,
     as_labels,
     check_count,
     check_weights,
@@ -23,6 +22,7 @@ from fairprog.labels import (
     plain,
 )
 from fairprog.populations.categorical_support import CategoricalSupport
+from fairprog.populations.rows import CodedRows
 from fairprog.populations.scores import are_labels, check_posterior, encode_groups, score_bins
 from fairprog.populations.support import Support, effective_rows
 
@@ -157,7 +157,9 @@ class CategoricalRows(CategoricalSupport):
             np.add.at(joint, (atom, label, group), weight)
         out = cls(joint, values=values, classes=class_labels, groups=group_labels)
         if label is not None:
-            out = out._counted(label, group, sample_weight)
+            given = check_weights(sample_weight, n)
+            rows = CodedRows(label, group.astype(np.intp), given, class_labels, group_labels)
+            out = out.with_rows(*rows.counts())
         out.effective_rows, out.scores_given = effective_rows(weight), y is None
         out.score_bins = bins_of
         return out
@@ -198,34 +200,22 @@ class CategoricalRows(CategoricalSupport):
         (2, ['u', 'v'])
         """
         features = np.asarray(X)
-        y_vector = label_vector(y, "y", len(features))
-        a_vector = label_vector(sensitive_features, "sensitive_features", len(features))
-        class_labels = label_order(classes, y_vector, "classes")
-        group_labels = label_order(groups, a_vector, "groups")
-        i = encode(y_vector, class_labels, "y")
-        g = encode(a_vector, group_labels, "sensitive_features")
+        rows = CodedRows.check(
+            y, sensitive_features, sample_weight, classes, groups, len(features)
+        )
         if features.ndim == 1 or features.shape[1] == 1:
             column = label_vector(features, "X")
             values: Any = label_array(label_order(None, column, "X"))
             atom = encode(column, tuple(plain(v) for v in values), "X")
         else:
             values, atom = np.unique(features, axis=0, return_inverse=True)
-        weight = check_weights(sample_weight, len(features))
-        joint = np.zeros((len(values), len(class_labels), len(group_labels)))
-        np.add.at(joint, (atom.ravel(), i, g), weight)
-        joint /= weight.sum()
-        out = cls(joint, values=values, classes=class_labels, groups=group_labels)
-        out = out._counted(i, g, sample_weight)
-        out.effective_rows = effective_rows(weight)
+        joint = np.zeros((len(values), *rows.shape))
+        np.add.at(joint, (atom.ravel(), rows.i, rows.a), rows.weight)
+        joint /= rows.weight.sum()
+        out = cls(joint, values=values, classes=rows.classes, groups=rows.groups)
+        out = out.with_rows(*rows.counts())
+        out.effective_rows = effective_rows(rows.weight)
         return out
-
-    def _counted(self, i: Indices, g: Any, sample_weight: ArrayLike | None) -> Self:
-        """Return the population with the rows of every cell, and the sums of their weights."""
-        weight = check_weights(sample_weight, len(i))
-        n_rows, total = np.zeros(self.prior.shape), np.zeros(self.prior.shape)
-        np.add.at(n_rows, (i, g), weight > 0)
-        np.add.at(total, (i, g), weight)
-        return self.with_rows(n_rows, total)
 
     def sample(
         self, n: int, random_state: int | np.random.Generator | None = None

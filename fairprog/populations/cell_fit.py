@@ -1,89 +1,18 @@
-"""Maximum likelihood in every cell of a univariate family."""
+"""Maximum likelihood of a location and a scale, of one cell or of classes that share them."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from fairprog.errors import DataError, FairprogWarning
-from fairprog.groups import refuse_reordered
 from fairprog.kernels.scale_shift import minimise_scale_shift
-from fairprog.labels import (
-    Array,
-    check_features,
-    check_weights,
-    column_names,
-    encode,
-    label_order,
-    label_vector,
-)
-from fairprog.populations.cells import check_classes
+from fairprog.labels import Array
 from fairprog.populations.law import Law
 
-if TYPE_CHECKING:
-    from fairprog.populations.location_scale import LocationScale
-
-__all__ = ["Term", "best_scale_shift", "fit_cells", "maximum_likelihood"]
-
-
-def fit_cells(
-    family: type[LocationScale],
-    X: ArrayLike,
-    y: ArrayLike,
-    sensitive_features: ArrayLike,
-    sample_weight: ArrayLike | None,
-    classes: Sequence[Any] | None,
-    groups: Sequence[Any] | None,
-) -> Any:
-    """Return the population of a family fitted cell by cell; see ``LocationScale.fit``."""
-    refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
-    features = family.check_domain(check_features(X, dim=1))[:, 0]
-    n = len(features)
-    if n == 0:
-        raise DataError("`X` has no rows.", argument="X")
-    y_vector, a_vector = (
-        label_vector(y, "y", n),
-        label_vector(sensitive_features, "sensitive_features", n),
-    )
-    class_labels = label_order(classes, y_vector, "classes")
-    group_labels = label_order(groups, a_vector, "groups")
-    check_classes(class_labels, n)
-    i = encode(y, class_labels, "y", n)
-    g = encode(sensitive_features, group_labels, "sensitive_features", n)
-    weight = check_weights(sample_weight, n)
-    mass, count = (np.zeros((len(class_labels), len(group_labels))) for _ in range(2))
-    cells: list[tuple[float, ...]] = []
-    small = []
-    for k, a in np.ndindex(*mass.shape):
-        rows = (i == k) & (g == a) & (weight > 0)
-        mass[k, a], count[k, a] = weight[rows].sum(), rows.sum()
-        where = class_labels[k], group_labels[a]
-        if np.unique(features[rows]).size < 2:
-            raise DataError(
-                f"Class {where[0]!r}, group {where[1]!r} has {int(rows.sum())} row(s) and "
-                f"{np.unique(features[rows]).size} distinct value(s); at least 2 are needed in "
-                "every cell. Merge the group or class with another, or leave it out.",
-                argument="X",
-                cell=where,
-            )
-        if count[k, a] < 5:
-            small.append(f"({where[0]!r}, {where[1]!r}): {int(rows.sum())}")
-        cells.append(family.fit_cell(features[rows], weight[rows]))
-    if small:
-        warnings.warn(
-            f"Cells (class, group) with fewer than 5 rows: {', '.join(small)}.",
-            FairprogWarning,
-            stacklevel=3,
-        )
-    columns = [np.array(c).reshape(mass.shape) for c in zip(*cells, strict=True)]
-    labels: dict[str, Any] = {"classes": class_labels, "groups": group_labels}
-    D: Any = family(mass / mass.sum(), *columns, feature_names=column_names(X), **labels)
-    return D.with_rows(count, mass)
+__all__ = ["Term", "best_scale_shift", "maximum_likelihood"]
 
 
 @dataclass(frozen=True, eq=False)

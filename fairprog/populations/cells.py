@@ -30,6 +30,7 @@ __all__ = [
     "restrict",
     "room_for_covariances",
     "support_of_cells",
+    "warn_small",
 ]
 
 STRUCTURES = ("full", "tied", "diagonal")
@@ -256,23 +257,36 @@ def refuse_single_rows(
                 )
 
 
+def small_cells(
+    count: Array | Indices, least: int, classes: Sequence[Hashable], groups: Sequence[Hashable]
+) -> str:
+    """Return the cells with fewer rows than that and their numbers, as text."""
+    found = [(int(count[i, a]), classes[i], groups[a]) for i, a in np.argwhere(count < least)]
+    return ", ".join(f"({c!r}, {g!r}): {n}" for n, c, g in found)
+
+
+def warn_small(
+    count: Array | Indices,
+    classes: Sequence[Hashable],
+    groups: Sequence[Hashable],
+    stacklevel: int = 3,
+) -> None:
+    """Warn of cells with fewer than five rows."""
+    small = small_cells(count, 5, classes, groups)
+    if small:
+        warnings.warn(
+            f"Cells (class, group) with fewer than 5 rows: {small}.",
+            FairprogWarning,
+            stacklevel=stacklevel,
+        )
+
+
 def check_cells_of_variances(
     count: Indices, classes: Sequence[Hashable], groups: Sequence[Hashable]
 ) -> None:
     """Refuse cells with fewer than two rows, warn of fewer than five: variances need no more."""
     refuse_single_rows(count, classes, groups)
-    small = [
-        f"({c!r}, {g!r}): {count[i, a]}"
-        for i, c in enumerate(classes)
-        for a, g in enumerate(groups)
-        if count[i, a] < 5
-    ]
-    if small:
-        warnings.warn(
-            f"Cells (class, group) with fewer than 5 rows: {', '.join(small)}.",
-            FairprogWarning,
-            stacklevel=3,
-        )
+    warn_small(count, classes, groups, stacklevel=4)
 
 
 def check_counts(
@@ -318,15 +332,10 @@ def check_counts(
                     argument="X",
                     cell=(c, g),
                 )
-    small = [
-        f"({c!r}, {g!r}): {count[i, a]}"
-        for i, c in enumerate(classes)
-        for a, g in enumerate(groups)
-        if count[i, a] < 5 * d
-    ]
+    small = small_cells(count, 5 * d, classes, groups)
     if small:
         warnings.warn(
-            f"Cells (class, group) with fewer than 5 d = {5 * d} rows: {', '.join(small)}. Their "
+            f"Cells (class, group) with fewer than 5 d = {5 * d} rows: {small}. Their "
             + (
                 f"covariances were shrunk towards their group's ({_shrinkage_text(shrinkage)})."
                 if shrunk

@@ -9,12 +9,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fairprog.errors import ModelError
-from fairprog.labels import Array, check_finite
-from fairprog.populations.cell_fit import fit_cells, maximum_likelihood
-from fairprog.populations.cells import refuse_cells
+from fairprog.errors import DataError, ModelError
+from fairprog.groups import refuse_reordered
+from fairprog.labels import Array, check_features, check_finite, column_names
+from fairprog.populations.cell_fit import maximum_likelihood
+from fairprog.populations.cells import check_classes, refuse_cells, warn_small
 from fairprog.populations.law import Law
 from fairprog.populations.line_cells import LineCells
+from fairprog.populations.rows import CodedRows
 from fairprog.transports import AffineMap
 
 __all__ = ["LineLaws", "LocationScale", "standard_law"]
@@ -259,7 +261,30 @@ class LocationScale(LineCells):
         array([[1., 1.],
                [4., 4.]])
         """
-        return fit_cells(cls, X, y, sensitive_features, sample_weight, classes, groups)
+        refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
+        x = cls.check_domain(check_features(X, dim=1))[:, 0]
+        rows = CodedRows.check(y, sensitive_features, sample_weight, classes, groups, len(x))
+        check_classes(rows.classes, len(x))
+        count, mass = rows.counts()
+        cells: list[tuple[float, ...]] = []
+        for i, a in np.ndindex(*rows.shape):
+            own = (rows.i == i) & (rows.a == a) & (rows.weight > 0)
+            distinct = np.unique(x[own]).size
+            if distinct < 2:
+                c, g = rows.classes[i], rows.groups[a]
+                raise DataError(
+                    f"Class {c!r}, group {g!r} has {count[i, a]:.0f} row(s) and {distinct} "
+                    "distinct value(s); at least 2 are needed in every cell. Merge the group or "
+                    "class with another, or leave it out.",
+                    argument="X",
+                    cell=(c, g),
+                )
+            cells.append(cls.fit_cell(x[own], rows.weight[own]))
+        warn_small(count, rows.classes, rows.groups)
+        columns = [np.array(c).reshape(rows.shape) for c in zip(*cells, strict=True)]
+        labels: dict[str, Any] = {"classes": rows.classes, "groups": rows.groups}
+        D = cls(mass / mass.sum(), *columns, feature_names=column_names(X), **labels)
+        return D.with_rows(count, mass)
 
     @classmethod
     def fit_cell(cls, x: Array, weight: Array) -> tuple[float, ...]:

@@ -9,28 +9,20 @@ from operator import length_hint
 from pathlib import Path
 from typing import Any, Self
 
-from numpy.typing import ArrayLike
-
 from fairprog.codec import check_folder, check_suffix, load, register, save
 from fairprog.errors import DataError, ModelError
-from fairprog.groups import refuse_reordered
-from fairprog.labels import (
-    as_labels,
-    check_weights,
-    column_names,
-    sorted_labels,
-)
 from fairprog.populations.cell_sums import CellSums
-from fairprog.populations.cells import STRUCTURES, room_for_covariances
+from fairprog.populations.cells import room_for_covariances
+from fairprog.populations.gathered import Gathered
+from fairprog.populations.moments_dask import gather_dask
 from fairprog.populations.moments_population import estimated
 from fairprog.populations.normal import Normal
-from fairprog.populations.rows import codes_of, refuse_missing, rows_of
-from fairprog.populations.table_chunks import Chunk, Columns, chunks_of
+from fairprog.populations.table_chunks import Columns, chunks_of
 
 __all__ = ["Moments"]
 
 
-class Moments:
+class Moments(Gathered):
     r"""Counts, means and covariances per (class, group), gathered from any number of pieces.
 
     Rows are seen once and never kept, so data may be larger than memory; pieces may be gathered
@@ -73,136 +65,6 @@ class Moments:
     >>> bool(abs(E.mean - F.mean).max() < 1e-12), moments.n_rows
     (True, 1000)
     """
-
-    def __init__(
-        self,
-        covariance: str = "full",
-        *,
-        classes: Sequence[Any] | None = None,
-        groups: Sequence[Any] | None = None,
-    ) -> None:
-        if covariance not in STRUCTURES:
-            raise ModelError(
-                f"`covariance` must be one of {list(STRUCTURES)}; found {covariance!r}.",
-                argument="covariance",
-            )
-        self.covariance = covariance
-        self.classes = None if classes is None else as_labels(classes, len(classes), "classes")
-        self.groups = None if groups is None else as_labels(groups, len(groups), "groups")
-        self.feature_names: tuple[str, ...] | None = None
-        self.source: str | None = None
-        self.n_chunks = 0
-        self._n_features: int | None = None
-        self._sums = CellSums(covariance)
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows of positive weight seen so far."""
-        return sum(self._sums.count.values())
-
-    @property
-    def n_features(self) -> int | None:
-        """Number of features, None before the first rows."""
-        return self._n_features
-
-    def __repr__(self) -> str:
-        return (
-            f"Moments(covariance={self.covariance!r}, rows={self.n_rows}, cells="
-            f"{len(self._sums.count)}, features={self._n_features})"
-        )
-
-    # -- gathering --
-
-    def partial_fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sensitive_features: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-    ) -> Self:
-        """Add rows; all of them or, if an error is raised, none.
-
-        Parameters
-        ----------
-        X : array_like, shape (n, d) or (n,)
-            Features: an array, a data frame or a memory map (which is not copied).
-        y, sensitive_features : array_like, shape (n,)
-            Class and group of each row.
-        sample_weight : array_like, shape (n,), optional
-            Nonnegative weights.
-
-        Raises
-        ------
-        DataError
-            For missing or infinite values (naming the row), lengths that differ, labels not
-            listed at construction, another number of features or other column names than before,
-            and where memory does not suffice for the covariances.
-        """
-        refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
-        return self._add(Chunk(rows_of(X), y, sensitive_features, sample_weight, column_names(X)))
-
-    def _add(self, chunk: Chunk) -> Self:
-        """Add the rows of a chunk; all of them or none."""
-        features, names = chunk.X, chunk.names
-        n, d = features.shape
-        self._check_features(d, names)
-        i, classes = codes_of(chunk.y, self.classes, "y", n)
-        a, groups = codes_of(chunk.group, self.groups, "sensitive_features", n)
-        weight = None if chunk.weight is None else check_weights(chunk.weight, n)
-        if not n:
-            self.n_chunks += 1
-            return self
-        cells = [(c, g) for c in classes for g in groups]
-        piece = Moments(self.covariance)
-        piece.n_chunks, piece._n_features, piece.feature_names = 1, d, names
-        piece._sums = CellSums.of_rows(
-            self.covariance, features, i * len(groups) + a, cells, weight
-        )
-        if not piece._sums.is_finite():
-            refuse_missing(features)
-        return self._absorb(piece, copy=False)
-
-    def merge(self, other: Any) -> Self:
-        """Add what another has gathered, which is left as it is.
-
-        Raises
-        ------
-        ModelError
-            If the other keeps other covariances.
-        DataError
-            If it has other features or labels not listed at construction.
-        """
-        if not isinstance(other, Moments) or other.covariance != self.covariance:
-            raise ModelError(
-                f"`other` must be Moments(covariance={self.covariance!r}); found {other!r}.",
-                argument="other",
-            )
-        if other is self:
-            raise ModelError("`other` is this very object.", argument="other")
-        if self.source is not None and other.source not in (None, self.source):
-            raise ModelError(
-                f"`other` holds {other.source}; these moments are of {self.source}.",
-                argument="other",
-            )
-        return self._absorb(other, copy=True)
-
-    def _absorb(self, other: Moments, copy: bool) -> Self:
-        """Add another's sums; without `copy` its arrays become ours."""
-        if other._n_features is not None:
-            self._check_features(other._n_features, other.feature_names)
-        for k, axis, known in ((0, "classes", self.classes), (1, "groups", self.groups)):
-            new = {cell[k] for cell in other._sums.count} - set(known or ())
-            if known is not None and new:
-                raise DataError(
-                    f"`other` has the {axis} {list(sorted_labels(new))}; known are {list(known)}.",
-                    argument="other",
-                )
-        self._n_features = self._n_features or other._n_features
-        self.feature_names = self.feature_names or other.feature_names
-        self._sums.add(other._sums, copy=copy)
-        self.n_chunks += other.n_chunks
-        return self
 
     def update(
         self,
@@ -321,8 +183,6 @@ class Moments:
         DataError
             As `partial_fit`.
         """
-        from fairprog.populations.moments_dask import gather_dask
-
         vectors = [y, sensitive_features, *([] if sample_weight is None else [sample_weight])]
         empty = cls(covariance, classes=classes, groups=groups)
         found: Self = gather_dask(empty, X, vectors)
@@ -362,7 +222,15 @@ class Moments:
         """
         sums = self._sums
         with room_for_covariances(len(sums.scatter), self._n_features or 0, self.covariance):
-            return estimated(self, family, covariance, shrinkage)
+            return estimated(
+                sums,
+                self.classes,
+                self.groups,
+                self.feature_names,
+                family=family,
+                covariance=covariance,
+                shrinkage=shrinkage,
+            )
 
     # -- files --
 
@@ -391,20 +259,6 @@ class Moments:
         out._n_features, out.source = data["n_features"], data.get("source")
         out._sums = CellSums.from_dict(out.covariance, data)
         return out
-
-    # -- inner --
-
-    def _check_features(self, d: int, names: tuple[str, ...] | None) -> None:
-        if self._n_features not in (None, d):
-            raise DataError(
-                f"`X` has {d} features; the rows before had {self._n_features}.", argument="X"
-            )
-        if names is not None and self.feature_names not in (None, names):
-            raise DataError(
-                f"`X` has the columns {list(names)}; the rows before had "
-                f"{list(self.feature_names or ())}, in this order.",
-                argument="X",
-            )
 
     def _take(self, stored: Any, path: str | os.PathLike[str]) -> None:
         """Become what a checkpoint holds."""

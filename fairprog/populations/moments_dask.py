@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fairprog.populations.moments import Moments
-
 __all__ = ["gather_dask"]
 
 
-def gather_dask(empty: Moments, X: Any, vectors: Sequence[Any]) -> Any:
+def gather_dask(empty: Any, X: Any, vectors: Sequence[Any]) -> Any:
     """Return `empty` plus the moments of the chunks of rows, merged in their order.
 
-    `vectors` are class, group and, if there are any, weights: rechunked to the rows of X.
+    `empty` are `Moments`; `vectors` are class, group and, if there are any, weights: rechunked to
+    the rows of X.
     """
     import dask
     import dask.array as da
@@ -24,16 +23,16 @@ def gather_dask(empty: Moments, X: Any, vectors: Sequence[Any]) -> Any:
     blocks = zip(X.to_delayed()[:, 0], *(v.to_delayed().ravel() for v in vectors), strict=True)
     total = dask.delayed(empty)
     for block in blocks:
-        total = add(total, gather(empty.covariance, *block))
+        total = add(total, gather(type(empty), empty.covariance, *block))
     return total.compute()
 
 
-def _gather(covariance: str, X: Any, y: Any, a: Any, weight: Any = None) -> Moments:
+def _gather(kind: Any, covariance: str, X: Any, y: Any, a: Any, weight: Any = None) -> Any:
     """Return the moments of one chunk (runs on a worker)."""
-    return Moments(covariance).partial_fit(X, y, sensitive_features=a, sample_weight=weight)
+    return kind(covariance).partial_fit(X, y, sensitive_features=a, sample_weight=weight)
 
 
-def _add(one: Moments, other: Moments) -> Moments:
+def _add(one: Any, other: Any) -> Any:
     """Return the sum of two (dask keeps what a task was given, so nothing is changed)."""
-    fresh = Moments(one.covariance, classes=one.classes, groups=one.groups)
+    fresh = type(one)(one.covariance, classes=one.classes, groups=one.groups)
     return fresh.merge(one).merge(other)

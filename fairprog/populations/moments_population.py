@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.kernels.shrinkage import shrink
 from fairprog.labels import Array, sorted_labels
+from fairprog.populations.cell_sums import CellSums
 from fairprog.populations.cells import (
     STRUCTURES,
     check_cells_of_variances,
@@ -20,26 +20,30 @@ from fairprog.populations.cells import (
 )
 from fairprog.populations.normal import Normal
 
-if TYPE_CHECKING:
-    from fairprog.populations.moments import Moments
-
 __all__ = ["estimated"]
 
 
 def estimated(
-    moments: Moments, family: str, covariance: str | None, shrinkage: float | str
+    sums: CellSums,
+    classes: tuple[Hashable, ...] | None,
+    groups: tuple[Hashable, ...] | None,
+    feature_names: tuple[str, ...] | None,
+    *,
+    family: str,
+    covariance: str | None,
+    shrinkage: float | str,
 ) -> Normal:
-    """Return the population with these moments; see :meth:`Moments.population`."""
+    """Return the population with these moments; see ``Moments.population``."""
     if family != "normal":
         raise ModelError(
             f"`family` must be 'normal'; found {family!r}. For a log-normal population gather "
             "the moments of log X.",
             argument="family",
         )
-    form = moments.covariance if covariance is None else covariance
-    if form not in STRUCTURES or (moments.covariance != "full" and form != moments.covariance):
+    form = sums.covariance if covariance is None else covariance
+    if form not in STRUCTURES or (sums.covariance != "full" and form != sums.covariance):
         raise ModelError(
-            f"`covariance` is {form!r}, but {moments.covariance!r} ones were gathered.",
+            f"`covariance` is {form!r}, but {sums.covariance!r} ones were gathered.",
             argument="covariance",
         )
     if shrinkage != "auto" and not (isinstance(shrinkage, (int, float)) and 0 <= shrinkage <= 1):
@@ -47,10 +51,10 @@ def estimated(
             f"`shrinkage` must be 'auto' or lie in [0, 1]; found {shrinkage!r}.",
             argument="shrinkage",
         )
-    classes, groups, count, mass, mean = cells_of(moments)
+    classes, groups, count, mass, mean = _cells_of(sums, classes, groups)
     if form != "tied":
         refuse_single_rows(count, classes, groups)
-    cov = _covariances(moments, form, classes, groups, mass)
+    cov = _covariances(sums, form, classes, groups, mass)
     small = count < (5 * mean.shape[2] if form == "full" else 5)
     if shrinkage == 0.0 and form == "full":
         check_counts(count, mean.shape[2], mean, cov, classes, groups)
@@ -66,22 +70,12 @@ def estimated(
                 FairprogWarning,
                 stacklevel=3,
             )
-    labels: dict[str, Any] = {
-        "classes": classes,
-        "groups": groups,
-        "feature_names": moments.feature_names,
-    }
-    prior = mass / mass.sum()
-    if mean.shape[2] == 1:
-        std = np.sqrt(cov.reshape(prior.shape))
-        return Normal(prior, mean[..., 0], std=std, **labels).with_rows(count, mass)
-    if form == "tied":
-        cov = cov[0]
-    return Normal(prior, mean, cov=cov, covariance=form, **labels).with_rows(count, mass)
+    labels = {"classes": classes, "groups": groups, "feature_names": feature_names}
+    return Normal.of_moments(count, mass, mean, cov, form, labels)
 
 
 def _covariances(
-    moments: Moments,
+    sums: CellSums,
     form: str,
     classes: tuple[Hashable, ...],
     groups: tuple[Hashable, ...],
@@ -89,11 +83,11 @@ def _covariances(
 ) -> Array:
     """Return the cells' covariances, (K, G, d, d) or, of diagonal ones, (K, G, d)."""
     shape = mass.shape
-    if moments.covariance == "tied":
-        pooled = np.stack([moments._sums.scatter[g] for g in groups])
+    if sums.covariance == "tied":
+        pooled = np.stack([sums.scatter[g] for g in groups])
         pooled /= mass.sum(axis=0)[:, None, None]
         return np.broadcast_to(pooled, (*shape, *pooled.shape[1:]))
-    scatter = np.stack([moments._sums.scatter[c, g] for c in classes for g in groups])
+    scatter = np.stack([sums.scatter[c, g] for c in classes for g in groups])
     if form == "diagonal" and scatter.ndim == 3:
         scatter = np.diagonal(scatter, axis1=1, axis2=2)
     scatter = scatter.reshape(*shape, *scatter.shape[1:])
@@ -104,25 +98,25 @@ def _covariances(
     return scatter / mass[..., *extra]
 
 
-def cells_of(
-    moments: Moments,
+def _cells_of(
+    sums: CellSums, classes: tuple[Hashable, ...] | None, groups: tuple[Hashable, ...] | None
 ) -> tuple[tuple[Hashable, ...], tuple[Hashable, ...], NDArray[np.intp], Array, Array]:
     """Return labels, counts, masses and means as arrays; DataError for an empty cell."""
-    if not moments._sums.count:
+    if not sums.count:
         raise DataError("No rows have been gathered yet.", argument="X")
-    classes = moments.classes or sorted_labels(c for c, _ in moments._sums.count)
-    groups = moments.groups or sorted_labels(g for _, g in moments._sums.count)
-    empty = [(c, g) for c in classes for g in groups if (c, g) not in moments._sums.count]
-    if empty:
-        c, g = empty[0]
-        raise DataError(
-            f"Class {c!r}, group {g!r} has no rows; every cell needs some. Merge the group or "
-            "class with another, or leave it out.",
-            argument="X",
-            cell=(c, g),
-        )
+    classes = classes or sorted_labels(c for c, _ in sums.count)
+    groups = groups or sorted_labels(g for _, g in sums.count)
+    cells = [(c, g) for c in classes for g in groups]
+    for c, g in cells:
+        if (c, g) not in sums.count:
+            raise DataError(
+                f"Class {c!r}, group {g!r} has no rows; every cell needs some. Merge the group or "
+                "class with another, or leave it out.",
+                argument="X",
+                cell=(c, g),
+            )
     shape = len(classes), len(groups)
-    count = np.array([[moments._sums.count[c, g] for g in groups] for c in classes])
-    mass = np.array([[moments._sums.mass[c, g] for g in groups] for c in classes])
-    mean = np.stack([moments._sums.mean[c, g] for c in classes for g in groups])
-    return classes, groups, count, mass, mean.reshape(*shape, -1)
+    count, mass, mean = (
+        np.array([part[cell] for cell in cells]) for part in (sums.count, sums.mass, sums.mean)
+    )
+    return classes, groups, count.reshape(shape), mass.reshape(shape), mean.reshape(*shape, -1)

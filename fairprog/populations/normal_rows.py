@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fairprog.errors import DataError, FairprogWarning
+from fairprog.errors import FairprogWarning
 from fairprog.groups import refuse_reordered
 from fairprog.kernels.moments import cell_moments
 from fairprog.kernels.shrinkage import shrink
-from fairprog.labels import (
-    Array,
-    check_features,
-    check_weights,
-    column_names,
-    encode,
-    label_order,
-    label_vector,
-)
+from fairprog.labels import Array, Indices, check_features, column_names
 from fairprog.populations.cells import (
     check_cells_of_variances,
     check_classes,
@@ -31,6 +23,7 @@ from fairprog.populations.cells import (
     room_for_covariances,
 )
 from fairprog.populations.normal_maps import NormalMaps
+from fairprog.populations.rows import CodedRows
 
 __all__ = ["NormalRows"]
 
@@ -97,47 +90,61 @@ class NormalRows(NormalMaps):
         refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
         features = cls._forward(cls.check_domain(check_features(X)))
         n, d = features.shape
-        if n == 0:
-            raise DataError("`X` has no rows.", argument="X")
-        y_vector = label_vector(y, "y", n)
-        a_vector = label_vector(sensitive_features, "sensitive_features", n)
-        class_labels = label_order(classes, y_vector, "classes")
-        group_labels = label_order(groups, a_vector, "groups")
-        i = encode(y, class_labels, "y", n)
-        g = encode(sensitive_features, group_labels, "sensitive_features", n)
-        weight = check_weights(sample_weight, n)
+        rows = CodedRows.check(y, sensitive_features, sample_weight, classes, groups, n)
         tied = check_structure(covariance) == "tied"
-        diagonal = covariance == "diagonal"
         amount = check_shrinkage(shrinkage, tied)
-        shape = len(class_labels), len(group_labels)
-        with room_for_covariances(shape[1] if tied else shape[0] * shape[1], d, covariance):
-            count, mass, mean, cov = cell_moments(features, i, g, weight, shape, covariance)
-        check_classes(class_labels, n)
-        if len(class_labels) == 1 and classes is None:
+        K, G = rows.shape
+        with room_for_covariances(G if tied else K * G, d, covariance):
+            count, mass, mean, cov = cell_moments(
+                features, rows.i, rows.a, rows.weight, rows.shape, covariance
+            )
+        check_classes(rows.classes, n)
+        if K == 1 and classes is None:
             warnings.warn(
-                f"`y` holds one class ({class_labels[0]!r}): labels are ignored, and a "
+                f"`y` holds one class ({rows.classes[0]!r}): labels are ignored, and a "
                 "population of one class is ideal already. Give "
-                f"classes={list(class_labels)} if that is meant.",
+                f"classes={list(rows.classes)} if that is meant.",
                 FairprogWarning,
                 stacklevel=2,
             )
-        if diagonal:
-            check_cells_of_variances(count, class_labels, group_labels)
+        if covariance == "diagonal":
+            check_cells_of_variances(count, rows.classes, rows.groups)
         else:
-            check_counts(count, d, mean, cov, class_labels, group_labels, amount)
-        prior = mass / mass.sum()
+            check_counts(count, d, mean, cov, rows.classes, rows.groups, amount)
         if amount is not None:
             cov = shrink(cov, mass, count, "auto" if amount < 0 else amount)[0]
-        labels: dict[str, Any] = {
-            "classes": class_labels,
-            "groups": group_labels,
-            "feature_names": column_names(X),
-        }
-        if d == 1:
+        labels = {"classes": rows.classes, "groups": rows.groups, "feature_names": column_names(X)}
+        return cls.of_moments(count, mass, mean, cov, covariance, labels)
+
+    @classmethod
+    def of_moments(
+        cls,
+        count: Indices,
+        mass: Array,
+        mean: Array,
+        cov: Array,
+        covariance: str,
+        labels: Mapping[str, Any],
+    ) -> Self:
+        """Return the population of counts, sums of weights, means and covariances of cells.
+
+        Parameters
+        ----------
+        count, mass : array, shape (K, G)
+        mean : Array, shape (K, G, d)
+        cov : Array, shape (K, G, d, d), or (K, G, d) where diagonal
+            Tied ones are the same for all classes, or shape (1, G, d, d).
+        covariance : {"full", "tied", "diagonal"}
+        labels : mapping
+            classes, groups, feature_names.
+        """
+        prior = mass / mass.sum()
+        if mean.shape[2] == 1:
             std = np.broadcast_to(np.sqrt(cov.reshape(cov.shape[:2])), prior.shape)
-            return cls(prior, mean[..., 0], std=std, **labels).with_rows(count, mass)
-        cov = cov[0] if tied else cov
-        out = cls(prior, mean, cov=cov, covariance=covariance, **labels)
+            out = cls(prior, mean[..., 0], std=std, **labels)
+        else:
+            given = cov[0] if covariance == "tied" else cov
+            out = cls(prior, mean, cov=given, covariance=covariance, **labels)
         return out.with_rows(count, mass)
 
     def sample(
