@@ -211,12 +211,14 @@ def test_the_price_is_the_slope_of_the_best_relaxation():
     frame = problems(fp.NearestIdeal(D, steer=["b"], transport=fp.Affine(), base_rates="keep"))[0]
     _, B = search(frame.w, *frame.args, [])
     beta = best_offset(B, frame.w, frame.m, frame.mu, frame.Sigma)
-    N, n = frame.gradients(B, beta)
     eps = 1e-5
     # the metric of the frame is the identity: the best use of a ball is against its gradient
-    S = np.stack([B - eps * X / np.linalg.norm(X) for X in N])
-    b = np.stack([beta - eps * x / np.linalg.norm(x) for x in n])
-    gained = frame.cost(B, beta) - frame.cost(S, b)
+    moved = [
+        (B - eps * N / np.linalg.norm(N), beta - eps * n / np.linalg.norm(n))
+        for N, n in frame.class_gradients((B, beta))
+    ]
+    relaxed = sum(frame.only(i).cost(theta) for i, theta in enumerate(moved))
+    gained = frame.cost((B, beta)) - relaxed
     assert gained / eps == pytest.approx(sol.price["consensus"], rel=1e-3)
 
 

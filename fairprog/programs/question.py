@@ -107,6 +107,7 @@ def ask(
     steered = _steered_groups(population, steer)
     staying = tuple(a for a in range(population.n_groups) if a not in steered)
     _check_addresses(population)
+    prior = target_prior(population, staying, base_rates)
     given = base_rates if isinstance(base_rates, str) else tuple(np.asarray(base_rates).tolist())
     return Question(
         population=population,
@@ -116,7 +117,7 @@ def ask(
         reference=_reference_group(population, staying, reference),
         orientation=_allowed_orientation(population, transport, orientation),
         base_rates=given,
-        prior=target_prior(population, staying, base_rates),
+        prior=prior,
         map_bound=check_number(map_bound, "map_bound"),
         constraints=checked_conditions(constraints),
     )

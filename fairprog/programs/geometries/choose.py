@@ -52,8 +52,9 @@ def choose(
     family = next((FAMILIES[c] for c in parents if c in FAMILIES), None)
     if family is None:
         raise ModelError(
-            f"`population` must be a population such as {sorted(c.__name__ for c in FAMILIES)}; "
-            f"found {type(population).__name__}. For rows say "
+            "`population` must be a population of one of the families "
+            f"{sorted(c.__name__ for c in (*FAMILIES, Transformed))}; found "
+            f"{type(population).__name__}. For rows say "
             "fp.Normal.fit(X, y, sensitive_features=a).",
             argument="population",
         )

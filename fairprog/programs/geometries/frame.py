@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fairprog.errors import ModelError
 from fairprog.kernels.best_map import DENSE, best_map
 from fairprog.kernels.blas import average, cholesky, inverse, product, solve_lower, upper_times
 from fairprog.kernels.cells import (
@@ -312,6 +313,10 @@ class Frame(Whitening):
         if name == "factor":
             return U @ inner @ (C @ symmetric_root(self.Gamma[i]))
         if name == "std":
+            if not self.squeezed:
+                raise ModelError(
+                    "`view.std` exists for univariate populations; use `view.factor`."
+                )
             return self.sign * inner[0, 0] * float(C[0, 0] * np.sqrt(self.Gamma[i, 0, 0]))
         if name == "matrix":
             return U @ inner @ U.T + np.eye(len(U)) - U @ U.T
