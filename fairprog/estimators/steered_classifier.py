@@ -13,7 +13,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_parameter
 
 from fairprog.errors import DataError, ModelError
-from fairprog.estimators.rows import LabelledRows
+from fairprog.estimators.labelled_rows import LabelledRows
 from fairprog.estimators.score_steering import ScoreSteering
 from fairprog.groups import refuse_reordered
 from fairprog.labels import Array, Indices, check_number, check_weights, label_array

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, Indices, as_labels, check_finite
-from fairprog.populations.cells import refuse_cells
+from fairprog.populations.cell_checks import refuse_cells
 
 __all__ = ["Labelled"]
 

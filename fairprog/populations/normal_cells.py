@@ -13,10 +13,15 @@ from numpy.typing import ArrayLike
 from fairprog.errors import DataError, ModelError
 from fairprog.kernels.cells import LARGE, stacked_kl
 from fairprog.kernels.normal import kl, pooled_covariance, symmetrize
-from fairprog.kernels.support import MEAN_SPREAD, NULL_VARIANCE, mean_spread, variance_share
+from fairprog.kernels.null_directions import (
+    MEAN_SPREAD,
+    NULL_VARIANCE,
+    mean_spread,
+    variance_share,
+)
 from fairprog.labels import Array, check_finite
 from fairprog.populations.base import Population
-from fairprog.populations.cells import (
+from fairprog.populations.cell_checks import (
     RestrictedCells,
     check_structure,
     refuse_asymmetric,

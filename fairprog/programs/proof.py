@@ -13,7 +13,7 @@ from fairprog.kernels.common_map import map_residual
 from fairprog.kernels.normal import symmetric_root, unit_condition
 from fairprog.labels import Array
 from fairprog.populations import Normal
-from fairprog.populations.cells import RestrictedCells
+from fairprog.populations.cell_checks import RestrictedCells
 from fairprog.programs.base_rates import base_rate_residual
 from fairprog.programs.frames import dual_norms
 from fairprog.solution import Certificate

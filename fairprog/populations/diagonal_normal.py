@@ -18,7 +18,7 @@ from fairprog.errors import DataError, ModelError
 from fairprog.kernels.bayes_rates import decision_rates, log_odds_cdf, log_odds_nodes
 from fairprog.kernels.diagonal import diagonal_kl, diagonal_residual
 from fairprog.kernels.diagonal_common import featurewise_map, is_common
-from fairprog.kernels.support import MEAN_SPREAD, constant_features
+from fairprog.kernels.null_directions import MEAN_SPREAD, constant_features
 from fairprog.labels import Array, Indices, check_finite, refuse_large
 from fairprog.populations.coordinates import normalized_log
 from fairprog.populations.lognormal import LogNormal

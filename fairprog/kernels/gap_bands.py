@@ -36,7 +36,7 @@ def dkw_half_width(count: ArrayLike, n_cdfs: int, confidence: float = 0.95) -> A
 
     Examples
     --------
-    >>> from fairprog.kernels.empirical import dkw_half_width
+    >>> from fairprog.kernels.gap_bands import dkw_half_width
     >>> float(dkw_half_width(200, 2).round(4))
     0.1047
     """
@@ -87,7 +87,7 @@ def worst_gap(samples: Sequence[Array]) -> float:
 
     Examples
     --------
-    >>> from fairprog.kernels.empirical import worst_gap
+    >>> from fairprog.kernels.gap_bands import worst_gap
     >>> worst_gap([np.array([0., 1.]), np.array([1., 2.])])
     0.5
     """
@@ -106,7 +106,7 @@ def spearman(x: Array, y: Array) -> float:
 
     Examples
     --------
-    >>> from fairprog.kernels.empirical import spearman
+    >>> from fairprog.kernels.gap_bands import spearman
     >>> spearman(np.array([1., 2., 3.]), np.array([1., 10., 100.]))
     1.0
     """
