@@ -173,5 +173,4 @@ def _progress(found: Iterator[Array], count: int, n: int) -> Iterator[Array]:
         return found
     from tqdm import tqdm
 
-    out: Iterator[Array] = iter(tqdm(found, total=count, desc="audit", leave=False, disable=None))
-    return out
+    return iter(tqdm(found, total=count, desc="audit", leave=False, disable=None))

@@ -214,8 +214,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     def predict(self, X: Any, *, sensitive_features: ArrayLike | None = None) -> NDArray[Any]:
         """Return the last class where its probability is at least `threshold_`."""
         p = self.predict_proba(X, sensitive_features=sensitive_features)[:, 1]
-        out: NDArray[Any] = self.classes_[(p >= self.threshold_).astype(int)]
-        return out
+        return self.classes_[(p >= self.threshold_).astype(int)]
 
     def score(
         self,

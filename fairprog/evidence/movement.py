@@ -218,8 +218,7 @@ def _pooled_scale(sol: Solution) -> Array:
     """Return pooled standard deviations (1 where a feature never varies), shape (d,)."""
     D = sol.original
     variance = np.einsum("ia,iad->d", D.prior, D.coordinate_std**2)
-    out: Array = np.sqrt(np.where(variance > 0, variance, 1.0))
-    return out
+    return np.sqrt(np.where(variance > 0, variance, 1.0))
 
 
 def _most_moved(square: Array) -> Indices:

@@ -103,8 +103,7 @@ def _warnings(sol: ClassifierSolution) -> list[str]:
 
 
 def _mixed(sol: ClassifierSolution) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    out: np.ndarray[tuple[int], np.dtype[np.bool_]] = sol.classifier.h.max(axis=1) < 1.0 - 1e-9
-    return out
+    return sol.classifier.h.max(axis=1) < 1.0 - 1e-9
 
 
 def _pictures(sol: ClassifierSolution) -> list[Markup]:

@@ -126,8 +126,7 @@ class DiagonalNormal(Normal):
     @property
     def pooled_variances(self) -> Array:
         """Pooled within-cell variances sum_ia q_ia s_ia of the features that vary, shape (k,)."""
-        out: Array = np.einsum("ia,iaj->j", self.prior, self.support_variances)
-        return out
+        return np.einsum("ia,iaj->j", self.prior, self.support_variances)
 
     @property
     def std(self) -> Array:
@@ -195,8 +194,7 @@ class DiagonalNormal(Normal):
 
     def cov_along(self, V: Array) -> Array:
         """Return V' S_ia V for directions V (d, k), shape (K, G, k, k)."""
-        out: Array = np.einsum("dk,iad,dl->iakl", V, self.variances, V, optimize=True)
-        return out
+        return np.einsum("dk,iad,dl->iakl", V, self.variances, V, optimize=True)
 
     def discriminants(self) -> Array:
         """Return directions (d, k) in which means differ, as many as can tell cells apart.

@@ -95,14 +95,12 @@ class Labelled:
     @property
     def group_mass(self) -> Array:
         """p_a = P(A=a), shape (G,)."""
-        out: Array = self.prior.sum(axis=0)
-        return out
+        return self.prior.sum(axis=0)
 
     @property
     def base_rates(self) -> Array:
         """rho_a(i) = P(Y=i | A=a), shape (K, G)."""
-        out: Array = self.prior / self.group_mass
-        return out
+        return self.prior / self.group_mass
 
     @property
     def n_features(self) -> int:

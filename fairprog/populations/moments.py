@@ -185,8 +185,7 @@ class Moments(Gathered):
         """
         vectors = [y, sensitive_features, *([] if sample_weight is None else [sample_weight])]
         empty = cls(covariance, classes=classes, groups=groups)
-        found: Self = gather_dask(empty, X, vectors)
-        return found
+        return gather_dask(empty, X, vectors)
 
     # -- the population --
 

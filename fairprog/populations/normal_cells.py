@@ -243,8 +243,7 @@ class NormalCells(Population):
 
     def cov_along(self, V: Array) -> Array:
         """Return V' S_ia V for directions V (d, k), shape (K, G, k, k)."""
-        out: Array = np.einsum("dk,iade,el->iakl", V, self.cov, V, optimize=True)
-        return out
+        return np.einsum("dk,iade,el->iakl", V, self.cov, V, optimize=True)
 
     def discriminants(self) -> Array:
         """Return directions of the support in which class means differ most, pooled variance 1.
@@ -255,8 +254,7 @@ class NormalCells(Population):
 
         apart = self.support_mean - np.einsum("ia,iad->d", self.prior, self.support_mean)
         between = np.einsum("ia,iad,iae->de", self.prior, apart, apart)
-        found: Array = self.support_basis @ eigh(between, self.pooled_cov)[1][:, ::-1]
-        return found
+        return self.support_basis @ eigh(between, self.pooled_cov)[1][:, ::-1]
 
     def _stacked(self, cells: Sequence[Array]) -> Array:
         """Return (K, G, d, d), without copying where it is one array or tied."""
