@@ -12,8 +12,8 @@ __all__ = ["HOMES", "finding"]
 HOMES = {  # function: the module that defines it
     "summary_text": "fairprog.evidence.summary",
     "evidence_of_rows": "fairprog.evidence.rows",
-    "audit_summary": "fairprog.audit.words",
-    "verdict_words": "fairprog.audit.words",
+    "audit_summary": "fairprog.audit.audit_words",
+    "verdict_words": "fairprog.audit.audit_words",
 }
 
 

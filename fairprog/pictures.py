@@ -34,11 +34,11 @@ PAGES = {  # result: what writes its page, and a part of it for notebooks
 }
 HOMES = {  # function: the module that defines it
     **dict.fromkeys(PICTURES.values(), "fairprog.plotting"),
-    "audit_html": "fairprog.plotting.audit",
+    "audit_html": "fairprog.plotting.audit_picture",
     "classifier_html": "fairprog.plotting.classifier_report",
     "classifier_notebook_html": "fairprog.plotting.classifier_report",
-    "notebook_html": "fairprog.plotting.report",
-    "report_html": "fairprog.plotting.report",
+    "notebook_html": "fairprog.plotting.solution_report",
+    "report_html": "fairprog.plotting.solution_report",
 }
 
 

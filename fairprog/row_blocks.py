@@ -150,8 +150,7 @@ def _into_file(
         target.flush()
 
     write_atomically(path, write)
-    found: NDArray[Any] = np.load(path, mmap_mode="r")
-    return found
+    return np.load(path, mmap_mode="r")
 
 
 def _refuse_missing(rows: NDArray[Any], start: int) -> None:

@@ -234,8 +234,7 @@ class Whitened(Transport):
     ) -> Array:
         """Return the inverse symmetric root of the whitened class covariance."""
         values, vectors = np.linalg.eigh(reference_cov[self.class_index(classes)])
-        out: Array = (vectors / np.sqrt(values)) @ vectors.T
-        return out
+        return (vectors / np.sqrt(values)) @ vectors.T
 
 
 @dataclass(frozen=True, repr=False)

@@ -10,7 +10,7 @@ import fairprog as fp
 from fairprog.evidence.held_out import posterior
 from fairprog.evidence.movement import LEVELS, movement_of_rows, population_movement
 from fairprog.evidence.words import conditions_words, settings_rows
-from fairprog.plotting.cells import frame_of
+from fairprog.plotting.cells_picture import frame_of
 from fairprog.populations.evaluation import tables_at_thresholds
 
 Q = np.array([[0.3, 0.2], [0.25, 0.25]])

@@ -106,10 +106,11 @@ def test_every_answer_has_its_program():
 def test_files_of_the_first_version_are_read_and_written_again(tmp_path, name):
     """To the bit: what is read says everything that was written."""
     old, new = tmp_path / "old.json", tmp_path / "new.json"
-    old.write_text(json.dumps(WRITTEN[name]["saved"]), encoding="utf-8")
+    saved = WRITTEN[name]["saved"]
+    old.write_text(json.dumps(saved), encoding="utf-8")
     fp.load(old).save(new)
     again = json.loads(new.read_text(encoding="utf-8"))
-    assert differences(WRITTEN[name]["saved"], again, TO_THE_BIT) == []
+    assert differences(saved, again, TO_THE_BIT) == []
 
 
 # ------------------------------------------------------ controls: what is found, what is not

@@ -18,7 +18,7 @@ from fairprog.evidence.held_out import gap_curves, posterior
 from fairprog.evidence.movement import LEVELS, movement_of_rows, population_movement
 from fairprog.evidence.rows import _posteriors, evidence_of_rows, score_ranks
 from fairprog.kernels.binormal import binormal_cdf, mixture_spearman
-from fairprog.kernels.empirical import (
+from fairprog.kernels.gap_bands import (
     acceptance_gaps,
     dkw_half_width,
     gap_half_width,

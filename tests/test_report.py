@@ -14,12 +14,12 @@ import pytest
 from instances import multivariate, univariate
 
 import fairprog as fp
-import fairprog.plotting.report
+import fairprog.plotting.solution_report
 from fairprog.cli import main
 from fairprog.evidence.rows import evidence_of_rows
 from fairprog.evidence.words import grown_gaps, warnings_of
 from fairprog.plotting.html import Markup, data_table, escape, tag
-from fairprog.plotting.report import notebook_html
+from fairprog.plotting.solution_report import notebook_html
 from fairprog.plotting.svg import _VARIABLES
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -313,7 +313,7 @@ def test_a_path_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise OSError("disk full")
 
-    monkeypatch.setattr(fairprog.plotting.report, "report_html", lambda *_, **__: "other")
+    monkeypatch.setattr(fairprog.plotting.solution_report, "report_html", lambda *_, **__: "other")
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         sol.to_html(path)

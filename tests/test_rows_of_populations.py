@@ -5,7 +5,7 @@ import pytest
 
 import fairprog as fp
 from fairprog.estimators.fitted_population import fit_population, weigh_classes_equally
-from fairprog.estimators.rows import LabelledRows
+from fairprog.estimators.labelled_rows import LabelledRows
 from fairprog.populations import population_from_dict
 from tests.family_laws import FAMILIES, POSITIVE
 

@@ -16,9 +16,9 @@ from sklearn.utils.validation import _num_samples, validate_data
 
 import fairprog as fp
 from fairprog.estimators.lattice import collect, edges, evenly, spread
-from fairprog.estimators.scores import CLIP
+from fairprog.estimators.score_columns import CLIP
 from fairprog.estimators.steered_classifier import _most_accurate
-from fairprog.kernels.empirical import worst_gap
+from fairprog.kernels.gap_bands import worst_gap
 
 METHODS = ("quantile", "monotone", "normal")
 

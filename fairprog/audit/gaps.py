@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fairprog.audit.audit_rows import AuditRows
 from fairprog.audit.result import GapInterval
-from fairprog.audit.rows import AuditRows
 from fairprog.evidence.held_out import GapCurve
-from fairprog.kernels.empirical import dkw_half_width
+from fairprog.kernels.gap_bands import dkw_half_width
 from fairprog.kernels.threshold_rates import (
     bootstrap_deviations,
     cumulated,
@@ -173,5 +173,4 @@ def _progress(found: Iterator[Array], count: int, n: int) -> Iterator[Array]:
         return found
     from tqdm import tqdm
 
-    out: Iterator[Array] = iter(tqdm(found, total=count, desc="audit", leave=False, disable=None))
-    return out
+    return iter(tqdm(found, total=count, desc="audit", leave=False, disable=None))

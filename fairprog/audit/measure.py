@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fairprog.audit.audit_rows import AuditRows
+from fairprog.audit.audit_words import recommendation_words
 from fairprog.audit.gaps import gaps_at_thresholds
-from fairprog.audit.movement import leakage, movement
-from fairprog.audit.rates import rate_gaps
+from fairprog.audit.rate_gaps import rate_gaps
 from fairprog.audit.result import Audit
-from fairprog.audit.rows import AuditRows
-from fairprog.audit.words import recommendation_words
+from fairprog.audit.score_movement import leakage, movement
 from fairprog.errors import DataError, FairprogWarning
 from fairprog.evidence.held_out import check_confidence
 from fairprog.labels import Array, Indices, check_number

@@ -159,8 +159,7 @@ class Audit(Reported):
     @property
     def verdict(self) -> str:
         """The main finding in words."""
-        words: str = finding("verdict_words")(self)
-        return words
+        return finding("verdict_words")(self)
 
     def table(self, threshold: float | None = None, *, score: str | None = None) -> OutcomeTable:
         """Return the outcome table of "the last class where score >= threshold".
@@ -185,8 +184,7 @@ class Audit(Reported):
 
     def summary(self) -> str:
         """Return the findings as text."""
-        text: str = finding("audit_summary")(self)
-        return text
+        return finding("audit_summary")(self)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the worst gaps as a data frame: notion, score, gap, interval, floor."""

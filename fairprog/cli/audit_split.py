@@ -13,7 +13,7 @@ from fairprog.cli.columns import Design
 from fairprog.cli.csv_table import Text
 from fairprog.cli.tabular import Plan
 from fairprog.errors import DataError, FairprogError, FairprogWarning
-from fairprog.kernels.empirical import worst_gap
+from fairprog.kernels.gap_bands import worst_gap
 from fairprog.labels import Array, Indices
 from fairprog.tables import DemographicParity, EqualizedOdds, OutcomeTable
 

@@ -14,8 +14,8 @@ from fairprog.cli.audit_split import compare_held_out
 from fairprog.cli.columns import Design, read_design
 from fairprog.cli.complaints import identifiers
 from fairprog.cli.csv_table import Table, quoted, read_table
-from fairprog.cli.page import write_report
-from fairprog.cli.report import comparison_text, design_text, note, solution_text
+from fairprog.cli.printed_report import comparison_text, design_text, note, solution_text
+from fairprog.cli.steering_page import write_report
 from fairprog.cli.tabular import Plan, TableSteering
 from fairprog.codec import is_stream
 from fairprog.errors import FairprogWarning, ModelError

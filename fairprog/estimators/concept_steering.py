@@ -365,8 +365,7 @@ register("concept_steering", ConceptSteering.from_dict)
 def _half_difference(vectors: Array) -> Array:
     """Return half the difference of the class means, (..., n_probes, 2, d) -> (..., d)."""
     mean = vectors.mean(axis=-3)
-    out: Array = 0.5 * (mean[..., 1, :] - mean[..., 0, :])
-    return out
+    return 0.5 * (mean[..., 1, :] - mean[..., 0, :])
 
 
 def _unit(X: Array, i: Indices, a: Indices) -> float:

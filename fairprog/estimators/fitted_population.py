@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError, ModelError
-from fairprog.estimators.rows import LabelledRows
+from fairprog.estimators.labelled_rows import LabelledRows
 from fairprog.labels import Array
 from fairprog.populations import (
     Bijection,

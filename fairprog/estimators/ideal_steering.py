@@ -18,14 +18,14 @@ from fairprog.estimators.fitted_population import (
     fit_population,
     weigh_classes_equally,
 )
-from fairprog.estimators.rows import LabelledRows, refuse_text
+from fairprog.estimators.labelled_rows import LabelledRows, refuse_text
 from fairprog.estimators.snap import lattices, snap_to
 from fairprog.estimators.step import SteeringStep, mean_over_groups
 from fairprog.groups import group_shares, refuse_reordered
 from fairprog.labels import Array, Indices, check_number, label_array
 from fairprog.populations import Bijection, Normal, Transformed, population_from_dict
 from fairprog.populations.bijections import bijection_from_dict
-from fairprog.populations.cells import check_classes
+from fairprog.populations.cell_checks import check_classes
 from fairprog.programs import NearestIdeal
 from fairprog.programs.geometries.base import refuse_bound
 from fairprog.solution import Solution

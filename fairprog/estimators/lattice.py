@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fairprog.errors import DataError
-from fairprog.estimators.rows import LabelledRows
+from fairprog.estimators.labelled_rows import LabelledRows
 from fairprog.labels import Array, Indices
 
 __all__ = ["collect", "edges", "evenly", "is_lattice", "spread", "spread_fitted"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fairprog.errors import ModelError
-from fairprog.estimators.rows import LabelledRows
+from fairprog.estimators.labelled_rows import LabelledRows
 from fairprog.labels import Array, check_number, index_of
 from fairprog.populations import Normal
 from fairprog.programs import NearestIdeal

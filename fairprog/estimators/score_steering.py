@@ -11,15 +11,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from fairprog.codec import register
 from fairprog.errors import ModelError
+from fairprog.estimators.labelled_rows import LabelledRows
 from fairprog.estimators.lattice import collect, spread, spread_fitted
-from fairprog.estimators.rows import LabelledRows
-from fairprog.estimators.score_maps import Plan, program_maps, quantile_maps
-from fairprog.estimators.scores import (
+from fairprog.estimators.score_columns import (
     backward,
     check_binary,
     check_scores,
     forward,
 )
+from fairprog.estimators.score_maps import Plan, program_maps, quantile_maps
 from fairprog.estimators.step import SteeringStep, mean_over_groups
 from fairprog.groups import group_shares, refuse_reordered
 from fairprog.labels import Array, Indices, label_array

@@ -13,7 +13,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_parameter
 
 from fairprog.errors import DataError, ModelError
-from fairprog.estimators.rows import LabelledRows
+from fairprog.estimators.labelled_rows import LabelledRows
 from fairprog.estimators.score_steering import ScoreSteering
 from fairprog.groups import refuse_reordered
 from fairprog.labels import Array, Indices, check_number, check_weights, label_array
@@ -214,8 +214,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     def predict(self, X: Any, *, sensitive_features: ArrayLike | None = None) -> NDArray[Any]:
         """Return the last class where its probability is at least `threshold_`."""
         p = self.predict_proba(X, sensitive_features=sensitive_features)[:, 1]
-        out: NDArray[Any] = self.classes_[(p >= self.threshold_).astype(int)]
-        return out
+        return self.classes_[(p >= self.threshold_).astype(int)]
 
     def score(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError
-from fairprog.kernels.empirical import acceptance_gaps, gap_half_width, worst_gap
+from fairprog.kernels.gap_bands import acceptance_gaps, gap_half_width, worst_gap
 from fairprog.labels import Array, Indices, check_finite, check_number, encode
 from fairprog.populations.base import Population
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
 from fairprog.kernels.binormal import mixture_spearman
-from fairprog.kernels.empirical import spearman
+from fairprog.kernels.gap_bands import spearman
 from fairprog.labels import Array, Indices, column_names, encode
 from fairprog.solution import Solution
 from fairprog.transports import DiagonalMap
@@ -218,8 +218,7 @@ def _pooled_scale(sol: Solution) -> Array:
     """Return pooled standard deviations (1 where a feature never varies), shape (d,)."""
     D = sol.original
     variance = np.einsum("ia,iad->d", D.prior, D.coordinate_std**2)
-    out: Array = np.sqrt(np.where(variance > 0, variance, 1.0))
-    return out
+    return np.sqrt(np.where(variance > 0, variance, 1.0))
 
 
 def _most_moved(square: Array) -> Indices:

@@ -43,8 +43,7 @@ def best_offset(B: Array, w: Array, m: Array, mu: Array, Sigma: Array) -> Array:
     """Return the beta that minimises sum_i w_i V_i for given B (d, d)."""
     P = w[:, None, None] * np.linalg.inv(Sigma)
     right = np.einsum("irs,is->r", P, mu - m @ B.T)
-    out: Array = np.linalg.solve(P.sum(axis=0), right)
-    return out
+    return np.linalg.solve(P.sum(axis=0), right)
 
 
 def cost(B: Array, w: Array, m: Array, Gamma: Array, mu: Array, Sigma: Array) -> float:
@@ -213,8 +212,7 @@ def _simultaneous(w: Array, cov: Array, i: int) -> Array:
     rest = np.delete(w, i)
     others = np.tensordot(rest / rest.sum(), np.delete(cov, i, axis=0), 1)
     white = np.linalg.solve(L, np.linalg.solve(L, others).T)
-    out: Array = L @ np.linalg.eigh(symmetrize(white))[1]
-    return out
+    return L @ np.linalg.eigh(symmetrize(white))[1]
 
 
 def search(

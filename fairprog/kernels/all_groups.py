@@ -52,8 +52,7 @@ def scale_ratio_cost(gamma: Array, w: Array, mean: Array, std: Array) -> Array:
     logs = (0.5 * w.sum(axis=1) * np.log(a * g**2 + c)).sum(axis=-1)
     g = g[..., 0]
     fit = (D[0] - g * D[1]) ** 2 / (2.0 * (1.0 / W0 + g**2 / W1))
-    out: Array = logs - w[:, 0].sum() * np.log(np.abs(g)) + fit
-    return out
+    return logs - w[:, 0].sum() * np.log(np.abs(g)) + fit
 
 
 def polynomial(w: Array, mean: Array, std: Array) -> Polynomial:
@@ -72,8 +71,7 @@ def polynomial(w: Array, mean: Array, std: Array) -> Polynomial:
     logs = w[0].sum() * a[0] * g**2 * p[1] + w[1].sum() * a[1] * g**2 * p[0]
     logs = logs - w[:, 0].sum() * p[0] * p[1]
     fit = -D[1] * g * N * h - N**2 * g**2 / W1
-    out: Polynomial = logs * h**2 + fit * p[0] * p[1]
-    return out
+    return logs * h**2 + fit * p[0] * p[1]
 
 
 def best_scale_ratio(

@@ -31,8 +31,7 @@ def binormal_cdf(h: Array, k: Array, r: Array) -> Array:
     cos2 = np.maximum(np.cos(theta) ** 2, 1e-300)
     exponent = (h * h + k * k - 2.0 * h * k * np.sin(theta)) / (2.0 * cos2)
     integral = 0.5 * end[..., 0] * (np.exp(-np.maximum(exponent, 0.0)) @ _WEIGHTS)
-    out: Array = ndtr(h[..., 0]) * ndtr(k[..., 0]) + integral / (2.0 * np.pi)
-    return out
+    return ndtr(h[..., 0]) * ndtr(k[..., 0]) + integral / (2.0 * np.pi)
 
 
 def mixture_spearman(weight: Array, mean: Array, cov: Array) -> float:

@@ -201,5 +201,4 @@ def _intertwiner(link_r: Array, link_s: Array, blocks: list[Indices], k: int) ->
     system = LinearOperator((len(wrong), size**2), matvec=defects, rmatvec=adjoint, dtype=float)
     # beyond condition 1 / UNLINKED it would fit rounding
     step = lsqr(system, -wrong, atol=0, btol=1e-15, conlim=1 / UNLINKED, iter_lim=MOST_STEPS)[0]
-    out: Array = (start + step).reshape(size, size)
-    return out
+    return (start + step).reshape(size, size)

@@ -119,12 +119,10 @@ def concept_basis(vectors: Array, n_components: int) -> Array:
     rest = (vectors - means[:, None]).reshape(-1, d)
     rest = rest - (rest @ first) @ first.T
     room = max(0, min(n_components, d) - first.shape[1])
-    out: Array = np.hstack([first, _orthonormal(rest)[:, :room]])
-    return out
+    return np.hstack([first, _orthonormal(rest)[:, :room]])
 
 
 def _orthonormal(rows: Array) -> Array:
     """Return right singular vectors, largest first, without those that are rounding."""
     _, size, axes = np.linalg.svd(rows, full_matrices=False)
-    out: Array = axes[size > 1e-9 * max(float(size.max(initial=0.0)), 1e-300)].T
-    return out
+    return axes[size > 1e-9 * max(float(size.max(initial=0.0)), 1e-300)].T

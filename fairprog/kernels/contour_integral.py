@@ -79,8 +79,7 @@ def _saddle(y: Array, form: Form) -> tuple[Array, Array]:
     top = weight.max()
 
     def point(v: Array) -> Array:
-        t: Array = np.exp(v) / spread if top <= 0 else 1 / (2 * top) / (1 + np.exp(-v))
-        return t
+        return np.exp(v) / spread if top <= 0 else 1 / (2 * top) / (1 + np.exp(-v))
 
     known = y if y.size * weight.size <= BLOCK // FIRST_NODES else y[:: max(1, y.size - 1)]
     low, high = np.full(known.shape, -100.0), np.full(known.shape, 80.0 if top <= 0 else 33.0)

@@ -38,8 +38,7 @@ def diagonal_kl(mean: Array, var: Array, to_mean: Array, to_var: Array) -> Array
     excess = (var - to_var) / to_var
     near = np.abs(excess) < 0.5  # there log1p keeps the digits, elsewhere the logarithms do
     log = np.where(near, np.log1p(np.where(near, excess, 0.0)), np.log(var) - np.log(to_var))
-    out: Array = 0.5 * (excess - log + (mean - to_mean) ** 2 / to_var).sum(axis=-1)
-    return out
+    return 0.5 * (excess - log + (mean - to_mean) ** 2 / to_var).sum(axis=-1)
 
 
 def best_diagonal(

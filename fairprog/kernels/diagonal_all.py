@@ -253,8 +253,7 @@ def _ratio_cost(ratio: Array, w: Array, mean: Array, var: Array) -> Array:
     squares = ratio**2
     logs = 0.5 * sum(total[i] * np.log(u[i, 0] * squares + u[i, 1]) for i in range(2))
     fit = (D[0] - ratio * D[1]) ** 2 / (2.0 * (1.0 / W[0] + squares / W[1]))
-    out: Array = logs - w[:, 0].sum() * np.log(np.abs(ratio)) + fit
-    return out
+    return logs - w[:, 0].sum() * np.log(np.abs(ratio)) + fit
 
 
 def _polynomial(w: Array, mean: Array, var: Array) -> Array:

@@ -104,5 +104,4 @@ def _rotated(delta: Array, to_delta: Array) -> Array:
     if len(first) > len(delta):  # only lengths and angles count
         first, second = np.linalg.qr(first).R, np.linalg.qr(second).R
     left, _, right = np.linalg.svd(second @ first.T)
-    out: Array = ((left @ right @ first - second) ** 2).sum(axis=0)
-    return out
+    return ((left @ right @ first - second) ** 2).sum(axis=0)

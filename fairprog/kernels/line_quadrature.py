@@ -86,8 +86,7 @@ def partial_integrals(f: Function, edges: Array, z: Array) -> Array:
     panel = np.clip(np.searchsorted(edges, z, side="right") - 1, 0, edges.size - 2)
     half = 0.5 * (z - edges[panel])
     inner = (edges[panel] + half)[..., None] + half[..., None] * NODES
-    out: Array = cumulated[panel] + half * (f(inner) * WEIGHTS).sum(axis=-1)
-    return out
+    return cumulated[panel] + half * (f(inner) * WEIGHTS).sum(axis=-1)
 
 
 def numeric_slope(phi: Function, breaks: Sequence[float], z: Array) -> Array:
@@ -100,5 +99,4 @@ def numeric_slope(phi: Function, breaks: Sequence[float], z: Array) -> Array:
         total = 45.0 * (phi(z + step) - phi(z - step))
         total = total - 9.0 * (phi(z + 2.0 * step) - phi(z - 2.0 * step))
         total = total + (phi(z + 3.0 * step) - phi(z - 3.0 * step))
-    out: Array = total / (60.0 * step)
-    return out
+    return total / (60.0 * step)

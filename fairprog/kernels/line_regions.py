@@ -59,8 +59,7 @@ def _gain(log_joint: Function, gain: Array, x: Array) -> Array:
     terms = log_joint(x)[:, live] + np.log(np.abs(gain[live]))
     top = terms.max(axis=1, keepdims=True)
     top = np.where(np.isfinite(top), top, 0.0)
-    out: Array = np.exp(terms - top) @ np.sign(gain[live])
-    return out
+    return np.exp(terms - top) @ np.sign(gain[live])
 
 
 def _zeros(f: Function, grid: Array) -> Array:
@@ -98,8 +97,7 @@ def _golden(f: Function, low: Array, high: Array, steps: int = 50) -> Array:
         c, d = b - GOLDEN * (b - a), a + GOLDEN * (b - a)
         left = f(c) < f(d)
         a, b = np.where(left, a, c), np.where(left, d, b)
-    out: Array = 0.5 * (a + b)
-    return out
+    return 0.5 * (a + b)
 
 
 def _times(sign: float, h: Function, x: Array) -> Array:

@@ -20,23 +20,20 @@ __all__ = [
 
 def symmetrize(S: Array) -> Array:
     """Return (S + S') / 2 over the last two axes."""
-    out: Array = 0.5 * (S + np.swapaxes(S, -1, -2))
-    return out
+    return 0.5 * (S + np.swapaxes(S, -1, -2))
 
 
 def interval_mass(low: Array, high: Array) -> Array:
     """Return P(low < Z <= high) of a standard normal, accurate in both tails."""
     flip = low > 0
     below, above = np.where(flip, -high, low), np.where(flip, -low, high)
-    out: Array = ndtr(above) - ndtr(below)
-    return out
+    return ndtr(above) - ndtr(below)
 
 
 def symmetric_root(S: Array, power: float = 0.5) -> Array:
     """Return the symmetric power of positive definite matrices, last two axes."""
     values, vectors = np.linalg.eigh(S)
-    out: Array = (vectors * values[..., None, :] ** power) @ np.swapaxes(vectors, -1, -2)
-    return out
+    return (vectors * values[..., None, :] ** power) @ np.swapaxes(vectors, -1, -2)
 
 
 def kl(mean: Array, cov: Array, target_mean: Array, target_cov: Array) -> Array:
@@ -74,8 +71,7 @@ def kl(mean: Array, cov: Array, target_mean: Array, target_cov: Array) -> Array:
         log_det = np.linalg.slogdet(target_cov)[1] - np.linalg.slogdet(cov)[1]
         spread = np.where(near, spread, excess.sum(axis=-1) + log_det)
     delta = np.linalg.solve(L, (mean - target_mean)[..., None])[..., 0]
-    out: Array = 0.5 * (spread + (delta**2).sum(axis=-1))
-    return out
+    return 0.5 * (spread + (delta**2).sum(axis=-1))
 
 
 def push(A: Array, b: Array, mean: Array, cov: Array) -> tuple[Array, Array]:
@@ -85,8 +81,7 @@ def push(A: Array, b: Array, mean: Array, cov: Array) -> tuple[Array, Array]:
 
 def pooled_covariance(prior: Array, cov: Array) -> Array:
     """Return sum_ia q_ia S_ia, shape (d, d), for prior (K, G) and cov (K, G, d, d)."""
-    out: Array = np.einsum("ia,iajk->jk", prior, cov)
-    return out
+    return np.einsum("ia,iajk->jk", prior, cov)
 
 
 def unit_condition(cov: Array) -> float:

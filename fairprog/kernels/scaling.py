@@ -61,8 +61,7 @@ def sinkhorn(log_matrix: Array, rows: Array, columns: Array) -> tuple[Array, Arr
 
 def _log_sum(values: Array, axis: int) -> Array:
     top = values.max(axis=axis, keepdims=True)
-    out: Array = np.log(np.exp(values - top).sum(axis=axis)) + top.squeeze(axis)
-    return out
+    return np.log(np.exp(values - top).sum(axis=axis)) + top.squeeze(axis)
 
 
 def minimise_shifts(

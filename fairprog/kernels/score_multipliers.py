@@ -100,8 +100,7 @@ def _extreme(weight: Array, system: Polyhedron, parts: tuple[Array, Array]) -> A
         )
         if result.status == 0:
             p, n = np.split(np.asarray(result.x), 2)
-            out: Array = p - n
-            return out
+            return p - n
         if result.status != INFEASIBLE:
             return None
     return None

@@ -60,8 +60,7 @@ def _inverse_root(S: Array) -> Array:
     inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0.0)
     values, vectors = np.linalg.eigh(S * np.outer(inverse, inverse))
     kept = values > NULL * values[-1]
-    root: Array = inverse[:, None] * vectors[:, kept] / np.sqrt(values[kept])
-    return root
+    return inverse[:, None] * vectors[:, kept] / np.sqrt(values[kept])
 
 
 def shrink(

@@ -68,8 +68,7 @@ def _block_sums(x: Array) -> Array:
 
 def total(curve: Curve) -> Array:
     """Return the mass of the negatives and of the positives, shape (2,)."""
-    out: Array = curve[3][-1]
-    return out
+    return curve[3][-1]
 
 
 def _masses(curve: Curve, start: int, stop: int) -> tuple[Array, Array]:
@@ -85,8 +84,7 @@ def prefix(curve: Curve, k: int) -> Array:
     blocks = curve[3]
     b = k // BLOCK
     if b * BLOCK == k or k >= len(curve[0]):
-        out: Array = blocks[b if b * BLOCK == k else -1]
-        return out
+        return blocks[b if b * BLOCK == k else -1]
     negatives, positives = _masses(curve, b * BLOCK, k)
     return np.array([blocks[b, 0] + negatives.sum(), blocks[b, 1] + positives.sum()])
 

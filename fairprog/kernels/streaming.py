@@ -160,8 +160,7 @@ def _room(n: int, d: int, dtype: type[np.floating[Any]]) -> NDArray[Any]:
 
 def between(mass: float, gap: Array, diagonal: bool) -> Array:
     """Return mass * gap gap' (or its diagonal): the scatter between two centres."""
-    out: Array = mass * gap**2 if diagonal else np.outer(mass * gap, gap)
-    return out
+    return mass * gap**2 if diagonal else np.outer(mass * gap, gap)
 
 
 def _by_cell(cell: Indices, n_cells: int) -> list[tuple[int, Indices]]:

@@ -18,8 +18,7 @@ OF_NUMPY, OF_SCIPY = "scipy_openblas64_", "scipy_openblas-"  # file names of the
 
 def one_blas_thread() -> AbstractContextManager[Any]:
     """Return a context in which BLAS uses one thread: right for many small matrices."""
-    context: AbstractContextManager[Any] = threadpool_limits(limits=1, user_api="blas")
-    return context
+    return threadpool_limits(limits=1, user_api="blas")
 
 
 def one_blas_pool() -> AbstractContextManager[Any]:
@@ -31,5 +30,4 @@ def one_blas_pool() -> AbstractContextManager[Any]:
     paths = [library.filepath for library in controller.lib_controllers]
     own = any(OF_SCIPY in path for path in paths)
     numpys = [path for path in paths if own and OF_NUMPY in path]
-    context: AbstractContextManager[Any] = controller.select(filepath=numpys).limit(limits=1)
-    return context
+    return controller.select(filepath=numpys).limit(limits=1)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fairprog.plotting.frontier import plot_classifier
+from fairprog.plotting.frontier_picture import plot_classifier
 from fairprog.plotting.html import Markup, data_table, join, paragraphs, tag
-from fairprog.plotting.page import (
+from fairprog.plotting.html_page import (
     fact_list,
     panel,
     panels,
@@ -15,7 +15,7 @@ from fairprog.plotting.page import (
     warning_list,
     whole_page,
 )
-from fairprog.plotting.rates import plot_rates
+from fairprog.plotting.rates_picture import plot_rates
 from fairprog.solution.classifier_solution import TOLERANCE, ClassifierSolution
 from fairprog.tables import Constraint, Notion
 from fairprog.versions import versions
@@ -103,8 +103,7 @@ def _warnings(sol: ClassifierSolution) -> list[str]:
 
 
 def _mixed(sol: ClassifierSolution) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    out: np.ndarray[tuple[int], np.dtype[np.bool_]] = sol.classifier.h.max(axis=1) < 1.0 - 1e-9
-    return out
+    return sol.classifier.h.max(axis=1) < 1.0 - 1e-9
 
 
 def _pictures(sol: ClassifierSolution) -> list[Markup]:

@@ -10,8 +10,8 @@ from fairprog.evidence.rows import Evidence, Section
 from fairprog.labels import Array
 from fairprog.plotting.curves import plot_gaps
 from fairprog.plotting.html import Markup, data_table, join, paragraphs, tag
-from fairprog.plotting.page import PANEL, panel, panels
-from fairprog.plotting.rates import plot_rates
+from fairprog.plotting.html_page import PANEL, panel, panels
+from fairprog.plotting.rates_picture import plot_rates
 from fairprog.populations import Evaluation
 from fairprog.populations.evaluation import tables_at_thresholds
 from fairprog.solution import Solution

@@ -8,8 +8,8 @@ import numpy as np
 
 from fairprog.evidence.movement import LEVELS, Movement
 from fairprog.plotting.html import Markup, data_table, join, paragraphs
-from fairprog.plotting.movement import plot_movement
-from fairprog.plotting.page import captioned, pair
+from fairprog.plotting.html_page import captioned, pair
+from fairprog.plotting.movement_picture import plot_movement
 
 __all__ = ["movement_section"]
 

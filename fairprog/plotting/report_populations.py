@@ -9,9 +9,9 @@ import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 
 from fairprog.evidence.movement import Movement
-from fairprog.plotting.cells import draw_cells, frame_of, legend_handles
+from fairprog.plotting.cells_picture import draw_cells, frame_of, legend_handles
 from fairprog.plotting.html import Markup, join, paragraphs, tag
-from fairprog.plotting.page import PANEL, panel, panels
+from fairprog.plotting.html_page import PANEL, panel, panels
 from fairprog.plotting.style import MARKERS, class_line, group_color, style
 from fairprog.plotting.svg import figure_svg, variable_of
 from fairprog.plotting.weights import draw_atoms

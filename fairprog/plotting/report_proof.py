@@ -12,7 +12,7 @@ from fairprog.evidence.words import (
 )
 from fairprog.plotting.bars import plot_bounds, plot_certificate, plot_prices
 from fairprog.plotting.html import Markup, data_table, join, paragraphs
-from fairprog.plotting.page import captioned, pair
+from fairprog.plotting.html_page import captioned, pair
 from fairprog.solution import Solution
 from fairprog.versions import versions
 

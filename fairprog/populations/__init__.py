@@ -13,7 +13,7 @@ from fairprog.populations.categorical import (
     Categorical,
     Support,
 )
-from fairprog.populations.diagonal import DiagonalNormal
+from fairprog.populations.diagonal_normal import DiagonalNormal
 from fairprog.populations.empirical import Empirical, EmpiricalFit
 from fairprog.populations.evaluation import Evaluation
 from fairprog.populations.laws import Gumbel, GumbelMin, Laplace, Logistic, ShiftedExponential

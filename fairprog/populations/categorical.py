@@ -76,8 +76,7 @@ class Categorical(CategoricalRows):
 
     def laws_of(self, a: int) -> Array:
         """Return P(X=x | Y=i) of the group at `a`, shape (X, K)."""
-        out: Array = self.joint[:, :, a] / self.prior[:, a]
-        return out
+        return self.joint[:, :, a] / self.prior[:, a]
 
     def common_map(self, r: int, a: int) -> AffineMap:
         """Return the identity: atoms stay where they are."""
@@ -131,8 +130,7 @@ class Categorical(CategoricalRows):
         q = other.joint[:, order_i][:, :, order_a] / other.prior[np.ix_(order_i, order_a)]
         with np.errstate(divide="ignore", invalid="ignore"):
             terms = np.where(p > 0, p * np.log(p / q), 0.0)
-        out: Array = terms.sum(axis=0)
-        return out
+        return terms.sum(axis=0)
 
     def _same_atoms(self, other: Categorical, argument: str) -> None:
         if self.n_atoms != other.n_atoms or not np.array_equal(self.values, other.values):

@@ -22,8 +22,8 @@ from fairprog.labels import (
     plain,
 )
 from fairprog.populations.categorical_support import CategoricalSupport
-from fairprog.populations.rows import CodedRows
-from fairprog.populations.scores import are_labels, check_posterior, encode_groups, score_bins
+from fairprog.populations.coded_rows import CodedRows
+from fairprog.populations.score_bins import are_labels, check_posterior, encode_groups, score_bins
 from fairprog.populations.support import Support, effective_rows
 
 __all__ = ["CategoricalRows"]

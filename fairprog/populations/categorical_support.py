@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from fairprog.errors import DataError
 from fairprog.labels import Array, check_finite, plain
 from fairprog.populations.base import Population
-from fairprog.populations.scores import ScoreBins
+from fairprog.populations.score_bins import ScoreBins
 from fairprog.populations.support import Support, checked_values, support_prior
 
 __all__ = ["CategoricalSupport"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fairprog.kernels.streaming import between, stream_moments
 from fairprog.labels import Array, Indices
-from fairprog.populations.cells import room_for_covariances
+from fairprog.populations.cell_checks import room_for_covariances
 
 __all__ = ["Cell", "CellSums"]
 

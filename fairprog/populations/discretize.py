@@ -56,8 +56,7 @@ def finite_version(
 
 def _joint(D: Any, law: Array) -> Array:
     """Return P(x, i, a) from laws P(x | i, a), shape (X, K, 1 or G)."""
-    out: Array = D.prior * (law / law.sum(axis=0))
-    return out
+    return D.prior * (law / law.sum(axis=0))
 
 
 def _bayes_table(joint: Array) -> Array:

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 from fairprog.errors import DataError, ModelError
 from fairprog.groups import refuse_reordered
 from fairprog.labels import as_labels, check_weights, column_names, sorted_labels
+from fairprog.populations.cell_checks import check_structure
 from fairprog.populations.cell_sums import CellSums
-from fairprog.populations.cells import check_structure
-from fairprog.populations.rows import codes_of, refuse_missing, rows_of
+from fairprog.populations.coded_rows import codes_of, refuse_missing, rows_of
 from fairprog.populations.table_chunks import Chunk
 
 __all__ = ["Gathered"]

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, Indices, as_labels, check_finite
-from fairprog.populations.cells import refuse_cells
+from fairprog.populations.cell_checks import refuse_cells
 
 __all__ = ["Labelled"]
 
@@ -95,14 +95,12 @@ class Labelled:
     @property
     def group_mass(self) -> Array:
         """p_a = P(A=a), shape (G,)."""
-        out: Array = self.prior.sum(axis=0)
-        return out
+        return self.prior.sum(axis=0)
 
     @property
     def base_rates(self) -> Array:
         """rho_a(i) = P(Y=i | A=a), shape (K, G)."""
-        out: Array = self.prior / self.group_mass
-        return out
+        return self.prior / self.group_mass
 
     @property
     def n_features(self) -> int:

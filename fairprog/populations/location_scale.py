@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from fairprog.errors import DataError, ModelError
 from fairprog.groups import refuse_reordered
 from fairprog.labels import Array, check_features, check_finite, column_names
+from fairprog.populations.cell_checks import check_classes, refuse_cells, warn_small
 from fairprog.populations.cell_fit import maximum_likelihood
-from fairprog.populations.cells import check_classes, refuse_cells, warn_small
+from fairprog.populations.coded_rows import CodedRows
 from fairprog.populations.law import Law
 from fairprog.populations.line_cells import LineCells
-from fairprog.populations.rows import CodedRows
 from fairprog.transports import AffineMap
 
 __all__ = ["LineLaws", "LocationScale", "standard_law"]

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from fairprog.codec import check_folder, check_suffix, load, register, save
 from fairprog.errors import DataError, ModelError
+from fairprog.populations.cell_checks import room_for_covariances
 from fairprog.populations.cell_sums import CellSums
-from fairprog.populations.cells import room_for_covariances
 from fairprog.populations.gathered import Gathered
 from fairprog.populations.moments_dask import gather_dask
 from fairprog.populations.moments_population import estimated
@@ -185,8 +185,7 @@ class Moments(Gathered):
         """
         vectors = [y, sensitive_features, *([] if sample_weight is None else [sample_weight])]
         empty = cls(covariance, classes=classes, groups=groups)
-        found: Self = gather_dask(empty, X, vectors)
-        return found
+        return gather_dask(empty, X, vectors)
 
     # -- the population --
 

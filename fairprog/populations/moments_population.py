@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.kernels.shrinkage import shrink
 from fairprog.labels import Array, sorted_labels
-from fairprog.populations.cell_sums import CellSums
-from fairprog.populations.cells import (
+from fairprog.populations.cell_checks import (
     STRUCTURES,
     check_cells_of_variances,
     check_counts,
     refuse_single_rows,
 )
+from fairprog.populations.cell_sums import CellSums
 from fairprog.populations.normal import Normal
 
 __all__ = ["estimated"]

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError, SolverError
 from fairprog.kernels.piecewise_linear import decrement, nearest, sample_moments
-from fairprog.kernels.quantile_map import middle_levels
+from fairprog.kernels.weighted_quantiles import middle_levels
 from fairprog.labels import (
     Array,
     check_features,

@@ -105,15 +105,13 @@ class Normal(NormalRows):
     def cell_quantiles(self, scores: Array) -> Array:
         """Return mean + score std, shape (n, K, G)."""
         mean, std = self._line()
-        out: Array = mean + std * np.asarray(scores, dtype=float)[:, None, None]
-        return out
+        return mean + std * np.asarray(scores, dtype=float)[:, None, None]
 
     def cell_density(self, z: Array) -> Array:
         """Return the normal densities at z (n,), shape (n, K, G)."""
         mean, std = self._line()
         u = (np.asarray(z, dtype=float)[:, None, None] - mean) / std
-        out: Array = np.exp(-0.5 * u**2) / (np.sqrt(2.0 * np.pi) * std)
-        return out
+        return np.exp(-0.5 * u**2) / (np.sqrt(2.0 * np.pi) * std)
 
     def cell_masses(self, edges: Array) -> Array:
         """Return P(edges[k-1] < Z <= edges[k] | i, a), accurate in both tails."""

@@ -13,10 +13,15 @@ from numpy.typing import ArrayLike
 from fairprog.errors import DataError, ModelError
 from fairprog.kernels.cells import LARGE, stacked_kl
 from fairprog.kernels.normal import kl, pooled_covariance, symmetrize
-from fairprog.kernels.support import MEAN_SPREAD, NULL_VARIANCE, mean_spread, variance_share
+from fairprog.kernels.null_directions import (
+    MEAN_SPREAD,
+    NULL_VARIANCE,
+    mean_spread,
+    variance_share,
+)
 from fairprog.labels import Array, check_finite
 from fairprog.populations.base import Population
-from fairprog.populations.cells import (
+from fairprog.populations.cell_checks import (
     RestrictedCells,
     check_structure,
     refuse_asymmetric,
@@ -238,8 +243,7 @@ class NormalCells(Population):
 
     def cov_along(self, V: Array) -> Array:
         """Return V' S_ia V for directions V (d, k), shape (K, G, k, k)."""
-        out: Array = np.einsum("dk,iade,el->iakl", V, self.cov, V, optimize=True)
-        return out
+        return np.einsum("dk,iade,el->iakl", V, self.cov, V, optimize=True)
 
     def discriminants(self) -> Array:
         """Return directions of the support in which class means differ most, pooled variance 1.
@@ -250,8 +254,7 @@ class NormalCells(Population):
 
         apart = self.support_mean - np.einsum("ia,iad->d", self.prior, self.support_mean)
         between = np.einsum("ia,iad,iae->de", self.prior, apart, apart)
-        found: Array = self.support_basis @ eigh(between, self.pooled_cov)[1][:, ::-1]
-        return found
+        return self.support_basis @ eigh(between, self.pooled_cov)[1][:, ::-1]
 
     def _stacked(self, cells: Sequence[Array]) -> Array:
         """Return (K, G, d, d), without copying where it is one array or tied."""

@@ -12,7 +12,7 @@ from fairprog.kernels.cells import LARGE, map_residuals, push_cov
 from fairprog.kernels.common_map import common_map, map_residual
 from fairprog.kernels.normal import gaussian_map, push, symmetric_root
 from fairprog.labels import Array
-from fairprog.populations.cells import RestrictedCells, restrict
+from fairprog.populations.cell_checks import RestrictedCells, restrict
 from fairprog.populations.normal_cells import NormalCells
 from fairprog.transports import AffineMap
 

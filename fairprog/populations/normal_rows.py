@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import FairprogWarning
 from fairprog.groups import refuse_reordered
-from fairprog.kernels.moments import cell_moments
+from fairprog.kernels.cell_moments import cell_moments
 from fairprog.kernels.shrinkage import shrink
 from fairprog.labels import Array, Indices, check_features, column_names
-from fairprog.populations.cells import (
+from fairprog.populations.cell_checks import (
     check_cells_of_variances,
     check_classes,
     check_counts,
@@ -22,8 +22,8 @@ from fairprog.populations.cells import (
     check_structure,
     room_for_covariances,
 )
+from fairprog.populations.coded_rows import CodedRows
 from fairprog.populations.normal_maps import NormalMaps
-from fairprog.populations.rows import CodedRows
 
 __all__ = ["NormalRows"]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fairprog.errors import DataError
 from fairprog.labels import column_names
-from fairprog.populations.rows import rows_of
+from fairprog.populations.coded_rows import rows_of
 
 __all__ = ["Chunk", "Columns", "chunks_of"]
 

@@ -133,8 +133,7 @@ class Transformed(Population):
     # -- its cells: the base's, in the base's coordinates --
 
     def _forward(self, X: Array) -> Array:  # type: ignore[override]
-        out: Array = self.base._forward(self.bijection.forward(X))
-        return out
+        return self.base._forward(self.bijection.forward(X))
 
     def _backward(self, X: Array) -> Array:  # type: ignore[override]
         return self.bijection.backward(self.base._backward(X))
@@ -147,38 +146,31 @@ class Transformed(Population):
     @property
     def coordinate_std(self) -> Array:
         """The base's, shape (K, G, d)."""
-        out: Array = self.base.coordinate_std
-        return out
+        return self.base.coordinate_std
 
     def log_posterior(self, Z: Array, group: Indices) -> Array:
         """Return log P(Y=i | z, a), shape (n, K): the base's."""
-        out: Array = self.base.log_posterior(Z, group)
-        return out
+        return self.base.log_posterior(Z, group)
 
     def log_odds_cdf(self, thresholds: Array) -> Array:
         """Return P(log odds <= t | i, a), shape (T, 2, G): the base's."""
-        out: Array = self.base.log_odds_cdf(thresholds)
-        return out
+        return self.base.log_odds_cdf(thresholds)
 
     def cell_quantiles(self, scores: Array) -> Array:
         """Return quantiles of g(X), shape (n, K, G): the base's."""
-        out: Array = self.base.cell_quantiles(scores)
-        return out
+        return self.base.cell_quantiles(scores)
 
     def cell_density(self, z: Array) -> Array:
         """Return densities of g(X), shape (n, K, G): the base's."""
-        out: Array = self.base.cell_density(z)
-        return out
+        return self.base.cell_density(z)
 
     def cell_masses(self, edges: Array) -> Array:
         """Return probabilities of intervals of g(X), shape (n + 1, K, G): the base's."""
-        out: Array = self.base.cell_masses(edges)
-        return out
+        return self.base.cell_masses(edges)
 
     def density_breaks(self) -> Array:
         """Return where densities of g(X) have jumps or kinks."""
-        out: Array = self.base.density_breaks()
-        return out
+        return self.base.density_breaks()
 
     def decision_regions(self, cost: Array, a: int) -> tuple[Array, Indices]:
         """Return points of g(X) and the Bayes actions between them, of the group at `a`."""
@@ -242,8 +234,7 @@ class Transformed(Population):
     def cell_divergences(self, other: Self) -> Array:
         """Return V_ia = KL(P_ia || P'_ia) in nats, shape (K, G): the base's."""
         self._same_bijection(other, "other")
-        out: Array = self.base.cell_divergences(other.base)
-        return out
+        return self.base.cell_divergences(other.base)
 
     def _same_bijection(self, other: Any, argument: str) -> None:
         self._order_of(other, argument)

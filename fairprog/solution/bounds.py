@@ -34,8 +34,7 @@ def total_variation_bound(kl: ArrayLike) -> Array:
     0.1
     """
     v = np.maximum(np.asarray(kl, dtype=float), 0.0)
-    out: Array = np.minimum(np.sqrt(v / 2.0), np.sqrt(-np.expm1(-v)))
-    return out
+    return np.minimum(np.sqrt(v / 2.0), np.sqrt(-np.expm1(-v)))
 
 
 @dataclass(frozen=True, eq=False)

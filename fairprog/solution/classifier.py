@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, Indices, encode, label_array, plain
 from fairprog.populations import Categorical
-from fairprog.populations.scores import check_posterior
+from fairprog.populations.score_bins import check_posterior
 
 __all__ = ["RandomizedClassifier"]
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from fairprog.codec import register, save
 from fairprog.errors import DataError
 from fairprog.groups import refuse_reordered
-from fairprog.kernels.quantile_map import (
+from fairprog.kernels.weighted_quantiles import (
     balanced_weights,
     common_levels,
     matched_knots,

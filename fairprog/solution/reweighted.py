@@ -42,8 +42,7 @@ class ReweightedSolution(Solution):
     def weights(self) -> Array:
         """Return D~(x, y, a) / D(x, y, a), shape (X, K, G); 0 where both are."""
         old, new = self.original.joint, self.population.joint
-        out: Array = np.divide(new, old, out=np.zeros_like(new), where=old > 0)
-        return out
+        return np.divide(new, old, out=np.zeros_like(new), where=old > 0)
 
     def sample_weight(
         self, y: ArrayLike, *, sensitive_features: ArrayLike, X: ArrayLike | None = None
@@ -70,8 +69,7 @@ class ReweightedSolution(Solution):
             return super().sample_weight(y, sensitive_features=sensitive_features)
         label = encode(y, self.original.classes, "y")
         group = self._by_group(sensitive_features, len(label))
-        out: Array = self.weights()[self._atoms(X, len(label)), label, group]
-        return out
+        return self.weights()[self._atoms(X, len(label)), label, group]
 
     def _atoms(self, X: ArrayLike, n: int) -> Indices:
         values = np.asarray(self.original.values)

@@ -284,13 +284,11 @@ class Solution(Reported):
         """
         label = encode(y, self.original.classes, "y")
         group = self._by_group(sensitive_features, len(label))
-        out: Array = (self.population.prior / self.original.prior)[label, group]
-        return out
+        return (self.population.prior / self.original.prior)[label, group]
 
     def summary(self) -> str:
         """Return a report in plain text: divergence, gaps, prices, certificate, bounds."""
-        text: str = finding("summary_text")(self)
-        return text
+        return finding("summary_text")(self)
 
     def to_html(
         self,

@@ -42,8 +42,7 @@ class CostRisk(Risk):
     def group_risks(self, table: OutcomeTable) -> Array:
         """Return R_a = E[C[Y, Yhat] | A=a], shape (G,)."""
         C = self.matrix(table.classes)
-        out: Array = np.einsum("aij,ij->a", table.Z, C) / table.group_mass
-        return out
+        return np.einsum("aij,ij->a", table.Z, C) / table.group_mass
 
 
 def group_risks(view: TableView, C: Array) -> list[Any]:

@@ -100,8 +100,7 @@ class IndividualFairness(Constraint):
         """Return TV(h, h') of every pair of individuals, in the order of `pairs`."""
         known = atoms_of(table, self)
         left, right, _ = self._rows(known.atom)
-        out: Array = 0.5 * np.abs(known.h[left] - known.h[right]).sum(axis=1)
-        return out
+        return 0.5 * np.abs(known.h[left] - known.h[right]).sum(axis=1)
 
     def violation(self, table: OutcomeTable) -> float:
         """Return the largest TV(h, h') - constant d."""

@@ -138,14 +138,12 @@ class OutcomeTable(Drawn):
     @property
     def group_mass(self) -> Array:
         """P(A=a), shape (G,)."""
-        out: Array = self.Z.sum(axis=(1, 2))
-        return out
+        return self.Z.sum(axis=(1, 2))
 
     @property
     def cell_mass(self) -> Array:
         """P(A=a, Y=i), shape (G, K)."""
-        out: Array = self.Z.sum(axis=2)
-        return out
+        return self.Z.sum(axis=2)
 
     @property
     def accuracy(self) -> float:

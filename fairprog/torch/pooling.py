@@ -133,5 +133,4 @@ def pool(hidden: Any, mask: Any, pooling: Pooling, number: int = 0) -> tuple[Arr
 def _rows(rows: Any) -> Array:
     """Return a tensor as an array, float32 at least."""
     rows = torch.as_tensor(rows).detach().cpu()
-    out: Array = rows.to(torch.promote_types(rows.dtype, torch.float32)).numpy()
-    return out
+    return rows.to(torch.promote_types(rows.dtype, torch.float32)).numpy()

@@ -9,7 +9,7 @@ import numpy as np
 
 from fairprog.cli.audit_split import Comparison, held_out_scores
 from fairprog.cli.columns import Design
-from fairprog.cli.report import figure_text, legend_words, worse_words
+from fairprog.cli.printed_report import figure_text, legend_words, worse_words
 from fairprog.cli.tabular import Plan
 from fairprog.codec import write_text
 from fairprog.errors import FairprogError
@@ -51,7 +51,7 @@ def write_report(
     remarks : sequence of str
         Warnings that were printed already.
     """
-    from fairprog.plotting.report import report_html
+    from fairprog.plotting.solution_report import report_html
 
     evidence = evidence_of_design(
         solution, design, plan, comparison, test_size=test_size, seed=seed, remarks=remarks

@@ -36,7 +36,7 @@ def wrapped(title: str, text: str) -> str:
 
     Examples
     --------
-    >>> from fairprog.cli.report import wrapped
+    >>> from fairprog.cli.printed_report import wrapped
     >>> wrapped("label", "'y'")
     "  label       'y'"
     """

@@ -59,8 +59,7 @@ def mean_spread(prior: Array, mean: Array, within: Array, null: Array) -> Array:
     they cannot overlap, and KL is infinite.
     """
     unit = np.sqrt(_unit_variance(prior, mean, within, null))
-    out: Array = np.abs((mean - mean[0, 0]) @ null).max(axis=(0, 1)) / unit
-    return out
+    return np.abs((mean - mean[0, 0]) @ null).max(axis=(0, 1)) / unit
 
 
 def variance_share(prior: Array, mean: Array, within: Array, directions: Array) -> Array:
@@ -69,8 +68,7 @@ def variance_share(prior: Array, mean: Array, within: Array, directions: Array) 
     By the rule of `split_support` a null direction has at most 1e-10 d.
     """
     along = np.einsum("dk,de,ek->k", directions, within, directions, optimize=True)
-    out: Array = along / _unit_variance(prior, mean, within, directions)
-    return out
+    return along / _unit_variance(prior, mean, within, directions)
 
 
 def _unit_variance(prior: Array, mean: Array, within: Array, directions: Array) -> Array:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fairprog.audit import Audit
-from fairprog.audit.words import (
+from fairprog.audit.audit_words import (
     facts,
     leakage_rows,
     movement_rows,
@@ -18,7 +18,7 @@ from fairprog.errors import DataError
 from fairprog.evidence.held_out import GapCurve
 from fairprog.plotting.curves import plot_gaps
 from fairprog.plotting.html import Markup, data_table, join, paragraphs, tag
-from fairprog.plotting.page import panel, panels, whole_page
+from fairprog.plotting.html_page import panel, panels, whole_page
 from fairprog.plotting.style import MARKERS, group_color, legend_columns, new_axes, short, style
 
 __all__ = ["audit_html", "plot_audit", "plot_class_rates"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.kernels.blas import cholesky
 from fairprog.kernels.normal import pooled_covariance
-from fairprog.kernels.support import MEAN_SPREAD, mean_spread, split_support
+from fairprog.kernels.null_directions import MEAN_SPREAD, mean_spread, split_support
 from fairprog.labels import Array, Indices, check_number
 
 __all__ = [

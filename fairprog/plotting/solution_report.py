@@ -9,7 +9,7 @@ from fairprog.evidence.rows import Evidence
 from fairprog.evidence.words import grown_gaps, headline, warnings_of
 from fairprog.labels import Array
 from fairprog.plotting.html import Markup, tag
-from fairprog.plotting.page import (
+from fairprog.plotting.html_page import (
     fact_list,
     panels,
     stylesheet,

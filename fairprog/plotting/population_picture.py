@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fairprog.plotting.cells import draw_cells, frame_of, legend_handles
+from fairprog.plotting.cells_picture import draw_cells, frame_of, legend_handles
 from fairprog.plotting.style import legend_columns, new_axes, style
 
 __all__ = ["plot_population"]

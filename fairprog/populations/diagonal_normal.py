@@ -18,7 +18,7 @@ from fairprog.errors import DataError, ModelError
 from fairprog.kernels.bayes_rates import decision_rates, log_odds_cdf, log_odds_nodes
 from fairprog.kernels.diagonal import diagonal_kl, diagonal_residual
 from fairprog.kernels.diagonal_common import featurewise_map, is_common
-from fairprog.kernels.support import MEAN_SPREAD, constant_features
+from fairprog.kernels.null_directions import MEAN_SPREAD, constant_features
 from fairprog.labels import Array, Indices, check_finite, refuse_large
 from fairprog.populations.coordinates import normalized_log
 from fairprog.populations.lognormal import LogNormal
@@ -126,8 +126,7 @@ class DiagonalNormal(Normal):
     @property
     def pooled_variances(self) -> Array:
         """Pooled within-cell variances sum_ia q_ia s_ia of the features that vary, shape (k,)."""
-        out: Array = np.einsum("ia,iaj->j", self.prior, self.support_variances)
-        return out
+        return np.einsum("ia,iaj->j", self.prior, self.support_variances)
 
     @property
     def std(self) -> Array:
@@ -195,8 +194,7 @@ class DiagonalNormal(Normal):
 
     def cov_along(self, V: Array) -> Array:
         """Return V' S_ia V for directions V (d, k), shape (K, G, k, k)."""
-        out: Array = np.einsum("dk,iad,dl->iakl", V, self.variances, V, optimize=True)
-        return out
+        return np.einsum("dk,iad,dl->iakl", V, self.variances, V, optimize=True)
 
     def discriminants(self) -> Array:
         """Return directions (d, k) in which means differ, as many as can tell cells apart.

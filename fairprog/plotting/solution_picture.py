@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fairprog.errors import DataError
-from fairprog.plotting.cells import draw_cells, frame_of, legend_handles
-from fairprog.plotting.maps import plot_maps
+from fairprog.plotting.cells_picture import draw_cells, frame_of, legend_handles
+from fairprog.plotting.maps_picture import plot_maps
 from fairprog.plotting.style import figure_of, legend_columns, style
 from fairprog.populations import Pushforward
 from fairprog.solution import Solution

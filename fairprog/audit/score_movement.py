@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.special import ndtri
 
+from fairprog.audit.audit_rows import AuditRows
 from fairprog.audit.result import Leakage, ScoreMovement
-from fairprog.audit.rows import AuditRows
-from fairprog.kernels.empirical import spearman
+from fairprog.kernels.gap_bands import spearman
 from fairprog.kernels.ranking import auc, auc_standard_error
 from fairprog.labels import Indices
 

@@ -36,13 +36,12 @@ def dkw_half_width(count: ArrayLike, n_cdfs: int, confidence: float = 0.95) -> A
 
     Examples
     --------
-    >>> from fairprog.kernels.empirical import dkw_half_width
+    >>> from fairprog.kernels.gap_bands import dkw_half_width
     >>> float(dkw_half_width(200, 2).round(4))
     0.1047
     """
     n = np.asarray(count, dtype=float)
-    out: Array = np.sqrt(np.log(2.0 * n_cdfs / (1.0 - confidence)) / (2.0 * n))
-    return out
+    return np.sqrt(np.log(2.0 * n_cdfs / (1.0 - confidence)) / (2.0 * n))
 
 
 def gap_half_width(counts: ArrayLike, n_cdfs: int, confidence: float = 0.95) -> float:
@@ -78,8 +77,7 @@ def acceptance_gaps(samples: Sequence[Array], thresholds: ArrayLike) -> Array:
     """
     t = np.asarray(thresholds, dtype=float)
     below = [np.searchsorted(np.sort(s), t, side="right") / s.size for s in samples]
-    out: Array = np.ptp(np.stack(below), axis=0)
-    return out
+    return np.ptp(np.stack(below), axis=0)
 
 
 def worst_gap(samples: Sequence[Array]) -> float:
@@ -87,7 +85,7 @@ def worst_gap(samples: Sequence[Array]) -> float:
 
     Examples
     --------
-    >>> from fairprog.kernels.empirical import worst_gap
+    >>> from fairprog.kernels.gap_bands import worst_gap
     >>> worst_gap([np.array([0., 1.]), np.array([1., 2.])])
     0.5
     """
@@ -97,8 +95,7 @@ def worst_gap(samples: Sequence[Array]) -> float:
 def _ranks(x: Array) -> Array:
     """Return ranks 1..n, equal values sharing the mean of theirs."""
     _, inverse, count = np.unique(x, return_inverse=True, return_counts=True)
-    out: Array = (np.cumsum(count) - (count - 1) / 2.0)[inverse]
-    return out
+    return (np.cumsum(count) - (count - 1) / 2.0)[inverse]
 
 
 def spearman(x: Array, y: Array) -> float:
@@ -106,7 +103,7 @@ def spearman(x: Array, y: Array) -> float:
 
     Examples
     --------
-    >>> from fairprog.kernels.empirical import spearman
+    >>> from fairprog.kernels.gap_bands import spearman
     >>> spearman(np.array([1., 2., 3.]), np.array([1., 10., 100.]))
     1.0
     """
