@@ -43,6 +43,15 @@ def leaves(value, path=""):
         yield path, value
 
 
+def today(record):
+    """Return a record with the names of today: `n_rows` of finite populations counts cells now."""
+    out = copy.deepcopy(record)
+    population = out.get("saved", {}).get("data", {}).get("population", {})
+    if "n_rows" in population:
+        population["effective_rows"] = population.pop("n_rows")
+    return out
+
+
 def is_number(value):
     return isinstance(value, (int, float, np.ndarray)) and not isinstance(value, bool)
 
@@ -94,7 +103,7 @@ def test_the_answer_is_the_one_written_down(name):
     tolerances = golden.TOLERANCES[kind]
     if not STRICT:
         tolerances = [max(10.0 * t, 1e-7) for t in tolerances]
-    found = differences(WRITTEN[name], golden.record(name), tolerances)
+    found = differences(today(WRITTEN[name]), golden.record(name), tolerances)
     assert not found, f"{name} ({kind}):\n" + "\n".join(found)
 
 
@@ -106,11 +115,10 @@ def test_every_answer_has_its_program():
 def test_files_of_the_first_version_are_read_and_written_again(tmp_path, name):
     """To the bit: what is read says everything that was written."""
     old, new = tmp_path / "old.json", tmp_path / "new.json"
-    saved = WRITTEN[name]["saved"]
-    old.write_text(json.dumps(saved), encoding="utf-8")
+    old.write_text(json.dumps(WRITTEN[name]["saved"]), encoding="utf-8")
     fp.load(old).save(new)
     again = json.loads(new.read_text(encoding="utf-8"))
-    assert differences(saved, again, TO_THE_BIT) == []
+    assert differences(today(WRITTEN[name])["saved"], again, TO_THE_BIT) == []
 
 
 # ------------------------------------------------------ controls: what is found, what is not

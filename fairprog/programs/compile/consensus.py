@@ -25,8 +25,8 @@ from fairprog.programs.compile.custom import (
     worst_slackness,
 )
 from fairprog.programs.compile.views import original_view, steered_view
-from fairprog.programs.geometries.base import Geometry
 from fairprog.programs.geometries.group_map import GroupMaps, GroupProblem
+from fairprog.programs.geometries.parameters import Parameters
 
 __all__ = ["Compiled", "compile_consensus"]
 
@@ -110,7 +110,7 @@ def _values(x: dict[str, Any]) -> dict[str, Array]:
     return {part: np.asarray(variable.value) for part, variable in x.items()}
 
 
-def compile_consensus(geometry: Geometry, problems: Sequence[GroupProblem]) -> Compiled:
+def compile_consensus(geometry: Parameters, problems: Sequence[GroupProblem]) -> Compiled:
     """Build the problem; its value is KL(D~ || D) in nats.
 
     Raises

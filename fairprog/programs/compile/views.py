@@ -8,7 +8,7 @@ from typing import Any
 from fairprog.errors import ModelError
 from fairprog.labels import index_of
 from fairprog.populations import Population
-from fairprog.programs.geometries.base import Geometry
+from fairprog.programs.geometries.parameters import Parameters
 
 __all__ = ["CellView", "Labelled", "original_view", "steered_view"]
 
@@ -50,7 +50,7 @@ class CellView:
         return values[name]
 
 
-def steered_view(cp: Any, geometry: Geometry, cells: Sequence[Any]) -> CellView:
+def steered_view(cp: Any, geometry: Parameters, cells: Sequence[Any]) -> CellView:
     """Return the steered parameters as expressions; numbers for the groups that stay."""
     by_group = {cell.group: cell for cell in cells}
 
@@ -66,7 +66,7 @@ def steered_view(cp: Any, geometry: Geometry, cells: Sequence[Any]) -> CellView:
     return CellView(geometry.D, {name: of(name) for name in geometry.view_names})
 
 
-def original_view(geometry: Geometry) -> CellView:
+def original_view(geometry: Parameters) -> CellView:
     """Return the original parameters as numbers."""
 
     def of(name: str) -> Callable[[int, int], Any]:

@@ -23,6 +23,7 @@ from fairprog.populations import Population
 from fairprog.programs.answer import Answer, Conic
 from fairprog.programs.base_rates import EQUAL, steered_prior
 from fairprog.programs.geometries.group_map import GroupProblem
+from fairprog.programs.geometries.parameters import Parameters
 from fairprog.programs.question import Question
 from fairprog.solution import Solution
 from fairprog.transports import AffineMap, Monotone, Transport
@@ -32,7 +33,7 @@ __all__ = ["CONIC", "Geometry", "refuse_bound"]
 CONIC = ("CLARABEL", "SCS")
 
 
-class Geometry(ABC):
+class Geometry(Parameters, ABC):
     """How one family of populations answers a question; made once a question is asked.
 
     A family adds a subclass and its line in :mod:`fairprog.programs.geometries.choose`.
@@ -43,12 +44,6 @@ class Geometry(ABC):
     target_prior: ClassVar[Callable[..., Array]] = staticmethod(steered_prior)
     unique_prices: ClassVar[bool] = True  # without custom conditions
     kept_features: ClassVar[int] = LARGE  # beyond, multipliers are computed when asked for
-    view_names: ClassVar[tuple[str, ...]] = ()  # steered parameters that a condition sees
-    original_names: ClassVar[tuple[str, ...]] = ()  # those of the original population
-
-    def __init__(self, question: Question) -> None:
-        self.question = question
-        self.D: Any = question.population
 
     def at(self, question: Question) -> Self:
         """Return the geometry of another question about the same population and maps."""
@@ -154,12 +149,8 @@ class Geometry(ABC):
         """Return the better of a sharper answer and the one before."""
         return found
 
-    def refuse_collapse(self, answer: Answer) -> None:  # noqa: B027 - most have nothing to refuse
+    def refuse_collapse(self, answer: Answer) -> None:
         """Raise an InfeasibleError where conditions leave only singular maps."""
-
-    def parameter(self, name: str, i: int, a: int) -> Any:
-        """Return a parameter of a cell that stays as it is, or of the map that leads to it."""
-        raise ModelError(f"{type(self.D).__name__} has no parameter {name!r}.")
 
     # -- from the answer to populations --
 
