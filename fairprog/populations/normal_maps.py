@@ -72,24 +72,28 @@ class NormalMaps(NormalCells):
     def pushed(self, prior: Array, laws: NormalLaws, maps: Mapping[Hashable, Any]) -> Self:
         """Return the population whose group g is maps[g] # laws; see :meth:`Population.pushed`.
 
-        Tied covariances stay tied under one map for all classes. Above 64 features groups that
-        stay share this population's arrays.
+        Tied covariances stay tied under one map for all classes, and groups that stay share this
+        population's arrays.
         """
+        mean, covs, (m, M) = self._mean.copy(), list(self._cells), laws
         by_class = any(isinstance(T, Sequence) for T in maps.values())
-        if self.n_features > LARGE and not by_class:
-            return self._pushed_large(prior, laws, maps)
         tied = self.covariance == "tied" and not by_class
-        distinct = slice(1) if tied else slice(None)
-        mean, cov = self._mean.copy(), self.cov[distinct].copy()
+        distinct = M[:1] if tied else M
         for g, T in maps.items():
             a = self.groups.index(g)
             if isinstance(T, Sequence):
-                for i, own in enumerate(T):
-                    cell = laws[0][i], laws[1][i]
-                    mean[i, a], cov[i, a] = push(own.matrix, own.offset, *cell)
-            else:
-                mean[:, a], cov[:, a] = push(T.matrix, T.offset, laws[0], laws[1][distinct])
-        return self._with_cells(prior, mean, cov, tied)
+                cells = [push(t.matrix, t.offset, *cell) for t, *cell in zip(T, m, M, strict=True)]
+                mean[:, a], pushed = (np.stack(x) for x in zip(*cells, strict=True))
+            elif mean.shape[-1] <= LARGE:
+                mean[:, a], pushed = push(T.matrix, T.offset, m, distinct)
+            else:  # one cell at a time
+                mean[:, a], pushed = m @ T.matrix.T + T.offset, np.empty(distinct.shape)
+                for i, S in enumerate(distinct):
+                    pushed[i] = push_cov(T.matrix, S)
+            covs[a] = np.broadcast_to(pushed, M.shape)
+        if by_class:
+            return self._with_cells(prior, mean, np.stack(covs, axis=1), tied)
+        return self.moved(prior, mean, covs)
 
     def _with_cells(self, prior: Array, mean: Array, cov: Array, tied: bool) -> Self:
         """Return the population with the same labels and other cells, (1, G, d, d) where tied."""
@@ -99,22 +103,6 @@ class NormalMaps(NormalCells):
         if tied:
             return type(self)(prior, mean, cov=cov[0], covariance="tied", **self._labels())
         return type(self)(prior, mean, cov=cov, **self._labels())
-
-    def _pushed_large(
-        self, prior: Array, laws: NormalLaws, maps: Mapping[Hashable, AffineMap]
-    ) -> Self:
-        """Push cell by cell; nothing is checked that holds by construction."""
-        mean, (m, M) = self._mean.copy(), laws
-        covs = [self.cov_of(a) for a in range(self.n_groups)]
-        for g, T in maps.items():
-            a = self.groups.index(g)
-            mean[:, a] = m @ T.matrix.T + T.offset
-            distinct = M[:1] if self.covariance == "tied" else M
-            pushed = np.empty(distinct.shape)
-            for i, S in enumerate(distinct):
-                pushed[i] = push_cov(T.matrix, S)
-            covs[a] = np.broadcast_to(pushed, M.shape)
-        return self.moved(prior, mean, covs)
 
     def map_residual(self, T: AffineMap, laws: NormalLaws, a: int) -> float:
         """Return the worst whitened residual of the cells of the group at `a` against T # laws.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fairprog.labels import Array, address
+from fairprog.labels import Array
 from fairprog.programs.answer import Answer
 from fairprog.programs.geometries.base import Geometry
 from fairprog.programs.proof import certify
@@ -23,7 +23,7 @@ def assemble(geometry: Geometry, answer: Answer, seconds: float) -> Solution:
     """Build the steered population and prove it."""
     D, question = geometry.D, geometry.question
     by_group: dict[Hashable, Any] = {D.groups[a]: T for a, T in geometry.staying_maps.items()}
-    by_group |= {g.group: g.user_map for g in answer.groups}
+    by_group |= {g.problem.group: g.user_map for g in answer.groups}
     maps = {label: by_group[label] for label in D.groups}
     laws = geometry.common_laws(answer)
     population = geometry.pushed(answer, laws)
@@ -59,21 +59,26 @@ class _Multipliers:
 
 def _multipliers(geometry: Geometry, answer: Answer) -> _Multipliers:
     """Return the multipliers of every condition; in many dimensions each when it is asked for."""
-    found: dict[str, Callable[[], Array]] = {}
+    lazy = geometry.n_features > geometry.kept_features and answer.compiled is None
+    computed: dict[str, Callable[[], Array]] = {}
+    sensitivity: dict[str, Array] = {}
     shares: dict[str, float] = {}
     for g in answer.groups:
-        parts = tuple(g.problem.parts)
-        for i, (c, prices) in enumerate(zip(geometry.D.classes, g.totals[0], strict=True)):
-            where = [address(part, g.group, c) for part in parts]
-            found |= {
-                w: partial(g.class_multiplier, i, p) for w, p in zip(where, parts, strict=True)
-            }
-            shares |= dict(zip(where, prices, strict=bool(prices)))
+        where = g.addresses(geometry.D.classes)
+        for own, prices in zip(where, g.totals[0], strict=True):
+            shares |= dict(zip(own, prices, strict=bool(prices)))
+        if lazy:
+            places = ((w, i, k) for i, own in enumerate(where) for k, w in enumerate(own))
+            computed |= {w: partial(g.sensitivity, i, k) for w, i, k in places}
+            continue
+        for own, values in zip(where, g.sensitivities(), strict=True):
+            sensitivity |= dict(zip(own, values, strict=True))
     price = {"consensus": float(sum(shares.values()))} if shares else {}
+    if lazy:
+        return _Multipliers(
+            ComputedArrays(computed, -1.0), ComputedArrays(computed), price, shares
+        )
     source = answer.compiled or answer.priced
-    if source is None and geometry.D.n_features > geometry.kept_features:
-        return _Multipliers(ComputedArrays(found, -1.0), ComputedArrays(found), price, shares)
-    sensitivity = {where: compute() for where, compute in found.items()}
     if source is not None:
         duals, prices = source.condition_prices()
         sensitivity |= {where: np.asarray(-value) for where, value in duals.items()}

@@ -66,12 +66,12 @@ def _refuse(geometry: Geometry, solver: str, conic: Conic) -> None:
             argument="solver",
         )
     reason = geometry.solvers().get(solver)
-    if reason is None and geometry.question.relaxed and solver in ("closed-form", "newton"):
+    exact = solver in ("closed-form", "newton")
+    if reason is None and exact and geometry.question.relaxed:
         reason = "knows neither custom constraints nor a `map_bound`; use 'auto' or 'CLARABEL'"
     if reason is not None:
         raise ModelError(f"solver={solver!r} {reason}.", argument="solver")
-    used = geometry.uses_conic and solver not in ("closed-form", "newton")
-    if conic.options and not used:
+    if conic.options and (exact or not geometry.uses_conic):
         raise ModelError(
             f"The options {sorted(conic.options)} are for the conic solvers, which are not used "
             "here.",
@@ -141,15 +141,17 @@ def _sharpened(geometry: Geometry, answer: Answer, ladder: Sequence[str], conic:
 
 def _compared(geometry: Geometry, answer: Answer, conic: Conic) -> Answer:
     """Return an exact answer with its distance to the conic one, solved for the same signs."""
-    program = geometry.compile([g.problem for g in answer.groups])
+    from fairprog.programs.compile.solve import solve
+
+    program, order = geometry.compile([g.problem for g in answer.groups]), geometry.conic_order
     try:
-        second = _run(geometry, program, geometry.conic_order, conic, conic.options)
+        solver = solve(program, order, conic.time_limit, conic.verbose, conic.options)
     except SolverError:
         return answer  # it is proven by its own residuals; there is nothing to compare
     # an inaccurate answer of Clarabel has met looser tolerances; one of SCS may be unfinished
-    if program.problem.status != "optimal" and second.solver != "CLARABEL":
+    if program.problem.status != "optimal" and solver != "CLARABEL":
         return answer
-    return geometry.compared(answer, second).kept(second.solver)
+    return geometry.compared(answer, program, solver).kept(solver)
 
 
 def second_opinion(geometry: Geometry, answer: Answer, conic: Conic) -> Answer:

@@ -53,12 +53,14 @@ def _ideality(
     groups: Sequence[int],
 ) -> float:
     """Return the worst residual of a cell of some groups, plus that of base rates."""
+    if not groups:
+        return 0.0
     question = geometry.question
     off = base_rate_residual(
         geometry.D, population, groups, question.reference, question.base_rates
     )
     own = (geometry.residual(population, maps[population.groups[a]], laws, a) for a in groups)
-    return max(own, default=0.0) + off
+    return max(own) + off
 
 
 def _kkt_residual(geometry: Geometry, answer: Answer) -> float:

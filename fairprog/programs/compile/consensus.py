@@ -16,12 +16,11 @@ import cvxpy as cp
 import numpy as np
 
 from fairprog.errors import ModelError
-from fairprog.labels import Array, address
+from fairprog.labels import Array
 from fairprog.programs.compile.custom import (
     condition_gradients,
     condition_prices,
     custom_constraints,
-    label,
     worst_slackness,
 )
 from fairprog.programs.compile.views import original_view, steered_view
@@ -67,6 +66,10 @@ class Compiled:
         """Labels of the steered groups."""
         return [cell.group for cell in self.cells]
 
+    def common_maps(self) -> list[GroupMaps]:
+        """Return the groups' common maps alone."""
+        return [GroupMaps(c.problem, c.problem.theta(_values(c.common))) for c in self.cells]
+
     def maps(self) -> list[GroupMaps]:
         """Return the groups' maps, one per class, with the multipliers of the consensus."""
         out = []
@@ -75,11 +78,11 @@ class Compiled:
             multipliers = [
                 problem.gradient(
                     {
-                        part: -np.asarray(self.consensus[address(part, cell.group, c)].dual_value)
-                        for part in problem.parts
+                        part: -np.asarray(self.consensus[variable.name()].dual_value)
+                        for part, variable in own.items()
                     }
                 )
-                for c in self.classes
+                for own in cell.own
             ]
             thetas = [problem.theta(_values(x)) for x in cell.own]
             out.append(
@@ -97,8 +100,7 @@ class Compiled:
 
     def ball_multipliers(self, cell: Variables, i: int) -> list[float]:
         """Return the multipliers of one class's `map_bound` balls, one per part."""
-        where = (address(part, cell.group, self.classes[i]) for part in cell.problem.parts)
-        return [float(self.balls[w].dual_value) for w in where]
+        return [float(self.balls[x.name()].dual_value) for x in cell.own[i].values()]
 
     def violation(self) -> float:
         """Return the worst violation and slackness of custom conditions at the current values."""
@@ -128,31 +130,29 @@ def compile_consensus(geometry: Parameters, problems: Sequence[GroupProblem]) ->
     if question.map_bound > 0:
         bound = cp.Parameter(nonneg=True, value=question.map_bound, name="map_bound")
     for problem in problems:
-        g = problem.group
-        cell = Variables(
-            problem,
-            {part: cp.Variable(s, name=f"{part}[{g}]") for part, s in problem.parts.items()},
-            [
-                {p: cp.Variable(s, name=address(p, g, c)) for p, s in problem.parts.items()}
-                for c in classes
-            ],
-        )
+        g, parts = problem.group, problem.parts
+        own = [
+            {part: cp.Variable(shape, name=f"{part}[{g},{c}]") for part, shape in parts.items()}
+            for c in classes
+        ]
+        common = {part: cp.Variable(shape, name=f"{part}[{g}]") for part, shape in parts.items()}
+        cell = Variables(problem, common, own)
         cells.append(cell)
         for i, c in enumerate(classes):
-            cost, cones = problem.express(cp, i, cell.own[i])
+            cost, cones = problem.express(cp, i, own[i])
             objective = objective + cost
-            constraints += [label(cone, address("support", g, c)) for cone in cones]
-            for part, own in cell.own[i].items():
-                where, common = address(part, g, c), cell.common[part]
+            constraints += [cone.set_label(f"support[{g},{c}]") for cone in cones]
+            for part, variable in own[i].items():
+                where = variable.name()
                 if bound is None:
-                    condition = own == common
+                    condition = variable == common[part]
                 else:
-                    slack = cp.Variable(own.shape, name=f"slack_{where}")
-                    condition = own == common + bound * slack  # |slack| <= 1
+                    slack = cp.Variable(variable.shape, name=f"slack_{where}")
+                    condition = variable == common[part] + bound * slack  # |slack| <= 1
                     inside = problem.length(cp, part, slack) <= 1
-                    balls[where] = label(inside, f"map_bound:{where}")
+                    balls[where] = inside.set_label(f"map_bound:{where}")
                     constraints.append(balls[where])
-                consensus[where] = label(condition, where)
+                consensus[where] = condition.set_label(where)
                 constraints.append(consensus[where])
     custom: dict[str, Any] = {}
     if question.constraints:

@@ -115,9 +115,9 @@ class Geometry(Parameters, ABC):
         """Return whether a conic solve is cheap enough to check an exact answer by."""
         return True
 
-    def compared(self, answer: Answer, second: Answer) -> Answer:
-        """Return an exact answer with its distance to the conic one."""
-        return answer.compared(second)
+    def compared(self, answer: Answer, compiled: Any, solver: str) -> Answer:
+        """Return an exact answer with its distance to a conic one of the same program."""
+        return answer.compared(Answer(compiled.common_maps(), solver))
 
     def compile(self, problems: Sequence[GroupProblem]) -> Any:
         """Return the CVXPY program of the group problems, with its addresses."""
@@ -166,7 +166,7 @@ class Geometry(Parameters, ABC):
     def pushed(self, answer: Answer, laws: Any) -> Population:
         """Return the steered population; groups that stay are copied to the bit."""
         by_class = self.question.map_bound > 0
-        maps = {g.group: g.user_maps if by_class else g.user_map for g in answer.groups}
+        maps = {g.problem.group: g.user_maps if by_class else g.user_map for g in answer.groups}
         out: Population = self.D.pushed(self.question.prior, laws, maps)
         return out
 

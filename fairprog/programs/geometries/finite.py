@@ -173,9 +173,9 @@ class FiniteGeometry(Geometry):
         size = self.D.n_atoms * self.D.n_classes * len(self.question.steered)
         return bool(size <= LARGEST)
 
-    def compared(self, answer: Answer, second: Answer) -> Answer:
+    def compared(self, answer: Answer, compiled: Any, solver: str) -> Answer:
         """Return the closed form with its distance to the conic answer, and its multipliers."""
-        return answer.compared(second, priced=second.compiled)
+        return answer.compared(self.read(compiled, solver), priced=compiled)
 
     def compile(self, problems: Sequence[Any], near: Any = None) -> Any:
         """Return the compiled relative-entropy program, scaled to an answer near by if given."""

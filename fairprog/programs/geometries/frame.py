@@ -31,7 +31,6 @@ from fairprog.kernels.normal import symmetric_root, symmetrize
 from fairprog.kernels.one_group import (
     cell_gradients,
     cell_kl,
-    closed_form,
     decrement,
     linear_basis,
     project_gradient,
@@ -117,9 +116,7 @@ class Frame(Whitening):
         return decrement_cg(self.user_root, self._raw(S), w, m, Gamma, Sigma, self._pull(N), raw_n)
 
     def best(self, closed: bool) -> Map:
-        """Return the optimum: the closed form of one feature, or Newton's method."""
-        if closed:
-            return self._closed_form()
+        """Return the optimum by Newton's method, dense or by conjugate gradients."""
         if not self.is_large:
             return best_map(self.kind, self.root, self.w, *self.args)
         if self.kind != "symmetric":
@@ -129,15 +126,6 @@ class Frame(Whitening):
         U = np.ascontiguousarray(self.C.T)  # S~ = C^{-1} S C^{-T}
         S = np.ascontiguousarray(solve_lower(U, S, overwrite=True).T)
         return average(solve_lower(U, S, overwrite=True)), solve_lower(U, beta[:, None])[:, 0]
-
-    def _closed_form(self) -> Map:
-        m, s = self.m[:, 0], np.sqrt(self.Gamma[:, 0, 0])
-        mu, sigma = self.mu[:, 0], np.sqrt(self.Sigma[:, 0, 0])
-        if self.kind == "fixed":
-            u = self.w / sigma**2
-            return np.eye(1), np.array([u @ (mu - m) / u.sum()])
-        gamma, b = closed_form(self.w, m, s, mu, sigma, mirror=self.sign < 0)
-        return np.array([[abs(gamma)]]), np.array([b])
 
     def gap(self, theta: Map, other: Map) -> float:
         """Return the largest difference of two maps, relative where above one."""
@@ -173,8 +161,8 @@ class Frame(Whitening):
         beta = inverse @ (b - self.target_center + A @ self.center)
         return frame, (S if self.kind == "full" else symmetrize(S), beta)
 
-    def multiplier(self, gradient: Map, part: str) -> Array:
-        """Turn a gradient in (S~, beta) of one class into one in the user's b or S.
+    def multipliers(self, gradient: Map) -> tuple[Array, ...]:
+        """Turn a gradient in (S~, beta) of one class into those in the user's S and b.
 
         The offset's has shape (d,); the linear one () for a scale, (d,) for a diagonal, (d, d) for
         S in A = S R (for A itself where any A is allowed).
@@ -182,21 +170,21 @@ class Frame(Whitening):
         N, n = gradient
         U, inverse_t = self.basis, self.inverse.T
         pulled = inverse_t @ n
-        if part == "offset":
-            offset = np.asarray(U @ pulled)
-            return np.asarray(offset[0]) if self.squeezed else offset
+        offset = np.asarray(U @ pulled)
+        if self.kind == "fixed":
+            return (offset,)
         # b = c_s + C beta - A c_r: moving S at fixed b moves beta as well
         through_beta = project_gradient(
             self.kind, np.outer(pulled, self.center), self.sign * self.user_root
         )
         if self.kind == "symmetric":
-            return np.asarray(U @ (inverse_t @ N @ inverse_t.T + through_beta) @ U.T)
+            return U @ (inverse_t @ N @ inverse_t.T + through_beta) @ U.T, offset
         if self.kind == "full":
-            return np.asarray(U @ (inverse_t @ N @ self.C.T + through_beta) @ U.T)
+            return U @ (inverse_t @ N @ self.C.T + through_beta) @ U.T, offset
         total = N + through_beta
         if self.kind == "scalar":
-            return np.asarray(self.sign * np.trace(total))
-        return np.asarray(np.diag(U @ total @ U.T))
+            return np.asarray(self.sign * np.trace(total)), offset
+        return np.diag(U @ total @ U.T), offset
 
     def prices(self, gradient: Map) -> tuple[float, ...]:
         r"""Return the prices of one class's consensus conditions, part by part.
@@ -313,18 +301,12 @@ class Frame(Whitening):
         if name == "factor":
             return U @ inner @ (C @ symmetric_root(self.Gamma[i]))
         if name == "std":
-            if not self.squeezed:
-                raise ModelError(
-                    "`view.std` exists for univariate populations; use `view.factor`."
-                )
-            return self.sign * inner[0, 0] * float(C[0, 0] * np.sqrt(self.Gamma[i, 0, 0]))
+            raise ModelError("`view.std` exists for univariate populations; use `view.factor`.")
         if name == "matrix":
             return U @ inner @ U.T + np.eye(len(U)) - U @ U.T
         if name == "mean":  # A m + b with b = c_s + C beta - A c_r
-            out = U @ (inner @ (C @ self.m[i]) + b) + self.outside[i]
-        else:
-            out = U @ (b - inner @ self.center)
-        return out[0] if self.squeezed else out
+            return U @ (inner @ (C @ self.m[i]) + b) + self.outside[i]
+        return U @ (b - inner @ self.center)
 
 
 def make_frame(
@@ -378,5 +360,4 @@ def make_frame(
         own_cov=D.support_cov_of(group),
         outside=D.location[:, group]
         - (D.location[:, group] @ D.support_basis) @ D.support_basis.T,
-        squeezed=D.is_univariate,
     )

@@ -6,7 +6,7 @@ as (S, beta), and the cost sum_i w_i KL(T # R_i || P_i) over the classes.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import iadd
@@ -57,8 +57,8 @@ class GroupProblem(Protocol):
     def cost(self, theta: Theta) -> float:
         """Return sum_i w_i V_i at a map shared by the classes, nats."""
 
-    def class_gradients(self, theta: Theta) -> Iterator[Gradient]:
-        """Yield the gradient of every class's w_i V_i in its own map."""
+    def class_gradients(self, theta: Theta) -> Iterable[Gradient]:
+        """Return the gradient of every class's w_i V_i in its own map."""
 
     def decrement(self, theta: Theta, gradient: Gradient) -> float:
         """Return the Newton decrement of a gradient at theta, or an upper bound on it."""
@@ -83,8 +83,8 @@ class GroupProblem(Protocol):
     def user_map(self, theta: Theta) -> Any:
         """Return the map in the family's own coordinates."""
 
-    def multiplier(self, gradient: Gradient, part: str) -> Array:
-        """Return a class's gradient in one part of the user's map."""
+    def multipliers(self, gradient: Gradient) -> tuple[Array, ...]:
+        """Return a class's gradients in the parts of the user's map."""
 
     def prices(self, gradient: Gradient) -> tuple[float, ...]:
         """Return the norms dual to the consensus form, one per part (none where there is none)."""
@@ -133,6 +133,11 @@ class GroupMaps:
         """Label of the group."""
         return self.problem.group
 
+    def addresses(self, classes: Sequence[Hashable]) -> list[list[str]]:
+        """Return the addresses of the consensus conditions of every class, part by part."""
+        group, parts = self.problem.group, tuple(self.problem.parts)
+        return [[f"{part}[{group},{c}]" for part in parts] for c in classes]
+
     @cached_property
     def user_map(self) -> Any:
         """The common map in the family's own coordinates."""
@@ -164,12 +169,14 @@ class GroupMaps:
         """The multipliers of the consensus conditions, by class."""
         return list(self.gradients()) if self.multipliers is None else self.multipliers
 
-    def class_multiplier(self, i: int, part: str) -> Array:
-        """Return the multiplier of one class's condition on one part, in the user's units."""
-        if not self.problem.is_large:
-            return self.problem.multiplier(self.kept[i], part)
+    def sensitivities(self) -> list[tuple[Array, ...]]:
+        """Return the multipliers of every class's conditions, by part, in the user's units."""
+        return [self.problem.multipliers(own) for own in self.kept]
+
+    def sensitivity(self, i: int, part: int) -> Array:
+        """Return one of `sensitivities` without keeping any gradient."""
         own = next(iter(self.problem.only(i).class_gradients(self.theta)))
-        return self.problem.multiplier(own, part)
+        return self.problem.multipliers(own)[part]
 
     @cached_property
     def totals(self) -> tuple[list[tuple[float, ...]], float]:
@@ -191,7 +198,7 @@ class GroupMaps:
         """Return the Newton decrement of the cost in the common map."""
         if self.multipliers is None and self.thetas is None:
             return self.totals[1]
-        gradients = self.problem.class_gradients(self.theta)
+        gradients = iter(self.problem.class_gradients(self.theta))
         total = tuple(np.array(x) for x in next(gradients))
         for own in gradients:
             total = _add(total, own)

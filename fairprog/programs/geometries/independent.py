@@ -21,7 +21,11 @@ from fairprog.populations import DiagonalNormal
 from fairprog.programs.answer import Answer, Conic
 from fairprog.programs.geometries.base import CONIC, Geometry
 from fairprog.programs.geometries.group_map import GroupMaps, GroupProblem, best_signs
-from fairprog.programs.geometries.independent_frame import IndependentFrame
+from fairprog.programs.geometries.independent_frame import (
+    Cells,
+    IndependentFrame,
+    independent_frame,
+)
 from fairprog.programs.geometries.normal import (
     DIAGONAL_DIMENSION,
     NOT_ONE,
@@ -34,7 +38,6 @@ from fairprog.transports import Diagonal, Transport
 __all__ = ["IndependentGeometry", "keeps_independent"]
 
 FEATUREWISE = ("fixed", "scalar", "diagonal")
-Cells = tuple[Array, Array]
 
 
 def keeps_independent(population: DiagonalNormal, transport: Transport) -> bool:
@@ -109,24 +112,9 @@ class IndependentGeometry(NormalGeometry):
         return self.D.support_mean, self.D.support_variances
 
     def _frame(self, a: int, cells: Cells) -> IndependentFrame:
-        D, w = self.D, self.question.prior[:, a]
-        own_mean, own_var = (x[:, a] for x in self._cells)
-        center, target_center = w @ cells[0] / w.sum(), w @ own_mean / w.sum()
-        pooled, unit = D.pooled_variances, np.sqrt(D.pooled_variances)
-        return IndependentFrame(
-            group=D.groups[a],
-            kind=self.kind,  # type: ignore[arg-type]
-            w=w,
-            mean=(cells[0] - center) / unit,
-            var=cells[1] / pooled,
-            own_mean=(own_mean - target_center) / unit,
-            own_var=own_var / pooled,
-            unit=unit,
-            center=center,
-            target_center=target_center,
-            varies=D.varies,
-            outside=np.where(D.varies, 0.0, D.location[:, a]),
-        )
+        mean, var = self._cells
+        w, own = self.question.prior[:, a], (mean[:, a], var[:, a])
+        return independent_frame(self.D, self.kind, a, w, cells, own)
 
     def problems(self) -> Sequence[GroupProblem]:
         """Return the problem of every steered group."""
@@ -185,11 +173,6 @@ class IndependentGeometry(NormalGeometry):
         small = np.abs(average) <= 1e-8 * (p @ np.abs(gain))
         move = np.where(small, 0.0, -(p @ shift) / np.where(small, 1.0, average))
         return gain * factor, gain * move + shift, ((m - move) / factor, M / factor**2)
-
-    @staticmethod
-    def _narrowest(free: Array, found: Array) -> float:
-        """Return the least factor by which a map squeezes some feature, against the free one."""
-        return float((found / free).min())
 
     def parameter(self, name: str, i: int, a: int) -> Any:
         """Return mean, std, cov or factor of a cell, or the map to a group that stays."""

@@ -6,7 +6,7 @@ x = c + P^{1/2} y turns gain x + shift into gain y + beta.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,11 +22,13 @@ from fairprog.kernels.diagonal import (
     diagonal_kl,
 )
 from fairprog.labels import Array
+from fairprog.populations import Normal
 from fairprog.programs.geometries.group_map import relative_gap
-from fairprog.transports import DiagonalMap, Kind
+from fairprog.transports import AffineMap, DiagonalMap, Kind
 
-__all__ = ["IndependentFrame"]
+__all__ = ["Cells", "IndependentFrame", "independent_frame"]
 
+Cells = tuple[Array, Array]  # means and variances (K, k)
 Map = tuple[Array, Array]  # gain and beta (k,), or derivatives by them
 
 
@@ -47,8 +49,12 @@ class IndependentFrame:
     center, target_center : Array, shape (k,)
         Weighted means of the common cells and of the group's own ones.
     varies : array of bool, shape (d,)
+    squeezed : bool
+        Whether the population is univariate: its parameters are numbers, not vectors.
     outside : Array, shape (K, d)
         The group's means where nothing varies, else 0.
+    is_large : bool
+        Whether multipliers are computed when they are asked for.
     sign : float
         -1 for a mirror image.
     """
@@ -65,6 +71,8 @@ class IndependentFrame:
     target_center: Array
     varies: NDArray[np.bool_]
     outside: Array
+    squeezed: bool
+    is_large: bool
     sign: float = 1.0
 
     def mirrored(self) -> IndependentFrame:
@@ -84,11 +92,11 @@ class IndependentFrame:
         moved = gain * self.mean + beta, gain**2 * self.var
         return float(self.w @ diagonal_kl(*moved, self.own_mean, self.own_var))
 
-    def class_gradients(self, theta: Map) -> Iterator[Map]:
-        """Yield the weighted gradient of every class in (gain, beta), shape (k,) each."""
+    def class_gradients(self, theta: Map) -> list[Map]:
+        """Return the weighted gradient of every class in (gain, beta), shape (k,) each."""
         cells = self.mean, self.var, self.own_mean, self.own_var
         N, n = diagonal_gradients(*theta, *cells)
-        yield from zip(self.w[:, None] * N, self.w[:, None] * n, strict=True)
+        return list(zip(self.w[:, None] * N, self.w[:, None] * n, strict=True))
 
     def decrement(self, theta: Map, gradient: Map) -> float:
         """Return the Newton decrement of a gradient."""
@@ -106,10 +114,12 @@ class IndependentFrame:
 
     # -- the user's units --
 
-    def user_map(self, theta: Map) -> DiagonalMap:
+    def user_map(self, theta: Map) -> AffineMap:
         """Return the map of all features: the identity where nothing varies."""
         gain, beta = theta
         shift = self.target_center + self.unit * beta - gain * self.center
+        if self.squeezed:
+            return AffineMap(gain[:, None], shift)
         return DiagonalMap(self._spread(gain, 1.0), self._spread(shift))
 
     def from_user(self, gain: Array, shift: Array) -> Map:
@@ -124,13 +134,14 @@ class IndependentFrame:
         out[self.varies] = values
         return out
 
-    def multiplier(self, gradient: Map, part: str) -> Array:
-        """Return a class's gradient in the shift (d,) or in the gain: () of a scale, (d,) else."""
+    def multipliers(self, gradient: Map) -> tuple[Array, ...]:
+        """Return a class's gradients in the gain, () of a scale, (d,) else, and the shift."""
         N, n = gradient[0], gradient[1] / self.unit
-        if part == "offset":
-            return self._spread(n)
+        offset = np.asarray(n[0]) if self.squeezed else self._spread(n)
+        if self.kind == "fixed":
+            return (offset,)
         N = N + self.center * n  # moving the gain at fixed shift moves beta as well
-        return np.asarray(N.sum()) if self.kind == "scalar" else self._spread(N)
+        return np.asarray(N.sum()) if self.kind == "scalar" else self._spread(N), offset
 
     def prices(self, gradient: Map) -> tuple[float, ...]:
         r"""Return the prices of one class's conditions: norms dual to the consensus form.
@@ -151,11 +162,6 @@ class IndependentFrame:
         return (offset,) if self.kind == "fixed" else (linear, offset)
 
     # -- CVXPY --
-
-    @property
-    def is_large(self) -> bool:
-        """Whether multipliers are computed when they are asked for."""
-        return len(self.unit) > LARGE
 
     @property
     def parts(self) -> Mapping[str, tuple[int, ...]]:
@@ -206,9 +212,41 @@ class IndependentFrame:
         if name == "factor":
             return cp.diag(spread @ std)
         if name == "std":
-            return spread @ std
+            return std[0] if self.squeezed else spread @ std
+        inner, at = cp.multiply(self.mean[i], gain) + x["offset"], self.target_center
         if name == "offset":
-            at = self.target_center - cp.multiply(self.center, gain)
-            return spread @ (at + cp.multiply(self.unit, x["offset"]))
-        inner = cp.multiply(self.mean[i], gain) + x["offset"]
-        return spread @ (self.target_center + cp.multiply(self.unit, inner)) + self.outside[i]
+            inner, at = x["offset"], at - cp.multiply(self.center, gain)
+        out = spread @ (at + cp.multiply(self.unit, inner))
+        if name == "mean":
+            out = out + self.outside[i]
+        return out[0] if self.squeezed else out
+
+
+def independent_frame(
+    D: Normal, kind: Kind, a: int, w: Array, cells: Cells, own: Cells
+) -> IndependentFrame:
+    """Return the problem of the group at `a` with weights w (K,).
+
+    `cells` and `own` are means and variances (K, k) of the common laws and of the group's own
+    cells, at the features that vary.
+    """
+    center, target_center = w @ cells[0] / w.sum(), w @ own[0] / w.sum()
+    univariate = D.is_univariate
+    pooled = D.pooled_cov[0] if univariate else D.pooled_variances  # type: ignore[attr-defined]
+    unit, varies = np.sqrt(pooled), np.array([True]) if univariate else D.varies  # type: ignore[attr-defined]
+    return IndependentFrame(
+        group=D.groups[a],
+        kind=kind,
+        w=w,
+        mean=(cells[0] - center) / unit,
+        var=cells[1] / pooled,
+        own_mean=(own[0] - target_center) / unit,
+        own_var=own[1] / pooled,
+        unit=unit,
+        center=center,
+        target_center=target_center,
+        varies=varies,
+        outside=np.where(varies, 0.0, D.location[:, a]),
+        squeezed=univariate,
+        is_large=len(unit) > LARGE,
+    )

@@ -191,11 +191,11 @@ class LineFrame:
         b = self.target_center + self.C * beta - A * self.center
         return AffineMap(np.array([[A]]), np.array([b]))
 
-    def multiplier(self, gradient: Map, part: str) -> Array:
-        """Turn a class's gradient in (S, beta) into that in the user's A or b."""
+    def multipliers(self, gradient: Map) -> tuple[Array, ...]:
+        """Turn a class's gradient in (S, beta) into those in the user's A and b."""
         N, n = gradient
-        offset = n / self.C
-        return np.asarray(offset if part == "offset" else self.sign * N + offset * self.center)
+        offset = np.asarray(n / self.C)
+        return (np.asarray(self.sign * N + offset * self.center), offset)[not self.scales :]
 
     def prices(self, gradient: Map) -> tuple[float, ...]:
         """Return minus d KL / d bound of consensus balls: |A_i - A| and |T_i(c) - T(c)| over C."""

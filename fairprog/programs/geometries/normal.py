@@ -23,9 +23,14 @@ from fairprog.programs.geometries.affine import nearest_all_affine, nearest_one_
 from fairprog.programs.geometries.base import CONIC, Geometry
 from fairprog.programs.geometries.frame import Frame, make_frame
 from fairprog.programs.geometries.group_map import GroupMaps, GroupProblem, best_signs
+from fairprog.programs.geometries.independent_frame import (
+    Cells,
+    IndependentFrame,
+    independent_frame,
+)
 from fairprog.programs.geometries.normal_all import nearest_all, nearest_two_groups, normalised
 from fairprog.solution.certificate import IDEALITY_TOLERANCE
-from fairprog.transports import AffineMap, Monotone, Translation, Transport, Whitened
+from fairprog.transports import AffineMap, Kind, Monotone, Translation, Transport, Whitened
 
 __all__ = ["NormalGeometry"]
 
@@ -111,15 +116,17 @@ class NormalGeometry(Geometry):
         return {} if r is None else {a: self.D.common_map(r, a) for a in self.question.staying}
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """The kind of matrices of the maps; of one feature every class but `fixed` scales."""
-        kind = self.question.transport.kind
-        return "scalar" if self.D.n_features == 1 and kind != "fixed" else kind
+        kind: Kind = self.question.transport.kind
+        return "scalar" if self.n_features == 1 and kind != "fixed" else kind
 
     @property
     def _has_polynomial(self) -> bool:
         D = self.D
-        return bool(D.n_features == 1 and D.n_classes == D.n_groups == 2 and self.kind != "fixed")
+        return bool(
+            self.n_features == 1 and D.n_classes == D.n_groups == 2 and self.kind != "fixed"
+        )
 
     def formulate(self) -> Any:
         """Return the consensus form."""
@@ -133,12 +140,12 @@ class NormalGeometry(Geometry):
 
     def solvers(self) -> dict[str, str]:
         """Return the solvers that do not apply, with the reason."""
-        D, out = self.D, dict[str, str]()
+        out: dict[str, str] = {}
         if self.kind == "full":
             out |= dict.fromkeys(CONIC, _NOT_CONVEX)
-        if D.n_features > 1:
+        if self.n_features > 1:
             out["closed-form"] = (
-                f"exists for one feature; the population has {D.n_features}. Use 'newton' or "
+                f"exists for one feature; the population has {self.n_features}. Use 'newton' or "
                 "'auto'"
             )
         if not self.question.staying:
@@ -190,11 +197,21 @@ class NormalGeometry(Geometry):
 
     def threads(self) -> AbstractContextManager[Any]:
         """Hold one of two BLAS pools to one thread in many dimensions: two are slower."""
-        return one_blas_pool() if self.D.n_features > LARGE else nullcontext()
+        return one_blas_pool() if self.n_features > LARGE else nullcontext()
 
     def problems(self) -> Sequence[GroupProblem]:
         """Return the problem of every steered group."""
-        return self._frames()
+        return self._lines() if self.D.is_univariate else self._frames()
+
+    def _lines(self) -> list[IndependentFrame]:
+        """Return the problems of one feature."""
+        D, r = self.D, self.question.reference
+        common = D.support_mean[:, r], D.support_cov[:, r, :, 0]
+        return [self._line(a, common) for a in self.question.steered]
+
+    def _line(self, a: int, common: Cells) -> IndependentFrame:
+        own = self.D.support_mean[:, a], self.D.support_cov[:, a, :, 0]
+        return independent_frame(self.D, self.kind, a, self.question.prior[:, a], common, own)
 
     def _frames(self) -> list[Frame]:
         """Return the whitened coordinates of every steered group."""
@@ -217,22 +234,24 @@ class NormalGeometry(Geometry):
         if self.kind == "full":  # not convex
             return False
         limit = CLARABEL_DIMENSION if self.kind == "symmetric" else DIAGONAL_DIMENSION
-        return bool(self.D.n_features <= limit)
+        return bool(self.n_features <= limit)
 
     def compares(self, answer: Answer) -> bool:
         """Return whether Clarabel takes little time and has the digits."""
-        return self._conic_pays and all(
-            f.root_condition <= CONIC_CONDITION for f in self._frames()
+        return self._conic_pays and (
+            self.kind != "symmetric"
+            or all(f.root_condition <= CONIC_CONDITION for f in self._frames())
         )
 
     def exact(self, solver: str) -> Answer:
         """Solve every group in numpy; with orientation "any" keep the better sign."""
-        closed = self.D.n_features == 1 and solver != "newton"
+        closed = self.n_features == 1 and solver != "newton"
         if self.kind == "full":
             groups = [nearest_one_affine(self.D, f, self.question.mirrors) for f in self._frames()]
             # nothing is nearer than no divergence at all
             return Answer(groups, "descent", all(g.cost() <= NOTHING for g in groups))
-        groups = best_signs(self.problems(), self.question.mirrors, closed)
+        mirrors = self.question.orientation == "any"
+        groups = best_signs(self.problems(), mirrors, closed)
         return Answer(groups, "closed-form" if closed else "newton")
 
     def all_groups(self, solver: str, conic: Conic) -> Answer:
@@ -250,6 +269,10 @@ class NormalGeometry(Geometry):
         maps, cells = normalised(D, maps, cells, transport)
         groups = []
         for a, T in enumerate(maps):
+            if D.is_univariate:
+                line = self._line(a, (cells[0], cells[1][..., 0]))
+                groups.append(GroupMaps(line, line.from_user(T.matrix[0], T.offset)))
+                continue
             # the anchor's matrix is a choice of coordinates, not a decision
             own = Translation() if a == anchor else transport
             groups.append(GroupMaps(*make_frame(D, own, a, prior[:, a], cells).from_user(T)))
@@ -274,6 +297,8 @@ class NormalGeometry(Geometry):
     @staticmethod
     def _narrowest(free: Array, found: Array) -> float:
         """Return the least factor by which a map squeezes some direction, against the free one."""
+        if free.ndim == 1:
+            return float((found / free).min())
         return float(np.linalg.eigvals(np.linalg.solve(free, found)).real.min())
 
     def parameter(self, name: str, i: int, a: int) -> Any:

@@ -19,6 +19,7 @@ class Parameters:
     def __init__(self, question: Question) -> None:
         self.question = question
         self.D: Any = question.population
+        self.n_features: int = self.D.n_features
 
     def parameter(self, name: str, i: int, a: int) -> Any:
         """Return a parameter of a cell that stays as it is, or of the map that leads to it."""

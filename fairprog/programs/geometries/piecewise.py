@@ -126,12 +126,12 @@ class Pieces:
             float(ratio * values[-1]),
         )
 
-    def multiplier(self, gradient: Map, part: str) -> Array:
+    def multipliers(self, gradient: Map) -> tuple[Array, ...]:
         """Return a class's gradient in (g_left, values, g_right) of the user's map."""
         _, scale, _, own_scale = self.units
         unit = np.full(len(gradient[0]), 1.0 / own_scale)
         unit[[0, -1]] *= scale
-        return np.asarray(gradient[0] * unit)
+        return (np.asarray(gradient[0] * unit),)
 
     def prices(self, gradient: Map) -> tuple[float, ...]:
         """Return nothing: the consensus of bent maps has no bound."""

@@ -53,8 +53,6 @@ class Whitening:
         Covariances in support coordinates: the population's own arrays, not copies.
     outside : Array, shape (K, d)
         The part of the group's means in directions in which nothing varies.
-    squeezed : bool
-        Whether the population is univariate: its parameters are numbers, not vectors.
     sign : float
         -1 for a mirror image.
 
@@ -78,7 +76,6 @@ class Whitening:
     own_mean: Array
     own_cov: Array
     outside: Array
-    squeezed: bool
     sign: float = 1.0
     _kept: dict[str, Array] = field(default_factory=dict)  # what all classes share
 
