@@ -206,10 +206,10 @@ class DiagonalNormal(Normal):
 
     # -- what a population does --
 
-    def same_support(self, other: NormalCells) -> bool:
+    def _same_support(self, other: NormalCells) -> bool:
         """Return whether the same features are constant, at the same values."""
         if not isinstance(other, DiagonalNormal):
-            return super().same_support(other)
+            return super()._same_support(other)
         if not np.array_equal(self.varies, other.varies):
             return False
         here, there = self._mean[0, 0, ~self.varies], other.location[0, 0, ~self.varies]
@@ -218,7 +218,7 @@ class DiagonalNormal(Normal):
     def cell_divergences(self, other: Self) -> Array:
         """Return V_ia = KL(P_ia || P'_ia) in nats, shape (K, G), P' the cells of `other`."""
         order_i, order_a = self._order_of(other, "other")
-        if not self.same_support(other):
+        if not self._same_support(other):
             return np.full(self.prior.shape, np.inf)
         own = self.support_mean, self.support_variances
         return diagonal_kl(*own, *self._in_support(other, np.ix_(order_i, order_a)))
@@ -334,4 +334,4 @@ class DiagonalLogNormal(DiagonalNormal, LogNormal):
         return LogNormal
 
 
-Normal.diagonal_types.update({Normal: DiagonalNormal, LogNormal: DiagonalLogNormal})
+Normal._diagonal_types.update({Normal: DiagonalNormal, LogNormal: DiagonalLogNormal})

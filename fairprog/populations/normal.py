@@ -132,12 +132,12 @@ class Normal(NormalRows):
 
     # -- fairness --
 
-    def decision_rates(
+    def _decision_rates(
         self, cost: Array, rule: Self, n_samples: int, random_state: int | np.random.Generator
     ) -> tuple[Array, float]:
         """Return P(Yhat=j | i, a) of the Bayes rule of `rule`, and its standard error."""
         order_i, order_a = self._order_of(rule, "rule_of")
-        if not self.same_support(rule):
+        if not self._same_support(rule):
             varying = [D.n_features - D.null_dimension for D in (rule, self)]
             raise ModelError(
                 f"`rule_of` varies in {varying[0]} directions of {rule.n_features} features; the "
@@ -163,7 +163,7 @@ class Normal(NormalRows):
         cells = self._support_laws
         return log_odds_cdf(thresholds, self.prior, *cells, *cells)
 
-    def log_odds_nodes(self) -> Array:
+    def _log_odds_nodes(self) -> Array:
         """Return thresholds at which to scan differences of `log_odds_cdf`."""
         cells = self._support_laws
         return log_odds_nodes(self.prior, *cells, *cells)

@@ -37,11 +37,11 @@ class NormalCells(Population):
     """Means and covariances of normal cells, and the directions in which they vary.
 
     One array of covariances per group. Nothing of size K G d^2 is formed for tied ones, and
-    populations made by :meth:`moved` share the arrays they did not change. Parameters are those
+    populations made by :meth:`_moved` share the arrays they did not change. Parameters are those
     of :class:`Normal`.
     """
 
-    diagonal_types: ClassVar[dict[type, type[Any]]] = {}  # who keeps variances instead
+    _diagonal_types: ClassVar[dict[type, type[Any]]] = {}  # who keeps variances instead
 
     def __new__(
         cls,
@@ -57,7 +57,7 @@ class NormalCells(Population):
     ) -> Self:
         """Return an object of the class that keeps variances only, where these are diagonal."""
         diagonal = covariance == "diagonal" and std is None
-        found: type[Self] = cls.diagonal_types.get(cls, cls) if diagonal else cls
+        found: type[Self] = cls._diagonal_types.get(cls, cls) if diagonal else cls
         return object.__new__(found)
 
     def __getnewargs__(self) -> tuple[Array, Array]:
@@ -179,7 +179,7 @@ class NormalCells(Population):
             np.zeros(cells[0].shape[1:]),
         )
 
-    def moved(self, prior: Array, mean: Array, cells: Sequence[Array]) -> Self:
+    def _moved(self, prior: Array, mean: Array, cells: Sequence[Array]) -> Self:
         """Return a population with the same labels and support, its arrays taken as they are.
 
         For covariances (K, d, d) per group that are positive definite on the support by
@@ -292,7 +292,7 @@ class NormalCells(Population):
         out.setflags(write=False)
         return out
 
-    def same_support(self, other: NormalCells) -> bool:
+    def _same_support(self, other: NormalCells) -> bool:
         """Return whether the same directions are constant, at the same values.
 
         Up to rounding: a steered population's own null directions are as far from the original's
@@ -322,7 +322,7 @@ class NormalCells(Population):
         order_i, order_a = self._order_of(other, "other")
         cells = np.ix_(order_i, order_a)
         U = other.support_basis
-        if not self.same_support(other):
+        if not self._same_support(other):
             return np.full(self.prior.shape, np.inf)
         if U.shape[1] > LARGE:
             alike = np.array_equal(U, self._basis)

@@ -114,7 +114,7 @@ class NormalMaps(NormalCells):
             for i, S in enumerate(distinct):
                 pushed[i] = push_cov(T.matrix, S)
             covs[a] = np.broadcast_to(pushed, M.shape)
-        return self.moved(prior, mean, covs)
+        return self._moved(prior, mean, covs)
 
     def map_residual(self, T: AffineMap, laws: NormalLaws, a: int) -> float:
         """Return the worst whitened residual of the cells of the group at `a` against T # laws.

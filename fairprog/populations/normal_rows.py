@@ -114,10 +114,10 @@ class NormalRows(NormalMaps):
         if amount is not None:
             cov = shrink(cov, mass, count, "auto" if amount < 0 else amount)[0]
         labels = {"classes": rows.classes, "groups": rows.groups, "feature_names": column_names(X)}
-        return cls.of_moments(count, mass, mean, cov, covariance, labels)
+        return cls._of_moments(count, mass, mean, cov, covariance, labels)
 
     @classmethod
-    def of_moments(
+    def _of_moments(
         cls,
         count: Indices,
         mass: Array,

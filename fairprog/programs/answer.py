@@ -134,7 +134,7 @@ def _large_population(
         for i, S in enumerate(distinct):
             pushed[i] = push_cov(T.matrix, S)
         covs[a] = np.broadcast_to(pushed, M.shape)
-    return D.moved(program.prior, mean, covs)
+    return D._moved(program.prior, mean, covs)
 
 
 def _prices(
