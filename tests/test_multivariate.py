@@ -535,8 +535,8 @@ def test_null_directions_may_lean_by_what_is_left_of_their_variance(scale):
     sol = fp.NearestIdeal(D, steer=[1]).solve()
     P = sol.population
     lean = np.abs(D._null.T @ P.support_basis).max()
-    assert lean > 1e-6 and P.same_support(D) and D.same_support(P)
-    on_the_same = D.moved(P.prior, P.location, [P.cov_of(a) for a in range(2)]).kl(D)
+    assert lean > 1e-6 and P._same_support(D) and D._same_support(P)
+    on_the_same = D._moved(P.prior, P.location, [P.cov_of(a) for a in range(2)]).kl(D)
     assert sol.kl == pytest.approx(on_the_same, rel=1e-6) and sol.certificate.ok
     assert sol.kl == pytest.approx(fp.NearestIdeal(tilted_plane(), steer=[1]).solve().kl, rel=1e-4)
     # the controls: another plane, and the same one elsewhere

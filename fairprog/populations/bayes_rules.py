@@ -26,7 +26,7 @@ __all__ = ["BayesRules"]
 class BayesRules(Coordinates):
     """Evaluation and ideality, once for all families.
 
-    A family answers `decision_rates` and, for two classes, `log_odds_cdf` and `log_odds_nodes`.
+    A family answers `_decision_rates` and, for two classes, `log_odds_cdf` and `_log_odds_nodes`.
     """
 
     def evaluate(
@@ -64,10 +64,10 @@ class BayesRules(Coordinates):
         self, cost: Array, rule: Self, n_samples: int, random_state: int | np.random.Generator
     ) -> tuple[OutcomeTable, float]:
         """Return the outcome table of the Bayes rule of `rule`, and its standard error."""
-        rates, error = self.decision_rates(cost, rule, n_samples, random_state)
+        rates, error = self._decision_rates(cost, rule, n_samples, random_state)
         return table_of_rates(self, rates), error
 
-    def decision_rates(
+    def _decision_rates(
         self, cost: Array, rule: Self, n_samples: int, random_state: int | np.random.Generator
     ) -> tuple[Array, float]:
         """Return P(Yhat=j | i, a) of the Bayes rule of `rule`, (K, G, K), and its standard error.

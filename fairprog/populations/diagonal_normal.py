@@ -7,7 +7,7 @@ they are small enough.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import cached_property, partial
 from typing import Any, Self
 
@@ -15,12 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, ModelError
-from fairprog.kernels.bayes_rates import decision_rates, log_odds_cdf, log_odds_nodes
 from fairprog.kernels.diagonal import diagonal_kl, diagonal_residual
 from fairprog.kernels.diagonal_common import featurewise_map, is_common
 from fairprog.kernels.null_directions import MEAN_SPREAD, constant_features
-from fairprog.labels import Array, Indices, check_finite, refuse_large
-from fairprog.populations.coordinates import normalized_log
+from fairprog.labels import Array, check_finite, refuse_large
 from fairprog.populations.lognormal import LogNormal
 from fairprog.populations.normal import Normal
 from fairprog.populations.normal_cells import NormalCells
@@ -40,26 +38,14 @@ class DiagonalNormal(Normal):
         The features that are not constant in every cell.
     """
 
-    def __init__(
-        self,
-        prior: ArrayLike,
-        mean: ArrayLike,
-        *,
-        std: ArrayLike | None = None,
-        cov: ArrayLike | None = None,
-        covariance: str = "diagonal",
-        classes: Iterable[Any] | None = None,
-        groups: Iterable[Any] | None = None,
-        feature_names: Iterable[str] | None = None,
-    ) -> None:
+    def _set_cells(self, mean: ArrayLike, std: ArrayLike | None, cov: ArrayLike | None) -> None:
+        """Keep means and variances, checked."""
         if std is not None or cov is None:
             raise ModelError(
                 "covariance='diagonal' takes the cells' variances as `cov`, shape (K, G, d).",
                 argument="cov",
             )
-        self.covariance, self.is_univariate = covariance, False
-        self._start(prior, classes, groups)
-        self._mean = self._checked_mean(mean)
+        self.covariance, self._mean = "diagonal", self._checked_mean(mean)
         variances = np.asarray(cov)
         if variances.shape != self._mean.shape:
             raise DataError(
@@ -68,9 +54,11 @@ class DiagonalNormal(Normal):
                 argument="cov",
             )
         self.variances = check_finite(variances, "cov")
-        self._set_feature_names(feature_names)
+
+    def _set_support(self) -> None:
+        """Find the features that vary."""
         self.varies = self._checked_support()
-        for array in (self.prior, self._mean, self.variances, self.varies):
+        for array in (self._mean, self.variances, self.varies):
             array.setflags(write=False)
 
     def _checked_support(self) -> NDArray[np.bool_]:
@@ -218,10 +206,10 @@ class DiagonalNormal(Normal):
 
     # -- what a population does --
 
-    def same_support(self, other: NormalCells) -> bool:
+    def _same_support(self, other: NormalCells) -> bool:
         """Return whether the same features are constant, at the same values."""
         if not isinstance(other, DiagonalNormal):
-            return super().same_support(other)
+            return super()._same_support(other)
         if not np.array_equal(self.varies, other.varies):
             return False
         here, there = self._mean[0, 0, ~self.varies], other.location[0, 0, ~self.varies]
@@ -230,18 +218,10 @@ class DiagonalNormal(Normal):
     def cell_divergences(self, other: Self) -> Array:
         """Return V_ia = KL(P_ia || P'_ia) in nats, shape (K, G), P' the cells of `other`."""
         order_i, order_a = self._order_of(other, "other")
-        if not self.same_support(other):
+        if not self._same_support(other):
             return np.full(self.prior.shape, np.inf)
-        out = np.empty(self.prior.shape)
-        for i, a in np.ndindex(*out.shape):
-            b = order_i[i], order_a[a]
-            out[i, a] = diagonal_kl(
-                self.support_mean[i, a],
-                self.support_variances[i, a],
-                other.support_mean[b],
-                other.support_variances[b],
-            )
-        return out
+        own = self.support_mean, self.support_variances
+        return diagonal_kl(*own, *self._in_support(other, np.ix_(order_i, order_a)))
 
     def laws_of(self, a: int) -> tuple[Array, Array]:
         """Return means and variances (K, d) of the group at `a`."""
@@ -287,20 +267,16 @@ class DiagonalNormal(Normal):
 
         With matrices where a map mixes features.
         """
-        gains, shifts = [], []
-        for g in self.groups:
-            T = maps[g]
-            if not isinstance(T, DiagonalMap):
-                return self.full().mapped(maps)
-            gains.append(T.diagonal)
-            shifts.append(T.offset)
-        gain = np.stack(gains)
-        mean = gain * self._mean + np.stack(shifts)
-        return self.with_cells(self.prior, mean, gain**2 * self.variances)
+        moved = [maps[g] for g in self.groups]
+        if not all(isinstance(T, DiagonalMap) for T in moved):
+            return self.full().mapped(maps)
+        gain, shift = (np.stack([getattr(T, n) for T in moved]) for n in ("diagonal", "offset"))
+        return self.with_cells(self.prior, gain * self._mean + shift, gain**2 * self.variances)
 
     def with_cells(self, prior: Array, mean: Array, variances: Array) -> Self:
         """Return the population with another prior and other cells, the same labels."""
-        return type(self)(prior, mean, cov=variances, **self._labels())
+        labels = self._labels()
+        return type(self)(prior, mean, cov=variances, covariance="diagonal", **labels)
 
     def cell_maps(self, target: Self) -> Mapping[tuple[int, int], Callable[[Array], Array]]:
         """Return per cell the monotone transport to the cell of `target`, feature by feature."""
@@ -317,61 +293,25 @@ class DiagonalNormal(Normal):
         shift = np.where(self.varies, target.location[i, a] - gain * self._mean[i, a], 0.0)
         return self.user_map(DiagonalMap(gain, shift))(X)
 
-    def sample(
-        self, n: int, random_state: int | np.random.Generator | None = None
-    ) -> tuple[Array, NDArray[Any], NDArray[Any]]:
-        """Draw n rows; see :meth:`Normal.sample`."""
-        rng, cell, y, a = self._draw(n, random_state)
-        z = rng.standard_normal((len(cell), self.n_features))
-        means, stds = (part.reshape(-1, self.n_features) for part in (self._mean, self.std))
-        for c in range(len(means)):
-            rows = cell == c
-            z[rows] = means[c] + stds[c] * z[rows]
-        return self._backward(z), y, a
+    # -- rows and Bayes rules, see Normal --
 
-    def log_posterior(self, Z: Array, group: Indices) -> Array:
-        """Return log P(Y=i | z, a), shape (n, K), of rows (n, d) in normal coordinates."""
-        joint = np.empty((len(Z), self.n_classes))
-        Z = self.varying(Z)
-        for a in range(self.n_groups):
-            rows = group == a
-            for i in range(self.n_classes):
-                std = np.sqrt(self.support_variances[i, a])
-                white = (Z[rows] - self.support_mean[i, a]) / std
-                joint[rows, i] = np.log(self.prior[i, a]) - np.log(std).sum()
-                joint[rows, i] -= 0.5 * np.einsum("nj,nj->n", white, white)
-        return normalized_log(joint, self.base_rates.mean(axis=1))
+    def _coloured(self, z: Array, i: int, a: int) -> Array:
+        return z * np.sqrt(self.variances[i, a])
 
-    def decision_rates(
-        self, cost: Array, rule: Any, n_samples: int, random_state: int | np.random.Generator
-    ) -> tuple[Array, float]:
-        """Return P(Yhat=j | i, a) of the Bayes rule of `rule`, and its standard error."""
-        order_i, order_a = self._order_of(rule, "rule_of")
-        if not self.same_support(rule):
-            raise ModelError(
-                "`rule_of` has other constant features than the population.", argument="rule_of"
-            )
-        cells = np.ix_(order_i, order_a)
-        return decision_rates(
-            cost,
-            rule.prior[cells],
-            rule.support_mean[cells],
-            rule.support_variances[cells],
-            self.support_mean,
-            self.support_variances,
-            n_samples,
-            random_state,
-        )
+    def _to_support(self, Z: Array) -> Array:
+        return self.varying(Z)
 
-    def log_odds_cdf(self, thresholds: Array) -> Array:
-        """Return P(log odds <= t | i, a), shape (T, 2, G), of two classes."""
-        cells = self.support_mean, self.support_variances
-        return log_odds_cdf(thresholds, self.prior, *cells, *cells)
+    def _log_density(self, Z: Array, i: int, a: int) -> Array:
+        std = np.sqrt(self.support_variances[i, a])
+        white = (Z - self.support_mean[i, a]) / std
+        return -0.5 * np.einsum("nj,nj->n", white, white) - np.log(std).sum()
 
-    def log_odds_nodes(self) -> Array:
-        """Return thresholds at which to scan differences of `log_odds_cdf`."""
-        cells = self.support_mean, self.support_variances
-        return log_odds_nodes(self.prior, *cells, *cells)
+    @property
+    def _support_laws(self) -> tuple[Array, Array]:
+        return self.support_mean, self.support_variances
+
+    def _in_support(self, other: Any, cells: Any) -> tuple[Array, Array]:
+        return other.support_mean[cells], other.support_variances[cells]
 
     def _is_image(self, a: int, atol: float) -> bool:
         """Return whether a map does it, which may pair different features of the two groups."""
@@ -396,4 +336,4 @@ class DiagonalLogNormal(DiagonalNormal, LogNormal):
         return LogNormal
 
 
-Normal.diagonal_types.update({Normal: DiagonalNormal, LogNormal: DiagonalLogNormal})
+Normal._diagonal_types.update({Normal: DiagonalNormal, LogNormal: DiagonalLogNormal})

@@ -112,7 +112,7 @@ def scan_thresholds(population: Any, notion: Notion) -> float:
         values = np.array([notion.gap(table_of_rates(population, r)) for r in both])
         return np.minimum(values[: t.size], values[t.size :])
 
-    nodes = population.log_odds_nodes()
+    nodes = population._log_odds_nodes()
     # between two atoms the gap is constant: look there as well
     nodes = np.sort(np.concatenate([nodes, 0.5 * (nodes[1:] + nodes[:-1])]))
     values = gaps(nodes)

@@ -98,7 +98,7 @@ class LineCells(Population):
 
     # -- Bayes rules --
 
-    def decision_rates(
+    def _decision_rates(
         self, cost: Array, rule: Self, n_samples: int, random_state: int | np.random.Generator
     ) -> tuple[Array, float]:
         """Return P(Yhat=j | i, a) of the Bayes rule of `rule`, shape (K, G, K), and 0.0."""
@@ -114,7 +114,7 @@ class LineCells(Population):
         t = np.asarray(thresholds, dtype=float)
         return np.stack([cells.log_odds_cdf(t) for cells in self._groups], axis=-1)
 
-    def log_odds_nodes(self) -> Array:
+    def _log_odds_nodes(self) -> Array:
         """Return thresholds at which to scan differences of `log_odds_cdf`."""
         found = [nodes for cells in self._groups for nodes in cells.log_odds_nodes()]
         thresholds = np.unique(np.concatenate(found))

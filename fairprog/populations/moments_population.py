@@ -71,7 +71,7 @@ def estimated(
                 stacklevel=3,
             )
     labels = {"classes": classes, "groups": groups, "feature_names": feature_names}
-    return Normal.of_moments(count, mass, mean, cov, form, labels)
+    return Normal._of_moments(count, mass, mean, cov, form, labels)
 
 
 def _covariances(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from fairprog.kernels.bayes_rates import (
 from fairprog.kernels.common_map import common_map, mean_rounding
 from fairprog.kernels.normal import interval_mass
 from fairprog.labels import Array, Indices
+from fairprog.populations.cell_checks import restrict
 from fairprog.populations.coordinates import normalized_log
 from fairprog.populations.normal_rows import NormalRows
 
@@ -85,16 +86,21 @@ class Normal(NormalRows):
 
     def log_posterior(self, Z: Array, group: Indices) -> Array:
         """Return log P(Y=i | z, a), shape (n, K), of rows (n, d) in normal coordinates."""
-        joint = np.empty((len(Z), self.n_classes))
-        rows_of = Z @ self.support_basis
-        for a in range(self.n_groups):
-            rows, cells = group == a, self.support_cov_of(a)
-            for i in range(self.n_classes):
-                L = np.linalg.cholesky(cells[i])
-                white = np.linalg.solve(L, (rows_of[rows] - self.support_mean[i, a]).T)
-                log_det = np.log(np.diag(L)).sum()
-                joint[rows, i] = np.log(self.prior[i, a]) - log_det - 0.5 * (white**2).sum(axis=0)
+        joint, Z = np.empty((len(Z), self.n_classes)), self._to_support(Z)
+        for i, a in np.ndindex(*self.prior.shape):
+            rows = group == a
+            joint[rows, i] = np.log(self.prior[i, a]) + self._log_density(Z[rows], i, a)
         return normalized_log(joint, self.base_rates.mean(axis=1))  # a density is never zero
+
+    def _to_support(self, Z: Array) -> Array:
+        """Return rows (n, d) in support coordinates, (n, k)."""
+        return Z @ self._basis
+
+    def _log_density(self, Z: Array, i: int, a: int) -> Array:
+        """Return log densities of a cell at rows (n, k), up to a constant of all cells."""
+        L = np.linalg.cholesky(self.support_cov_of(a)[i])
+        white = np.linalg.solve(L, (Z - self.support_mean[i, a]).T)
+        return -0.5 * (white**2).sum(axis=0) - np.log(np.diag(L)).sum()
 
     def _line(self) -> tuple[Array, Array]:
         """Return means and standard deviations (K, G) of the only feature."""
@@ -126,38 +132,40 @@ class Normal(NormalRows):
 
     # -- fairness --
 
-    def decision_rates(
+    def _decision_rates(
         self, cost: Array, rule: Self, n_samples: int, random_state: int | np.random.Generator
     ) -> tuple[Array, float]:
         """Return P(Yhat=j | i, a) of the Bayes rule of `rule`, and its standard error."""
         order_i, order_a = self._order_of(rule, "rule_of")
-        cells, U = np.ix_(order_i, order_a), self._basis
-        if not self.same_support(rule):
+        if not self._same_support(rule):
+            varying = [D.n_features - D.null_dimension for D in (rule, self)]
             raise ModelError(
-                f"`rule_of` varies in {rule.support_basis.shape[1]} directions of "
-                f"{rule.n_features} features; the population varies in {U.shape[1]} of "
-                f"{self.n_features}, and they must be the same.",
+                f"`rule_of` varies in {varying[0]} directions of {rule.n_features} features; the "
+                f"population varies in {varying[1]} of {self.n_features}, and they must be the "
+                "same.",
                 argument="rule_of",
             )
-        return decision_rates(
-            cost,
-            rule.prior[cells],
-            rule.location[cells] @ U,
-            U.T @ rule.cov[cells] @ U,
-            self.support_mean,
-            self.support_cov,
-            n_samples,
-            random_state,
-        )
+        cells = np.ix_(order_i, order_a)
+        laws = rule.prior[cells], *self._in_support(rule, cells)
+        return decision_rates(cost, *laws, *self._support_laws, n_samples, random_state)
+
+    @property
+    def _support_laws(self) -> tuple[Array, Array]:
+        """Means and covariances of the cells in support coordinates."""
+        return self.support_mean, self.support_cov
+
+    def _in_support(self, other: Self, cells: Any) -> tuple[Array, Array]:
+        """Return those of some cells of another population, in this one's coordinates."""
+        return other.location[cells] @ self._basis, restrict(other.cov[cells], self._basis)
 
     def log_odds_cdf(self, thresholds: Array) -> Array:
         """Return P(log odds <= t | i, a), shape (T, 2, G), of two classes."""
-        cells = self.support_mean, self.support_cov
+        cells = self._support_laws
         return log_odds_cdf(thresholds, self.prior, *cells, *cells)
 
-    def log_odds_nodes(self) -> Array:
+    def _log_odds_nodes(self) -> Array:
         """Return thresholds at which to scan differences of `log_odds_cdf`."""
-        cells = self.support_mean, self.support_cov
+        cells = self._support_laws
         return log_odds_nodes(self.prior, *cells, *cells)
 
     def _is_image(self, a: int, atol: float) -> bool:

@@ -37,19 +37,32 @@ class NormalCells(Population):
     """Means and covariances of normal cells, and the directions in which they vary.
 
     One array of covariances per group. Nothing of size K G d^2 is formed for tied ones, and
-    populations made by :meth:`moved` share the arrays they did not change. Parameters are those
+    populations made by :meth:`_moved` share the arrays they did not change. Parameters are those
     of :class:`Normal`.
     """
 
-    diagonal_types: ClassVar[dict[type, type[Any]]] = {}  # who keeps variances instead
+    _diagonal_types: ClassVar[dict[type, type[Any]]] = {}  # who keeps variances instead
 
     def __new__(
-        cls, *args: Any, covariance: str = "full", std: ArrayLike | None = None, **kwargs: Any
+        cls,
+        prior: ArrayLike,
+        mean: ArrayLike,
+        *,
+        std: ArrayLike | None = None,
+        cov: ArrayLike | None = None,
+        covariance: str = "full",
+        classes: Iterable[Any] | None = None,
+        groups: Iterable[Any] | None = None,
+        feature_names: Iterable[str] | None = None,
     ) -> Self:
         """Return an object of the class that keeps variances only, where these are diagonal."""
         diagonal = covariance == "diagonal" and std is None
-        found: type[Self] = cls.diagonal_types.get(cls, cls) if diagonal else cls
+        found: type[Self] = cls._diagonal_types.get(cls, cls) if diagonal else cls
         return object.__new__(found)
+
+    def __getnewargs__(self) -> tuple[Array, Array]:
+        """Return what copying and pickling hand to `__new__`, which looks at neither."""
+        return self.prior, self._mean
 
     def __init__(
         self,
@@ -63,37 +76,25 @@ class NormalCells(Population):
         groups: Iterable[Any] | None = None,
         feature_names: Iterable[str] | None = None,
     ) -> None:
-        self.covariance = check_structure(covariance)
+        self.covariance, self.is_univariate = check_structure(covariance), std is not None
+        self._start(prior, classes, groups)
+        self._set_cells(mean, std, cov)
+        self._set_feature_names(feature_names)
+        self._set_support()
+
+    def _set_cells(self, mean: ArrayLike, std: ArrayLike | None, cov: ArrayLike | None) -> None:
+        """Keep means and covariances, checked."""
         if self.covariance == "diagonal" and std is None:
             raise ModelError(
                 f"{type(self).__name__} has no form with covariance='diagonal'; it belongs to "
                 "Normal and LogNormal.",
                 argument="covariance",
             )
-        self._start(prior, classes, groups)
         if (std is None) == (cov is None):
             raise ModelError("Give exactly one of `std` (univariate) and `cov`.", argument="std")
         K, G = self.prior.shape
-        self.is_univariate = std is not None
-        if std is not None:
-            center = check_finite(mean, "mean")
-            spread = check_finite(std, "std", (K, G))
-            if center.shape != (K, G):
-                raise DataError(
-                    f"`mean` has shape {center.shape}; with `std` it must be {(K, G)}.",
-                    argument="mean",
-                )
-            refuse_cells(spread <= 0, spread, "std", "positive", self.classes, self.groups)
-            if self.covariance == "tied" and np.ptp(spread, axis=0).max() > 0:
-                raise DataError(
-                    "`std` differs between classes of a group; with covariance='tied' they share "
-                    "one.",
-                    argument="std",
-                )
-            self.covariance = "full"  # of one feature they are the same
-            self._mean = center[..., None]
-            self._cells: tuple[Array, ...] = tuple(np.moveaxis((spread**2)[..., None, None], 1, 0))
-        else:
+        self._cells: tuple[Array, ...]
+        if std is None:
             self._mean = self._checked_mean(mean)
             d = self._mean.shape[2]
             if self.covariance == "tied":
@@ -101,7 +102,25 @@ class NormalCells(Population):
                 self._cells = tuple(np.broadcast_to(S, (K, d, d)) for S in shared)
             else:
                 self._cells = tuple(np.moveaxis(self._checked(cov, (K, G, d, d)), 1, 0))
-        self._set_feature_names(feature_names)
+            return
+        center, spread = check_finite(mean, "mean"), check_finite(std, "std", (K, G))
+        if center.shape != (K, G):
+            raise DataError(
+                f"`mean` has shape {center.shape}; with `std` it must be {(K, G)}.",
+                argument="mean",
+            )
+        refuse_cells(spread <= 0, spread, "std", "positive", self.classes, self.groups)
+        if self.covariance == "tied" and np.ptp(spread, axis=0).max() > 0:
+            raise DataError(
+                "`std` differs between classes of a group; with covariance='tied' they share one.",
+                argument="std",
+            )
+        self.covariance = "full"  # of one feature they are the same
+        self._mean = center[..., None]
+        self._cells = tuple(np.moveaxis((spread**2)[..., None, None], 1, 0))
+
+    def _set_support(self) -> None:
+        """Find the directions that vary, and what follows from them."""
         self._basis, self._null = support_of_cells(
             self.prior,
             self._mean,
@@ -160,7 +179,7 @@ class NormalCells(Population):
             np.zeros(cells[0].shape[1:]),
         )
 
-    def moved(self, prior: Array, mean: Array, cells: Sequence[Array]) -> Self:
+    def _moved(self, prior: Array, mean: Array, cells: Sequence[Array]) -> Self:
         """Return a population with the same labels and support, its arrays taken as they are.
 
         For covariances (K, d, d) per group that are positive definite on the support by
@@ -273,7 +292,7 @@ class NormalCells(Population):
         out.setflags(write=False)
         return out
 
-    def same_support(self, other: NormalCells) -> bool:
+    def _same_support(self, other: NormalCells) -> bool:
         """Return whether the same directions are constant, at the same values.
 
         Up to rounding: a steered population's own null directions are as far from the original's
@@ -303,7 +322,7 @@ class NormalCells(Population):
         order_i, order_a = self._order_of(other, "other")
         cells = np.ix_(order_i, order_a)
         U = other.support_basis
-        if not self.same_support(other):
+        if not self._same_support(other):
             return np.full(self.prior.shape, np.inf)
         if U.shape[1] > LARGE:
             alike = np.array_equal(U, self._basis)

@@ -93,7 +93,7 @@ class NormalMaps(NormalCells):
             covs[a] = np.broadcast_to(pushed, M.shape)
         if by_class:
             return self._with_cells(prior, mean, np.stack(covs, axis=1), tied)
-        return self.moved(prior, mean, covs)
+        return self._moved(prior, mean, covs)
 
     def _with_cells(self, prior: Array, mean: Array, cov: Array, tied: bool) -> Self:
         """Return the population with the same labels and other cells, (1, G, d, d) where tied."""

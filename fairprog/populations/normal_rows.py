@@ -114,10 +114,10 @@ class NormalRows(NormalMaps):
         if amount is not None:
             cov = shrink(cov, mass, count, "auto" if amount < 0 else amount)[0]
         labels = {"classes": rows.classes, "groups": rows.groups, "feature_names": column_names(X)}
-        return cls.of_moments(count, mass, mean, cov, covariance, labels)
+        return cls._of_moments(count, mass, mean, cov, covariance, labels)
 
     @classmethod
-    def of_moments(
+    def _of_moments(
         cls,
         count: Indices,
         mass: Array,
@@ -167,7 +167,10 @@ class NormalRows(NormalMaps):
         X = rng.standard_normal((len(cell), self.n_features))
         for c in range(self.prior.size):
             i, a = divmod(c, self.n_groups)
-            values, vectors = np.linalg.eigh(self._cells[a][i])
-            root = vectors * np.sqrt(np.maximum(values, 0.0))
-            X[cell == c] = self._mean[i, a] + X[cell == c] @ root.T
+            X[cell == c] = self._mean[i, a] + self._coloured(X[cell == c], i, a)
         return self._backward(X), y, group
+
+    def _coloured(self, z: Array, i: int, a: int) -> Array:
+        """Return standard normal rows (n, d) with the covariance of a cell."""
+        values, vectors = np.linalg.eigh(self._cells[a][i])
+        return z @ (vectors * np.sqrt(np.maximum(values, 0.0))).T

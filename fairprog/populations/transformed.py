@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -199,7 +199,17 @@ class Transformed(Population):
 
     @classmethod
     def fit(
-        cls, base: type[Any], bijection: str | Bijection, X: ArrayLike, y: ArrayLike, **kwargs: Any
+        cls,
+        base: type[Any],
+        bijection: str | Bijection,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sensitive_features: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        classes: Sequence[Any] | None = None,
+        groups: Sequence[Any] | None = None,
+        **options: Any,
     ) -> Self:
         """Fit a family to g(X) by maximum likelihood.
 
@@ -208,9 +218,10 @@ class Transformed(Population):
         base : type
             The family, such as ``fp.Logistic``.
         bijection : {"log", "logit"} or Bijection
-        X, y : array_like
-        **kwargs
-            As for ``base.fit``: sensitive_features, sample_weight, classes, groups.
+        X, y, sensitive_features, sample_weight, classes, groups
+            As for ``base.fit``.
+        **options
+            What ``base.fit`` takes besides, such as ``covariance`` of ``fp.Normal``.
 
         Examples
         --------
@@ -222,7 +233,9 @@ class Transformed(Population):
         """
         g = as_bijection(bijection)
         features = g.check_domain(check_features(X))
-        return cls(base.fit(g.forward(features), y, **kwargs), g)
+        rows = {"sensitive_features": sensitive_features, "sample_weight": sample_weight}
+        labels = {"classes": classes, "groups": groups}
+        return cls(base.fit(g.forward(features), y, **rows, **labels, **options), g)
 
     def sample(
         self, n: int, random_state: int | np.random.Generator | None = None
