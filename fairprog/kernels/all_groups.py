@@ -14,6 +14,8 @@ from fairprog.labels import Array
 
 __all__ = [
     "best_scale_ratio",
+    "common_laws_residual",
+    "is_best_ratio",
     "polynomial",
     "profile_cost",
     "pull_back",
@@ -221,3 +223,33 @@ def profile_cost(
         G += w[i][:, None, None] * (PA @ M) + pulled[:, :, None] * m
         g += pulled
     return value, G, g
+
+
+def common_laws_residual(
+    w: Array,
+    cells: tuple[Array, Array],
+    best: tuple[Array, Array],
+    fixed: int | None = None,
+) -> float:
+    """Return how far common laws (K, d), (K, d, d) are from the best ones, whitened, weighted.
+
+    The covariance of the class `fixed` is a choice of coordinates: its mean alone counts.
+    """
+    (m, M), (best_m, best_M) = cells, best
+    L = np.linalg.cholesky(M)
+    spread = np.linalg.solve(L, np.swapaxes(np.linalg.solve(L, best_M), -1, -2))
+    squares = ((spread - np.eye(M.shape[-1])) ** 2).sum(axis=(-1, -2))
+    if fixed is not None:  # its best mean does not depend on its covariance
+        squares[fixed] = 0.0
+    shift = np.linalg.solve(L, (best_m - m)[..., None])[..., 0]
+    squares = squares + (shift**2).sum(axis=-1)
+    return float(np.sqrt((w.sum(axis=1) ** 2 * squares).sum()))
+
+
+def is_best_ratio(gamma: float, w: Array, mean: Array, std: Array, mirror: bool) -> bool:
+    """Return whether no ratio of scales on a wide grid is better than gamma (d = 1, K = G = 2)."""
+    grid = abs(gamma) * np.geomspace(1e-6, 1e6, 2001)
+    if mirror:
+        grid = np.concatenate([-grid, grid])
+    F = scale_ratio_cost(np.append(grid, gamma), w, mean, std)
+    return bool(F[-1] <= F[:-1].min() + 1e-9 * max(1.0, abs(F[-1])))

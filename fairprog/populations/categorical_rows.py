@@ -238,3 +238,39 @@ class CategoricalRows(CategoricalSupport):
         i = (rng.random(n)[:, None] * chance[:, -1:] > chance).sum(axis=1)
         classes, groups = label_array(self.classes), label_array(self.groups)
         return self.values[s.atom[row]], classes[i], groups[s.group[row]]
+
+    def resampled(self, size: int, rng: np.random.Generator) -> Self:
+        """Return the population of `size` rows drawn from this one, counted again.
+
+        Posteriors that were given as scores stay what they are: a sample of rows changes the
+        weights alone (were labels drawn and counted, every row would know its own).
+
+        Raises
+        ------
+        DataError
+            If a hundred samples leave a class of some group empty.
+        """
+        s = self.support
+        labels: dict[str, Any] = {
+            "values": self._values,
+            "classes": self.classes,
+            "groups": self.groups,
+        }
+        for _ in range(100):
+            if self.scores_given:
+                count = rng.multinomial(size, s.weight / s.weight.sum())
+                kept = count > 0
+                drawn = Support(s.atom[kept], s.group[kept], count[kept] / size, s.score[kept])
+                mass = np.zeros((self.n_groups, self.n_classes))
+                np.add.at(mass, drawn.group, drawn.posterior * drawn.weight[:, None])
+                if np.all(mass > 0):
+                    return self._from_support(drawn, self.n_atoms, **labels)
+                continue
+            joint = rng.multinomial(size, self.joint.ravel() / self.joint.sum())
+            joint = joint.reshape(self.joint.shape)
+            if np.all(joint.sum(axis=0) > 0):
+                return type(self)(joint / size, **labels)
+        raise DataError(
+            f"Samples of {size} rows leave a class of some group empty: too few for bands.",
+            argument="sample_size",
+        )

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.errors import DataError, ModelError, SolverError
+from fairprog.errors import ModelError, SolverError
 from fairprog.labels import Array, check_finite, check_number
-from fairprog.populations import Categorical, Support
 from fairprog.programs.classifier.answer import assemble_classifier
 from fairprog.programs.classifier.clash import explain_clash
 from fairprog.programs.classifier.question import ClassifierQuestion
@@ -189,32 +188,6 @@ def _bootstrap(
     rng = np.random.default_rng(random_state)
     out = np.empty((count, len(bounds)))
     for r in tqdm(range(count), desc="bootstrap", disable=not progress, leave=False):
-        again = question.of(_resample(question.population, size, rng))
+        again = question.of(question.population.resampled(size, rng))
         out[r] = _sweep(again, key, bounds, solver)[0]
     return out
-
-
-def _resample(D: Categorical, size: int, rng: np.random.Generator) -> Categorical:
-    """Return the population of `size` rows drawn from D, counted again.
-
-    Posteriors that were given as scores stay what they are: a sample of rows changes the weights
-    alone (were labels drawn and counted, every row would know its own).
-    """
-    s = D.support
-    for _ in range(100):
-        if D.scores_given:
-            count = rng.multinomial(size, s.weight / s.weight.sum())
-            kept = count > 0
-            drawn = Support(s.atom[kept], s.group[kept], count[kept] / size, s.score[kept])
-            mass = np.zeros((D.n_groups, D.n_classes))
-            np.add.at(mass, drawn.group, drawn.posterior * drawn.weight[:, None])
-            if np.all(mass > 0):
-                return Categorical._from_support(drawn, D.n_atoms, D._values, D.classes, D.groups)
-            continue
-        joint = rng.multinomial(size, D.joint.ravel() / D.joint.sum()).reshape(D.joint.shape)
-        if np.all(joint.sum(axis=0) > 0):
-            return Categorical(joint / size, values=D.values, classes=D.classes, groups=D.groups)
-    raise DataError(
-        f"Samples of {size} rows leave a class of some group empty: too few for bands.",
-        argument="sample_size",
-    )

@@ -20,7 +20,7 @@ import scipy.sparse as sp
 from fairprog.errors import ModelError
 from fairprog.labels import Array
 from fairprog.populations import Categorical
-from fairprog.programs.compile.custom import custom_constraints, label
+from fairprog.programs.compile.custom import custom_constraints
 from fairprog.programs.compile.standard_form import StandardForm
 from fairprog.programs.compile.terms import TableVariables, compile_terms
 from fairprog.programs.conditions import Condition
@@ -176,8 +176,8 @@ def compile_classifier(
 
     sums = sp.kron(sp.eye_array(n), np.ones((1, K))).tocsr()
     # scaled to coefficients of order one, since solvers' tolerances are absolute
-    link = label(n * z == (n * M) @ h, "table")
-    base = [label(h >= 0, "nonnegative"), label(sums @ h == 1, "probabilities"), link]
+    link = (n * z == (n * M) @ h).set_label("table")
+    base = [(h >= 0).set_label("nonnegative"), (sums @ h == 1).set_label("probabilities"), link]
     views: dict[str, TableVariables] = {"risk": view()}
     owners: dict[str, str] = {}
     terms: list[Term] = []

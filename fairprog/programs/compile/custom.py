@@ -17,15 +17,8 @@ __all__ = [
     "condition_gradients",
     "condition_prices",
     "custom_constraints",
-    "label",
     "worst_slackness",
 ]
-
-
-def label(constraint: Any, where: str) -> Any:
-    """Give a constraint its address."""
-    constraint.set_label(where)
-    return constraint
 
 
 def custom_constraints(
@@ -50,7 +43,7 @@ def custom_constraints(
                     f"Two conditions share the address {where!r}; rename one function.",
                     argument="constraints",
                 )
-            out[where] = label(item, where)
+            out[where] = item.set_label(where)
     return out
 
 

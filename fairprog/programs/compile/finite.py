@@ -9,7 +9,7 @@ of D_ia and the common law that is to be expected, so that they are of order one
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,20 +18,46 @@ import numpy as np
 
 from fairprog.kernels.log_linear_pool import pool
 from fairprog.labels import Array, address
-from fairprog.populations import Categorical
 from fairprog.programs.compile.custom import (
     add_gradient,
     condition_prices,
     custom_constraints,
-    label,
 )
-from fairprog.programs.compile.views import CellView
-from fairprog.programs.conditions import Condition
+from fairprog.programs.compile.views import CellView, original_view
+from fairprog.programs.geometries.parameters import Parameters
 
 __all__ = ["CompiledFinite", "compile_finite"]
 
 Cell = tuple[int, int]  # class, group
 LEAST = 1e-9  # mass of an atom that variables are scaled by
+
+
+@dataclass(frozen=True, eq=False)
+class CellLaw:
+    """The law of one steered cell: P_ia = scale u on the atoms where D_ia has mass.
+
+    Attributes
+    ----------
+    u : Variable
+    support : index array
+    base, scale : Array
+        D_ia on its support, and what u is a density of.
+    weight : float
+        q~_ia.
+    """
+
+    u: Any
+    support: Any
+    base: Array
+    scale: Array
+    weight: float
+
+    def value(self, n: int) -> Array:
+        """Return the law, normalised, shape (X,)."""
+        out = np.zeros(n)
+        part = self.scale * np.maximum(np.asarray(self.u.value), 0.0)
+        out[self.support] = part / part.sum()
+        return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,27 +67,19 @@ class CompiledFinite:
     Attributes
     ----------
     problem : cvxpy.Problem
-    density : dict (class, group) -> Variable
-        u with P_ia = scale u, on the support of the cell.
-    support : dict (class, group) -> index array
-    base, scale : dict (class, group) -> Array
-        D_ia on its support, and what u is a density of.
-    weight : dict (class, group) -> float
-        q~_ia.
-    common : dict class -> (Variable, Array) or None
-        v and m with R_i = m v; None where R_i is that of a group that stays.
-    consensus, conditions : dict address -> Constraint
-    balls : dict address -> Constraint
-        The total variations, with a bound.
+    cells : dict (class, group) -> CellLaw
+    common : list of (Variable, Array)
+        By class v and m with R_i = m v; empty where R_i is that of a group that stays.
+    consensus, balls, conditions : dict address -> Constraint
+        Equalities of laws, or with a bound the total variations; custom conditions.
+    prior_kl : float
+    map_bound : Parameter or None
+    groups : list
     """
 
     problem: Any
-    density: dict[Cell, Any]
-    support: dict[Cell, Any]
-    base: dict[Cell, Array]
-    scale: dict[Cell, Array]
-    weight: dict[Cell, float]
-    common: dict[int, tuple[Any, Array] | None]
+    cells: dict[Cell, CellLaw]
+    common: list[tuple[Any, Array]]
     consensus: dict[str, Any]
     balls: dict[str, Any]
     conditions: dict[str, Any]
@@ -89,18 +107,10 @@ class CompiledFinite:
         rules = [*self.conditions.values(), *self.balls.values()]
         return max([0.0, *(float(np.max(c.violation())) for c in rules)])
 
-    def law(self, cell: Cell, n: int) -> Array:
-        """Return P_ia, normalised, shape (X,)."""
-        out = np.zeros(n)
-        part = self.scale[cell] * np.maximum(np.asarray(self.density[cell].value), 0.0)
-        out[self.support[cell]] = part / part.sum()
-        return out
-
     def common_law(self, i: int) -> Array:
         """Return the free common law of a class on its support, normalised."""
-        pair = self.common[i]
-        assert pair is not None
-        out: Array = pair[1] * np.maximum(np.asarray(pair[0].value), 0.0)
+        v, m = self.common[i]
+        out: Array = m * np.maximum(np.asarray(v.value), 0.0)
         return out / out.sum()
 
     def dual_value(self) -> float:
@@ -114,18 +124,15 @@ class CompiledFinite:
         constant = self.prior_kl
         for part in (self.consensus, self.balls, self.conditions):
             constant += sum(_tangent(constraint, slope) for constraint in part.values())
-        for cell, u in self.density.items():
-            d, w = self.base[cell], self.weight[cell]
-            s = slope.pop(u.id, np.zeros(len(d)))
-            constant -= float(s @ u.value)
-            score = -s / (self.scale[cell] * w)
+        for cell in self.cells.values():
+            s = slope.pop(cell.u.id, np.zeros(len(cell.base)))
+            constant -= float(s @ cell.u.value)
+            score = -s / (cell.scale * cell.weight)
             top = score.max()
-            constant -= w * float(top + np.log(d @ np.exp(score - top)))
-        for pair in self.common.values():
-            if pair is not None:
-                v, m = pair
-                s = slope.pop(v.id, np.zeros(len(m)))
-                constant += float((s / m).min() - s @ v.value)
+            constant -= cell.weight * float(top + np.log(cell.base @ np.exp(score - top)))
+        for v, m in self.common:
+            s = slope.pop(v.id, np.zeros(len(m)))
+            constant += float((s / m).min() - s @ v.value)
         for variable in self.problem.variables():  # what is left: distances, between 0 and 2 X
             if variable.id in slope:
                 s, most = slope[variable.id], 2.0 * variable.size
@@ -134,28 +141,16 @@ class CompiledFinite:
 
 
 def compile_finite(
-    D: Categorical,
-    laws: Array,
-    prior: Array,
-    steered: Sequence[int],
-    reference: int | None,
-    map_bound: float,
-    conditions: Sequence[Condition],
-    near: CompiledFinite | None = None,
+    geometry: Parameters, laws: Array, near: CompiledFinite | None = None
 ) -> CompiledFinite:
     """Build the program.
 
     Parameters
     ----------
-    D : Categorical
+    geometry : Parameters
+        With the question.
     laws : Array, shape (X, K, G)
         P(X=x | Y=i, A=a).
-    prior : Array, shape (K, G)
-        Steered base rates times group masses.
-    steered : positions of the groups that move
-    reference : position of a group that stays, or None
-    map_bound : float
-    conditions : sequence of Condition
     near : CompiledFinite, optional
         A solved program whose answer is about the one expected: variables then are near one.
 
@@ -164,76 +159,65 @@ def compile_finite(
     ModelError
         If a condition is not convex or returns something else than constraints.
     """
-    n, K = laws.shape[:2]
-    prior_kl = float((prior * np.log(prior / D.prior)).sum())
-    objective: Any = prior_kl
-    density: dict[Cell, Any] = {}
-    support: dict[Cell, Any] = {}
-    base: dict[Cell, Array] = {}
-    scales: dict[Cell, Array] = {}
-    weight: dict[Cell, float] = {}
-    common: dict[int, tuple[Any, Array] | None] = {}
+    D, question, n = geometry.D, geometry.question, len(laws)
+    prior, steered, reference = question.prior, list(question.steered), question.reference
+    objective: Any = question.prior_kl
+    cells: dict[Cell, CellLaw] = {}
+    common: list[tuple[Any, Array]] = []
     consensus: dict[str, Any] = {}
     balls: dict[str, Any] = {}
     rules: list[Any] = []
     expressions: dict[Cell, Any] = {}
-    bound = cp.Parameter(nonneg=True, value=map_bound, name="map_bound") if map_bound > 0 else None
-    for i in range(K):
-        used = laws[:, i, list(steered)].max(axis=1) > 0
+    bound = None
+    if question.map_bound > 0:
+        bound = cp.Parameter(nonneg=True, value=question.map_bound, name="map_bound")
+    for i, c in enumerate(D.classes):
+        used = laws[:, i, steered].max(axis=1) > 0
         scale = _expected_law(laws[:, i], prior[i], steered, reference)
-        if near is not None and reference is None:
-            scale[used] = np.maximum(near.common_law(i), LEAST)
-        R: Any
+        R: Any = laws[:, i, reference]
         if reference is None:
-            v = cp.Variable(int(used.sum()), nonneg=True, name=address("common", D.classes[i]))
-            common[i] = (v, scale[used])
+            if near is not None:
+                scale[used] = np.maximum(near.common_law(i), LEAST)
+            v = cp.Variable(int(used.sum()), nonneg=True, name=address("common", c))
+            common.append((v, scale[used]))
             R = _spread(used) @ cp.multiply(scale[used], v)
             rules.append(cp.sum(cp.multiply(scale[used], v)) == 1)
-        else:
-            common[i], R = None, laws[:, i, reference]
         for a in steered:
-            cell, where = (i, a), address("law", D.groups[a], D.classes[i])
-            own = laws[:, i, a] > 0
+            where, own = address("law", D.groups[a], c), laws[:, i, a] > 0
             d = laws[own, i, a]
             s = np.maximum(d, scale[own])
             if near is not None:
-                s = np.maximum(near.law((i, a), n)[own], LEAST)
+                s = np.maximum(near.cells[i, a].value(n)[own], LEAST)
             u = cp.Variable(len(d), name=where)
-            density[cell], support[cell], base[cell] = u, np.flatnonzero(own), d
-            scales[cell] = s
-            weight[cell] = float(prior[i, a])
-            P = _spread(own) @ cp.multiply(s, u)
-            expressions[cell] = P
-            information = (s * np.log(s / d)) @ u - s @ cp.entr(u)
-            objective = objective + prior[i, a] * information
+            cells[i, a] = CellLaw(u, np.flatnonzero(own), d, s, float(prior[i, a]))
+            expressions[i, a] = P = _spread(own) @ cp.multiply(s, u)
+            objective += prior[i, a] * ((s * np.log(s / d)) @ u - s @ cp.entr(u))
             rules.append(s @ u == 1)
             if bound is None:
                 row_scale = 1.0 / np.where(scale > 0, scale, 1.0)
                 both = own | (used if reference is None else laws[:, i, reference] > 0)
                 difference = cp.multiply(row_scale[both], (P - R)[both])
-                consensus[where] = label(difference == 0, where)
+                consensus[where] = (difference == 0).set_label(where)
                 continue
             distance = cp.Variable(n, nonneg=True, name=f"distance_{where}")
             apart = n * (P - R)  # of order one
-            balls[f"{where}:above"] = label(apart - distance <= 0, f"{where}:above")
-            balls[f"{where}:below"] = label(-apart - distance <= 0, f"{where}:below")
-            balls[where] = label(cp.sum(distance) / n - bound <= 0, where)
-    found = _conditions(D, laws, prior, expressions, conditions, {*consensus, *balls})
-    every = [*rules, *consensus.values(), *balls.values(), *found.values()]
+            balls[f"{where}:above"] = (apart - distance <= 0).set_label(f"{where}:above")
+            balls[f"{where}:below"] = (-apart - distance <= 0).set_label(f"{where}:below")
+            balls[where] = (cp.sum(distance) / n - bound <= 0).set_label(where)
+    view = CellView(
+        D,
+        {
+            "law": lambda i, a: expressions.get((i, a), laws[:, i, a]),
+            "joint": lambda i, a: prior[i, a] * expressions.get((i, a), laws[:, i, a]),
+        },
+    )
+    taken, views = {*consensus, *balls}, (view, original_view(geometry))
+    conditions = custom_constraints(views, question.constraints, taken)
+    every = [*rules, *consensus.values(), *balls.values(), *conditions.values()]
+    problem = cp.Problem(cp.Minimize(objective), every)
+    groups, rates = [D.groups[a] for a in steered], question.prior_kl
     return CompiledFinite(
-        cp.Problem(cp.Minimize(objective), every),
-        density,
-        support,
-        base,
-        scales,
-        weight,
-        common,
-        consensus,
-        balls,
-        found,
-        prior_kl,
-        bound,
-        [D.groups[a] for a in steered],
+        problem, cells, common, consensus, balls, conditions, rates, bound, groups
     )
 
 
@@ -267,29 +251,3 @@ def _expected_law(
 def _spread(mask: Any) -> Array:
     """Return the matrix that puts entries where `mask` is true."""
     return np.eye(len(mask))[:, mask]
-
-
-def _conditions(
-    D: Categorical,
-    laws: Array,
-    prior: Array,
-    expressions: Mapping[Cell, Any],
-    conditions: Sequence[Condition],
-    taken: set[str],
-) -> dict[str, Any]:
-    """Call the user's conditions with the labelled views ``law`` and ``joint``."""
-    view = CellView(
-        D,
-        {
-            "law": lambda i, a: expressions.get((i, a), laws[:, i, a]),
-            "joint": lambda i, a: prior[i, a] * expressions.get((i, a), laws[:, i, a]),
-        },
-    )
-    original = CellView(
-        D,
-        {
-            "law": lambda i, a: laws[:, i, a],
-            "joint": lambda i, a: D.prior[i, a] * laws[:, i, a],
-        },
-    )
-    return custom_constraints((view, original), conditions, taken)

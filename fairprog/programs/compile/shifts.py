@@ -12,7 +12,6 @@ import numpy as np
 from fairprog.labels import Array
 from fairprog.populations import LocationScale
 from fairprog.populations.law import Law
-from fairprog.programs.compile.custom import label
 from fairprog.programs.geometries.line_atoms import atom, expected_atom
 
 __all__ = ["Shifts", "atom_values", "compile_shifts"]
@@ -36,7 +35,7 @@ def compile_shifts(D: LocationScale, prior: Array, laws: Sequence[Law], scale: A
     """Build the program: laws and scales shared by the groups, one shift per group."""
     alpha, beta = cp.Variable(D.n_classes, name="loc"), cp.Variable(D.n_groups, name="offset")
     objective: Any = float((prior * np.log(prior / D.prior)).sum())
-    constraints = [label(D.group_mass @ beta == 0, "coordinates")]
+    constraints = [(D.group_mass @ beta == 0).set_label("coordinates")]
     for i, a in np.ndindex(*prior.shape):
         shift = (alpha[i] + beta[a] - D.base_loc[i, a]) / scale[i]
         expected, cones = expected_atom(cp, type(D), laws[i], laws[i], 1.0, shift)

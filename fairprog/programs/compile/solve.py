@@ -3,22 +3,67 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import cvxpy as cp
 import numpy as np
 
 from fairprog.errors import InfeasibleError, ModelError, SolverError
+from fairprog.programs.compile.linear import HIGHS
 
-__all__ = ["TIME_LIMIT", "solve"]
+__all__ = ["SOLVED", "attempts", "solve"]
 
 SOLVER_OPTIONS: dict[str, dict[str, Any]] = {
+    "HIGHS": HIGHS,
     "CLARABEL": {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12, "max_iter": 200},
     "SCS": {"eps_abs": 1e-9, "eps_rel": 1e-9, "max_iters": 200_000},
 }
+SOLVED = (cp.OPTIMAL, cp.OPTIMAL_INACCURATE)
 LAST_RESORT = 20_000  # iterations; what they reach is judged by our own residuals
 TIME_LIMIT = {"HIGHS": "time_limit", "CLARABEL": "time_limit", "SCS": "time_limit_secs"}
+
+
+def attempts(
+    ladder: Sequence[str],
+    run: Callable[[str, dict[str, Any]], str],
+    time_limit: float | None,
+    options: Mapping[str, Any],
+) -> Iterator[tuple[str, str]]:
+    """Go down the ladder: yield each solver and the status that `run` of it and settings returns.
+
+    Where it raises, the error's text is the status. `options` are those of the first rung.
+
+    Raises
+    ------
+    ModelError
+        For options the solver does not know.
+    """
+    for name in ladder:
+        settings = dict(SOLVER_OPTIONS[name])
+        if name == "SCS" and len(ladder) > 1:  # the last resort may be slow, not endless
+            settings["max_iters"] = LAST_RESORT
+        if time_limit is not None:
+            settings[TIME_LIMIT[name]] = float(time_limit)
+        if name == ladder[0]:  # options are those of the solver that was meant
+            settings.update(options)
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                # inaccurate answers are judged by our own residuals, unfinished ones refused
+                warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+                status = run(name, settings)
+        except cp.error.SolverError as error:
+            status = f"error: {error}"
+        except (TypeError, ValueError) as error:
+            if options and name == ladder[0]:
+                raise ModelError(
+                    f"{name} does not accept the solver options {dict(options)}: {error}",
+                    argument="solver_options",
+                ) from error
+            if isinstance(error, TypeError):
+                raise
+            status = f"error: {error}"  # such as data that overflow in the solver's form
+        yield name, status
 
 
 def solve(
@@ -52,33 +97,14 @@ def solve(
         If every rung fails; carries the statuses and the last iterate.
     """
     status, log = "not run", []
-    for name in ladder:
-        settings = dict(SOLVER_OPTIONS[name])
-        if name == "SCS" and len(ladder) > 1:  # the last resort may be slow, not endless
-            settings["max_iters"] = LAST_RESORT
-        if time_limit is not None:
-            settings[TIME_LIMIT[name]] = float(time_limit)
-        if name == ladder[0]:  # options are those of the solver that was meant
-            settings.update(options)
-        try:
-            with warnings.catch_warnings(), np.errstate(all="ignore"):
-                # inaccurate answers are judged by our own residuals, unfinished ones refused
-                warnings.filterwarnings("ignore", message="Solution may be inaccurate")
-                compiled.problem.solve(solver=name, verbose=verbose, **settings)
-            status = str(compiled.problem.status)
-        except cp.error.SolverError as error:
-            status = f"error: {error}"
-        except (TypeError, ValueError) as error:
-            if options and name == ladder[0]:
-                raise ModelError(
-                    f"{name} does not accept the solver options {dict(options)}: {error}",
-                    argument="solver_options",
-                ) from error
-            if isinstance(error, TypeError):
-                raise
-            status = f"error: {error}"  # such as data that overflow in the solver's form
+
+    def run(name: str, settings: dict[str, Any]) -> str:
+        compiled.problem.solve(solver=name, verbose=verbose, **settings)
+        return str(compiled.problem.status)
+
+    for name, status in attempts(ladder, run, time_limit, options):
         log.append(f"{name}: {status}")
-        if status in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
+        if status in SOLVED:
             return name
         if status in (cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE) and compiled.conditions:
             raise _infeasible(compiled, status)

@@ -9,8 +9,6 @@ interface, started from the last basis, Clarabel and SCS the others.
 
 from __future__ import annotations
 
-import time
-import warnings
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -20,14 +18,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from fairprog.errors import ModelError, SolverError
+from fairprog.kernels.cones import outside_cone, outside_dual_cone
 from fairprog.labels import Array
-from fairprog.programs.compile.linear import HIGHS, DualFace, Form, linear_model, run_linear
-from fairprog.programs.compile.solve import TIME_LIMIT
+from fairprog.programs.compile.linear import DualFace, Form, linear_model, run_linear
+from fairprog.programs.compile.solve import SOLVED, attempts
 
 __all__ = ["StandardForm"]
 
-CLARABEL = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11, "max_iter": 200}
-SCS = {"eps_abs": 1e-9, "eps_rel": 1e-9, "max_iters": 200_000}
 TOLERANCE = 1e-6  # residuals above which an answer is not one
 
 
@@ -44,7 +41,6 @@ class StandardForm:
     problem: Any
     compilations: int = 0
     solves: int = 0
-    seconds: float = 0.0
     log: list[str] = field(default_factory=list)
     x: Array = field(default_factory=lambda: np.zeros(0))
     y: Array = field(default_factory=lambda: np.zeros(0))
@@ -101,40 +97,22 @@ class StandardForm:
                 "'CLARABEL'.",
                 argument="solver",
             )
-        for name in ladder:
-            settings = dict({"HIGHS": HIGHS, "CLARABEL": CLARABEL, "SCS": SCS}[name])
-            if time_limit is not None:
-                settings[TIME_LIMIT[name]] = float(time_limit)
-            if name == ladder[0]:
-                settings.update(options)
-            started = time.perf_counter()
-            try:
-                with warnings.catch_warnings(), np.errstate(all="ignore"):
-                    warnings.filterwarnings("ignore", message="Solution may be inaccurate")
-                    if name == "HIGHS":
-                        status = self._solve_highs(form, settings, verbose)
-                    else:
-                        status = self._solve_conic(name, settings, verbose)
-            except cp.error.SolverError as error:
-                status = f"error: {error}"
-            except (TypeError, ValueError) as error:
-                if not options or name != ladder[0]:
-                    raise
-                raise ModelError(
-                    f"{name} does not accept the solver options {options}: {error}",
-                    argument="solver_options",
-                ) from error
-            self.seconds += time.perf_counter() - started
+
+        def run(name: str, settings: dict[str, Any]) -> str:
             self.solves += 1
+            if name == "HIGHS":
+                return self._solve_highs(form, settings, verbose)
+            return self._solve_conic(name, settings, verbose)
+
+        for name, status in attempts(ladder, run, time_limit, options):
             self.log.append(f"{name}: {status}")
-            if status in ("optimal", "optimal_inaccurate"):
+            if status in SOLVED:
                 worst = max(self.residuals().values())
                 if worst <= TOLERANCE:
                     self.solver = name
                     return "optimal"
                 self.log[-1] += f" with residual {worst:.1e}"
-                continue
-            if status in ("infeasible", "infeasible_inaccurate", "infeasible_or_unbounded"):
+            elif status in ("infeasible", "infeasible_inaccurate", "infeasible_or_unbounded"):
                 return "infeasible"
         raise SolverError(
             f"No solver found an answer: {'; '.join(self.log)}.",
@@ -227,7 +205,10 @@ class StandardForm:
         primal, dual, slackness = float(np.abs(s[:start]).max(initial=0.0)), 0.0, 0.0
         for kind, size in _cones(self._data["dims"]):
             s_k, y_k = s[start : start + size], y[start : start + size]
-            primal, dual = max(primal, _outside(kind, s_k)), max(dual, _outside_dual(kind, y_k))
+            primal, dual = (
+                max(primal, outside_cone(kind, s_k)),
+                max(dual, outside_dual_cone(kind, y_k)),
+            )
             products = s_k * y_k  # of a cone that is no orthant their sum vanishes, not each
             worst = products if kind == "nonneg" else products.sum(keepdims=True)
             slackness = max(slackness, float(np.abs(worst).max(initial=0.0)))
@@ -260,30 +241,3 @@ def _cones(dims: Any) -> list[tuple[str, int]]:
         *(("psd", k) for k in dims.psd),
         *(("exp", 3) for _ in range(dims.exp)),
     ]
-
-
-def _outside(kind: str, s: Array) -> float:
-    """Return how far s is outside its cone."""
-    if kind == "nonneg":
-        return max(0.0, -float(s.min(initial=0.0)))
-    if kind == "soc":
-        return max(0.0, float(np.linalg.norm(s[1:]) - s[0]))
-    if kind == "exp":  # closure of {y > 0, y exp(x/y) <= z}
-        x, y, z = (float(v) for v in s)
-        if y <= 1e-12:
-            return max(0.0, x, -y, -z)
-        return max(0.0, min(y * float(np.exp(min(x / y, 700.0))) - z, 1.0 + abs(x)))
-    raise ModelError(
-        f"No certificate is defined for the cone {kind!r}; write conditions with <=, >= or ==.",
-        argument="constraints",
-    )
-
-
-def _outside_dual(kind: str, y: Array) -> float:
-    """Return how far y is outside the dual cone."""
-    if kind != "exp":
-        return _outside(kind, y)
-    u, v, w = (float(t) for t in y)  # u < 0: -u exp(v/u) <= e w
-    if u >= -1e-12:
-        return max(0.0, u, -v, -w)
-    return max(0.0, min(-u * float(np.exp(min(v / u - 1.0, 700.0))) - w, 1.0 + abs(u)))

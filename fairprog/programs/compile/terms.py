@@ -10,7 +10,6 @@ import numpy as np
 
 from fairprog.errors import ModelError
 from fairprog.labels import Array
-from fairprog.programs.compile.custom import label
 from fairprog.tables.templates import Term
 
 __all__ = ["TableVariables", "compile_terms"]
@@ -119,5 +118,5 @@ def compile_terms(terms: Sequence[Term], shift: Any = None) -> tuple[Any, dict[s
             raise ModelError(f"The term {term.address!r} is not convex: `{condition}`.")
         if term.address in constraints:
             raise ModelError(f"Two terms share the address {term.address!r}.")
-        constraints[term.address] = label(condition, term.address)
+        constraints[term.address] = condition.set_label(term.address)
     return objective, constraints

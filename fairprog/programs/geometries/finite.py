@@ -19,7 +19,7 @@ from fairprog.errors import DataError, ModelError
 from fairprog.kernels.log_linear_pool import divergence, pool, pool_residual
 from fairprog.labels import Array
 from fairprog.populations import Categorical
-from fairprog.programs.answer import Answer, Conic
+from fairprog.programs.answer import Answer
 from fairprog.programs.base_rates import steered_prior
 from fairprog.programs.geometries.base import Geometry
 from fairprog.programs.geometries.group_map import GroupProblem
@@ -76,6 +76,7 @@ class FiniteGeometry(Geometry):
 
     joint_by_search = False
     unique_prices = False
+    original_names = ("law", "joint")
     solution = ReweightedSolution
     target_prior = staticmethod(_target_prior)
 
@@ -147,10 +148,6 @@ class FiniteGeometry(Geometry):
         """Return nothing: what is decided are laws, not maps."""
         return []
 
-    def all_groups(self, solver: str, conic: Conic) -> Answer:
-        """Refuse: :meth:`exact` knows all groups."""
-        raise AssertionError
-
     def exact(self, solver: str) -> LawsAnswer:
         """Return the closed form: the reference's laws, or log-linear pools."""
         question, laws = self.question, self.laws
@@ -181,23 +178,17 @@ class FiniteGeometry(Geometry):
         """Return the compiled relative-entropy program, scaled to an answer near by if given."""
         from fairprog.programs.compile.finite import compile_finite
 
-        question = self.question
-        return compile_finite(
-            self.D,
-            self.laws,
-            question.prior,
-            question.steered,
-            question.reference,
-            question.map_bound,
-            question.constraints,
-            near,
-        )
+        return compile_finite(self, self.laws, near)
+
+    def parameter(self, name: str, i: int, a: int) -> Any:
+        """Return the law of X in a cell, or with the cell's mass."""
+        return self.D.joint[:, i, a] if name == "joint" else self.laws[:, i, a]
 
     def read(self, compiled: Any, solver: str) -> LawsAnswer:
         """Return the laws of a solved program."""
         laws = self.laws.copy()
-        for cell in compiled.density:
-            laws[:, cell[0], cell[1]] = compiled.law(cell, self.D.n_atoms)
+        for (i, a), cell in compiled.cells.items():
+            laws[:, i, a] = cell.value(self.D.n_atoms)
         kl = self._divergence(laws)
         gap = kl - compiled.dual_value()
         return LawsAnswer([], solver, laws=laws, kl=kl, compiled=compiled, duality_gap=gap)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fairprog.errors import FairprogWarning, InfeasibleError, ModelError
-from fairprog.kernels.all_groups import pull_back, scale_ratio_cost
+from fairprog.kernels.all_groups import common_laws_residual, is_best_ratio, pull_back
 from fairprog.kernels.cells import LARGE
 from fairprog.kernels.common_rates import best_rates
 from fairprog.kernels.normal import kl, push, unit_condition
@@ -337,38 +337,22 @@ class NormalGeometry(Geometry):
         """
         if answer.free_laws is None:
             return 0.0
-        D, (m, M), transport = self.D, answer.free_laws, self.question.transport
-        U, prior = D.support_basis, self.question.prior
-        best_m, best_M = pull_back(
-            prior,
-            np.stack([U.T @ g.user_map.matrix @ U for g in answer.groups]),
-            np.stack([g.user_map.offset @ U for g in answer.groups]),
-            D.support_mean,
-            D.support_cov,
-        )
-        L = np.linalg.cholesky(M)
-        spread = np.linalg.solve(L, np.swapaxes(np.linalg.solve(L, best_M), -1, -2))
-        squares = ((spread - np.eye(M.shape[-1])) ** 2).sum(axis=(-1, -2))
-        if isinstance(transport, Whitened) and D.n_features > 1:
-            # its best mean does not depend on its covariance
-            squares[transport.class_index(D.classes)] = 0.0
-        shift = np.linalg.solve(L, (best_m - m)[..., None])[..., 0]
-        squares = squares + (shift**2).sum(axis=-1)
-        return float(np.sqrt((prior.sum(axis=1) ** 2 * squares).sum()))
+        D, transport, U = self.D, self.question.transport, self.D.support_basis
+        maps, prior = [g.user_map for g in answer.groups], self.question.prior
+        A, b = np.stack([U.T @ T.matrix @ U for T in maps]), np.stack([T.offset @ U for T in maps])
+        best = pull_back(prior, A, b, D.support_mean, D.support_cov)
+        fixed = None
+        if isinstance(transport, Whitened) and self.n_features > 1:
+            fixed = transport.class_index(D.classes)
+        return common_laws_residual(prior, answer.free_laws, best, fixed)
 
     def is_global(self, answer: Answer) -> bool:
         """Return whether, too, no scale ratio on a wide grid beats the polynomial's best root."""
         if answer.solver != "polynomial" or not answer.globally_optimal:
             return answer.globally_optimal
-        D = self.D
-        first, second = (float(g.user_map.matrix[0, 0]) for g in answer.groups)
-        gamma = first / second
-        grid = abs(gamma) * np.geomspace(1e-6, 1e6, 2001)
-        if self.question.mirrors:
-            grid = np.concatenate([-grid, grid])
-        mean, std = D.support_mean[..., 0], np.sqrt(D.support_cov[..., 0, 0])
-        F = scale_ratio_cost(np.append(grid, gamma), self.question.prior, mean, std)
-        return bool(F[-1] <= F[:-1].min() + 1e-9 * max(1.0, abs(F[-1])))
+        D, (first, second) = self.D, (float(g.user_map.matrix[0, 0]) for g in answer.groups)
+        cells = D.support_mean[..., 0], np.sqrt(D.support_cov[..., 0, 0])
+        return is_best_ratio(first / second, self.question.prior, *cells, self.question.mirrors)
 
 
 def _check_diagonal(D: Normal, transport: Transport) -> None:

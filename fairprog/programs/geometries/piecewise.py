@@ -23,7 +23,7 @@ from fairprog.kernels.piecewise_linear import (
 from fairprog.labels import Array
 from fairprog.populations import Normal
 from fairprog.populations.pushforward import Pushforward
-from fairprog.programs.answer import Answer, Conic
+from fairprog.programs.answer import Answer
 from fairprog.programs.geometries.group_map import GroupProblem, best_signs
 from fairprog.programs.geometries.normal import NormalGeometry
 from fairprog.solution.certificate import IDEALITY_TOLERANCE
@@ -252,10 +252,6 @@ class PiecewiseGeometry(NormalGeometry):
     def exact(self, solver: str) -> Answer:
         """Return the answer of Newton's method."""
         return Answer(best_signs(self.problems(), False, False), "newton")
-
-    def all_groups(self, solver: str, conic: Conic) -> Answer:
-        """Refuse: some group stays."""
-        raise AssertionError
 
     # -- the answer --
 
