@@ -23,7 +23,7 @@ from fairprog.kernels.score_rules import prove_rules, rule_at_point
 from fairprog.kernels.sorted_scores import Curve, best_response, sort_scores, total
 from fairprog.labels import Array
 from fairprog.populations import Categorical
-from fairprog.programs.classifier.score_view import RateRows, rate_rows
+from fairprog.tables.rate_rows import RateRows, rate_rows
 
 __all__ = ["ScoreAnswer", "solve_scores", "sort_groups"]
 

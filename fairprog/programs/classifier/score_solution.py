@@ -12,11 +12,11 @@ from fairprog.kernels.sorted_scores import Curve
 from fairprog.programs.classifier.clash import explain_clash
 from fairprog.programs.classifier.question import ClassifierQuestion
 from fairprog.programs.classifier.score_path import ScoreAnswer, solve_scores
-from fairprog.programs.classifier.score_view import NotLinear
 from fairprog.programs.verified import verified
 from fairprog.solution.classifier_solution import ClassifierCertificate, ClassifierSolution
 from fairprog.solution.threshold_classifier import ThresholdClassifier
 from fairprog.tables import OutcomeTable
+from fairprog.tables.rate_rows import NotLinear
 
 __all__ = ["solve_by_sorting"]
 
