@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 
 import fairprog as fp
 from experiments.embeddings import embedding_population
-from fairprog.kernels import blas, cells, newton_cg
+from fairprog.kernels import balanced_cells, blas, cells, newton_cg
 from fairprog.kernels.all_groups import profile_cost
 from fairprog.kernels.common_map import map_residual
 from fairprog.kernels.normal import kl
@@ -113,18 +113,18 @@ def test_products_in_float32_are_as_good_at_any_condition(condition):
     w, root = rng.dirichlet(np.ones(K)), np.eye(d)
     parts = cells.distinct_cells(Gamma, Sigma)
     data = (w, m, Gamma, mu, Sigma, parts)
-    C, lam, constant, target = newton_cg._basis(root, data)
+    C, lam, constant, target = balanced_cells.balancing_basis(root, data)
     B = np.diag(lam**-0.5)
-    tables = newton_cg._cell_tables(C, root, data, np.float32)
-    value, G, beta = newton_cg._start_gradient(tables, B, w, target, parts)
-    _, exact, n = newton_cg._gradient(B, beta, C, root, data)
+    tables = balanced_cells.cell_tables(C, root, data, np.float32)
+    value, G, beta = balanced_cells.start_gradient(tables, B, w, target, parts)
+    _, exact, n = balanced_cells.exact_gradient(B, beta, C, root, data)
     S = C @ B @ C.T
     direct = w @ cell_kl(S @ root, C @ beta, m, Gamma, mu, Sigma)
     constant += 0.5 * (tables[5] - d)
     assert value + constant - np.linalg.slogdet(B)[1] == pytest.approx(direct, rel=1e-4)
-    M = tables[4] + newton_cg._barrier_diagonal(np.linalg.inv(B), 1.0, np.float64)
-    size = np.sqrt(newton_cg._norm2(exact - np.linalg.inv(B), M))
-    assert np.sqrt(newton_cg._norm2(G - exact, M)) < 1e-5 * size
+    M = tables[4] + balanced_cells.barrier_diagonal(np.linalg.inv(B), 1.0, np.float64)
+    size = np.sqrt(balanced_cells.weighted_square(exact - np.linalg.inv(B), M))
+    assert np.sqrt(balanced_cells.weighted_square(G - exact, M)) < 1e-5 * size
     assert np.linalg.norm(n) < 1e-5 * size
     found, offset, _, residual = newton_cg.newton_cg(root, w, m, Gamma, mu, Sigma)
     N, n = gradient(root, w, m, Gamma, mu, Sigma, found, offset)
