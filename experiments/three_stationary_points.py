@@ -17,7 +17,11 @@ import numpy as np
 from scipy.optimize import minimize
 
 import fairprog as fp
-from fairprog.kernels.all_groups import best_scale_ratio, scale_ratio_cost, two_group_cells
+from fairprog.kernels.scale_ratio_polynomial import (
+    best_scale_ratio,
+    scale_ratio_cost,
+    two_group_cells,
+)
 from fairprog.labels import Array
 from fairprog.plotting import COLORS, style
 

@@ -8,7 +8,7 @@ from instances import univariate
 from scipy.optimize import minimize
 
 import fairprog as fp
-from fairprog.kernels.all_groups import (
+from fairprog.kernels.scale_ratio_polynomial import (
     best_scale_ratio,
     polynomial,
     scale_ratio_cost,

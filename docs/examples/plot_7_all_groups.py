@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 import fairprog as fp
-from fairprog.kernels.all_groups import best_scale_ratio, scale_ratio_cost
+from fairprog.kernels.scale_ratio_polynomial import best_scale_ratio, scale_ratio_cost
 from fairprog.plotting import COLORS, style
 
 prior = np.array([[0.1872, 0.5928], [0.0528, 0.1672]])

@@ -25,7 +25,7 @@ SOLVER_PANELS = 10  # enough for 1e-9; answers are evaluated anew
 KINKED_PANELS = 24
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Law:
     r"""The law with density :math:`e^{-\varphi(z)}`.
 

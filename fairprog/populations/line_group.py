@@ -18,7 +18,7 @@ GRID = 161  # nodes of every cell's own grid
 LEVELS = [1e-6, 1e-5, 1e-4, 1e-3, *np.linspace(0.004, 0.996, 60), 0.999, 0.9999, 0.99999]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class LineGroup:
     """Standard laws, moved and scaled, of the classes of one group, in the family's coordinates.
 

@@ -14,8 +14,8 @@ from fairprog.errors import InfeasibleError, ModelError
 from fairprog.labels import check_number
 from fairprog.populations import Categorical
 from fairprog.programs.classifier.answer import assemble_classifier
-from fairprog.programs.classifier.clash import explain_clash
 from fairprog.programs.classifier.frontier import classifier_frontier
+from fairprog.programs.classifier.infeasible import explain_clash
 from fairprog.programs.classifier.level_search import search_level
 from fairprog.programs.classifier.question import ClassifierQuestion, ask_classifier
 from fairprog.programs.classifier.score_solution import solve_by_sorting

@@ -17,7 +17,6 @@ from fairprog.populations import Population
 from fairprog.programs.answer import Conic
 from fairprog.programs.conditions import Condition
 from fairprog.programs.frontier import map_bound_frontier
-from fairprog.programs.geometries.base import Geometry
 from fairprog.programs.geometries.choose import choose, lifted
 from fairprog.programs.joint_rates import solve_at_rates, solve_joint
 from fairprog.programs.question import Question, ask
@@ -106,12 +105,6 @@ class NearestIdeal:
         self._population, self._geometry = population, family(question)
         self._geometry.refuse()
 
-    @classmethod
-    def _of(cls, population: Population, geometry: Geometry) -> NearestIdeal:
-        program = cls.__new__(cls)
-        program._population, program._geometry = population, geometry
-        return program
-
     @property
     def question(self) -> Question:
         """The options, checked and resolved, with the population in its own coordinates."""
@@ -160,9 +153,8 @@ class NearestIdeal:
 
     def at_map_bound(self, map_bound: float) -> NearestIdeal:
         """Return the program with another `map_bound`; ModelError if it takes none."""
-        geometry = self._geometry.at(self.question.at_map_bound(map_bound))
-        geometry.refuse()
-        return NearestIdeal._of(self.population, geometry)
+        settings = {**self.question.settings(), "map_bound": map_bound}
+        return NearestIdeal(self.population, **settings)
 
     @property
     def problem(self) -> Any:

@@ -20,7 +20,7 @@ __all__ = ["RandomizedClassifier"]
 TIE = 1e-9  # adjusted costs closer than this (times the largest) are a tie
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class RandomizedClassifier:
     """P(Yhat=j | x, a), as decided by :class:`FairClassifier`.
 

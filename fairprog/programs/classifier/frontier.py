@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from fairprog.errors import ModelError, SolverError
 from fairprog.labels import Array, check_finite, check_number
 from fairprog.programs.classifier.answer import assemble_classifier
-from fairprog.programs.classifier.clash import explain_clash
+from fairprog.programs.classifier.infeasible import explain_clash
 from fairprog.programs.classifier.question import ClassifierQuestion
 from fairprog.programs.classifier.score_path import sort_groups
 from fairprog.programs.classifier.score_solution import solve_by_sorting

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fairprog.errors import ModelError
-from fairprog.programs.classifier.clash import explain_clash
+from fairprog.programs.classifier.infeasible import explain_clash
 from fairprog.programs.classifier.question import ClassifierQuestion
 
 __all__ = ["search_level"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from fairprog.errors import InfeasibleError, ModelError, SolverError
 from fairprog.kernels.sorted_scores import Curve
-from fairprog.programs.classifier.clash import explain_clash
+from fairprog.programs.classifier.infeasible import explain_clash
 from fairprog.programs.classifier.question import ClassifierQuestion
 from fairprog.programs.classifier.score_path import ScoreAnswer, solve_scores
 from fairprog.programs.verified import verified

@@ -32,6 +32,7 @@ from fairprog.programs.geometries.normal import (
     NOTHING,
     NormalGeometry,
 )
+from fairprog.programs.geometries.normalise import normalised_features
 from fairprog.solution.certificate import IDEALITY_TOLERANCE
 from fairprog.transports import Diagonal, Transport
 
@@ -154,7 +155,7 @@ class IndependentGeometry(NormalGeometry):
             ends = [best_gains(w, mean, var, s, shared=shared) for s in signs]
             gain, _ = min(ends, key=lambda end: float(end[1].sum()))
         m, M, shift, _ = common_cells(gain, w, mean, var)
-        gain, shift, cells = self._normalised(gain, shift, (m, M))
+        gain, shift, cells = normalised_features(self.D.group_mass, gain, shift, (m, M))
         frames = [self._frame(a, cells) for a in range(len(gain))]
         groups = [
             GroupMaps(f, f.from_user(*own))
@@ -163,16 +164,6 @@ class IndependentGeometry(NormalGeometry):
         if name == "descent":
             is_global = sum(g.cost() for g in groups) <= NOTHING
         return Answer(groups, name, is_global, cells)
-
-    def _normalised(self, gain: Array, shift: Array, cells: Cells) -> tuple[Array, Array, Cells]:
-        """Choose common coordinates with sum_a p_a b_a = 0 and sum_a p_a log|g_a| = 0."""
-        p, (m, M) = self.D.group_mass, cells
-        factor = np.exp(-p @ np.log(np.abs(gain)))
-        average = p @ gain
-        # mirror images may average to nothing: there no shift of the origin helps
-        small = np.abs(average) <= 1e-8 * (p @ np.abs(gain))
-        move = np.where(small, 0.0, -(p @ shift) / np.where(small, 1.0, average))
-        return gain * factor, gain * move + shift, ((m - move) / factor, M / factor**2)
 
     def parameter(self, name: str, i: int, a: int) -> Any:
         """Return mean, std, cov or factor of a cell, or the map to a group that stays."""

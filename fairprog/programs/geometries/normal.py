@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fairprog.errors import FairprogWarning, InfeasibleError, ModelError
-from fairprog.kernels.all_groups import common_laws_residual, is_best_ratio, pull_back
+from fairprog.kernels.all_groups import common_laws_residual, pull_back
 from fairprog.kernels.cells import LARGE
 from fairprog.kernels.common_rates import best_rates
 from fairprog.kernels.normal import kl, push, unit_condition
+from fairprog.kernels.scale_ratio_polynomial import is_best_ratio
 from fairprog.kernels.threads import one_blas_pool
 from fairprog.labels import Array, check_finite
 from fairprog.populations import Normal
@@ -28,7 +29,8 @@ from fairprog.programs.geometries.independent_frame import (
     IndependentFrame,
     independent_frame,
 )
-from fairprog.programs.geometries.normal_all import nearest_all, nearest_two_groups, normalised
+from fairprog.programs.geometries.normal_all import nearest_all, nearest_two_groups
+from fairprog.programs.geometries.normalise import normalised
 from fairprog.solution.certificate import IDEALITY_TOLERANCE
 from fairprog.transports import AffineMap, Kind, Monotone, Translation, Transport, Whitened
 

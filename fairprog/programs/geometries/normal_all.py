@@ -23,7 +23,7 @@ import itertools
 
 import numpy as np
 
-from fairprog.kernels.all_groups import best_scale_ratio, two_group_cells
+from fairprog.kernels.scale_ratio_polynomial import best_scale_ratio, two_group_cells
 from fairprog.kernels.threads import one_blas_thread
 from fairprog.labels import Array
 from fairprog.populations import Normal
@@ -31,7 +31,7 @@ from fairprog.programs.geometries.frame import Frame, make_frame
 from fairprog.programs.geometries.map_space import MapSpace
 from fairprog.transports import AffineMap, Monotone, Transport, Whitened
 
-__all__ = ["nearest_all", "nearest_two_groups", "normalised"]
+__all__ = ["nearest_all", "nearest_two_groups"]
 
 EQUALLY_GOOD = 1e-9  # nats, relative to max(1, cost)
 BRIEF = 20  # steps from every start in many dimensions, where only the best then goes on
@@ -129,30 +129,3 @@ def _frames(
         inverse = np.linalg.inv(frames[0].C)
         fixed = transport.class_index(D.classes), inverse @ inverse.T
     return frames, fixed
-
-
-def normalised(
-    D: Normal, maps: list[AffineMap], cells: tuple[Array, Array], transport: Transport
-) -> tuple[list[AffineMap], tuple[Array, Array]]:
-    """Choose common coordinates with sum_a p_a b_a = 0 and sum_a p_a log|det A_a| = 0.
-
-    Diagonal maps leave one factor per feature free: sum_a p_a log|A_a[j, j]| = 0 for all j.
-    """
-    p, U = D.group_mass, D.support_basis
-    inner = np.stack([U.T @ T.matrix @ U for T in maps])
-    factor = np.ones(U.shape[1])
-    if transport.kind == "diagonal":
-        factor = np.exp(-p @ np.log(np.abs(np.diagonal(inner, axis1=1, axis2=2))))
-    elif transport.kind != "fixed":
-        factor *= np.exp(-(p @ np.linalg.slogdet(inner)[1]) / len(factor))
-    offsets = np.stack([U.T @ T.offset for T in maps])
-    # mirror images and rotations may average to nothing: there no shift of the origin helps
-    shift = -np.linalg.pinv(np.tensordot(p, inner, 1), rcond=1e-8) @ (p @ offsets)
-    # x_old = factor * x_new + shift, feature by feature
-    rest = np.eye(len(U)) - U @ U.T
-    out = [
-        AffineMap(U @ (A * factor) @ U.T + rest, U @ (A @ shift + b))
-        for A, b in zip(inner, offsets, strict=True)
-    ]
-    m, M = cells
-    return out, ((m - shift) / factor, M / np.outer(factor, factor))
