@@ -7,13 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fairprog.audit import Audit
-from fairprog.audit.audit_words import (
-    facts,
-    leakage_rows,
-    movement_rows,
-    rate_rows,
-    rates_title,
-)
+from fairprog.audit.audit_words import facts, leakage_rows, movement_rows, rate_rows, rates_title
 from fairprog.errors import DataError
 from fairprog.evidence.held_out import GapCurve
 from fairprog.plotting.curves import plot_gaps

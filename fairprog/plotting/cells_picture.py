@@ -236,13 +236,7 @@ def _spaced_ticks(forward: Function, backward: Function, low: float, high: float
     return sorted(ticks)
 
 
-def _draw_regions(
-    ax: Axes,
-    D: Any,
-    ends: tuple[float, float],
-    top: float,
-    show: Function,
-) -> None:
+def _draw_regions(ax: Axes, D: Any, ends: tuple[float, float], top: float, show: Function) -> None:
     """Draw one band per group below the axis: what the group's 0-1 Bayes rule predicts."""
     height = 0.095 * top
     ticks = [t for t in MaxNLocator(4).tick_values(0.0, top) if 0.0 <= t <= top]
