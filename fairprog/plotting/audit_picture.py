@@ -28,14 +28,8 @@ def plot_audit(
     Parameters
     ----------
     found : Audit
-    ax : Axes, optional
-        Default: a new figure.
     notion : str, optional
         Beginning of a curve's title; default the first.
-
-    Returns
-    -------
-    (Figure, Axes)
 
     Raises
     ------
@@ -82,10 +76,6 @@ def plot_class_rates(found: Audit, ax: Axes | None = None) -> tuple[Figure, Axes
     ----------
     found : Audit
     ax : Axes, optional
-
-    Returns
-    -------
-    (Figure, Axes)
     """
     gaps = list(found.rate_gaps.values())
     K, place = len(gaps), np.arange(len(gaps))

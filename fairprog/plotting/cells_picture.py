@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from fairprog.labels import Array
-from fairprog.plotting.style import MARKERS, class_line, group_color, short
+from fairprog.plotting.style import MARKERS, class_line, group_color, legend_columns, short
 
 __all__ = ["Frame", "draw_cells", "frame_of", "legend_handles"]
 
@@ -157,6 +158,15 @@ def draw_cells(ax: Axes, D: Any, frame: Frame, *, overlay: bool = False) -> None
     else:
         _draw_ellipses(ax, D, frame, widths, overlay)
     ax.set(xlabel=frame.names[0], ylabel=frame.names[1])
+
+
+def cells_legend(fig: Figure, ax: Axes, handles: Sequence[Any], *, below: bool) -> None:
+    """Explain cells below a figure of its own, or within given axes."""
+    if not below:
+        ax.legend(handles=handles, handlelength=2.2, fontsize=7)
+        return
+    columns = legend_columns([str(h.get_label()) for h in handles], fig.get_figwidth())
+    fig.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2.6)
 
 
 def legend_handles(D: Any) -> list[Patch | Line2D]:
