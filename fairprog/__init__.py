@@ -8,17 +8,10 @@ Importing this package loads numpy and scipy's linear algebra only; solvers, plo
 are imported where they are first used.
 """
 
-from importlib import (
-    import_module,
-)
-from typing import (
-    TYPE_CHECKING,
-    Any,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from fairprog import (
-    testing,
-)
+from fairprog import testing
 from fairprog.audit import Audit, audit
 from fairprog.errors import (
     DataError,
@@ -56,11 +49,7 @@ from fairprog.populations import (
     YeoJohnson,
     fit_piecewise_linear,
 )
-from fairprog.programs import (
-    FairClassifier,
-    NearestIdeal,
-    constraint,
-)
+from fairprog.programs import FairClassifier, NearestIdeal, constraint
 from fairprog.solution import (
     Bounds,
     Certificate,

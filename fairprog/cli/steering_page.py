@@ -72,11 +72,7 @@ def evidence_of_design(
 ) -> Evidence:
     """Measure gaps on held-out rows with models fitted to the others, and movement on all rows."""
     movement = movement_of_rows(
-        solution,
-        design.X,
-        design.y,
-        sensitive_features=design.group,
-        names=design.encoded,
+        solution, design.X, design.y, sensitive_features=design.group, names=design.encoded
     )
     said = list(remarks)
     if comparison is None:

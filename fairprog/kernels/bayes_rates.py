@@ -18,12 +18,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
 from scipy.special import ndtr, ndtri
 
-from fairprog.kernels.diagonal_rates import (
-    NOISE,
-    REPLICATES,
-    independent_form,
-    sampled_rates,
-)
+from fairprog.kernels.diagonal_rates import NOISE, REPLICATES, independent_form, sampled_rates
 from fairprog.kernels.quadratic_form import normal_mass, spectral_cdf
 from fairprog.kernels.univariate_regions import bayes_decisions, decision_regions
 from fairprog.labels import Array

@@ -9,13 +9,7 @@ from numpy.typing import ArrayLike
 
 from fairprog.labels import Array
 
-__all__ = [
-    "acceptance_gaps",
-    "dkw_half_width",
-    "gap_half_width",
-    "spearman",
-    "worst_gap",
-]
+__all__ = ["acceptance_gaps", "dkw_half_width", "gap_half_width", "spearman", "worst_gap"]
 
 
 def dkw_half_width(count: ArrayLike, n_cdfs: int, confidence: float = 0.95) -> Array:

@@ -36,14 +36,7 @@ from fairprog.kernels.balanced_cells import (
     start_gradient,
     weighted_square,
 )
-from fairprog.kernels.blas import (
-    average,
-    cholesky,
-    inverse,
-    log_det,
-    product,
-    solve_lower,
-)
+from fairprog.kernels.blas import average, cholesky, inverse, log_det, product, solve_lower
 from fairprog.kernels.cells import distinct_cells
 from fairprog.kernels.normal import symmetrize
 from fairprog.kernels.one_group import exact_step

@@ -65,9 +65,7 @@ def _log_sum(values: Array, axis: int) -> Array:
 
 
 def minimise_shifts(
-    cost: Callable[[Array], float],
-    slopes: Callable[[Array], Array],
-    start: tuple[Array, Array],
+    cost: Callable[[Array], float], slopes: Callable[[Array], Array], start: tuple[Array, Array]
 ) -> tuple[Array, Array, float]:
     r"""Return (alpha, beta) with beta[0] = 0 that minimise a sum of convex costs, and a residual.
 

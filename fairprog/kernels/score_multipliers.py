@@ -50,12 +50,7 @@ def extreme_scores(curve: Curve, rule: Array) -> tuple[list[float], list[float]]
     return [min(below), max(below)] if below else [], [min(above), max(above)] if above else []
 
 
-def _polyhedron(
-    curves: Sequence[Curve],
-    rules: Array,
-    objective: Array,
-    A: Array,
-) -> Polyhedron:
+def _polyhedron(curves: Sequence[Curve], rules: Array, objective: Array, A: Array) -> Polyhedron:
     """Return U, u, E, e: multipliers m with U m <= u and E m = e prove the rules optimal."""
     G = len(curves)
     mass = np.array([total(c) for c in curves])

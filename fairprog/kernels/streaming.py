@@ -35,11 +35,7 @@ ENOUGH = 4  # rows per feature from which on float32 products save time, the che
 
 
 def stream_moments(
-    X: NDArray[Any],
-    cell: Indices,
-    weight: Array | None,
-    slot: Indices,
-    diagonal: bool = False,
+    X: NDArray[Any], cell: Indices, weight: Array | None, slot: Indices, diagonal: bool = False
 ) -> tuple[Indices, Array, Array, Array]:
     """Return the moments of every cell.
 

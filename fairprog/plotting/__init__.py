@@ -9,22 +9,11 @@ shown and nothing is closed here, except by :func:`save_figure` and the reports.
 from fairprog.plotting.audit_picture import plot_audit, plot_class_rates
 from fairprog.plotting.bars import plot_bounds, plot_certificate, plot_prices
 from fairprog.plotting.curves import plot_curves, plot_gaps
-from fairprog.plotting.frontier_picture import (
-    plot_classifier,
-    plot_frontier,
-)
-from fairprog.plotting.maps_picture import (
-    plot_maps,
-)
-from fairprog.plotting.movement_picture import (
-    plot_movement,
-)
-from fairprog.plotting.population_picture import (
-    plot_population,
-)
-from fairprog.plotting.rates_picture import (
-    plot_rates,
-)
+from fairprog.plotting.frontier_picture import plot_classifier, plot_frontier
+from fairprog.plotting.maps_picture import plot_maps
+from fairprog.plotting.movement_picture import plot_movement
+from fairprog.plotting.population_picture import plot_population
+from fairprog.plotting.rates_picture import plot_rates
 from fairprog.plotting.solution_picture import plot_solution
 from fairprog.plotting.style import COLORS, LINES, MARKERS, save_figure, style
 from fairprog.plotting.weights import plot_atoms, plot_weights

@@ -7,13 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fairprog.audit import Audit
-from fairprog.audit.audit_words import (
-    facts,
-    leakage_rows,
-    movement_rows,
-    rate_rows,
-    rates_title,
-)
+from fairprog.audit.audit_words import facts, leakage_rows, movement_rows, rate_rows, rates_title
 from fairprog.errors import DataError
 from fairprog.evidence.held_out import GapCurve
 from fairprog.plotting.curves import plot_gaps
@@ -34,14 +28,8 @@ def plot_audit(
     Parameters
     ----------
     found : Audit
-    ax : Axes, optional
-        Default: a new figure.
     notion : str, optional
         Beginning of a curve's title; default the first.
-
-    Returns
-    -------
-    (Figure, Axes)
 
     Raises
     ------
@@ -88,10 +76,6 @@ def plot_class_rates(found: Audit, ax: Axes | None = None) -> tuple[Figure, Axes
     ----------
     found : Audit
     ax : Axes, optional
-
-    Returns
-    -------
-    (Figure, Axes)
     """
     gaps = list(found.rate_gaps.values())
     K, place = len(gaps), np.arange(len(gaps))

@@ -31,12 +31,6 @@ def plot_prices(sol: Solution, ax: Axes | None = None) -> tuple[Figure, Axes]:
     Parameters
     ----------
     sol : Solution
-    ax : Axes, optional
-        Default: a new figure.
-
-    Returns
-    -------
-    (Figure, Axes)
 
     Examples
     --------
@@ -105,12 +99,6 @@ def plot_bounds(bounds: Bounds, ax: Axes | None = None) -> tuple[Figure, Axes]:
     Parameters
     ----------
     bounds : Bounds
-    ax : Axes, optional
-        Default: a new figure.
-
-    Returns
-    -------
-    (Figure, Axes)
     """
     moves = bounds.cell_total_variation
     K, G = moves.shape
@@ -133,12 +121,6 @@ def plot_certificate(certificate: Certificate, ax: Axes | None = None) -> tuple[
     Parameters
     ----------
     certificate : Certificate
-    ax : Axes, optional
-        Default: a new figure.
-
-    Returns
-    -------
-    (Figure, Axes)
     """
     checks = certificate.checks()
     with style():

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from fairprog.labels import Array
-from fairprog.plotting.style import MARKERS, class_line, group_color, short
+from fairprog.plotting.style import MARKERS, class_line, group_color, legend_columns, short
 
 __all__ = ["Frame", "draw_cells", "frame_of", "legend_handles"]
 
@@ -159,6 +160,15 @@ def draw_cells(ax: Axes, D: Any, frame: Frame, *, overlay: bool = False) -> None
     ax.set(xlabel=frame.names[0], ylabel=frame.names[1])
 
 
+def cells_legend(fig: Figure, ax: Axes, handles: Sequence[Any], *, below: bool) -> None:
+    """Explain cells below a figure of its own, or within given axes."""
+    if not below:
+        ax.legend(handles=handles, handlelength=2.2, fontsize=7)
+        return
+    columns = legend_columns([str(h.get_label()) for h in handles], fig.get_figwidth())
+    fig.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2.6)
+
+
 def legend_handles(D: Any) -> list[Patch | Line2D]:
     """Return what tells groups (colour) and classes (line, marker) apart."""
     flat = D.n_features > 1
@@ -236,13 +246,7 @@ def _spaced_ticks(forward: Function, backward: Function, low: float, high: float
     return sorted(ticks)
 
 
-def _draw_regions(
-    ax: Axes,
-    D: Any,
-    ends: tuple[float, float],
-    top: float,
-    show: Function,
-) -> None:
+def _draw_regions(ax: Axes, D: Any, ends: tuple[float, float], top: float, show: Function) -> None:
     """Draw one band per group below the axis: what the group's 0-1 Bayes rule predicts."""
     height = 0.095 * top
     ticks = [t for t in MaxNLocator(4).tick_values(0.0, top) if 0.0 <= t <= top]

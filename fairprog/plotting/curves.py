@@ -37,10 +37,6 @@ def plot_curves(
     ax : Axes, optional
         Default: a new figure, one column wide.
     legend : bool
-
-    Returns
-    -------
-    (Figure, Axes)
     """
     with style():
         fig, ax = new_axes(ax, (4.2, 2.9))
@@ -78,10 +74,6 @@ def plot_gaps(
     xlabel, ylabel : str
         With units.
     ax : Axes, optional
-
-    Returns
-    -------
-    (Figure, Axes)
     """
     fig, ax = plot_curves(thresholds, gaps, xlabel=xlabel, ylabel=ylabel, bands=bands, ax=ax)
     top = max(float(np.max(np.asarray(v))) for v in gaps.values())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fairprog.errors import ModelError
 from fairprog.labels import Array, Indices
-from fairprog.plotting.style import COLORS, MARKERS, figure_of, group_color, style
+from fairprog.plotting.style import COLORS, MARKERS, group_color, new_axes, style
 from fairprog.solution import ClassifierSolution, Frontier
 
 __all__ = ["plot_classifier", "plot_frontier"]
@@ -29,18 +28,11 @@ def plot_frontier(
     ax : Axes, optional
         Default: a new figure. Several frontiers may share one.
     label, color : str, optional
-
-    Returns
-    -------
-    (Figure, Axes)
     """
     order = np.argsort(frontier.bounds)
     x, y, slope = (v[order] for v in (frontier.bounds, frontier.risks, frontier.prices))
     with style():
-        if ax is None:
-            fig, ax = plt.subplots(figsize=(4.2, 2.9), layout="constrained")
-        else:
-            fig = figure_of(ax)
+        fig, ax = new_axes(ax, (4.2, 2.9))
         if frontier.bands is not None:
             low, high = (band[order] for band in frontier.bands)
             name = f"{frontier.confidence:.0%} of samples"
@@ -74,10 +66,6 @@ def plot_classifier(
     solution : ClassifierSolution
         With two classes.
     ax : Axes, optional
-
-    Returns
-    -------
-    (Figure, Axes)
     """
     rule = solution.classifier
     D, s = rule.population, rule.population.support
@@ -85,10 +73,7 @@ def plot_classifier(
         raise ModelError("The picture of a classifier is drawn for binary labels.")
     thresholds = rule.thresholds
     with style():
-        if ax is None:
-            fig, ax = plt.subplots(figsize=(4.2, 2.9), layout="constrained")
-        else:
-            fig = figure_of(ax)
+        fig, ax = new_axes(ax, (4.2, 2.9))
         for a, name in enumerate(D.groups):
             rows = _shown(s.score, np.flatnonzero(s.group == a))
             if len(rows) > FEW:

@@ -52,12 +52,7 @@ def whole_page(
     ]
     page = tag(
         "div",
-        tag(
-            "header",
-            tag("h1", name),
-            *introduction,
-            contents,
-        ),
+        tag("header", tag("h1", name), *introduction, contents),
         tag("main", *body),
         tag("footer", f"Made by fairprog {versions()['fairprog']}; loads nothing from anywhere."),
         class_="fairprog page",

@@ -26,10 +26,6 @@ def plot_maps(sol: Solution, ax: Sequence[Axes] | None = None) -> tuple[Figure, 
         Of ``NearestIdeal(..., transport=PiecewiseLinear())``.
     ax : sequence of two Axes, optional
         Default: a new figure.
-
-    Returns
-    -------
-    (Figure, axes)
     """
     D, E = sol.original.core, sol.population.core
     where = sol.original.coordinate
@@ -37,11 +33,9 @@ def plot_maps(sol: Solution, ax: Sequence[Axes] | None = None) -> tuple[Figure, 
     steered = list(maps)
     with style():
         if ax is None:
-            fig, array = plt.subplots(1, 2, figsize=(7.0, 3.2), layout="constrained")
-            left, right = array
-        else:
-            left, right = ax
-            fig = figure_of(left)
+            ax = plt.subplots(1, 2, figsize=(7.0, 3.2), layout="constrained")[1]
+        left, right = ax
+        fig = figure_of(left)
         mean, std = D.location[..., 0], np.sqrt(D.cov[..., 0, 0])
         centers = np.append(E.mean[:, steered], mean[:, steered])
         reach = 3.5 * np.append(E.std[:, steered], std[:, steered])

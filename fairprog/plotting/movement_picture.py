@@ -23,12 +23,6 @@ def plot_movement(movement: Movement, ax: Axes | None = None) -> tuple[Figure, A
     Parameters
     ----------
     movement : Movement
-    ax : Axes, optional
-        Default: a new figure.
-
-    Returns
-    -------
-    (Figure, Axes)
     """
     K, G = movement.rms.shape
     groups = [a for a in range(G) if np.nanmax(movement.rms[:, a], initial=0.0) > 1e-12] or [0]

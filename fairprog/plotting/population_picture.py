@@ -7,8 +7,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fairprog.plotting.cells_picture import draw_cells, frame_of, legend_handles
-from fairprog.plotting.style import legend_columns, new_axes, style
+from fairprog.plotting.cells_picture import cells_legend, draw_cells, frame_of, legend_handles
+from fairprog.plotting.style import new_axes, style
 
 __all__ = ["plot_population"]
 
@@ -28,12 +28,6 @@ def plot_population(population: Any, ax: Axes | None = None) -> tuple[Figure, Ax
     population : Population
         One feature: any family. Several: Normal or LogNormal, perhaps seen through a bijection
         (drawn in the coordinates of the base).
-    ax : Axes, optional
-        Default: a new figure.
-
-    Returns
-    -------
-    (Figure, Axes)
 
     Examples
     --------
@@ -47,13 +41,5 @@ def plot_population(population: Any, ax: Axes | None = None) -> tuple[Figure, Ax
         fig, axes = new_axes(ax, (4.2, 3.5 + 0.15 * max(0, population.n_groups - 2)))
         draw_cells(axes, population, frame_of([population]))
         handles = legend_handles(population)
-        if ax is None:
-            fig.legend(
-                handles=handles,
-                loc="outside lower center",
-                ncols=legend_columns([str(h.get_label()) for h in handles], fig.get_figwidth()),
-                handlelength=2.6,
-            )
-        else:
-            axes.legend(handles=handles, handlelength=2.2, fontsize=7)
+        cells_legend(fig, axes, handles, below=ax is None)
     return fig, axes

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fairprog.errors import DataError
-from fairprog.plotting.cells_picture import draw_cells, frame_of, legend_handles
+from fairprog.plotting.cells_picture import cells_legend, draw_cells, frame_of, legend_handles
 from fairprog.plotting.maps_picture import plot_maps
-from fairprog.plotting.style import figure_of, legend_columns, style
+from fairprog.plotting.style import figure_of, style
 from fairprog.populations import Pushforward
 from fairprog.solution import Solution
 
@@ -43,10 +43,6 @@ def plot_solution(
     ax : two or three Axes, optional
         Before, after, and (if three are given) in common coordinates. Default: a new figure, of
         two panels for one feature and three for more, with a legend below.
-
-    Returns
-    -------
-    (Figure, tuple of Axes)
 
     Examples
     --------
@@ -86,14 +82,7 @@ def plot_solution(
         if ax is None:
             for axes in panels[1:]:
                 axes.set_ylabel("")
-            fig.legend(
-                handles=handles,
-                loc="outside lower center",
-                ncols=legend_columns([str(h.get_label()) for h in handles], fig.get_figwidth()),
-                handlelength=2.6,
-            )
-        else:
-            panels[0].legend(handles=handles, handlelength=2.2, fontsize=7)
+        cells_legend(fig, panels[0], handles, below=ax is None)
     return fig, panels
 
 

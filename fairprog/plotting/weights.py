@@ -66,12 +66,6 @@ def plot_atoms(population: Categorical, ax: Axes | None = None) -> tuple[Figure,
     Parameters
     ----------
     population : Categorical
-    ax : Axes, optional
-        Default: a new figure.
-
-    Returns
-    -------
-    (Figure, Axes)
 
     Examples
     --------
@@ -100,10 +94,6 @@ def plot_weights(
     ax : two Axes, optional
         Default: a new figure.
 
-    Returns
-    -------
-    (Figure, (Axes, Axes))
-
     Examples
     --------
     >>> import fairprog as fp
@@ -113,11 +103,11 @@ def plot_weights(
     4
     """
     with style():
-        if ax is None:
-            fig, panels = plt.subplots(1, 2, figsize=(7.2, 3.8), sharey=True, layout="constrained")
-        else:
-            fig, panels = figure_of(ax[0]), ax
+        panels = ax
+        if panels is None:
+            panels = plt.subplots(1, 2, figsize=(7.2, 3.8), sharey=True, layout="constrained")[1]
         before, after = panels
+        fig = figure_of(before)
         for panel, D, title in (
             (before, sol.original, "original"),
             (after, sol.population, f"steered, KL {sol.kl:.3g} nats"),

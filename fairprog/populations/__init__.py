@@ -9,10 +9,7 @@ from fairprog.populations.bijections import (
     QuantileNormal,
     YeoJohnson,
 )
-from fairprog.populations.categorical import (
-    Categorical,
-    Support,
-)
+from fairprog.populations.categorical import Categorical, Support
 from fairprog.populations.diagonal_normal import DiagonalNormal
 from fairprog.populations.empirical import Empirical, EmpiricalFit
 from fairprog.populations.evaluation import Evaluation

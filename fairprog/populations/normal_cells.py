@@ -339,10 +339,7 @@ class NormalCells(Population):
                 axis=1,
             )
         return kl(
-            self._mean @ U,
-            U.T @ self.cov @ U,
-            other.support_mean[cells],
-            other.support_cov[cells],
+            self._mean @ U, U.T @ self.cov @ U, other.support_mean[cells], other.support_cov[cells]
         )
 
     def _parameters(self) -> dict[str, Any]:

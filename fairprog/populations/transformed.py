@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import wraps
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import ModelError
-from fairprog.labels import Array, Indices, check_features
+from fairprog.labels import Array, check_features
 from fairprog.populations.base import Population, population_from_dict
 from fairprog.populations.bijections import Bijection, as_bijection, bijection_from_dict
-from fairprog.tables import Notion, OutcomeTable
+from fairprog.tables import OutcomeTable
 from fairprog.transports import AffineMap, ConjugatedMap
 
 __all__ = ["Transformed"]
+
+
+def _of_base(name: str) -> Any:
+    """Return the method or property of that name that asks the base."""
+    inherited = getattr(Population, name)
+    if isinstance(inherited, property):
+        return property(lambda self: getattr(self.base, name), doc=inherited.__doc__)
+
+    @wraps(inherited)
+    def asked(self: Transformed, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self.base, name)(*args, **kwargs)
+
+    return asked
 
 
 class Transformed(Population):
@@ -76,15 +90,24 @@ class Transformed(Population):
                     argument="bijection",
                 )
 
-    @property
-    def n_features(self) -> int:
-        """Number of features, d."""
-        return int(self.base.n_features)
+    # -- what a bijection changes nothing about, in the base's coordinates --
 
-    @property
-    def null_dimension(self) -> int:
-        """Number of directions of g(X) in which nothing varies."""
-        return int(self.base.null_dimension)
+    core = _of_base("core")  # the base, or what that is seen through in its turn
+    n_features = _of_base("n_features")
+    null_dimension = _of_base("null_dimension")
+    coordinate_std = _of_base("coordinate_std")
+    cell_density = _of_base("cell_density")
+    cell_masses = _of_base("cell_masses")
+    cell_quantiles = _of_base("cell_quantiles")
+    decision_regions = _of_base("decision_regions")
+    density_breaks = _of_base("density_breaks")
+    log_odds_cdf = _of_base("log_odds_cdf")
+    log_posterior = _of_base("log_posterior")
+    common_map = _of_base("common_map")
+    laws_of = _of_base("laws_of")
+    map_residual = _of_base("map_residual")
+    is_ideal = _of_base("is_ideal")
+    _worst_threshold = _of_base("_worst_threshold")
 
     # -- features --
 
@@ -114,21 +137,9 @@ class Transformed(Population):
         """Return the population whose group g is moved by maps[g], in the base's coordinates."""
         return type(self)(self.base.mapped(maps), self.bijection)
 
-    def laws_of(self, a: int) -> Any:
-        """Return the base's."""
-        return self.base.laws_of(a)
-
-    def common_map(self, r: int, a: int) -> Any:
-        """Return the base's, in its coordinates."""
-        return self.base.common_map(r, a)
-
     def pushed(self, prior: Array, laws: Any, maps: Mapping[Hashable, Any]) -> Self:
         """Return the base's, seen through the bijection."""
         return type(self)(self.base.pushed(prior, laws, maps), self.bijection)
-
-    def map_residual(self, T: Any, laws: Any, a: int) -> float:
-        """Return the base's."""
-        return float(self.base.map_residual(T, laws, a))
 
     # -- its cells: the base's, in the base's coordinates --
 
@@ -137,45 +148,6 @@ class Transformed(Population):
 
     def _backward(self, X: Array) -> Array:  # type: ignore[override]
         return self.bijection.backward(self.base._backward(X))
-
-    @property
-    def core(self) -> Any:
-        """The base, or what that is seen through in its turn."""
-        return self.base.core
-
-    @property
-    def coordinate_std(self) -> Array:
-        """The base's, shape (K, G, d)."""
-        return self.base.coordinate_std
-
-    def log_posterior(self, Z: Array, group: Indices) -> Array:
-        """Return log P(Y=i | z, a), shape (n, K): the base's."""
-        return self.base.log_posterior(Z, group)
-
-    def log_odds_cdf(self, thresholds: Array) -> Array:
-        """Return P(log odds <= t | i, a), shape (T, 2, G): the base's."""
-        return self.base.log_odds_cdf(thresholds)
-
-    def cell_quantiles(self, scores: Array) -> Array:
-        """Return quantiles of g(X), shape (n, K, G): the base's."""
-        return self.base.cell_quantiles(scores)
-
-    def cell_density(self, z: Array) -> Array:
-        """Return densities of g(X), shape (n, K, G): the base's."""
-        return self.base.cell_density(z)
-
-    def cell_masses(self, edges: Array) -> Array:
-        """Return probabilities of intervals of g(X), shape (n + 1, K, G): the base's."""
-        return self.base.cell_masses(edges)
-
-    def density_breaks(self) -> Array:
-        """Return where densities of g(X) have jumps or kinks."""
-        return self.base.density_breaks()
-
-    def decision_regions(self, cost: Array, a: int) -> tuple[Array, Indices]:
-        """Return points of g(X) and the Bayes actions between them, of the group at `a`."""
-        points, actions = self.base.decision_regions(cost, a)
-        return points, actions
 
     def with_rows(self, n_rows: ArrayLike, cell_weight: ArrayLike | None = None) -> Self:
         """Return the population, knowing how many rows its base was estimated from."""
@@ -269,13 +241,6 @@ class Transformed(Population):
         self._same_bijection(rule, "rule_of")
         table, error = self.base._table_of_rule(cost, rule.base, n_samples, random_state)
         return table, error
-
-    def _worst_threshold(self, notion: Notion) -> float:
-        return float(self.base._worst_threshold(notion))
-
-    def is_ideal(self, atol: float = 1e-8) -> bool:
-        """Return whether the base is ideal."""
-        return bool(self.base.is_ideal(atol))
 
     def _atoms(
         self, n: int, random_state: int | np.random.Generator

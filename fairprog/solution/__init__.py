@@ -3,22 +3,11 @@
 from fairprog.codec import load
 from fairprog.solution.bounds import Bounds
 from fairprog.solution.certificate import Certificate
-from fairprog.solution.classifier import (
-    RandomizedClassifier,
-)
-from fairprog.solution.classifier_solution import (
-    ClassifierCertificate,
-    ClassifierSolution,
-)
-from fairprog.solution.frontier import (
-    Frontier,
-)
-from fairprog.solution.quantile_map import (
-    QuantileMap,
-)
-from fairprog.solution.reweighted import (
-    ReweightedSolution,
-)
+from fairprog.solution.classifier import RandomizedClassifier
+from fairprog.solution.classifier_solution import ClassifierCertificate, ClassifierSolution
+from fairprog.solution.frontier import Frontier
+from fairprog.solution.quantile_map import QuantileMap
+from fairprog.solution.reweighted import ReweightedSolution
 from fairprog.solution.solution import Solution
 from fairprog.solution.threshold_classifier import ThresholdClassifier
 
