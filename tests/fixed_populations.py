@@ -72,12 +72,13 @@ def two_that_agree(seed=1):
     return fp.Normal(q / q.sum(), mean, std=std, **labels(2, 3))
 
 
-def constant_feature():
-    D = normal(2, 3)
-    mean = np.concatenate([D.mean, np.full((2, 2, 1), 3.0)], axis=-1)
-    cov = np.zeros((2, 2, 3, 3))
-    cov[..., :2, :2] = D.cov
-    return fp.Normal(D.prior, mean, cov=cov, **labels())
+def with_constant_feature(D):
+    """Return D with one more feature, which is 3 in every cell."""
+    K, G, d = D.mean.shape
+    mean = np.concatenate([D.mean, np.full((K, G, 1), 3.0)], axis=-1)
+    cov = np.zeros((K, G, d + 1, d + 1))
+    cov[..., :d, :d] = D.cov
+    return fp.Normal(D.prior, mean, cov=cov, **labels(K, G))
 
 
 def finite(X=4, seed=1, K=2, G=2):
