@@ -21,6 +21,8 @@ LAYERS = {
     "groups": 1,
     "codec": 1,
     "tables": 2,
+    "door": 2,
+    "lots": 2,
     "row_blocks": 2,
     "maps": 3,
     "transports": 3,

@@ -114,7 +114,7 @@ def audit(
         classes,
         check_confidence(confidence),
     )
-    weighted = sample_weight is not None
+    weighted = np.ptp(rows.weight) > 0
     repetitions = int(check_number(n_permutations, "n_permutations", 1))
     draws = int(check_number(n_bootstrap, "n_bootstrap", 50)) if weighted else 0
     curves, worst = gaps_at_thresholds(rows, repetitions, draws, random_state)

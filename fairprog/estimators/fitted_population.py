@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fairprog.door import Rows
 from fairprog.errors import DataError, ModelError
-from fairprog.estimators.rows import LabelledRows
 from fairprog.labels import Array
 from fairprog.populations import (
     Bijection,
@@ -46,7 +46,7 @@ def check_options(family: Any, class_weight: Any) -> None:
 
 def fit_population(
     X: Array,
-    rows: LabelledRows,
+    rows: Rows,
     kind: str | Bijection,
     covariance: str,
     shrinkage: float | str,
@@ -61,7 +61,7 @@ def fit_population(
     """
     g = kind if isinstance(kind, Bijection) else None
     if g is None and kind in BIJECTIONS:
-        g = BIJECTIONS[str(kind)](X)
+        g = BIJECTIONS[str(kind)](X, sample_weight=rows.weight)
     family = Normal if g is not None else FAMILIES[str(kind)]
     Z = family._forward(family.check_domain(X)) if g is None else g.forward(g.check_domain(X))
     moments = Moments(covariance).partial_fit(
@@ -79,7 +79,7 @@ def fit_population(
 
 
 def _with_the_columns(
-    error: DataError, X: Array, rows: LabelledRows, names: Sequence[str] | None
+    error: DataError, X: Array, rows: Rows, names: Sequence[str] | None
 ) -> DataError:
     """Say which columns make a cell's covariance singular, and what to do."""
     y, a = rows.y, rows.a
@@ -115,7 +115,7 @@ def weigh_classes_equally(D: Normal | Transformed) -> Normal | Transformed:
 
 
 def base_rate_weights(
-    D: Normal | Transformed, rows: LabelledRows, stay: Sequence[int], base_rates: str | ArrayLike
+    D: Normal | Transformed, rows: Rows, stay: Sequence[int], base_rates: str | ArrayLike
 ) -> Array:
     """Return the rows' weights times q~ / q: they carry the steered base rates."""
     ratio = steered_prior(D, stay, base_rates) / D.prior

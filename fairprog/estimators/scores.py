@@ -14,6 +14,7 @@ from fairprog.labels import Array, check_finite
 __all__ = ["backward", "check_binary", "check_scores", "forward"]
 
 CLIP = float(np.finfo(np.float64).eps)
+ROUNDING = 1e-9  # beyond [0, 1]
 
 
 def check_scores(X: ArrayLike, space: str) -> Array:
@@ -31,14 +32,15 @@ def check_scores(X: ArrayLike, space: str) -> Array:
             argument="X",
         )
     if space == "logit":
-        out = np.flatnonzero((array < 0) | (array > 1))
+        out = np.flatnonzero((array < -ROUNDING) | (array > 1 + ROUNDING))
         if out.size:
             raise DataError(
-                f"`X` must hold scores in [0, 1]; row {out[0]} is {array[out[0]]:.6g} "
+                f"`X` must hold scores in [0, 1]; row {out[0]} is {float(array[out[0]])!r} "
                 f"({out.size} such rows). Pass probabilities, or space='identity' for scores "
                 "without bounds such as those of decision_function.",
                 argument="X",
             )
+        array = np.clip(array, 0.0, 1.0)
     return array
 
 

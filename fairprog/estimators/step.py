@@ -12,10 +12,18 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from fairprog.codec import load, save
-from fairprog.errors import DataError
-from fairprog.labels import Array, Indices
+from fairprog.door import Rows
+from fairprog.errors import DataError, ModelError
+from fairprog.groups import group_shares
+from fairprog.labels import Array, Indices, label_array
 
-__all__ = ["SavedStep", "SteeringStep", "mean_over_groups"]
+__all__ = [
+    "SavedStep",
+    "SteeringStep",
+    "check_unknown_group",
+    "mean_over_groups",
+    "require_labels",
+]
 
 
 class SavedStep(BaseEstimator):
@@ -55,6 +63,11 @@ class SteeringStep(TransformerMixin, SavedStep):
 
     fit: Callable[..., Self]
     transform: Callable[..., Any]
+    unknown_group: str
+    merge_groups: Any
+    classes_: Any
+    groups_: Any
+    _mass: Array
 
     def fit_transform(
         self,
@@ -63,10 +76,42 @@ class SteeringStep(TransformerMixin, SavedStep):
         *,
         sensitive_features: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
+        key: ArrayLike | None = None,
     ) -> Any:
         """Fit, then transform the same rows."""
         self.fit(X, y, sensitive_features=sensitive_features, sample_weight=sample_weight)
-        return self.transform(X, sensitive_features=sensitive_features)
+        return self.transform(X, sensitive_features=sensitive_features, key=key)
+
+    def _groups_and_pool(self, rows: Rows) -> None:
+        """Keep the groups' names and masses."""
+        check_unknown_group(self.unknown_group)
+        self.classes_, self.groups_ = label_array(rows.classes), label_array(rows.groups)
+        mass = np.bincount(rows.a, rows.weight, len(rows.groups))
+        self._mass = mass / mass.sum()
+
+    def _shares(self, sensitive_features: Any, n: int, certain: bool = False) -> Array:
+        """Return P(A = group | row), shape (n, G)."""
+        pooled = self._mass if self.unknown_group == "pooled" else None
+        groups = self.groups_.tolist()
+        return group_shares(sensitive_features, n, groups, self.merge_groups, certain, pooled)
+
+
+def require_labels(step: Any, y: Any) -> None:
+    """Refuse a fit without labels, in scikit-learn's words."""
+    if y is None:
+        raise DataError(
+            f"{type(step).__name__} requires y to be passed, but the target y is None.",
+            argument="y",
+        )
+
+
+def check_unknown_group(value: Any) -> None:
+    """Refuse another treatment of unknown groups than "error" and "pooled"."""
+    if value not in ("error", "pooled"):
+        raise ModelError(
+            f"`unknown_group` must be 'error' or 'pooled'; found {value!r}.",
+            argument="unknown_group",
+        )
 
 
 def mean_over_groups(

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fairprog.door import Rows, counted, refuse_reordered
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.labels import (
     Array,
@@ -108,6 +109,9 @@ class CategoricalRows(CategoricalSupport):
         array([[0.2, 0.4],
                [0.8, 0.9]])
         """
+        refuse_reordered(
+            proba=proba, y=y, sensitive_features=sensitive_features, sample_weight=sample_weight
+        )
         score, K = check_posterior(proba)
         if are_labels(score):
             warnings.warn(
@@ -136,16 +140,21 @@ class CategoricalRows(CategoricalSupport):
         group, group_labels = encode_groups(sensitive_features, groups, n)
         if sample_weight is None:
             weight: Array = np.broadcast_to(np.float64(1.0 / n), (n,))
+            count: Array = np.ones(1)
         else:
             weight = check_weights(sample_weight, n)
+            keep = weight > 0
+            score, group, weight = score[keep], group[keep], weight[keep]
+            y = None if y is None else label_vector(y, "y", n)[keep]
+            count = counted(weight)
             weight /= weight.sum()
+            n = len(weight)
         if bins is None:
-            keep = slice(None) if sample_weight is None else weight > 0
-            support = Support(np.arange(n)[keep], group[keep], weight[keep], score[keep])
+            support = Support(np.arange(n), group, weight, score)
             out = cls._from_support(support, n, None, class_labels, group_labels)
             out.n_rows, out.scores_given = effective_rows(weight), True
             return out
-        atom, values, bins_of = score_bins(score, bins, weight)
+        atom, values, bins_of = score_bins(score, bins, weight, count)
         joint = np.zeros((len(values), K, len(group_labels)))
         if y is None:
             columns = np.stack([1.0 - score, score], 1) if score.ndim == 1 else score
@@ -194,24 +203,28 @@ class CategoricalRows(CategoricalSupport):
         (2, ['u', 'v'])
         """
         features = np.asarray(X)
-        y_vector = label_vector(y, "y", len(features))
-        a_vector = label_vector(sensitive_features, "sensitive_features", len(features))
-        class_labels = label_order(classes, y_vector, "classes")
-        group_labels = label_order(groups, a_vector, "groups")
-        i = encode(y_vector, class_labels, "y")
-        g = encode(a_vector, group_labels, "sensitive_features")
+        rows = Rows.check(
+            y,
+            sensitive_features,
+            sample_weight,
+            len(features),
+            classes=classes,
+            groups=groups,
+            X=X,
+        )
         if features.ndim == 1 or features.shape[1] == 1:
-            column = label_vector(features, "X")
+            column = rows.of(label_vector(X, "X"))
             values: Any = label_array(label_order(None, column, "X"))
             atom = encode(column, tuple(plain(v) for v in values), "X")
         else:
-            values, atom = np.unique(features, axis=0, return_inverse=True)
-        weight = check_weights(sample_weight, len(features))
-        joint = np.zeros((len(values), len(class_labels), len(group_labels)))
-        np.add.at(joint, (atom.ravel(), i, g), weight)
-        joint /= weight.sum()
-        out = cls(joint, values=values, classes=class_labels, groups=group_labels)
-        out.n_rows = effective_rows(weight)
+            for values in features.T:
+                label_vector(values, "X")  # nothing is missing
+            values, atom = np.unique(rows.of(features), axis=0, return_inverse=True)
+        joint = np.zeros((len(values), len(rows.classes), len(rows.groups)))
+        np.add.at(joint, (atom.ravel(), rows.y, rows.a), rows.weight)
+        joint /= rows.weight.sum()
+        out = cls(joint, values=values, classes=rows.classes, groups=rows.groups)
+        out.n_rows = effective_rows(rows.weight)
         return out
 
     def sample(

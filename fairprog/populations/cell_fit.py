@@ -10,18 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fairprog.door import Rows
 from fairprog.errors import DataError, FairprogWarning
-from fairprog.groups import refuse_reordered
 from fairprog.kernels.scale_shift import minimise_scale_shift
-from fairprog.labels import (
-    Array,
-    check_features,
-    check_weights,
-    column_names,
-    encode,
-    label_order,
-    label_vector,
-)
+from fairprog.labels import Array, check_features, column_names
 from fairprog.populations.cells import check_classes
 from fairprog.populations.law import Law
 
@@ -41,26 +33,21 @@ def fit_cells(
     groups: Sequence[Any] | None,
 ) -> Any:
     """Return the population of a family fitted cell by cell; see ``LocationScale.fit``."""
-    refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
     features = family.check_domain(check_features(X, dim=1))[:, 0]
     n = len(features)
     if n == 0:
         raise DataError("`X` has no rows.", argument="X")
-    y_vector, a_vector = (
-        label_vector(y, "y", n),
-        label_vector(sensitive_features, "sensitive_features", n),
+    found = Rows.check(
+        y, sensitive_features, sample_weight, n, classes=classes, groups=groups, X=X
     )
-    class_labels = label_order(classes, y_vector, "classes")
-    group_labels = label_order(groups, a_vector, "groups")
+    class_labels, group_labels = found.classes, found.groups
     check_classes(class_labels, n)
-    i = encode(y, class_labels, "y", n)
-    g = encode(sensitive_features, group_labels, "sensitive_features", n)
-    weight = check_weights(sample_weight, n)
+    features, weight = found.of(features), found.weight
     mass = np.zeros((len(class_labels), len(group_labels)))
     cells: list[tuple[float, ...]] = []
     small = []
     for k, a in np.ndindex(*mass.shape):
-        rows = (i == k) & (g == a) & (weight > 0)
+        rows = (found.y == k) & (found.a == a)
         mass[k, a] = weight[rows].sum()
         where = class_labels[k], group_labels[a]
         if np.unique(features[rows]).size < 2:

@@ -10,20 +10,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fairprog.door import Rows
 from fairprog.errors import DataError, FairprogWarning
-from fairprog.groups import refuse_reordered
 from fairprog.kernels.moments import cell_moments
 from fairprog.kernels.normal import gaussian_map, push, symmetric_root
 from fairprog.kernels.shrinkage import shrink
-from fairprog.labels import (
-    Array,
-    check_features,
-    check_weights,
-    column_names,
-    encode,
-    label_order,
-    label_vector,
-)
+from fairprog.labels import Array, check_features, column_names
 from fairprog.populations.cells import (
     check_cells_of_variances,
     check_classes,
@@ -161,24 +153,22 @@ class NormalRows(NormalCells):
         array([[2., 1.],
                [3., 6.]])
         """
-        refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
         features = cls._forward(cls.check_domain(check_features(X)))
         n, d = features.shape
         if n == 0:
             raise DataError("`X` has no rows.", argument="X")
-        y_vector = label_vector(y, "y", n)
-        a_vector = label_vector(sensitive_features, "sensitive_features", n)
-        class_labels = label_order(classes, y_vector, "classes")
-        group_labels = label_order(groups, a_vector, "groups")
-        i = encode(y, class_labels, "y", n)
-        g = encode(sensitive_features, group_labels, "sensitive_features", n)
-        weight = check_weights(sample_weight, n)
+        rows = Rows.check(
+            y, sensitive_features, sample_weight, n, classes=classes, groups=groups, X=X
+        )
+        class_labels, group_labels = rows.classes, rows.groups
         tied = check_structure(covariance) == "tied"
         diagonal = covariance == "diagonal"
         amount = check_shrinkage(shrinkage, tied)
         shape = len(class_labels), len(group_labels)
         with room_for_covariances(shape[1] if tied else shape[0] * shape[1], d, covariance):
-            count, mass, mean, cov = cell_moments(features, i, g, weight, shape, covariance)
+            count, mass, mean, cov = cell_moments(
+                rows.of(features), rows.y, rows.a, rows.weight, shape, covariance
+            )
         check_classes(class_labels, n)
         if len(class_labels) == 1 and classes is None:
             warnings.warn(
@@ -194,7 +184,9 @@ class NormalRows(NormalCells):
             check_counts(count, d, mean, cov, class_labels, group_labels, amount)
         prior = mass / mass.sum()
         if amount is not None:
-            cov = shrink(cov, mass, count, "auto" if amount < 0 else amount)[0]
+            repeated = np.zeros(shape)
+            np.add.at(repeated, (rows.y, rows.a), rows.count)
+            cov = shrink(cov, mass, repeated, "auto" if amount < 0 else amount)[0]
         labels: dict[str, Any] = {
             "classes": class_labels,
             "groups": group_labels,

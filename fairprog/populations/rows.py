@@ -10,18 +10,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError
 from fairprog.labels import encode, label_vector, plain, sorted_labels
+from fairprog.numeric import as_numbers
 
 __all__ = ["codes_of", "refuse_missing", "rows_of"]
 
 
 def rows_of(X: ArrayLike) -> NDArray[Any]:
     """Return rows of numbers without copying or converting an array (NaN is found later)."""
-    array = np.asarray(X)
-    if array.dtype.kind not in "fiub":
-        try:
-            array = array.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"`X` must be an array of numbers: {error}.", argument="X") from None
+    array = X if isinstance(X, np.ndarray) else np.asarray(X)
+    if array.dtype.kind not in "fiub" or isinstance(X, np.ma.MaskedArray) or hasattr(X, "toarray"):
+        array = as_numbers(X, "X")
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2 or not array.shape[1]:

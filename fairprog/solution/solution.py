@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fairprog.codec import register, save, write_text
+from fairprog.door import refuse_reordered
 from fairprog.errors import DataError
-from fairprog.groups import refuse_reordered
 from fairprog.labels import Array, as_given, encode
 from fairprog.populations import Normal, Pushforward, population_from_dict
 from fairprog.row_blocks import Move, checked_dtype, map_rows, rows_as_they_lie
@@ -282,6 +282,7 @@ class Solution:
         -------
         Array, shape (n,)
         """
+        refuse_reordered(y=y, sensitive_features=sensitive_features)
         label = encode(y, self.original.classes, "y")
         group = self._by_group(sensitive_features, len(label))
         out: Array = (self.population.prior / self.original.prior)[label, group]

@@ -1,0 +1,95 @@
+"""Which rows a model is trained on and which its map is fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fairprog.door import Rows
+from fairprog.errors import DataError, ModelError
+from fairprog.labels import Array, Indices
+
+__all__ = ["folds"]
+
+
+def folds(cv: Any, rows: Rows, least: int, lot: Array) -> list[tuple[Indices, Indices]]:
+    """Return (train, held out) for every model.
+
+    A number of folds, or a share, is drawn by the rows' lots, cell by cell: rows in another order
+    fall into the same folds, and rows that are the same into one where there are enough others.
+
+    Raises
+    ------
+    DataError
+        Naming a cell that cannot be, or is not, in every fold.
+    ModelError
+        For a `cv` that is none.
+    """
+    rows.require(1)
+    everything = np.arange(rows.y.size)
+    if isinstance(cv, str) and cv == "prefit":
+        return [(everything[:0], everything)]
+    if hasattr(cv, "split"):
+        cell = len(rows.groups) * rows.y + rows.a
+        return _checked(cv.split(np.zeros((cell.size, 1)), cell), rows, least)
+    share = isinstance(cv, float) and 0 < cv < 1
+    if not share and not (isinstance(cv, int) and not isinstance(cv, bool) and cv >= 2):
+        raise ModelError(
+            f"`cv` must be a number of folds >= 2, a share in (0, 1), 'prefit', or a splitter "
+            f"with `split`; found {cv!r}.",
+            argument="cv",
+        )
+    rows.require(np.ceil(least / min(cv, 1 - cv)) if share else least * cv)
+    fold = np.empty(rows.y.size, np.intp)
+    for i, a in np.ndindex(len(rows.classes), len(rows.groups)):
+        own = np.flatnonzero((rows.y == i) & (rows.a == a))
+        fold[own] = _held_share(lot[own], cv) if share else _round_robin(lot[own], cv, least)
+    order = np.argsort(lot, kind="stable")  # of training: learners need not see the file's
+    return [(order[fold[order] != k], order[fold[order] == k]) for k in range(1 if share else cv)]
+
+
+def _round_robin(lot: Array, count: int, least: int) -> Indices:
+    """Return folds in turn, by lot: rows with one lot together where that fills every fold."""
+    _, place = np.unique(lot, return_inverse=True)
+    size = np.bincount(place % count, minlength=count)
+    if size.min() >= max(least, lot.size / (2 * count)):
+        return np.asarray(place % count)
+    rank = np.empty(lot.size, np.intp)
+    rank[np.argsort(lot, kind="stable")] = np.arange(lot.size)
+    return rank % count
+
+
+def _held_share(lot: Array, share: float) -> Indices:
+    """Return 0 for the share of rows with the smallest lots, 1 for the others."""
+    rank = np.empty(lot.size, np.intp)
+    rank[np.argsort(lot, kind="stable")] = np.arange(lot.size)
+    return (rank >= np.ceil(share * lot.size)).astype(np.intp)
+
+
+def _checked(
+    splits: Iterable[tuple[Indices, Indices]], rows: Rows, least: int
+) -> list[tuple[Indices, Indices]]:
+    """Return the splits of a splitter, every cell being in every part."""
+    found = []
+    G = len(rows.groups)
+    for k, (train, test) in enumerate(splits):
+        for part, name, needed in (
+            (train, "trained on", 1),
+            (test, "held out for its map", least),
+        ):
+            count = np.bincount(G * rows.y[part] + rows.a[part], minlength=G * len(rows.classes))
+            short = np.flatnonzero(count < needed)
+            if short.size:
+                i, a = divmod(int(short[0]), G)
+                raise DataError(
+                    f"Fold {k} of `cv` has {count[short[0]]} row(s) of class {rows.classes[i]!r}, "
+                    f"group {rows.groups[a]!r} {name}; needed are {needed}. Rows may be sorted by "
+                    "group: shuffle them, as KFold(5, shuffle=True) does, or give a number of "
+                    "folds, which takes a share of every class and group.",
+                    argument="cv",
+                    cell=(rows.classes[i], rows.groups[a]),
+                )
+        found.append((train, test))
+    return found
