@@ -145,7 +145,8 @@ class Rows:
     def require(self, least: Any) -> None:
         """Refuse cells (class, group) with fewer rows than that; DataError names one."""
         least = int(check_number(least, "min_cell", 1))
-        refuse_small(self.cells, least, self.classes, self.groups)
+        note = "" if self.kept is None else "; rows of weight zero do not count"
+        refuse_small(self.cells, least, self.classes, self.groups, note)
 
     def refuse_swapped(self) -> None:
         """Refuse groups that are as many as the rows, or the labels once more."""

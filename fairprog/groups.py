@@ -155,7 +155,7 @@ def _probabilities(array: NDArray[Any], certain: bool) -> Array:
 
 
 def refuse_small(
-    count: Indices, least: int, classes: Sequence[Hashable], groups: Sequence[Hashable]
+    count: Indices, least: int, classes: Sequence[Any], groups: Sequence[Any], note: str = ""
 ) -> None:
     """Refuse cells with fewer than `least` rows, of counts (K, G); DataError names one."""
     small = np.argwhere(count < least)
@@ -166,7 +166,7 @@ def refuse_small(
     others = f" ({len(small)} such cells)" if len(small) > 1 else ""
     raise DataError(
         f"Class {c!r}, group {g!r} has {count[i, a]} row(s); at least {least} are needed in "
-        f"every cell{others}. Gather more rows, leave the group out, or join it to another: "
+        f"every cell{others}{note}. Gather more rows, leave the group out, or join it to another: "
         f"give both one label, as merge_groups={{{g!r}: ...}} does.",
         argument="sensitive_features",
         cell=(c, g),

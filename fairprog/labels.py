@@ -186,7 +186,9 @@ def _as_vector(values: ArrayLike) -> NDArray[Any]:
 def unmasked(values: Any) -> Any:
     """Return a masked array as one of objects, None where it is masked; all else as it is."""
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        return np.ma.filled(values.astype(object), None)
+        out = np.array(values.data, dtype=object)
+        out[np.ma.getmaskarray(values)] = None
+        return out
     return values
 
 

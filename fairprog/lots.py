@@ -14,9 +14,9 @@ arithmetic, the same on every machine, whatever lies beside the row. Source: Ste
 
 from __future__ import annotations
 
+import math
 import warnings
 from hashlib import blake2b
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -106,11 +106,14 @@ def column_order(X: Any, weight: Array) -> Indices | None:
 
 def hashed(X: Any) -> Keys:
     """Return every entry as a 64-bit word, shape (n, d): numbers by their bits, zero by zero."""
-    if hasattr(X, "columns") and hasattr(X, "iloc"):  # a data frame: column by column
-        parts = [_words(X.iloc[:, j].to_numpy()) for j in range(X.shape[1])]
-        return np.stack(parts, axis=1) if parts else np.zeros((len(X), 0), np.uint64)
-    array = X if isinstance(X, np.ndarray) else np.asarray(X)
-    array = array.reshape(len(array), -1)
+    if hasattr(X, "columns") and hasattr(X, "iloc"):  # pandas: column by column if types differ
+        array = X.to_numpy()
+        if array.dtype.kind not in "biuf" and array.size:
+            parts = [_words(X.iloc[:, j].to_numpy()) for j in range(X.shape[1])]
+            return np.stack(parts, axis=1)
+    else:
+        array = X if isinstance(X, np.ndarray) else np.asarray(X)
+    array = array.reshape(len(array), math.prod(array.shape[1:]))
     return _words(array.ravel()).reshape(array.shape)
 
 
@@ -173,10 +176,12 @@ def _words(values: NDArray[Any]) -> Keys:
     distinct: dict[tuple[type, Any], int] = {}
     entries = values.tolist()
     code = np.array([distinct.setdefault((type(v), v), len(distinct)) for v in entries], np.intp)
+    alone = ((v, np.asarray(v)) for _, v in distinct)
     words = [
-        _words(np.array([v])) if isinstance(v, Real) else _text(v if kind is str else repr(v))
-        for kind, v in distinct
-    ]
+        _words(x[None]) if x.dtype.kind in "biuf" and not x.ndim
+        else _text(v if isinstance(v, str) else repr(v))
+        for v, x in alone
+    ]  # fmt: skip
     return np.concatenate([np.zeros(0, np.uint64), *words])[code]
 
 

@@ -16,6 +16,7 @@ from fairprog.audit.rates import rate_gaps
 from fairprog.audit.result import Audit
 from fairprog.audit.rows import AuditRows
 from fairprog.audit.words import recommendation_words
+from fairprog.door import refuse_reordered
 from fairprog.errors import DataError, FairprogWarning
 from fairprog.labels import Array, Indices, check_number
 from fairprog.solution.held_out import check_confidence
@@ -104,6 +105,7 @@ def audit(
     >>> eo.low <= eo.gap <= eo.high, eo.beyond_chance
     (True, True)
     """
+    refuse_reordered(y_true=y_true, X=X)
     rows = AuditRows.check(
         y_true,
         y_score,
@@ -158,7 +160,7 @@ def audit(
                 if name == last and notion.startswith(("equalized", "class"))
             ),
             distinct=int(np.unique(S[:, -1]).size),
-            lattice=_lattice_share(X, n),
+            lattice=_lattice_share(X, len(np.asarray(y_score))),
             rows=n,
         ),
         _rows=(rows.y, rows.a, rows.weight, rows.scores),

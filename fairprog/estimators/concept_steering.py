@@ -24,7 +24,6 @@ from fairprog.labels import (
     label_array,
     plain,
 )
-from fairprog.lots import column_order, row_keys
 from fairprog.populations import Moments
 from fairprog.programs import NearestIdeal
 from fairprog.transports import Affine, Transport
@@ -186,8 +185,8 @@ class ConceptSteering(SteeringVectors):
         given.refuse_swapped()
         classes, groups = self._ordered(given.classes), given.groups
         given.require(2)
-        order = np.argsort(row_keys(features, column_order(features, given.weight)), kind="stable")
-        features, a = features[order], given.a[order]  # the file's order means nothing
+        order = _by_content(features, given.y)  # the file's order means nothing
+        features, a = features[order], given.a[order]
         i = given.y[order] if classes == given.classes else 1 - given.y[order]
         rows = self._rows_per_class(i, a, len(groups))
         n_probes = check_count(self.n_probes, "n_probes", 2)
@@ -371,6 +370,15 @@ def _half_difference(vectors: Array) -> Array:
     mean = vectors.mean(axis=-3)
     out: Array = 0.5 * (mean[..., 1, :] - mean[..., 0, :])
     return out
+
+
+def _by_content(X: Array, y: Indices) -> Indices:
+    """Return the rows in an order that no unit, no origin and no order of theirs changes."""
+    Z = X - X.mean(axis=0)
+    scale = np.sqrt((Z**2).sum(axis=0))
+    told = np.abs((y - y.mean()) @ Z) / np.where(scale > 0, scale, 1.0)
+    first = np.argsort(np.round(told, 9), kind="stable")[-8:]  # rows that tie there are the same
+    return np.lexsort(X[:, first].T)
 
 
 def _unit(X: Array, i: Indices, a: Indices) -> float:

@@ -251,7 +251,7 @@ class ScoreSteering(SteeringStep):
 
     def _tied_after(self, s: Array, rows: Rows) -> Array:
         """Return the scores, after moving, that several rows share: there ties are kept."""
-        moved = self._steered(s, np.eye(len(rows.groups))[rows.a], np.zeros(s.size, np.uint64))
+        moved = self._steered(s, np.eye(len(rows.groups))[rows.a], np.zeros(s.size))
         stay = np.isin(rows.a, [k for k, g in enumerate(rows.groups) if g not in self.maps_])
         values, count = np.unique(without_dust(moved, stay), return_counts=True)
         return values[count > 1]
@@ -294,7 +294,8 @@ class ScoreSteering(SteeringStep):
         shares = self._shares(sensitive_features, s.size)
         if self._shared and key is None:
             warn_of_shared_lots("Tied scores")
-        out = self._steered(s, shares, row_keys(s) if key is None else keys_of(key, s.size))
+        keys = row_keys(s) if key is None else keys_of(key, s.size)
+        out = self._steered(s, shares, self._levels(keys))
         return out[:, None] if np.ndim(X) == 2 else out
 
     def inverse_transform(
@@ -317,19 +318,22 @@ class ScoreSteering(SteeringStep):
         ))  # fmt: skip
         return out[:, None] if np.ndim(X) == 2 else out
 
-    def _steered(self, s: Array, shares: Array, keys: Keys) -> Array:
-        """Return the moved scores of rows with these shares of the groups and these lots."""
+    def _levels(self, keys: Keys) -> Array:
+        """Return where in its cell a tied score of each row goes, in [0, 1)."""
+        return lots(self.random_state, "spread ties", keys)
+
+    def _steered(self, s: Array, shares: Array, level: Array) -> Array:
+        """Return the moved scores of rows with these shares of the groups and these levels."""
         z = forward(s, self.space)
-        level = None if self._common is None else lots(self.random_state, "spread ties", keys)
 
         def moved(group: Hashable, rows: Indices) -> Array:
             if group not in self.maps_:
                 return s[rows]
             T = self.maps_[group]
-            if self._common is None or level is None:
-                return self._at_atoms(backward(T(z[rows]), self.space))
+            if self._common is None:
+                return self._at_atoms(backward(T.at(z[rows]), self.space))
             inside = self._lattices[group].spread(s[rows], z[rows], level[rows])
-            return self._common.collect(T(inside))
+            return self._common.collect(T.at(inside))
 
         return mean_over_groups(s, shares, self.groups_.tolist(), moved)
 

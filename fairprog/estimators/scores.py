@@ -46,7 +46,9 @@ def check_scores(X: ArrayLike, space: str) -> Array:
 
 def forward(s: Array, space: str) -> Array:
     """Return scores in the space where maps act; 0 and 1 get the logits of eps and 1 - eps."""
-    return np.asarray(logit(np.clip(s, CLIP, 1.0 - CLIP))) if space == "logit" else s
+    return (
+        np.asarray(logit(np.minimum(np.maximum(s, CLIP), 1.0 - CLIP))) if space == "logit" else s
+    )
 
 
 def backward(z: Array, space: str) -> Array:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import (
@@ -183,6 +184,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             features, beside = _safe_indexing(features, kept), _safe_indexing(beside, kept)
         self._order = column_order(beside, rows.weight)
         keys = row_keys(beside, self._order)
+        levels = steering._levels(keys)
         least = int(check_number(steering.min_cell, "min_cell", 1))
         splits = folds(self.cv, rows, least, lots(self.random_state, "folds", keys))
         label, group, shares = rows.label, rows.group, np.eye(len(rows.groups))[rows.a]
@@ -204,7 +206,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             )
             self.estimators_.append(model)
             self.steerings_.append(step)
-            moved.append(step._steered(s, shares[test], keys[test]))
+            moved.append(step._steered(s, shares[test], levels[test]))
             tested.append(test)
             if step._common is not None:
                 self._shared |= shares_lots(rows.a[test], s, keys[test])
@@ -236,6 +238,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     def _read(self, X: Any, sensitive_features: Any, reset: bool) -> tuple[Any, Any, Any]:
         """Return what the estimator is given, the same without the group, and the groups."""
+        X = X.tocsr() if hasattr(X, "tocsr") else X  # the one sparse form that has rows
         if self.sensitive_column is None:
             return X, X, sensitive_features
         beside, groups = take_column(X, self.sensitive_column, sensitive_features)
@@ -247,7 +250,15 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     ) -> Any:
         """Return a copy of the estimator, trained; itself where it comes fitted."""
         if isinstance(self.cv, str):
-            check_is_fitted(self.estimator)
+            try:
+                check_is_fitted(self.estimator)
+            except NotFittedError:
+                raise ModelError(
+                    "cv='prefit' takes an `estimator` that is fitted already, on other rows than "
+                    f"these; {type(self.estimator).__name__} is not. Fit it, or give a number of "
+                    "folds.",
+                    argument="cv",
+                ) from None
             known = getattr(self.estimator, "classes_", classes)
             if list(known) != list(classes):
                 raise DataError(
@@ -311,8 +322,9 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         if self._shared and key is None:
             warn_of_shared_lots("Tied scores")
         keys = row_keys(beside, self._order) if key is None else keys_of(key, n)
+        levels = self.steerings_[0]._levels(keys)
         moved = [
-            step._steered(_scores(model, features), shares, keys)
+            step._steered(_scores(model, features), shares, levels)
             for model, step in zip(self.estimators_, self.steerings_, strict=True)
         ]
         p = np.mean(moved, axis=0)

@@ -123,8 +123,8 @@ def mean_over_groups(
     """Return sum_a P(a | row) T_a(row), `moved(group, rows)` being T_a of some rows of X."""
     out = np.zeros_like(X)
     for share, g in zip(shares.T, groups, strict=True):
-        rows = np.flatnonzero(share > 0)
+        rows = share.nonzero()[0]
         if rows.size:
-            weight = share[rows].reshape(-1, *[1] * (X.ndim - 1))
-            out[rows] += weight * moved(g, rows)
+            weight = share[rows]
+            out[rows] += (weight if X.ndim == 1 else weight[:, None]) * moved(g, rows)
     return out

@@ -147,8 +147,7 @@ class CategoricalRows(CategoricalSupport):
             score, group, weight = score[keep], group[keep], weight[keep]
             y = None if y is None else label_vector(y, "y", n)[keep]
             count = counted(weight)
-            weight /= weight.sum()
-            n = len(weight)
+            weight, n = weight / weight.sum(), len(weight)
         if bins is None:
             support = Support(np.arange(n), group, weight, score)
             out = cls._from_support(support, n, None, class_labels, group_labels)

@@ -41,7 +41,8 @@ class Columns:
     def read(self, table: Any) -> Chunk:
         """Return the rows of a table; DataError naming a column that is not there."""
         schema = getattr(table, "schema", None)  # Arrow's; `columns` are its arrays
-        names = [str(c) for c in (table.columns if schema is None else schema.names)]
+        names = getattr(schema, "names", table.columns if hasattr(table, "columns") else ())
+        names = [str(c) for c in (names() if callable(names) else names)]
         roles = [c for c in (self.y, self.sensitive_features, self.sample_weight) if c]
         for argument, column in vars(self).items():
             if column is not None and column not in names:
@@ -57,6 +58,13 @@ class Columns:
             X = rows_of(np.stack([np.asarray(row) for row in values[0]]))
             features = tuple(f"{features[0]}[{j}]" for j in range(X.shape[1]))
         else:
+            for name, column in zip(features, values, strict=True):
+                if column.dtype.kind in "mM":
+                    raise DataError(
+                        f"Column {name!r} of the table holds dates; features are numbers. Leave "
+                        "it out, or write it as a number such as days since a day.",
+                        argument="chunks",
+                    )
             X = rows_of(np.column_stack(values))
         y, group = (_values(table[c]) for c in (self.y, self.sensitive_features))
         weight = None if self.sample_weight is None else _values(table[self.sample_weight])
