@@ -127,9 +127,9 @@ def label_order(
 
 
 def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which entries are None, NaN or NaT (labels may be any objects)."""
+    """Return which entries are None, NaN, NaT or infinite (labels may be any objects)."""
     if values.dtype.kind in "fc":
-        return np.isnan(values)
+        return ~np.isfinite(values)
     if values.dtype.kind in "mM":
         return np.isnat(values)
     if values.dtype.kind != "O":

@@ -89,15 +89,17 @@ def row_keys(X: Any, order: Indices | None = None) -> Keys:
     return _mix(out)
 
 
-def column_order(X: Any, weight: Array) -> Indices | None:
+def column_order(X: Any, weight: Array) -> Indices:
     """Return the rank of every column among them, by what it holds and not by where it stands.
 
     Columns are ordered by the mean of their entries' hashes: rows in another order, columns in
     another order or under other names change nothing.
     """
     if hasattr(X, "tocsr"):
-        return None
-    shares = (_mix(hashed(X)) >> np.uint64(11)) * 2.0**-53
+        shares = X.tocsr().astype(np.float64)
+        shares.data = (_mix(_words(shares.data)) >> np.uint64(11)) * 2.0**-53
+    else:
+        shares = (_mix(hashed(X)) >> np.uint64(11)) * 2.0**-53
     mean = np.round(weight @ shares / weight.sum(), 12)
     rank = np.empty(mean.size, np.intp)
     rank[np.argsort(mean, kind="stable")] = np.arange(mean.size)

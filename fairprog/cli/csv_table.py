@@ -297,7 +297,7 @@ def _from_arrow(source: Path, kind: str) -> Table:
 def _first_bytes(source: Path) -> bytes:
     if not source.is_file():  # a pipe is read once
         return b""
-    openers = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
     with openers.get(source.suffix, open)(source, "rb") as stream:
         found: bytes = stream.read(1 << 16)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,10 @@ def folds(cv: Any, rows: Rows, least: int, lot: Array) -> list[tuple[Indices, In
     if hasattr(cv, "split"):
         cell = len(rows.groups) * rows.y + rows.a
         return _checked(cv.split(np.zeros((cell.size, 1)), cell), rows, least)
+    if isinstance(cv, (list, tuple)):
+        kept = np.ones(rows.y.size, bool) if rows.kept is None else rows.kept
+        place = np.cumsum(kept) - 1  # of the rows given, some of which weigh nothing
+        return _checked([[place[k][kept[k]] for k in pair] for pair in cv], rows, least)
     share = isinstance(cv, float) and 0 < cv < 1
     if not share and not (isinstance(cv, int) and not isinstance(cv, bool) and cv >= 2):
         raise ModelError(
@@ -45,31 +49,31 @@ def folds(cv: Any, rows: Rows, least: int, lot: Array) -> list[tuple[Indices, In
     fold = np.empty(rows.y.size, np.intp)
     for i, a in np.ndindex(len(rows.classes), len(rows.groups)):
         own = np.flatnonzero((rows.y == i) & (rows.a == a))
-        fold[own] = _held_share(lot[own], cv) if share else _round_robin(lot[own], cv, least)
+        args = lot[own], rows.count[own], cv
+        fold[own] = _held_share(*args) if share else _round_robin(*args, least)
     order = np.argsort(lot, kind="stable")  # of training: learners need not see the file's
     return [(order[fold[order] != k], order[fold[order] == k]) for k in range(1 if share else cv)]
 
 
-def _round_robin(lot: Array, count: int, least: int) -> Indices:
+def _round_robin(lot: Array, rows: Array, count: int, least: int) -> Indices:
     """Return folds in turn, by lot: rows with one lot together where that fills every fold."""
     _, place = np.unique(lot, return_inverse=True)
-    size = np.bincount(place % count, minlength=count)
-    if size.min() >= max(least, lot.size / (2 * count)):
-        return np.asarray(place % count)
-    rank = np.empty(lot.size, np.intp)
-    rank[np.argsort(lot, kind="stable")] = np.arange(lot.size)
-    return rank % count
+    size = np.bincount(place % count, rows, count)
+    if size.min() < max(least, rows.sum() / (2 * count)):
+        place = np.argsort(np.argsort(lot, kind="stable"))
+    return np.asarray(place % count)
 
 
-def _held_share(lot: Array, share: float) -> Indices:
+def _held_share(lot: Array, rows: Array, share: float) -> Indices:
     """Return 0 for the share of rows with the smallest lots, 1 for the others."""
-    rank = np.empty(lot.size, np.intp)
-    rank[np.argsort(lot, kind="stable")] = np.arange(lot.size)
-    return (rank >= np.ceil(share * lot.size)).astype(np.intp)
+    order = np.argsort(lot, kind="stable")
+    held = np.empty(lot.size, np.intp)
+    held[order] = np.cumsum(rows[order]) > np.ceil(share * rows.sum())
+    return held
 
 
 def _checked(
-    splits: Iterable[tuple[Indices, Indices]], rows: Rows, least: int
+    splits: Iterable[Sequence[Indices]], rows: Rows, least: int
 ) -> list[tuple[Indices, Indices]]:
     """Return the splits of a splitter, every cell being in every part."""
     found = []
@@ -79,7 +83,8 @@ def _checked(
             (train, "trained on", 1),
             (test, "held out for its map", least),
         ):
-            count = np.bincount(G * rows.y[part] + rows.a[part], minlength=G * len(rows.classes))
+            cell, repeated = G * rows.y[part] + rows.a[part], rows.count[part]
+            count = np.bincount(cell, repeated, G * len(rows.classes)).astype(int)
             short = np.flatnonzero(count < needed)
             if short.size:
                 i, a = divmod(int(short[0]), G)

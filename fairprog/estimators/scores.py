@@ -67,8 +67,9 @@ def check_binary(classes: tuple[Hashable, ...]) -> None:
             argument="y",
         )
     raise DataError(
-        f"`y` holds {len(classes)} classes {list(classes)[:6]}; ScoreSteering moves the score of "
-        "two classes. Steer the score of each class against the rest by a step of its own, or "
-        "features by IdealSteering; or were `y` and `sensitive_features` swapped?",
+        "Only binary classification is supported. The type of the target is multiclass: `y` "
+        f"holds {len(classes)} classes {list(classes)[:6]}. Steer the score of each class against "
+        "the rest by a step of its own, or features by IdealSteering; or were `y` and "
+        "`sensitive_features` swapped?",
         argument="y",
     )

@@ -35,12 +35,16 @@ def take_column(X: Any, column: Any, sensitive_features: Any) -> tuple[Any, Any]
             argument="sensitive_features",
         )
     j = column_position(X, column)
+    if X.shape[1] == 1:
+        raise DataError(
+            "X has 1 feature(s), the sensitive column: n_features = 1 leaves none to learn from.",
+            argument="sensitive_column",
+        )
     if hasattr(X, "iloc"):
         return X.drop(columns=X.columns[j]), X.iloc[:, j]
     if hasattr(X, "columns"):  # polars
         name = X.columns[j]
         return X.drop(name), X[name]
-    X = X.tocsr() if hasattr(X, "toarray") else np.asarray(X)
     groups = X[:, [j]].toarray()[:, 0] if hasattr(X, "toarray") else X[:, j]
     others = [k for k in range(X.shape[1]) if k != j]
     return X[:, others], groups

@@ -12,7 +12,7 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, column_or_1d, get_tags
 from sklearn.utils.validation import (
     _num_samples,
     check_is_fitted,
@@ -24,12 +24,14 @@ from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import DataError, ModelError
 from fairprog.estimators.folds import folds
 from fairprog.estimators.score_steering import ScoreSteering, shares_lots
+from fairprog.estimators.scores import check_binary
 from fairprog.estimators.sensitive_column import take_column
 from fairprog.estimators.step import check_unknown_group, require_labels
 from fairprog.groups import group_shares
 from fairprog.labels import Array, Indices, check_number, check_weights, label_array, label_vector
 from fairprog.lots import column_order, keys_of, lots, row_keys, warn_of_shared_lots
 from fairprog.numeric import without_dust
+from fairprog.populations.cells import check_classes
 
 __all__ = ["SteeredClassifier"]
 
@@ -122,12 +124,13 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         self.unknown_group = unknown_group
 
     _shared: bool
-    _order: Indices | None
+    _order: Indices
 
     def __sklearn_tags__(self) -> Any:
         """Say that there are two classes."""
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
+        tags.input_tags = get_tags(self.estimator).input_tags
         return tags
 
     def fit(
@@ -170,10 +173,14 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             )
         check_unknown_group(self._unknown)
         require_labels(self, y)
+        y = column_or_1d(y, warn=True) if getattr(y, "ndim", 1) == 2 else y
         features, beside, groups = self._read(X, sensitive_features, reset=True)
         n = _num_samples(features)
         rows = Rows.check(y, groups, sample_weight, n, merge_groups=self._merged, cross=True, X=X)
         rows.refuse_swapped()
+        check_classes(rows.classes, n)
+        if len(rows.classes) > 2:
+            check_binary(rows.classes)
         if len(rows.classes) < 2:
             raise DataError(
                 f"`y` holds the one class {list(rows.classes)}; a classifier needs two.",
@@ -241,8 +248,10 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         X = X.tocsr() if hasattr(X, "tocsr") else X  # the one sparse form that has rows
         if self.sensitive_column is None:
             return X, X, sensitive_features
+        frame = hasattr(X, "columns")
+        options = {"dtype": None, "accept_sparse": "csr", "ensure_all_finite": False}
+        X = validate_data(self, X, reset=reset, skip_check_array=frame, **options)
         beside, groups = take_column(X, self.sensitive_column, sensitive_features)
-        validate_data(self, X, reset=reset, skip_check_array=True)
         return (X if self.keep_sensitive else beside), beside, groups
 
     def _trained(
@@ -378,12 +387,17 @@ def _scores(model: Any, X: Any) -> Array:
 
 
 def _most_accurate(score: Array, y: Indices, weight: Array) -> float:
-    """Return the threshold of highest accuracy, midway between scores."""
+    """Return the threshold of highest accuracy: 1/2 if it is one, else midway between scores."""
     order = np.argsort(score, kind="stable")
     s, gain = score[order], np.where(y[order] == 1, -weight[order], weight[order])
     change = np.concatenate([[0.0], np.cumsum(gain)])  # of rows called negative, from below
     new = np.concatenate([[True], np.diff(s) > 0, [True]])
-    k = int(np.flatnonzero(new)[np.argmax(change[new])])
-    if k in (0, len(s)):
-        return float(s[0]) if k == 0 else float(np.nextafter(s[-1], np.inf))
-    return float(0.5 * (s[k - 1] + s[k]))
+    cuts, change = np.flatnonzero(new), change[new]
+    best = cuts[change >= change.max() - 1e-12 * weight.sum()]
+    low = np.concatenate([[-np.inf], s])[best]  # a threshold in (low, high]
+    high = np.concatenate([s, [np.inf]])[best]
+    if ((low < 0.5) & (high >= 0.5)).any():
+        return 0.5
+    if best[0] in (0, len(s)):
+        return float(s[0]) if best[0] == 0 else float(np.nextafter(s[-1], np.inf))
+    return float(0.5 * (low[0] + high[0]))
