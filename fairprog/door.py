@@ -70,7 +70,8 @@ class Rows:
     ) -> Rows:
         """Check labels, groups and weights of n rows, and that what is `beside` them is of these.
 
-        Several sensitive columns are crossed where `cross` allows it.
+        Several sensitive columns are crossed where `cross` allows it, groups that are as many as
+        the rows refused.
 
         Raises
         ------
@@ -80,13 +81,17 @@ class Rows:
         """
         given = {label: y, "sensitive_features": sensitive_features}
         refuse_reordered(**beside, **given, sample_weight=sample_weight)
+        if y is None:
+            raise DataError(
+                "This requires y to be passed, but the target y is None.", argument=label
+            )
         class_vector = label_vector(y, label, n)
         n = len(class_vector)
-        group_vector = (
-            group_labels(sensitive_features, n, merge_groups)
-            if cross
-            else label_vector(sensitive_features, "sensitive_features", n)
-        )
+        if cross:
+            group_vector = group_labels(sensitive_features, n, merge_groups)
+            refuse_swapped(class_vector, group_vector)
+        else:
+            group_vector = label_vector(sensitive_features, "sensitive_features", n)
         class_labels = label_order(classes, class_vector, "classes")
         group_names = label_order(groups, group_vector, "groups")
         i = encode(class_vector, class_labels, label)
@@ -147,10 +152,6 @@ class Rows:
         least = int(check_number(least, "min_cell", 1))
         note = "" if self.kept is None else "; rows of weight zero do not count"
         refuse_small(self.cells, least, self.classes, self.groups, note)
-
-    def refuse_swapped(self) -> None:
-        """Refuse groups that are as many as the rows, or the labels once more."""
-        refuse_swapped(self.label, self.group)
 
 
 def counted(weight: Array) -> Array:

@@ -29,11 +29,11 @@ __all__ = [
     "Keys",
     "column_order",
     "hashed",
+    "keys_for",
     "keys_of",
     "lots",
     "row_keys",
     "shared_too_widely",
-    "warn_of_shared_lots",
 ]
 
 Keys = NDArray[np.uint64]
@@ -128,6 +128,21 @@ def _sparse_keys(X: Any, order: Indices | None) -> Keys:
     return _mix(total[X.indptr[1:]] - total[X.indptr[:-1]])
 
 
+def keys_for(X: Any, key: Any, n: int, order: Indices | None = None, shared: str = "") -> Keys:
+    """Return the keys given, else the rows' own: with a warning where those are `shared`."""
+    if key is not None:
+        return keys_of(key, n)
+    if shared:
+        warnings.warn(
+            f"{shared} are told apart by lots, and rows that are the same share one: they move "
+            "together and are split less finely than rows of their own would be. Pass key=, an "
+            "identifier of every row; the same key gets the same lot, alone and in any batch.",
+            FairprogWarning,
+            stacklevel=3,
+        )
+    return row_keys(X, order)
+
+
 def shared_too_widely(group: Indices, cell: Indices, keys: Keys) -> bool:
     r"""Return whether rows share so many lots that the lots, and not the rows, set the error.
 
@@ -147,17 +162,6 @@ def shared_too_widely(group: Indices, cell: Indices, keys: Keys) -> bool:
     n = np.bincount(group)[home]
     used = rows > 0
     return bool((square[used] > 4.0 * n[used]).any())
-
-
-def warn_of_shared_lots(what: str, stacklevel: int = 3) -> None:
-    """Warn that keys are too few, and say what gives every row its own."""
-    warnings.warn(
-        f"{what} are told apart by lots, and rows that are the same share one: they move together "
-        "and are split less finely than rows of their own would be. Pass key=, an identifier of "
-        "every row; the same key gets the same lot, alone and in any batch.",
-        FairprogWarning,
-        stacklevel=stacklevel + 1,
-    )
 
 
 def _mix(x: Keys) -> Keys:

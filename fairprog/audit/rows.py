@@ -114,7 +114,6 @@ def _refuse_few(found: Rows, n: int) -> None:
             "classes. Were scores passed first? The order is audit(y_true, y_score).",
             argument="y_true",
         )
-    found.refuse_swapped()
     known = (("y_true", found.classes, "class"), ("sensitive_features", found.groups, "group"))
     for name, labels, what in known:
         if len(labels) < 2:

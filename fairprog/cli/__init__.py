@@ -7,11 +7,14 @@ Exit codes: 0 done, 1 the data or the program cannot be used (one sentence on st
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 from fairprog.cli.audit_scores import run_audit
 from fairprog.cli.reproduce import run_reproduce
@@ -96,11 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
         description=STEER,
         formatter_class=raw,
     )
-    steer.add_argument(
-        "data",
-        metavar="data.csv",
-        help=TABLE,
-    )
+    steer.add_argument("data", metavar="data.csv", help=TABLE)
     columns = steer.add_argument_group("columns")
     columns.add_argument("--label", required=True, metavar="COL", help="the class to predict")
     columns.add_argument(
@@ -187,11 +186,7 @@ def build_parser() -> argparse.ArgumentParser:
         description=ALIGN,
         formatter_class=raw,
     )
-    align.add_argument(
-        "data",
-        metavar="new.csv",
-        help=TABLE,
-    )
+    align.add_argument("data", metavar="new.csv", help=TABLE)
     align.add_argument("--model", required=True, metavar="FILE.json", help="of `fairprog steer`")
     align.add_argument("--out", required=True, metavar="FILE.csv", help="the aligned table")
     align.add_argument(
@@ -212,11 +207,7 @@ def build_parser() -> argparse.ArgumentParser:
         description=AUDIT,
         formatter_class=raw,
     )
-    audit.add_argument(
-        "data",
-        metavar="scores.csv",
-        help=TABLE,
-    )
+    audit.add_argument("data", metavar="scores.csv", help=TABLE)
     audit.add_argument("--label", required=True, metavar="COL", help="the true class")
     several = partial(audit.add_argument, required=True, action="extend", nargs="+", metavar="COL")
     several("--score", help="the score")
@@ -257,6 +248,24 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _UntilClosed(io.TextIOBase):
+    """Standard output until its reader has seen enough (`| head`); the work goes on without."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream: TextIO | None = stream
+
+    def write(self, text: str) -> int:
+        """Write and flush, or drop the text."""
+        try:
+            if self.stream is not None:
+                self.stream.write(text)
+                self.stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
+            self.stream = None
+        return len(text)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -287,11 +296,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return 2
     try:
-        code = int(options.run(options))
-        sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        with redirect_stdout(_UntilClosed(sys.stdout)):
+            code = int(options.run(options))
+            sys.stdout.flush()
     except (FairprogError, OSError) as error:
         print(f"fairprog {options.command}: {error}", file=sys.stderr)
         return 1

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import bz2
 import difflib
-import gzip
-import lzma
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -221,7 +218,10 @@ def read_table(path: str | os.PathLike[str]) -> Table:
         raise DataError(f"{str(path)!r} is a folder; a CSV file is needed.", argument="path")
     if not source.exists():
         raise DataError(f"There is no file {str(path)!r}.", argument="path")
-    start = _first_bytes(source)
+    start = b""
+    if source.is_file():  # a pipe is read once
+        with source.open("rb") as stream:
+            start = stream.read(1 << 16)
     for magic, what in FORMATS.items():
         if start.startswith(magic):
             raise DataError(
@@ -255,6 +255,8 @@ def _from_text(source: Path, start: bytes) -> Table:
         options["encoding"] = "utf-16"
         found.append("its text is UTF-16")
     head = start.decode(options["encoding"], "replace").split("\n")[0]
+    if source.suffix in (".gz", ".bz2", ".xz", ".zst"):
+        head = str(pd.read_csv(source, sep="\x01", nrows=1, **options).iloc[0, 0])
     mark = max(DELIMITERS, key=lambda m: (head.count(m), m == ","))
     if mark != ",":
         found.append(f"its columns are separated by {DELIMITERS[mark]}")
@@ -292,12 +294,3 @@ def _from_arrow(source: Path, kind: str) -> Table:
     cells = frame.astype(object).where(frame.notna(), "").astype(str)
     cells.columns = pd.RangeIndex(len(header))
     return Table(source.name, header, cells, (f"it is a {kind} file",))
-
-
-def _first_bytes(source: Path) -> bytes:
-    if not source.is_file():  # a pipe is read once
-        return b""
-    openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-    with openers.get(source.suffix, open)(source, "rb") as stream:
-        found: bytes = stream.read(1 << 16)
-    return found

@@ -182,7 +182,6 @@ class ConceptSteering(SteeringVectors):
             y, sensitive_features, None, len(features),
             merge_groups=self.merge_groups, cross=True, X=X,
         )  # fmt: skip
-        given.refuse_swapped()
         classes, groups = self._ordered(given.classes), given.groups
         given.require(2)
         order = _by_content(features, given.y)  # the file's order means nothing

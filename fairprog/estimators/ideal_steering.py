@@ -21,15 +21,9 @@ from fairprog.estimators.fitted_population import (
 )
 from fairprog.estimators.sensitive_column import column_position, insert_column, take_column
 from fairprog.estimators.snap import lattices, snap_to
-from fairprog.estimators.step import SteeringStep, mean_over_groups, require_labels
+from fairprog.estimators.step import SteeringStep, mean_over_groups
 from fairprog.labels import Array, Indices, check_finite, check_number, label_array
-from fairprog.lots import (
-    column_order,
-    keys_of,
-    row_keys,
-    shared_too_widely,
-    warn_of_shared_lots,
-)
+from fairprog.lots import column_order, keys_for, row_keys, shared_too_widely
 from fairprog.populations import Bijection, Normal, Transformed, population_from_dict
 from fairprog.populations.bijections import bijection_from_dict
 from fairprog.populations.cells import check_classes
@@ -175,12 +169,7 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
     # -- fitting --
 
     def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sensitive_features: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
+        self, X: Any, y: Any, *, sensitive_features: Any = None, sample_weight: Any = None
     ) -> Self:
         """Find the nearest ideal population.
 
@@ -204,16 +193,12 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
         """
         check_options(self.family, self.class_weight)
         features, groups = self._read(X, sensitive_features, reset=True)
-        require_labels(self, y)
-        n = len(features)
-        rows = Rows.check(
-            y, groups, sample_weight, n, merge_groups=self.merge_groups, cross=True, X=X
-        )
-        rows.refuse_swapped()
+        n, merged = len(features), self.merge_groups
+        rows = Rows.check(y, groups, sample_weight, n, merge_groups=merged, cross=True, X=X)
         check_classes(rows.classes, n)
         rows.require(self.min_cell)
         features = rows.of(features)
-        self._groups_and_pool(rows)
+        self._keep_labels(rows)
         self._order = column_order(features, rows.weight)
         self._shift, self._shared = np.zeros(features.shape[1]), False
         if len(rows.classes) == 1 and len(rows.groups) > 1:
@@ -263,19 +248,13 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
 
     def _read(self, X: Any, sensitive_features: Any, reset: bool) -> tuple[Array, Any]:
         """Return the features, checked, and what says the groups."""
-        column, least = self.sensitive_column, 2 if reset else 1
-        rest, groups = take_column(X, column, sensitive_features)
+        rest, groups = take_column(X, self.sensitive_column, sensitive_features)
         refuse_text(rest)
-        options: dict[str, Any] = {
-            "dtype": np.float64,
-            "ensure_min_samples": least,
-            "ensure_all_finite": False,  # our own check names the column
-        }
-        if column is None:
-            features = validate_data(self, rest, reset=reset, **options)
-        else:
-            validate_data(self, X, reset=reset, skip_check_array=True)
-            features = check_array(rest, estimator=self, **options)
+        least = 2 if reset else 1  # our own check of what is finite names the column
+        features = check_array(
+            rest, dtype=np.float64, ensure_min_samples=least, ensure_all_finite=False
+        )
+        validate_data(self, X, reset=reset, skip_check_array=True)
         if not np.isfinite(features).all():
             check_finite(rest if hasattr(rest, "columns") else features, "X", rows=True)
         return features, groups
@@ -303,13 +282,7 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
 
     # -- moving --
 
-    def transform(
-        self,
-        X: ArrayLike,
-        *,
-        sensitive_features: ArrayLike | None = None,
-        key: ArrayLike | None = None,
-    ) -> Any:
+    def transform(self, X: Any, *, sensitive_features: Any = None, key: Any = None) -> Any:
         """Bring rows into the common coordinates; labels are not needed.
 
         Parameters
@@ -340,25 +313,19 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
         check_is_fitted(self, "groups_")
         features, groups = self._read(X, sensitive_features, reset=False)
         refuse_reordered(X=X, sensitive_features=groups, key=key)
-        shares = self._shares(groups, len(features))
-        out = features
+        n, out = len(features), features
+        shares = self._shares(groups, n)
         if self.solution_ is not None:
-            if self._shared and key is None:
-                warn_of_shared_lots("Rounded values")
-            moved = ~self._stays(shares)
-            out = features.copy()
-            steered = self._moved(features[moved], shares[moved], inverse=True) + self._shift
-            keys = row_keys(features, self._order) if key is None else keys_of(key, len(features))
-            out[moved] = snap_to(
-                steered, self._lattices, self.random_state, keys[moved], self._order
-            )
+            moves, out = ~self._stays(shares), features.copy()
+            keys = keys_for(features, key, n, self._order, "Rounded values" * self._shared)
+            moved = self._moved(features[moves], shares[moves], inverse=True) + self._shift
+            args = self._lattices, self.random_state, keys[moves], self._order
+            out[moves] = snap_to(moved, *args)
         if self.sensitive_column is not None and self.keep_sensitive:
             return insert_column(out, column_position(X, self.sensitive_column), groups)
         return out
 
-    def inverse_transform(
-        self, X: ArrayLike, *, sensitive_features: ArrayLike | None = None
-    ) -> Array:
+    def inverse_transform(self, X: Any, *, sensitive_features: Any = None) -> Array:
         """Move rows from the common coordinates to their groups' own (rounding is not undone).
 
         Raises
@@ -367,9 +334,8 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
             As `transform`; for groups known by probabilities only.
         """
         check_is_fitted(self, "groups_")
-        column, groups = self.sensitive_column, sensitive_features
-        if column is not None and self.keep_sensitive:
-            X, groups = take_column(X, column, sensitive_features)
+        column = self.sensitive_column if self.keep_sensitive else None
+        X, groups = take_column(X, column, sensitive_features)
         refuse_reordered(X=X, sensitive_features=groups)
         features = check_finite(check_array(X, dtype=np.float64), "X", rows=True)
         if features.shape[1] != self._shift.size:

@@ -7,7 +7,6 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from fairprog.codec import register
@@ -21,9 +20,9 @@ from fairprog.estimators.scores import (
     check_scores,
     forward,
 )
-from fairprog.estimators.step import SteeringStep, mean_over_groups, require_labels
+from fairprog.estimators.step import SteeringStep, mean_over_groups
 from fairprog.labels import Array, Indices, label_array
-from fairprog.lots import Keys, keys_of, lots, row_keys, shared_too_widely, warn_of_shared_lots
+from fairprog.lots import Keys, keys_for, lots, row_keys, shared_too_widely
 from fairprog.numeric import without_dust
 from fairprog.populations.score_direction import warn_of_direction
 from fairprog.solution import Solution
@@ -159,12 +158,7 @@ class ScoreSteering(SteeringStep):
     # -- fitting --
 
     def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sensitive_features: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
+        self, X: Any, y: Any, *, sensitive_features: Any = None, sample_weight: Any = None
     ) -> Self:
         """Find the maps.
 
@@ -198,13 +192,11 @@ class ScoreSteering(SteeringStep):
                     f"`{name}` must be one of {list(OPTIONS[name])}; found {value!r}.",
                     argument=name,
                 )
-        require_labels(self, y)
         s = check_scores(X, self.space)
         rows = Rows.check(
             y, sensitive_features, sample_weight, s.size,
             merge_groups=self.merge_groups, cross=True, X=X,
         )  # fmt: skip
-        rows.refuse_swapped()
         check_binary(rows.classes)
         rows.require(self.min_cell)
         plan = Plan.choose(rows.groups, steer, self.reference)
@@ -212,7 +204,7 @@ class ScoreSteering(SteeringStep):
         warn_of_direction(
             forward(s, self.space), rows.y, rows.a, rows.weight, rows.classes, stacklevel=2
         )
-        self._groups_and_pool(rows)
+        self._keep_labels(rows)
         self.n_features_in_ = 1
         self._lattices, self._common, self._atoms, self._shared = {}, None, np.zeros(0), False
         self.maps_, self.solution_ = {}, None
@@ -258,13 +250,7 @@ class ScoreSteering(SteeringStep):
 
     # -- moving --
 
-    def transform(
-        self,
-        X: ArrayLike,
-        *,
-        sensitive_features: ArrayLike | None = None,
-        key: ArrayLike | None = None,
-    ) -> Any:
+    def transform(self, X: Any, *, sensitive_features: Any = None, key: Any = None) -> Any:
         """Return scores in the common coordinates, in the shape of X; labels are not needed.
 
         Parameters
@@ -292,15 +278,11 @@ class ScoreSteering(SteeringStep):
         refuse_reordered(X=X, sensitive_features=sensitive_features, key=key)
         s = check_scores(X, self.space)
         shares = self._shares(sensitive_features, s.size)
-        if self._shared and key is None:
-            warn_of_shared_lots("Tied scores")
-        keys = row_keys(s) if key is None else keys_of(key, s.size)
+        keys = keys_for(s, key, s.size, shared="Tied scores" * self._shared)
         out = self._steered(s, shares, self._levels(keys))
         return out[:, None] if np.ndim(X) == 2 else out
 
-    def inverse_transform(
-        self, X: ArrayLike, *, sensitive_features: ArrayLike | None = None
-    ) -> Array:
+    def inverse_transform(self, X: Any, *, sensitive_features: Any = None) -> Array:
         """Return scores in the groups' own coordinates (spreading of ties is not undone).
 
         Raises

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.utils import _safe_indexing
 
 from fairprog.errors import DataError, ModelError
 
@@ -40,20 +41,16 @@ def take_column(X: Any, column: Any, sensitive_features: Any) -> tuple[Any, Any]
             "X has 1 feature(s), the sensitive column: n_features = 1 leaves none to learn from.",
             argument="sensitive_column",
         )
-    if hasattr(X, "iloc"):
-        return X.drop(columns=X.columns[j]), X.iloc[:, j]
-    if hasattr(X, "columns"):  # polars
-        name = X.columns[j]
-        return X.drop(name), X[name]
-    groups = X[:, [j]].toarray()[:, 0] if hasattr(X, "toarray") else X[:, j]
     others = [k for k in range(X.shape[1]) if k != j]
-    return X[:, others], groups
+    groups = _safe_indexing(X, j, axis=1)
+    groups = groups.toarray()[:, 0] if hasattr(groups, "toarray") else groups
+    return _safe_indexing(X, others, axis=1), groups
 
 
 def column_position(X: Any, column: Any) -> int:
     """Return where the column stands in X; DataError if it is not there."""
     names = list(getattr(X, "columns", ()))
-    shape = np.shape(X) if not hasattr(X, "shape") else X.shape
+    shape = X.shape if hasattr(X, "shape") else np.shape(X)
     if isinstance(column, str) and column in names:
         return names.index(column)
     if isinstance(column, (int, np.integer)) and len(shape) == 2:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn import config_context
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.base import ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, column_or_1d, get_tags
@@ -26,17 +26,16 @@ from fairprog.estimators.folds import folds
 from fairprog.estimators.score_steering import ScoreSteering, shares_lots
 from fairprog.estimators.scores import check_binary
 from fairprog.estimators.sensitive_column import take_column
-from fairprog.estimators.step import check_unknown_group, require_labels
-from fairprog.groups import group_shares
-from fairprog.labels import Array, Indices, check_number, check_weights, label_array, label_vector
-from fairprog.lots import column_order, keys_of, lots, row_keys, warn_of_shared_lots
+from fairprog.estimators.step import GroupReader
+from fairprog.labels import Array, Indices, check_number, check_weights, label_vector
+from fairprog.lots import column_order, keys_for, lots, row_keys
 from fairprog.numeric import without_dust
 from fairprog.populations.cells import check_classes
 
 __all__ = ["SteeredClassifier"]
 
 
-class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
+class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, GroupReader):
     """A binary classifier whose scores have equalized odds at every threshold.
 
     Every fold trains a copy of the estimator on the other folds, scores its own rows, which that
@@ -66,9 +65,9 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         Whether `estimator` is given that column as a feature.
     merge_groups : mapping, optional
         Which groups are to be read as which others; default that of `steering`.
-    unknown_group : {"error", "pooled"}, optional
+    unknown_group : {"error", "pooled"}
         What becomes of a row of a group that was not there in `fit`: refused, or moved by the
-        mean of the groups' maps; default that of `steering`.
+        mean of the groups' maps, weighted as the groups were.
 
     Attributes
     ----------
@@ -111,7 +110,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         sensitive_column: str | int | None = None,
         keep_sensitive: bool = False,
         merge_groups: Mapping[Any, Any] | None = None,
-        unknown_group: str | None = None,
+        unknown_group: str = "error",
     ) -> None:
         self.estimator = estimator
         self.steering = steering
@@ -134,12 +133,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         return tags
 
     def fit(
-        self,
-        X: Any,
-        y: ArrayLike,
-        *,
-        sensitive_features: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
+        self, X: Any, y: Any, *, sensitive_features: Any = None, sample_weight: Any = None
     ) -> Self:
         """Train a model and a map on every fold.
 
@@ -171,13 +165,10 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 f"`threshold` must be 'accuracy' or a number in [0, 1]; found {self.threshold!r}.",
                 argument="threshold",
             )
-        check_unknown_group(self._unknown)
-        require_labels(self, y)
         y = column_or_1d(y, warn=True) if getattr(y, "ndim", 1) == 2 else y
         features, beside, groups = self._read(X, sensitive_features, reset=True)
         n = _num_samples(features)
         rows = Rows.check(y, groups, sample_weight, n, merge_groups=self._merged, cross=True, X=X)
-        rows.refuse_swapped()
         check_classes(rows.classes, n)
         if len(rows.classes) > 2:
             check_binary(rows.classes)
@@ -189,6 +180,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         if rows.kept is not None:
             kept = np.flatnonzero(rows.kept)
             features, beside = _safe_indexing(features, kept), _safe_indexing(beside, kept)
+        self._keep_labels(rows)
         self._order = column_order(beside, rows.weight)
         keys = row_keys(beside, self._order)
         levels = steering._levels(keys)
@@ -217,9 +209,6 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             tested.append(test)
             if step._common is not None:
                 self._shared |= shares_lots(rows.a[test], s, keys[test])
-        self.classes_, self.groups_ = label_array(rows.classes), label_array(rows.groups)
-        mass = np.bincount(rows.a, rows.weight, len(rows.groups))
-        self._mass = mass / mass.sum()
         for name in ("n_features_in_", "feature_names_in_"):
             if self.sensitive_column is None and hasattr(self.estimators_[0], name):
                 setattr(self, name, getattr(self.estimators_[0], name))
@@ -238,10 +227,6 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     @property
     def _merged(self) -> Mapping[Any, Any] | None:
         return self._steering.merge_groups if self.merge_groups is None else self.merge_groups
-
-    @property
-    def _unknown(self) -> str:
-        return self._steering.unknown_group if self.unknown_group is None else self.unknown_group
 
     def _read(self, X: Any, sensitive_features: Any, reset: bool) -> tuple[Any, Any, Any]:
         """Return what the estimator is given, the same without the group, and the groups."""
@@ -294,13 +279,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         with config_context(enable_metadata_routing=False):  # the last step's, by its name
             return model.fit(X, y, **{name: weight})
 
-    def predict_proba(
-        self,
-        X: Any,
-        *,
-        sensitive_features: ArrayLike | None = None,
-        key: ArrayLike | None = None,
-    ) -> Array:
+    def predict_proba(self, X: Any, *, sensitive_features: Any = None, key: Any = None) -> Array:
         """Return the mean steered probabilities of the folds' models, shape (n, 2).
 
         Parameters
@@ -325,12 +304,8 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         features, beside, groups = self._read(X, sensitive_features, reset=False)
         refuse_reordered(X=X, sensitive_features=groups, key=key)
         n = _num_samples(features)
-        pooled = self._mass if self._unknown == "pooled" else None
-        known = self.groups_.tolist()
-        shares = group_shares(groups, n, known, self._merged, pooled=pooled)
-        if self._shared and key is None:
-            warn_of_shared_lots("Tied scores")
-        keys = row_keys(beside, self._order) if key is None else keys_of(key, n)
+        shares = self._shares(groups, n)
+        keys = keys_for(beside, key, n, self._order, "Tied scores" * self._shared)
         levels = self.steerings_[0]._levels(keys)
         moved = [
             step._steered(_scores(model, features), shares, levels)
@@ -339,27 +314,15 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         p = np.mean(moved, axis=0)
         return np.stack([1.0 - p, p], axis=1)
 
-    def predict(
-        self,
-        X: Any,
-        *,
-        sensitive_features: ArrayLike | None = None,
-        key: ArrayLike | None = None,
-    ) -> NDArray[Any]:
+    def predict(self, X: Any, *, sensitive_features: Any = None, key: Any = None) -> Any:
         """Return the last class where its probability is at least `threshold_`."""
         p = self.predict_proba(X, sensitive_features=sensitive_features, key=key)[:, 1]
-        out: NDArray[Any] = self.classes_[(p >= self.threshold_).astype(int)]
-        return out
+        return self.classes_[(p >= self.threshold_).astype(int)]
 
     def score(
-        self,
-        X: Any,
-        y: ArrayLike,
-        *,
-        sensitive_features: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-        key: ArrayLike | None = None,
-    ) -> float:
+        self, X: Any, y: Any, *,
+        sensitive_features: Any = None, sample_weight: Any = None, key: Any = None,
+    ) -> float:  # fmt: skip
         """Return the accuracy."""
         refuse_reordered(
             X=X, y=y, sensitive_features=sensitive_features, sample_weight=sample_weight

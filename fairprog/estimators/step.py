@@ -7,7 +7,6 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,13 +16,7 @@ from fairprog.errors import DataError, ModelError
 from fairprog.groups import group_shares
 from fairprog.labels import Array, Indices, label_array
 
-__all__ = [
-    "SavedStep",
-    "SteeringStep",
-    "check_unknown_group",
-    "mean_over_groups",
-    "require_labels",
-]
+__all__ = ["GroupReader", "SavedStep", "SteeringStep", "mean_over_groups"]
 
 
 class SavedStep(BaseEstimator):
@@ -58,33 +51,22 @@ class SavedStep(BaseEstimator):
         return found
 
 
-class SteeringStep(TransformerMixin, SavedStep):
-    """A step whose `fit` needs labels and groups, and whose `transform` needs groups."""
+class GroupReader(BaseEstimator):
+    """Who reads the groups of rows, and may meet ones that were not there in `fit`."""
 
-    fit: Callable[..., Self]
-    transform: Callable[..., Any]
     unknown_group: str
     merge_groups: Any
     classes_: Any
     groups_: Any
     _mass: Array
 
-    def fit_transform(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sensitive_features: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-        key: ArrayLike | None = None,
-    ) -> Any:
-        """Fit, then transform the same rows."""
-        self.fit(X, y, sensitive_features=sensitive_features, sample_weight=sample_weight)
-        return self.transform(X, sensitive_features=sensitive_features, key=key)
-
-    def _groups_and_pool(self, rows: Rows) -> None:
-        """Keep the groups' names and masses."""
-        check_unknown_group(self.unknown_group)
+    def _keep_labels(self, rows: Rows) -> None:
+        """Keep the labels and the groups' masses."""
+        if self.unknown_group not in ("error", "pooled"):
+            raise ModelError(
+                f"`unknown_group` must be 'error' or 'pooled'; found {self.unknown_group!r}.",
+                argument="unknown_group",
+            )
         self.classes_, self.groups_ = label_array(rows.classes), label_array(rows.groups)
         mass = np.bincount(rows.a, rows.weight, len(rows.groups))
         self._mass = mass / mass.sum()
@@ -92,26 +74,27 @@ class SteeringStep(TransformerMixin, SavedStep):
     def _shares(self, sensitive_features: Any, n: int, certain: bool = False) -> Array:
         """Return P(A = group | row), shape (n, G)."""
         pooled = self._mass if self.unknown_group == "pooled" else None
-        groups = self.groups_.tolist()
-        return group_shares(sensitive_features, n, groups, self.merge_groups, certain, pooled)
+        groups, merged = self.groups_.tolist(), self._merged
+        return group_shares(sensitive_features, n, groups, merged, certain, pooled)
+
+    @property
+    def _merged(self) -> Any:
+        return self.merge_groups
 
 
-def require_labels(step: Any, y: Any) -> None:
-    """Refuse a fit without labels, in scikit-learn's words."""
-    if y is None:
-        raise DataError(
-            f"{type(step).__name__} requires y to be passed, but the target y is None.",
-            argument="y",
-        )
+class SteeringStep(TransformerMixin, GroupReader, SavedStep):
+    """A step whose `fit` needs labels and groups, and whose `transform` needs groups."""
 
+    fit: Callable[..., Self]
+    transform: Callable[..., Any]
 
-def check_unknown_group(value: Any) -> None:
-    """Refuse another treatment of unknown groups than "error" and "pooled"."""
-    if value not in ("error", "pooled"):
-        raise ModelError(
-            f"`unknown_group` must be 'error' or 'pooled'; found {value!r}.",
-            argument="unknown_group",
-        )
+    def fit_transform(
+        self, X: Any, y: Any, *,
+        sensitive_features: Any = None, sample_weight: Any = None, key: Any = None,
+    ) -> Any:  # fmt: skip
+        """Fit, then transform the same rows."""
+        self.fit(X, y, sensitive_features=sensitive_features, sample_weight=sample_weight)
+        return self.transform(X, sensitive_features=sensitive_features, key=key)
 
 
 def mean_over_groups(

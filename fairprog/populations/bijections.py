@@ -207,26 +207,20 @@ class YeoJohnson(Bijection):
         """Fit the exponents in [0, 2] by maximum likelihood of a normal law of all rows."""
         array = check_features(X)
         weight = check_weights(sample_weight, len(array))
-        return cls(np.array([cls._best(x[weight > 0], weight[weight > 0]) for x in array.T]))
-
-    @classmethod
-    def _best(cls, x: Array, weight: Array) -> float:
-        """Return the exponent of one feature."""
         w = weight / weight.sum()
-        slope = float(w @ (np.sign(x) * np.log1p(np.abs(x))))
+        slopes = w @ (np.sign(array) * np.log1p(np.abs(array)))
 
-        def cost(exponent: float) -> float:
-            y = cls(np.array([exponent])).forward(x[:, None])[:, 0]
-            return 0.5 * float(np.log(w @ (y - w @ y) ** 2)) - (exponent - 1.0) * slope
+        def cost(exponent: float, j: int) -> float:
+            y = cls(np.array([exponent])).forward(array[:, [j]])[:, 0]
+            return 0.5 * float(np.log(w @ (y - w @ y) ** 2)) - (exponent - 1.0) * slopes[j]
 
-        if not np.ptp(x) > 0:
-            return 1.0
         from scipy.optimize import minimize_scalar
 
-        found = minimize_scalar(
-            cost, bounds=(0.0, 2.0), method="bounded", options={"xatol": 1e-10}
-        )
-        return float(found.x)
+        options: Any = {"bounds": (0.0, 2.0), "method": "bounded", "options": {"xatol": 1e-10}}
+        varies = np.ptp(array[w > 0], axis=0) > 0
+        found = [minimize_scalar(cost, args=(j,), **options).x if v else 1.0
+                 for j, v in enumerate(varies)]  # fmt: skip
+        return cls(np.array(found))
 
     def forward(self, X: Array) -> Array:
         """Return ((x + 1)^l - 1) / l for x >= 0, -((1 - x)^(2-l) - 1) / (2 - l) below."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fairprog.errors import DataError
 from fairprog.labels import column_names
+from fairprog.numeric import as_numbers
 from fairprog.populations.rows import rows_of
 
 __all__ = ["Chunk", "Columns", "chunks_of"]
@@ -59,12 +60,8 @@ class Columns:
             features = tuple(f"{features[0]}[{j}]" for j in range(X.shape[1]))
         else:
             for name, column in zip(features, values, strict=True):
-                if column.dtype.kind in "mM":
-                    raise DataError(
-                        f"Column {name!r} of the table holds dates; features are numbers. Leave "
-                        "it out, or write it as a number such as days since a day.",
-                        argument="chunks",
-                    )
+                if column.dtype.kind in "mMUS" or (column.dtype.kind == "O" and len(column)):
+                    as_numbers(column, name)  # says so of dates and text
             X = rows_of(np.column_stack(values))
         y, group = (_values(table[c]) for c in (self.y, self.sensitive_features))
         weight = None if self.sample_weight is None else _values(table[self.sample_weight])
