@@ -261,7 +261,7 @@ class _UntilClosed(io.TextIOBase):
                 self.stream.write(text)
                 self.stream.flush()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             self.stream = None
         return len(text)
 
