@@ -25,16 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from fairprog.errors import FairprogWarning
 from fairprog.labels import Array, Indices, label_vector
 
-__all__ = [
-    "Keys",
-    "column_order",
-    "hashed",
-    "keys_for",
-    "keys_of",
-    "lots",
-    "row_keys",
-    "shared_too_widely",
-]
+__all__ = ["Keys", "column_order", "keys_for", "keys_of", "lots", "row_keys", "shared_too_widely"]
 
 Keys = NDArray[np.uint64]
 BLOCK = 2**18  # entries hashed at once
@@ -75,16 +66,20 @@ def row_keys(X: Any, order: Indices | None = None) -> Keys:
     order : Indices, shape (d,), optional
         By which number each column goes in; see :func:`column_order`. Default its position.
     """
-    if hasattr(X, "tocsr"):
-        return _sparse_keys(X.tocsr(), order)
-    columns = hashed(X)
-    d = columns.shape[1]
+    sparse = hasattr(X, "tocsr")
+    X = X.tocsr() if sparse else hashed(X)
+    d = X.shape[1]
     place = _mix(np.arange(1, d + 1, dtype=np.uint64))
-    place = place if order is None else place[order]
-    out = np.empty(len(columns), np.uint64)
+    place = place if order is None else place[np.asarray(order, np.intp)]
+    if sparse:
+        words = _words(X.data)
+        words = np.where(words, _mix(words + place[X.indices]), 0)
+        total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(words, dtype=np.uint64)])
+        return _mix(total[X.indptr[1:]] - total[X.indptr[:-1]])
+    out = np.empty(len(X), np.uint64)
     step = max(1, BLOCK // max(1, d))
     for start in range(0, len(out), step):
-        block = columns[start : start + step]
+        block = X[start : start + step]
         out[start : start + step] = np.where(block, _mix(block + place), 0).sum(axis=1)
     return _mix(out)
 
@@ -117,15 +112,6 @@ def hashed(X: Any) -> Keys:
         array = X if isinstance(X, np.ndarray) else np.asarray(X)
     array = array.reshape(len(array), math.prod(array.shape[1:]))
     return _words(array.ravel()).reshape(array.shape)
-
-
-def _sparse_keys(X: Any, order: Indices | None) -> Keys:
-    place = _mix(np.arange(1, X.shape[1] + 1, dtype=np.uint64))
-    place = place if order is None else place[order]
-    words = _words(X.data)
-    words = np.where(words, _mix(words + place[X.indices]), 0)
-    total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(words, dtype=np.uint64)])
-    return _mix(total[X.indptr[1:]] - total[X.indptr[:-1]])
 
 
 def keys_for(X: Any, key: Any, n: int, order: Indices | None = None, shared: str = "") -> Keys:

@@ -22,15 +22,13 @@ from fairprog.estimators.fitted_population import (
 from fairprog.estimators.sensitive_column import column_position, insert_column, take_column
 from fairprog.estimators.snap import lattices, snap_to
 from fairprog.estimators.step import SteeringStep, mean_over_groups
-from fairprog.labels import Array, Indices, check_finite, check_number, label_array
+from fairprog.labels import Array, Indices, check_finite, check_number
 from fairprog.lots import column_order, keys_for, row_keys, shared_too_widely
 from fairprog.populations import Bijection, Normal, Transformed, population_from_dict
-from fairprog.populations.bijections import bijection_from_dict
 from fairprog.populations.cells import check_classes
 from fairprog.programs import NearestIdeal
 from fairprog.programs.options import refuse_bound
 from fairprog.solution import Solution
-from fairprog.tables import template_from_dict
 from fairprog.transports import Transport
 
 __all__ = ["IdealSteering"]
@@ -165,6 +163,15 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
     _shift: Array
     _shared: bool
     _kind = "ideal_steering"
+    _kept = (
+        "n_features_in_",
+        "sample_weight_",
+        "_lattices",
+        "_mass",
+        "_order",
+        "_shift",
+        "_shared",
+    )
 
     # -- fitting --
 
@@ -375,54 +382,22 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_dict` reads back."""
-        check_is_fitted(self, "groups_")
-        params = dict(self.get_params(deep=False))
-        if self.transport is not None:
-            params["transport"] = self.transport.to_dict()
-        if isinstance(self.family, Bijection):
-            params["family"] = self.family.to_dict()
-        return {
-            "params": params,
-            "classes": tuple(self.classes_.tolist()),
-            "groups": tuple(self.groups_.tolist()),
-            "n_features": self.n_features_in_,
+        return super().to_dict() | {
             "feature_names": tuple(getattr(self, "feature_names_in_", ())),
             "population": None if self.population_ is None else self.population_.to_dict(),
-            "solution": None if self.solution_ is None else self.solution_.to_dict(),
-            "sample_weight": self.sample_weight_,
-            "lattices": tuple(self._lattices),
-            "mass": self._mass,
-            "order": self._order,
-            "shift": self._shift,
-            "shared": self._shared,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild the step from :meth:`to_dict`."""
-        params = dict(data["params"])
-        if params["transport"] is not None:
-            params["transport"] = template_from_dict(params["transport"])
-        if isinstance(params["family"], dict):
-            params["family"] = bijection_from_dict(params["family"])
-        out = cls(**params)
-        out.classes_ = label_array(data["classes"])
-        out.groups_ = label_array(data["groups"])
-        out.n_features_in_ = data["n_features"]
+        out = super().from_dict(data)
         if data["feature_names"]:
             out.feature_names_in_ = np.array(data["feature_names"], dtype=object)
-        solution = data["solution"]
-        out.solution_ = None if solution is None else Solution.from_dict(solution)
         out.population_ = None
         if data["population"] is not None:
             population = population_from_dict(data["population"])
             assert isinstance(population, (Normal, Transformed))
             out.population_ = population
-        out.sample_weight_ = data["sample_weight"]
-        out._lattices = list(data["lattices"])
-        order = data["order"]
-        out._mass, out._order = data["mass"], None if order is None else order.astype(np.intp)
-        out._shift, out._shared = data["shift"], data["shared"]
         return out
 
 

@@ -21,7 +21,7 @@ from fairprog.estimators.scores import (
     forward,
 )
 from fairprog.estimators.step import SteeringStep, mean_over_groups
-from fairprog.labels import Array, Indices, label_array
+from fairprog.labels import Array, Indices
 from fairprog.lots import Keys, keys_for, lots, row_keys, shared_too_widely
 from fairprog.numeric import without_dust
 from fairprog.populations.score_direction import warn_of_direction
@@ -154,6 +154,7 @@ class ScoreSteering(SteeringStep):
     _atoms: Array
     _shared: bool
     _kind = "score_steering"
+    _kept = ("n_features_in_", "_mass", "_atoms", "_shared")
 
     # -- fitting --
 
@@ -330,34 +331,20 @@ class ScoreSteering(SteeringStep):
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_dict` reads back."""
-        check_is_fitted(self, "groups_")
-        return {
-            "params": dict(self.get_params(deep=False)),
-            "classes": tuple(self.classes_.tolist()),
-            "groups": tuple(self.groups_.tolist()),
+        return super().to_dict() | {
             "maps": {g: T.to_dict() for g, T in self.maps_.items()},
-            "solution": None if self.solution_ is None else self.solution_.to_dict(),
-            "mass": self._mass,
             "tied_scores": {g: lattice.scores for g, lattice in self._lattices.items()},
             "common_scores": None if self._common is None else self._common.scores,
-            "atoms": self._atoms,
-            "shared": self._shared,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild the step from :meth:`to_dict`."""
-        out = cls(**data["params"])
-        out.classes_ = label_array(data["classes"])
-        out.groups_ = label_array(data["groups"])
-        out.n_features_in_ = 1
+        out = super().from_dict(data)
         out.maps_ = {g: PiecewiseLinearMap(**T) for g, T in data["maps"].items()}
-        solution = data["solution"]
-        out.solution_ = None if solution is None else Solution.from_dict(solution)
         space, common = out.space, data["common_scores"]
         out._lattices = {g: Lattice.of(s, space) for g, s in data["tied_scores"].items()}
         out._common = None if common is None else Lattice.of(common, space)
-        out._mass, out._atoms, out._shared = data["mass"], data["atoms"], data["shared"]
         return out
 
 

@@ -59,7 +59,7 @@ def snap_to(
             out[:, j] = lattice[0]
             continue
         low, high = lattice[above - 1], lattice[above]
-        purpose = f"round column {j if order is None else order[j]}"
+        purpose = f"round column {j if order is None else int(order[j])}"
         up = lots(seed, purpose, keys) < (v - low) / (high - low)
         out[:, j] = np.where(up, high, low)
     return out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -15,6 +15,9 @@ from fairprog.door import Rows
 from fairprog.errors import DataError, ModelError
 from fairprog.groups import group_shares
 from fairprog.labels import Array, Indices, label_array
+from fairprog.populations.bijections import bijection_from_dict
+from fairprog.solution import Solution
+from fairprog.tables import template_from_dict
 
 __all__ = ["GroupReader", "SavedStep", "SteeringStep", "mean_over_groups"]
 
@@ -22,17 +25,49 @@ __all__ = ["GroupReader", "SavedStep", "SteeringStep", "mean_over_groups"]
 class SavedStep(BaseEstimator):
     """A step whose `fit` needs labels, and which has files of its own.
 
-    A subclass has `to_dict`, and the name of its kind of file in `_kind`.
+    A subclass names its kind of file in `_kind`, and in `_kept` the fitted attributes that files
+    hold as they are, beside parameters, labels and the solution.
     """
 
     _kind: str
-    to_dict: Callable[[], dict[str, Any]]
+    _kept: tuple[str, ...]
+    classes_: Any
+    groups_: Any
+    solution_: Solution | None
 
     def __sklearn_tags__(self) -> Any:
         """Say that labels are needed to fit."""
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that :meth:`from_dict` reads back."""
+        check_is_fitted(self, "groups_")
+        params = self.get_params(deep=False).items()
+        return {
+            "params": {k: v.to_dict() if hasattr(v, "to_dict") else v for k, v in params},
+            "classes": tuple(self.classes_.tolist()),
+            "groups": tuple(self.groups_.tolist()),
+            "solution": None if self.solution_ is None else self.solution_.to_dict(),
+            **{name: getattr(self, name) for name in self._kept},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild the step from :meth:`to_dict`."""
+        params = dict(data["params"])
+        if params.get("transport") is not None:
+            params["transport"] = template_from_dict(params["transport"])
+        if isinstance(params.get("family"), dict):
+            params["family"] = bijection_from_dict(params["family"])
+        out = cls(**params)
+        out.classes_, out.groups_ = label_array(data["classes"]), label_array(data["groups"])
+        solution = data["solution"]
+        out.solution_ = None if solution is None else Solution.from_dict(solution)
+        for name in cls._kept:
+            setattr(out, name, data[name])
+        return out
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted step to a .json or .npz file, atomically; read it by :meth:`load`."""
