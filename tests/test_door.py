@@ -357,6 +357,8 @@ def test_everything_that_takes_two_series_looks_at_their_order():
         lambda: fp.fit_piecewise_linear(s, y[back], [0.0, 1.0], [1.0, 1.0]),
         lambda: solved.sample_weight(y, sensitive_features=code[back]),
         lambda: rule.predict_proba_from_scores(s, sensitive_features=a[back]),
+        lambda: fp.Moments().update([(frame, y, a[back])], progress=False),
+        lambda: solved.to_html(X=s, y=y, sensitive_features=code[back]),
         lambda: rule.predict_from_scores(s, sensitive_features=a, key=w[back]),
         lambda: step.transform(s, sensitive_features=a, key=w[back]),
         lambda: model.score(frame, y[back], sensitive_features=a),
@@ -518,6 +520,16 @@ def test_scores_of_exactly_zero_and_one_stay_tied_across_groups(steer):
             for edge in (t > 1 - 1e-9, t < 1e-9):
                 assert np.unique(t[edge]).size <= 1
                 assert steer == "all" or set(t[edge]) <= {0.0, 1.0}
+
+
+def test_a_score_next_to_an_edge_of_bins_is_on_it():
+    s, a = np.repeat([0.1, 0.3, 0.7, 0.9], 50), np.tile(["a", "b"], 100)
+    y = (np.arange(200) % 3 == 0).astype(int)
+    clean, dusty = (
+        fp.Categorical.from_scores(t, y=y, bins=[0.3, 0.7], sensitive_features=a)
+        for t in (s, np.where(a == "a", s, s * (1 - 1e-16)))
+    )
+    np.testing.assert_array_equal(clean.joint, dusty.joint)
 
 
 def test_an_audit_sees_no_threshold_between_roundings():

@@ -6,7 +6,7 @@ import pytest
 import scipy.sparse as sp
 import sklearn
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import VotingClassifier
+from sklearn.ensemble import RandomForestClassifier, VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression
@@ -319,3 +319,20 @@ def test_rows_that_are_few_and_often_repeated_want_identifiers():
     p = fitted.predict_proba(X, sensitive_features=a, key=key)
     one = fitted.predict_proba(X[[7]], sensitive_features=a[[7]], key=key[[7]])
     np.testing.assert_array_equal(one[0], p[7])
+
+
+def test_repeated_rows_are_dealt_out_to_all_folds():
+    """Held-out scores must be those of rows as they come: of combinations the model has seen."""
+    rng = np.random.default_rng(0)
+    n = 4000
+    a, y = rng.choice(["f", "m"], n), rng.integers(2, size=n)
+    X = np.c_[rng.integers(0, 4, n) + y, rng.integers(0, 3, n) + (a == "f")].astype(float)
+    model = fp.SteeredClassifier(RandomForestClassifier(20, random_state=0), cv=3)
+    p = model.fit(X, y, sensitive_features=a).predict_proba(
+        X, sensitive_features=a, key=np.arange(n)
+    )
+    raw = RandomForestClassifier(20, random_state=0).fit(X, y).predict_proba(X)[:, 1]
+    assert gap(p[:, 1], y, a) < 1.2 * gap(raw, y, a)
+    again = model.fit(X[::-1], y[::-1], sensitive_features=a[::-1])
+    found = again.predict_proba(X, sensitive_features=a, key=np.arange(n))
+    np.testing.assert_allclose(found, p)

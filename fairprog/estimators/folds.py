@@ -18,7 +18,8 @@ def folds(cv: Any, rows: Rows, least: int, lot: Array) -> list[tuple[Indices, In
     """Return (train, held out) for every model.
 
     A number of folds, or a share, is drawn by the rows' lots, cell by cell: rows in another order
-    fall into the same folds, and rows that are the same into one where there are enough others.
+    fall into the same folds. Rows that are the same are dealt out in turn: what a model scores
+    when it is used, it has seen as often.
 
     Raises
     ------
@@ -49,27 +50,10 @@ def folds(cv: Any, rows: Rows, least: int, lot: Array) -> list[tuple[Indices, In
     fold = np.empty(rows.y.size, np.intp)
     for i, a in np.ndindex(len(rows.classes), len(rows.groups)):
         own = np.flatnonzero((rows.y == i) & (rows.a == a))
-        args = lot[own], rows.count[own], cv
-        fold[own] = _held_share(*args) if share else _round_robin(*args, least)
+        place = np.argsort(np.lexsort([rows.weight[own], lot[own]]))
+        fold[own] = place >= np.ceil(cv * own.size) if share else place % cv
     order = np.argsort(lot, kind="stable")  # of training: learners need not see the file's
     return [(order[fold[order] != k], order[fold[order] == k]) for k in range(1 if share else cv)]
-
-
-def _round_robin(lot: Array, rows: Array, count: int, least: int) -> Indices:
-    """Return folds in turn, by lot: rows with one lot together where that fills every fold."""
-    _, place = np.unique(lot, return_inverse=True)
-    size = np.bincount(place % count, rows, count)
-    if size.min() < max(least, rows.sum() / (2 * count)):
-        place = np.argsort(np.argsort(lot, kind="stable"))
-    return np.asarray(place % count)
-
-
-def _held_share(lot: Array, rows: Array, share: float) -> Indices:
-    """Return 0 for the share of rows with the smallest lots, 1 for the others."""
-    order = np.argsort(lot, kind="stable")
-    held = np.empty(lot.size, np.intp)
-    held[order] = np.cumsum(rows[order]) > np.ceil(share * rows.sum())
-    return held
 
 
 def _checked(

@@ -35,6 +35,7 @@ def take_column(X: Any, column: Any, sensitive_features: Any) -> tuple[Any, Any]
             "from X: give one of the two.",
             argument="sensitive_features",
         )
+    X = X.tocsr() if hasattr(X, "tocsr") else X  # the one sparse form that has columns and rows
     j = column_position(X, column)
     if X.shape[1] == 1:
         raise DataError(
@@ -43,7 +44,7 @@ def take_column(X: Any, column: Any, sensitive_features: Any) -> tuple[Any, Any]
         )
     others = [k for k in range(X.shape[1]) if k != j]
     groups = _safe_indexing(X, j, axis=1)
-    groups = groups.toarray()[:, 0] if hasattr(groups, "toarray") else groups
+    groups = groups.toarray().ravel() if hasattr(groups, "toarray") else groups
     return _safe_indexing(X, others, axis=1), groups
 
 

@@ -20,6 +20,7 @@ from fairprog.labels import (
     label_vector,
     unmasked,
 )
+from fairprog.numeric import DUST
 
 __all__ = ["ScoreBins", "are_labels", "check_posterior", "encode_groups", "score_bins"]
 
@@ -181,9 +182,8 @@ def score_bins(
 def _codes(score: Array, edges: Sequence[Array]) -> Indices:
     """Return the bin of each row, per class but the first: shape (n, K - 1)."""
     columns = score[:, None] if score.ndim == 1 else score[:, 1:]
-    return np.stack(
-        [np.searchsorted(e, c, side="right") for e, c in zip(edges, columns.T, strict=True)], 1
-    )
+    pairs = zip(edges, columns.T, strict=True)  # a score that is an edge but for dust is the edge
+    return np.stack([np.searchsorted(e - DUST * np.abs(e), c, "right") for e, c in pairs], 1)
 
 
 def encode_groups(

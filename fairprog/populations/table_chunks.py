@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fairprog.door import refuse_reordered
 from fairprog.errors import DataError
 from fairprog.labels import column_names
 from fairprog.numeric import as_numbers
@@ -101,4 +102,7 @@ def chunks_of(chunks: Iterable[Any], columns: Columns, first: int = 0) -> Iterat
                 argument="chunks",
             )
         X, y, group, *rest = chunk
+        refuse_reordered(
+            X=X, y=y, sensitive_features=group, sample_weight=rest[0] if rest else None
+        )
         yield Chunk(rows_of(X), y, group, rest[0] if rest else None, column_names(X))

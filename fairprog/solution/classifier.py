@@ -99,6 +99,7 @@ class RandomizedClassifier:
         DataError
             For values or groups without mass, or missing groups.
         """
+        refuse_reordered(X=X, sensitive_features=sensitive_features)
         D, s = self.population, self.population.support
         atom = self._atoms(X)
         if not self.uses_group:
