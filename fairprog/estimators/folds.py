@@ -52,7 +52,7 @@ def folds(cv: Any, rows: Rows, least: int, lot: Array) -> list[tuple[Indices, In
         own = np.flatnonzero((rows.y == i) & (rows.a == a))
         place = np.argsort(np.lexsort([rows.weight[own], lot[own]]))
         fold[own] = place >= np.ceil(cv * own.size) if share else place % cv
-    order = np.argsort(lot, kind="stable")  # of training: learners need not see the file's
+    order = np.lexsort([rows.weight, rows.a, rows.y, lot])  # learners need not see the file's
     return [(order[fold[order] != k], order[fold[order] == k]) for k in range(1 if share else cv)]
 
 
