@@ -9,9 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairprog.errors import DataError
-from fairprog.labels import Array, encode, label_array, label_vector, plain, sorted_labels
+from fairprog.labels import (
+    Array,
+    Indices,
+    column_names,
+    encode,
+    label_array,
+    label_vector,
+    plain,
+    unmasked,
+)
 
-__all__ = ["check_cells", "group_labels", "group_shares", "refuse_reordered", "refuse_swapped"]
+__all__ = ["group_labels", "group_shares", "refuse_small", "refuse_swapped"]
 
 
 def group_labels(
@@ -39,9 +48,15 @@ def group_labels(
             "pipeline by metadata routing: sklearn.set_config(enable_metadata_routing=True).",
             argument="sensitive_features",
         )
+    if isinstance(sensitive_features, Mapping):
+        raise DataError(
+            "`sensitive_features` is a mapping; needed is the group of every row, in their order. "
+            "Pass a column of it, or several as pandas.DataFrame(sensitive_features).",
+            argument="sensitive_features",
+        )
     shape = np.shape(sensitive_features)
     if len(shape) == 2 and shape[1] > 1:
-        table = np.asarray(sensitive_features, dtype=object)
+        table = np.asarray(unmasked(sensitive_features), dtype=object)
         columns = [label_vector(column, "sensitive_features", n) for column in table.T]
         labels = label_array([tuple(map(plain, row)) for row in zip(*columns, strict=True)])
     else:
@@ -60,16 +75,20 @@ def group_shares(
     groups: Sequence[Hashable],
     merge_groups: Mapping[Any, Any] | None,
     certain: bool = False,
+    pooled: Array | None = None,
 ) -> Array:
     """Return P(A = group | row), shape (n, G): indicators where the group is known.
 
     An (n, G) array of nonnegative floats whose rows sum to one is read as probabilities, in the
-    order of `groups`, unless its rows are themselves groups (crossed columns).
+    order of `groups` (of a data frame by the names of its columns), unless its rows are themselves
+    groups (crossed columns).
 
     Parameters
     ----------
     certain : bool
         Whether every row must have one group.
+    pooled : Array, shape (G,), optional
+        What a row of a group that is not known gets; default an error.
 
     Raises
     ------
@@ -80,9 +99,29 @@ def group_shares(
     if len(shape) == 2 and shape == (n, len(groups)) and len(groups) > 1:
         array = np.asarray(sensitive_features)
         if array.dtype.kind == "f" and not _are_groups(array, groups):
-            return _probabilities(array, certain)
+            names = column_names(sensitive_features)
+            return _probabilities(array[:, _order_of(names, groups)], certain)
     labels = group_labels(sensitive_features, n, merge_groups)
-    return np.eye(len(groups))[encode(labels, groups, "sensitive_features", n)]
+    if pooled is None or certain:
+        return np.eye(len(groups))[encode(labels, groups, "sensitive_features", n)]
+    position = {g: k for k, g in enumerate(groups)}
+    code = np.array([position.get(plain(g), -1) for g in labels], dtype=np.intp)
+    return np.vstack([np.eye(len(groups)), pooled])[code]
+
+
+def _order_of(names: tuple[str, ...] | None, groups: Sequence[Hashable]) -> list[int]:
+    """Return which column holds each group: by name; by position where columns have none."""
+    count = range(len(groups))
+    wanted = [str(g) for g in groups]
+    if names is None or (sorted(names) != sorted(wanted) and list(names) == list(map(str, count))):
+        return list(count)
+    if sorted(names) != sorted(wanted):
+        raise DataError(
+            f"`sensitive_features` as probabilities has the columns {list(names)}; needed is one "
+            f"for each group, {wanted}.",
+            argument="sensitive_features",
+        )
+    return [names.index(g) for g in wanted]
 
 
 def _are_groups(array: NDArray[Any], groups: Sequence[Hashable]) -> bool:
@@ -92,9 +131,11 @@ def _are_groups(array: NDArray[Any], groups: Sequence[Hashable]) -> bool:
 
 
 def _probabilities(array: NDArray[Any], certain: bool) -> Array:
-    if not (np.isfinite(array).all() and (array >= 0).all()):
+    bad = np.argwhere(~(np.isfinite(array) & (array >= 0)))
+    if bad.size:
         raise DataError(
-            "`sensitive_features` as probabilities must be finite and nonnegative.",
+            "`sensitive_features` as probabilities must be finite and nonnegative; found "
+            f"{array[tuple(bad[0])]} in row {bad[0][0]} ({len(bad)} such entries).",
             argument="sensitive_features",
         )
     off = np.abs(array.sum(axis=1) - 1.0)
@@ -113,53 +154,23 @@ def _probabilities(array: NDArray[Any], certain: bool) -> Array:
     return array.astype(np.float64)
 
 
-def refuse_reordered(**rows: Any) -> None:
-    """Refuse pandas objects whose indexes hold the same labels in another order.
-
-    Rows are matched by position, as everywhere in scikit-learn; what has no index, or an index of
-    other labels, is taken as it lies.
-    """
-    found = [(name, v.index) for name, v in rows.items() if hasattr(v, "iloc")]
-    for name, index in found[1:]:
-        first, other = found[0]
-        if index.equals(other) or len(index) != len(other):
-            continue
-        if index.is_unique and other.is_unique and index.isin(other).all():
-            row = int(np.flatnonzero(np.asarray(index != other))[0])
-            raise DataError(
-                f"`{first}` and `{name}` have the same index in another order: row {row} is "
-                f"{other[row]!r} in one and {index[row]!r} in the other, and rows are matched by "
-                f"position. Write {name}.loc[{first}.index], or {name}.to_numpy() if the order is "
-                "meant.",
-                argument=name,
-            )
-
-
-def check_cells(
-    y: NDArray[Any], group: NDArray[Any], min_cell: int, classes: Sequence[Hashable]
-) -> tuple[Hashable, ...]:
-    """Return the groups, sorted; DataError naming a cell with fewer than `min_cell` rows."""
-    groups = sorted_labels(group.tolist())
-    i, a = encode(y, classes, "y"), encode(group, groups, "sensitive_features")
-    count = np.zeros((len(classes), len(groups)), dtype=int)
-    np.add.at(count, (i, a), 1)
-    small = [
-        (c, g, int(count[k, m]))
-        for k, c in enumerate(classes)
-        for m, g in enumerate(groups)
-        if count[k, m] < min_cell
-    ]
-    if small:
-        c, g, found = small[0]
-        others = f" ({len(small)} such cells)" if len(small) > 1 else ""
-        raise DataError(
-            f"Class {c!r}, group {g!r} has {found} row(s); at least {min_cell} are needed in "
-            f"every cell{others}. Gather more rows, leave the group out, or join it to another: "
-            f"give both one label, as merge_groups={{{g!r}: ...}} does.",
-            argument="sensitive_features",
-            cell=(c, g),
-        )
-    return groups
+def refuse_small(
+    count: Indices, least: int, classes: Sequence[Any], groups: Sequence[Any], note: str = ""
+) -> None:
+    """Refuse cells with fewer than `least` rows, of counts (K, G); DataError names one."""
+    small = np.argwhere(count < least)
+    if not small.size:
+        return
+    i, a = (int(k) for k in small[0])
+    c, g = classes[i], groups[a]
+    others = f" ({len(small)} such cells)" if len(small) > 1 else ""
+    raise DataError(
+        f"Class {c!r}, group {g!r} has {count[i, a]} row(s); at least {least} are needed in "
+        f"every cell{others}{note}. Gather more rows, leave the group out, or join it to another: "
+        f"give both one label, as merge_groups={{{g!r}: ...}} does.",
+        argument="sensitive_features",
+        cell=(c, g),
+    )
 
 
 def refuse_swapped(y: Any, group: Any) -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "plain",
     "refuse_large",
     "sorted_labels",
+    "unmasked",
 ]
 
 LARGEST_ARRAY = 2**30  # bytes of a dense matrix that is formed from a diagonal one
@@ -41,7 +42,7 @@ Array = NDArray[np.floating[Any]]  # what numpy.linalg's stubs return
 Indices = NDArray[np.intp]
 
 CROSS = "frame.astype(str).agg(' & '.join, axis=1)"
-MEND = "Drop these rows everywhere, or fill the values in."
+MEND = "Drop these rows everywhere, or fill the values in: NaN is not read as a value."
 
 
 def plain(label: Any) -> Hashable:
@@ -126,9 +127,11 @@ def label_order(
 
 
 def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which entries are None or NaN (labels may be any objects)."""
-    if values.dtype.kind == "f":
-        return np.isnan(values)
+    """Return which entries are None, NaN, NaT or infinite (labels may be any objects)."""
+    if values.dtype.kind in "fc":
+        return ~np.isfinite(values)
+    if values.dtype.kind in "mM":
+        return np.isnat(values)
     if values.dtype.kind != "O":
         return np.zeros(values.shape, dtype=bool)
     # None, NaN, NaT and pandas.NA are told by not being equal to themselves (or by being None)
@@ -174,9 +177,19 @@ def encode(
 
 def _as_vector(values: ArrayLike) -> NDArray[Any]:
     try:
-        return np.asarray(values)
+        array = np.asarray(unmasked(values))
     except ValueError:  # labels of different lengths, such as tuples
         return label_array(list(values))  # type: ignore[arg-type]
+    return array.astype(object) if array.dtype.kind == "T" else array  # numpy's own text
+
+
+def unmasked(values: Any) -> Any:
+    """Return a masked array as one of objects, None where it is masked; all else as it is."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        out = np.array(values.data, dtype=object)
+        out[np.ma.getmaskarray(values)] = None
+        return out
+    return values
 
 
 def label_vector(values: ArrayLike | None, argument: str, n: int | None = None) -> NDArray[Any]:

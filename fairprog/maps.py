@@ -286,12 +286,15 @@ class PiecewiseLinearMap:
 
     def __call__(self, X: ArrayLike) -> Array:
         """Map points: shape (n, 1) to (n, 1); shape (n,) stays (n,)."""
-        x = check_features(X, dim=1)[:, 0]
+        out = self.at(check_features(X, dim=1)[:, 0])
+        return out if np.ndim(X) == 1 else out[:, None]
+
+    def at(self, x: Array) -> Array:
+        """Map numbers of shape (n,), unchecked."""
         out = np.interp(x, self.knots, self.values)
         out = np.where(x < self.knots[0], self.values[0] + self.left * (x - self.knots[0]), out)
         last = self.values[-1] + self.right * (x - self.knots[-1])
-        out = np.where(x > self.knots[-1], last, out)
-        return out if np.ndim(X) == 1 else out[:, None]
+        return np.where(x > self.knots[-1], last, out)
 
     def slope(self, x: Array) -> Array:
         """Return T'(x) at points (n,); at a knot the slope of the piece on its left."""

@@ -10,7 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError
 
-__all__ = ["as_numbers"]
+__all__ = ["as_numbers", "without_dust"]
+
+Numbers = NDArray[np.floating[Any]]
+DUST = 1e-12  # of a number: less than what sums in another order differ by is no difference
 
 
 def as_numbers(values: ArrayLike, argument: str) -> NDArray[np.float64]:
@@ -63,3 +66,34 @@ def _without_numbers(values: Any) -> list[str]:
         except (TypeError, ValueError):
             found.append(str(name))
     return found
+
+
+def without_dust(x: Numbers, preferred: Any = None) -> Numbers:
+    """Return numbers in which those that differ by rounding only are the same.
+
+    Neighbours among the distinct values are one where they differ by at most 1e-12 of their size
+    (or 1e-15 of the largest): the smallest stands for all of them, or one of the `preferred`.
+
+    Parameters
+    ----------
+    x : Array, shape (n,)
+    preferred : boolean array, shape (n,), optional
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> without_dust(np.array([0.1 + 0.2, 0.3, 1.0])).tolist()
+    [0.3, 0.3, 1.0]
+    """
+    values, place = np.unique(x, return_inverse=True)
+    if values.size < 2:
+        return x
+    near = DUST * np.abs(values[1:]) + 1e-3 * DUST * np.abs(values[[0, -1]]).max()
+    cluster = np.concatenate([[0], np.cumsum(np.diff(values) > near)])
+    if cluster[-1] == values.size - 1:
+        return x
+    stands = np.empty(cluster[-1] + 1)
+    stands[cluster[::-1]] = values[::-1]
+    if preferred is not None:
+        stands[cluster[place[preferred]]] = x[preferred]
+    return np.asarray(stands[cluster[place]])

@@ -374,8 +374,8 @@ def test_questions_that_make_no_sense(folder, capsys, arguments, words):
     [
         ("", "data.csv is empty"),
         ("x,g,y\n", "has a header but no rows"),
-        ("x;g;y\n1;a;0\n", "another delimiter"),
-        ("x;g;y\n1,5;a;0\n1,5,7;b;1\n", "another delimiter"),
+        ("x;g;y\n1,5;a;0\n1,5,7;b;1\n", "'x' (not numeric: '1,5,7')"),
+        ("x\tg\ty\n1\ta\t0\n2\tb\t1\t7\n4\ta\t1\n", "cannot be read as a CSV file"),
         ("x,g,y\n1,a,0,9\n", "cannot be read as a CSV file"),
         ("x,g,y\n1,a,0\n2,a,1\n", "'g' holds 1 different value(s) ('a')"),
         ("x,x,g,y\n1,1,a,0\n2,3,b,1\n", "'x' (its name occurs twice)"),
@@ -394,9 +394,7 @@ def test_tables_that_cannot_be_used(folder, capsys, text, words):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ("x,g,y\n1,ä,0\n2,ö,1\n".encode("latin-1"), "iconv -f latin1 -t utf-8"),
-        ("x,g,y\n1,a,0\n".encode("utf-16"), "text in UTF-16; write it as a CSV file in UTF-8"),
-        (b"PAR1\x15\x04\x80\xff", "a Parquet file; write it as a CSV file"),
+        (b"PAR1\x15\x04\x80\xff", "cannot be read as a Parquet file"),
         (b"PK\x03\x04\x14\x00\x06\x80\xff\n", "a workbook or a zip archive; write it as a CSV"),
     ],
 )
@@ -701,3 +699,122 @@ def test_crossed_columns_must_tell_their_groups_apart(folder, capsys):
     assert "names a column twice" in said
     said = refused(capsys, main(["steer", "data.csv", "--label", "y", "--sensitive", "g", "y"]))
     assert "both as --label and as --sensitive" in said
+
+
+# -------------------------------------------------------------------- files in the usual hands
+
+
+def to_semicolons(data, path):
+    data.to_csv(path, index=False, sep=";", decimal=",")
+
+
+HANDS = {
+    "semicolons": (to_semicolons, "its columns are separated by semicolons"),
+    "tabs": (lambda d, p: d.to_csv(p, index=False, sep="\t"), "separated by tabs"),
+    "latin-1": (lambda d, p: d.to_csv(p, index=False, encoding="latin-1"), "text is latin-1"),
+    "UTF-16": (lambda d, p: d.to_csv(p, index=False, encoding="utf-16"), "text is UTF-16"),
+    "both": (
+        lambda d, p: d.to_csv(p, index=False, sep="\t", encoding="utf-16"),
+        "its text is UTF-16 and its columns are separated by tabs",
+    ),
+    "Parquet": (lambda d, p: d.to_parquet(p), "it is a Parquet file"),
+    "Feather": (lambda d, p: d.to_feather(p), "it is a Feather file"),
+    "row names": (
+        lambda d, p: Path(p).write_text(
+            d.to_csv(header=False).join([",".join(d.columns) + "\n", ""])
+        ),
+        "its first column, which the header does not name, is an index",
+    ),
+}
+
+
+@pytest.mark.parametrize("hand", HANDS)
+def test_files_of_other_hands_are_read_and_said(folder, capsys, hand):
+    data = people().replace({"g": {"a": "möwe", "b": "spatz"}})
+    write(data)
+    assert steer("--out", "plain.csv") == 0
+    capsys.readouterr()
+    save, words = HANDS[hand]
+    save(data, "other.csv")
+    assert steer("--out", "out.csv", data="other.csv") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "other.csv was read as it is:" in said and words in said
+    found, expected = pd.read_csv("out.csv"), pd.read_csv("plain.csv")
+    if hand == "row names":
+        found = found.iloc[:, 1:]
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-12)
+
+
+def test_an_index_column_without_a_name_is_set_aside(folder, capsys):
+    people().to_csv("indexed.csv")
+    assert steer("--out", "out.csv", data="indexed.csv") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "features 2: x1, x2" in said and "left out (whole numbers, every one different" in said
+    assert pd.read_csv("out.csv").iloc[:, 0].tolist() == list(range(600))
+
+
+def test_a_question_mark_is_no_value(folder, capsys):
+    data = people().astype({"x1": object})
+    data.loc[:4, "x1"] = "?"
+    write(data)
+    assert "missing values in 'x1' (5 rows)" in refused(capsys, steer())
+    assert steer("--drop-rows", "--out", "out.csv") == 0
+    assert len(pd.read_csv("out.csv")) == 595
+
+
+def test_columns_are_excluded_by_name(folder, capsys):
+    assert steer("--exclude", "x2") == 0
+    said = capsys.readouterr().out
+    assert "features    1: x1" in said and "x2 (excluded)" in said
+    assert "has no column 'x3'" in refused(capsys, steer("--exclude", "x3"))
+
+
+@pytest.mark.parametrize("base", [0, 10**17])
+@pytest.mark.parametrize(("name", "repeats"), [("acct", 0), ("acct", 40), ("id_student", 40)])
+def test_identifiers_of_any_length_and_nearly_unique(folder, capsys, base, name, repeats):
+    data = people()
+    number = np.arange(600)
+    number[:repeats] = number[-repeats:] if repeats else number[:repeats]
+    data.insert(0, name, [str(base + int(k)) for k in number])
+    write(data)
+    assert steer("--out", "out.csv") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "features 2: x1, x2" in said and f"left out {name} (whole numbers" in said
+    assert f"Note: '{name}'" in said
+    # control: an amount that hardly repeats is a feature
+    data = data.rename(columns={name: "credit amount"})
+    data["credit amount"] = np.random.default_rng(0).integers(250, 18_000, 600)
+    assert data["credit amount"].nunique() > 540
+    write(data)
+    assert steer() == 0
+    assert "features    3: credit amount, x1, x2" in capsys.readouterr().out
+
+
+def test_codes_of_categories_are_noted(folder, capsys):
+    data = people()
+    data["race"] = np.random.default_rng(0).integers(1, 6, 600)
+    write(data)
+    assert steer() == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Note: 'race': a few whole numbers, read as amounts." in said and "--exclude" in said
+
+
+def test_an_encoded_column_may_be_dropped(folder, capsys):
+    data = people()
+    rare = (data["g"] == "b") & (data["x1"] > data["x1"].median()) & (data["y"] == 1)
+    data["job"] = np.where(rare, "rare", np.where(data["x2"] > 42, "one", "other"))
+    write(data)
+    assert steer("--onehot", "--drop", "--out", "out.csv") == 0
+    assert "job=rare (constant in class '0' of group 'a')" in capsys.readouterr().out
+
+
+def test_a_closed_pipe_ends_silently(folder):
+    line = (
+        f"{sys.executable} -m fairprog steer data.csv --label y --sensitive g --out o.csv --quiet"
+    )
+    done = subprocess.run(
+        f"set -o pipefail; {line} | head -1", shell=True, capture_output=True, text=True,
+        executable="/bin/bash", check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stderr == "" and "600 rows" in done.stdout
+    assert Path("o.csv").exists()

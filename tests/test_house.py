@@ -28,6 +28,8 @@ LAYERS = {
     "findings": 1,
     "pictures": 1,
     "tables": 2,
+    "door": 2,
+    "lots": 2,
     "row_blocks": 2,
     "maps": 3,
     "transports": 3,

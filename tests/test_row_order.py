@@ -62,7 +62,9 @@ def test_every_step_that_moves_rows_looks():
             move(X.iloc[::-1], sensitive_features=a)
 
 
-def test_repeated_labels_say_nothing():
+def test_repeated_labels_must_stand_in_the_same_order_too():
     X, y, a = frame()
     twice = np.repeat(np.arange(200), 2)
-    fp.Normal.fit(X.set_axis(twice), y, sensitive_features=a.set_axis(twice[::-1]))
+    fp.Normal.fit(X.set_axis(twice), y, sensitive_features=a.set_axis(twice))
+    with pytest.raises(fp.DataError, match="the same index in another order"):
+        fp.Normal.fit(X.set_axis(twice), y, sensitive_features=a.set_axis(twice[::-1]))

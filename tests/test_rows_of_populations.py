@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import fairprog as fp
+from fairprog.door import Rows
 from fairprog.estimators.fitted_population import fit_population, weigh_classes_equally
-from fairprog.estimators.labelled_rows import LabelledRows
 from fairprog.populations import population_from_dict
 from tests.family_laws import FAMILIES, POSITIVE
 
@@ -118,7 +118,7 @@ def test_scores_read_as_posteriors_count_no_classes():
 
 
 def test_the_population_of_an_estimator_is_counted():
-    rows = LabelledRows.check(fp.IdealSteering(), X3, Y, A, WEIGHT, N, None)
+    rows = Rows.check(Y, A, WEIGHT, N, X=X3)
     D = fit_population(np.exp(X3), rows, "lognormal", "full", 0.0, None)
     assert isinstance(D, fp.LogNormal)
     assert_counted(D)

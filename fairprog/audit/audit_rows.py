@@ -9,19 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fairprog.door import Rows
 from fairprog.errors import DataError
-from fairprog.groups import check_cells, group_labels, refuse_reordered, refuse_swapped
 from fairprog.labels import (
     Array,
     Indices,
     check_finite,
-    check_weights,
-    encode,
-    label_order,
     label_vector,
-    sorted_labels,
 )
-from fairprog.numeric import as_numbers
+from fairprog.numeric import as_numbers, without_dust
 from fairprog.populations.score_direction import warn_of_direction
 
 __all__ = ["AuditRows"]
@@ -62,17 +58,31 @@ class AuditRows:
         confidence: float,
     ) -> AuditRows:
         """Return the rows of :func:`fairprog.audit`, which says what is refused and warned of."""
-        refuse_reordered(y_true=y_true, y_score=y_score, sensitive_features=sensitive_features)
-        y, a, classes, groups = _cells(y_true, sensitive_features, merge_groups, order)
-        n = y.size
+        n = len(label_vector(y_true, "y_true"))
+        if not n:
+            raise DataError("`y_true` has no rows.", argument="y_true")
+        found = Rows.check(
+            y_true, sensitive_features, sample_weight, n,
+            classes=order, merge_groups=merge_groups, cross=True,
+            label="y_true", y_score=y_score, y_score_after=after,
+        )  # fmt: skip
+        classes, groups = found.classes, found.groups
+        _refuse_few(found, n)
         S = _columns(y_score, "y_score", n, len(classes))
         scores = {"score": S}
         if after is not None:
             scores = {"before": S, "after": _columns(after, "y_score_after", n, len(classes))}
-        rows = cls(y, a, classes, groups, check_weights(sample_weight, n), scores, confidence)
-        rows._check_weighted()
+        scores = {name: found.of(columns) for name, columns in scores.items()}
+        # rows in another order, and numbers that differ by rounding, are the same audit
+        keys = [column for columns in scores.values() for column in columns.T]
+        order_ = np.lexsort([found.weight, found.a, found.y, *keys])
+        rows = cls(
+            found.y[order_], found.a[order_], classes, groups, found.weight[order_],
+            {name: columns[order_] for name, columns in scores.items()}, confidence,
+        )  # fmt: skip
         if S.shape[1] == 1:
-            warn_of_direction(S[:, 0], y, a, rows.weight, classes, stacklevel=3)
+            first = next(iter(rows.scores.values()))
+            warn_of_direction(first[:, 0], rows.y, rows.a, rows.weight, classes, stacklevel=3)
         return rows
 
     @property
@@ -88,19 +98,6 @@ class AuditRows:
         i, a = np.unravel_index(int(self.counts.argmin()), self.counts.shape)
         return f"class {self.classes[i]}, group {self.groups[a]}"
 
-    def _check_weighted(self) -> None:
-        """Refuse cells whose rows all weigh nothing."""
-        mass = np.zeros(self.counts.shape)
-        np.add.at(mass, (self.y, self.a), self.weight)
-        if not mass.all():
-            i, a = (int(k) for k in np.argwhere(mass == 0)[0])
-            raise DataError(
-                f"Class {self.classes[i]!r}, group {self.groups[a]!r} has rows of weight zero "
-                "only: its rates are unknown. Leave the group out or merge it with another.",
-                argument="sample_weight",
-                cell=(self.classes[i], self.groups[a]),
-            )
-
     def problems(self) -> Iterator[tuple[int, NDArray[np.bool_], dict[str, Array]]]:
         """Yield (class, positive rows, scores): one problem, or each class against the rest."""
         single = len(self.classes) == 2
@@ -109,34 +106,22 @@ class AuditRows:
             yield k, self.y == k, columns
 
 
-def _cells(
-    y_true: ArrayLike,
-    sensitive_features: Any,
-    merge_groups: Mapping[Any, Any] | None,
-    order: Sequence[Any] | None,
-) -> tuple[Indices, Indices, tuple[Hashable, ...], tuple[Hashable, ...]]:
-    labels = label_vector(y_true, "y_true")
-    if not labels.size:
-        raise DataError("`y_true` has no rows.", argument="y_true")
-    group = group_labels(sensitive_features, labels.size, merge_groups)
-    refuse_swapped(labels, group)
-    classes = label_order(order, labels, "classes")
-    groups = sorted_labels(group.tolist())
-    if len(classes) > max(20, labels.size // 4):
+def _refuse_few(found: Rows, n: int) -> None:
+    """Refuse labels that are scores, one class, one group, and empty cells."""
+    if len(found.classes) > max(20, n // 4):
         raise DataError(
-            f"`y_true` has {len(classes)} distinct values in {labels.size} rows: it must hold "
+            f"`y_true` has {len(found.classes)} distinct values in {n} rows: it must hold "
             "classes. Were scores passed first? The order is audit(y_true, y_score).",
             argument="y_true",
         )
-    known = (("y_true", classes, "class"), ("sensitive_features", groups, "group"))
-    for name, found, what in known:
-        if len(found) < 2:
+    known = (("y_true", found.classes, "class"), ("sensitive_features", found.groups, "group"))
+    for name, labels, what in known:
+        if len(labels) < 2:
             raise DataError(
-                f"`{name}` holds the one {what} {found[0]!r}; at least two are needed for a gap.",
+                f"`{name}` holds the one {what} {labels[0]!r}; at least two are needed for a gap.",
                 argument=name,
             )
-    check_cells(labels, group, 1, classes)
-    return encode(labels, classes, "y_true"), encode(group, groups, "groups"), classes, groups
+    found.require(1)
 
 
 def _columns(scores: ArrayLike, name: str, n: int, n_classes: int) -> Array:
@@ -166,4 +151,5 @@ def _columns(scores: ArrayLike, name: str, n: int, n_classes: int) -> Array:
             "probability or the difference of two logits.",
             argument=name,
         )
-    return array[:, -1:] if n_classes == 2 else array
+    array = array[:, -1:] if n_classes == 2 else array
+    return np.stack([without_dust(column) for column in array.T], axis=1)

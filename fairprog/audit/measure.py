@@ -16,6 +16,7 @@ from fairprog.audit.gaps import gaps_at_thresholds
 from fairprog.audit.rate_gaps import rate_gaps
 from fairprog.audit.result import Audit
 from fairprog.audit.score_movement import leakage, movement
+from fairprog.door import refuse_reordered
 from fairprog.errors import DataError, FairprogWarning
 from fairprog.evidence.held_out import check_confidence
 from fairprog.labels import Array, Indices, check_number
@@ -104,6 +105,7 @@ def audit(
     >>> eo.low <= eo.gap <= eo.high, eo.beyond_chance
     (True, True)
     """
+    refuse_reordered(y_true=y_true, X=X)
     rows = AuditRows.check(
         y_true,
         y_score,
@@ -114,7 +116,7 @@ def audit(
         classes,
         check_confidence(confidence),
     )
-    weighted = sample_weight is not None
+    weighted = np.ptp(rows.weight) > 0
     repetitions = int(check_number(n_permutations, "n_permutations", 1))
     draws = int(check_number(n_bootstrap, "n_bootstrap", 50)) if weighted else 0
     curves, worst = gaps_at_thresholds(rows, repetitions, draws, random_state)
@@ -158,7 +160,7 @@ def audit(
                 if name == last and notion.startswith(("equalized", "class"))
             ),
             distinct=int(np.unique(S[:, -1]).size),
-            lattice=_lattice_share(X, n),
+            lattice=_lattice_share(X, len(np.asarray(y_score))),
             rows=n,
         ),
         _rows=(rows.y, rows.a, rows.weight, rows.scores),

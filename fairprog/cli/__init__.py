@@ -7,10 +7,14 @@ Exit codes: 0 done, 1 the data or the program cannot be used (one sentence on st
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 from fairprog.cli.audit_scores import run_audit
 from fairprog.cli.reproduce import run_reproduce
@@ -54,6 +58,7 @@ With more than two classes name one score column per class, in the order of the
 classes (numbers ascending, else alphabetical).
 """
 
+TABLE = "a table with a header line: CSV of any kind, Parquet, Feather"
 POSITIVE = (
     "the class that counts as positive (default: the last, numbers ascending, else alphabetical)"
 )
@@ -94,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
         description=STEER,
         formatter_class=raw,
     )
-    steer.add_argument("data", metavar="data.csv", help="a CSV file in UTF-8 with a header line")
+    steer.add_argument("data", metavar="data.csv", help=TABLE)
     columns = steer.add_argument_group("columns")
     columns.add_argument("--label", required=True, metavar="COL", help="the class to predict")
     columns.add_argument(
@@ -111,7 +116,10 @@ def build_parser() -> argparse.ArgumentParser:
         action="extend",
         nargs="+",
         metavar="COL",
-        help="default: every other column but identifiers (whole numbers, every one different)",
+        help="default: every other column but identifiers (nearly all different whole numbers)",
+    )
+    columns.add_argument(
+        "--exclude", action="extend", nargs="+", default=[], metavar="COL", help="no features"
     )
     columns.add_argument("--onehot", action="store_true", help="encode text columns")
     columns.add_argument("--drop", action="store_true", help="leave out unusable columns")
@@ -178,7 +186,7 @@ def build_parser() -> argparse.ArgumentParser:
         description=ALIGN,
         formatter_class=raw,
     )
-    align.add_argument("data", metavar="new.csv", help="a CSV file in UTF-8 with a header line")
+    align.add_argument("data", metavar="new.csv", help=TABLE)
     align.add_argument("--model", required=True, metavar="FILE.json", help="of `fairprog steer`")
     align.add_argument("--out", required=True, metavar="FILE.csv", help="the aligned table")
     align.add_argument(
@@ -199,7 +207,7 @@ def build_parser() -> argparse.ArgumentParser:
         description=AUDIT,
         formatter_class=raw,
     )
-    audit.add_argument("data", metavar="scores.csv", help="a CSV file in UTF-8 with a header line")
+    audit.add_argument("data", metavar="scores.csv", help=TABLE)
     audit.add_argument("--label", required=True, metavar="COL", help="the true class")
     several = partial(audit.add_argument, required=True, action="extend", nargs="+", metavar="COL")
     several("--score", help="the score")
@@ -240,6 +248,24 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _UntilClosed(io.TextIOBase):
+    """Standard output until its reader has seen enough (`| head`); the work goes on without."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream: TextIO | None = stream
+
+    def write(self, text: str) -> int:
+        """Write and flush, or drop the text."""
+        try:
+            if self.stream is not None:
+                self.stream.write(text)
+                self.stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            self.stream = None
+        return len(text)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -270,10 +296,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return 2
     try:
-        return int(options.run(options))
+        with redirect_stdout(_UntilClosed(sys.stdout)):
+            code = int(options.run(options))
+            sys.stdout.flush()
     except (FairprogError, OSError) as error:
         print(f"fairprog {options.command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"fairprog {options.command}: interrupted.", file=sys.stderr)
         return 130
+    return code

@@ -62,7 +62,7 @@ def run_audit(options: argparse.Namespace) -> int:
         warnings.simplefilter("always", FairprogWarning)
         found = _audit(options, table, y, classes, groups)
     print(found.summary())
-    for remark in remarks_of(caught):
+    for remark in table.remark + remarks_of(caught):
         print(note(remark))
     if options.report is not None:
         found.to_html(options.report, title=f"Audit of {table.name}")

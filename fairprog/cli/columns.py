@@ -133,6 +133,7 @@ def read_design(
     sensitive: str | Sequence[str],
     *,
     features: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
     positive: str | None = None,
     onehot: bool = False,
     drop: bool = False,
@@ -149,6 +150,8 @@ def read_design(
         Columns of the group; several are crossed.
     features : sequence of str, optional
         Default: every other column but those that look like identifiers.
+    exclude : sequence of str
+        Columns that are no features.
     positive : str, optional
         The class that counts as positive; default the last in order.
     onehot : bool
@@ -165,13 +168,14 @@ def read_design(
         Listing every column that is unknown or cannot be used, why, and which option helps.
     """
     sensitive = (sensitive,) if isinstance(sensitive, str) else tuple(sensitive)
-    chosen = _chosen(table, label, sensitive, features)
+    table.require(exclude)
+    chosen = [n for n in _chosen(table, label, sensitive, features) if n not in exclude]
     for name in (label, *sensitive):  # first: a wrong column here makes all else meaningless
         _two(name, in_order(table.text(name)[~table.missing(name)]))
-    dropped: dict[str, str] = {}
+    dropped = dict.fromkeys(exclude, "excluded")
     unusable = {name: "its name occurs twice" for name in chosen if name in table.repeated}
     if features is None:  # named ones are meant
-        dropped = identifiers(table, [name for name in chosen if name not in unusable])
+        dropped |= identifiers(table, [name for name in chosen if name not in unusable])
         chosen = [name for name in chosen if name not in dropped]
     unusable |= unusable_columns(table, [name for name in chosen if name not in unusable], onehot)
     if drop:
@@ -245,8 +249,8 @@ def _chosen(
         )
     if features is None:
         features = [name for name in table.names if name not in (label, *sensitive)]
-        unnamed = [k + 1 for k, name in enumerate(table.names) if not name.strip()]
-        if unnamed:
+        unnamed = [k + 1 for k, name in enumerate(table.names) if not name]
+        if unnamed and not identifiers(table, [""]):
             raise DataError(
                 f"Column(s) {unnamed} have no name (an index, perhaps). Write the file without "
                 "them, or say which columns to use: --features.",

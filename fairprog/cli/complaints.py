@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,9 +10,11 @@ from numpy.typing import NDArray
 
 from fairprog.cli.csv_table import Table, as_numbers
 from fairprog.errors import DataError
+from fairprog.labels import Array
 
 __all__ = [
     "LEVELS",
+    "codes",
     "complaint",
     "complete_rows",
     "identifiers",
@@ -22,6 +25,12 @@ __all__ = [
 
 MOST = 0.5  # a column with a larger share of missing values is "mostly missing"
 MANY = 30  # rows of which whole numbers differ by chance no more
+NEARLY = 0.9  # of the rows: so many different whole numbers may be identifiers
+SAYS = re.compile(  # which names say so
+    r"(?i:(^|[^a-z])(u?u?id|guid|identifier|ac(count|ct)|n(umber|um|o|r)|key|ref|ssn|row|index))"
+    r"(?![a-z])|[a-z]I[Dd](?![a-z])"
+)
+FEW = 12  # different whole numbers that may be codes
 LEVELS = 50  # a text column with more different values is taken for an identifier
 
 
@@ -48,15 +57,30 @@ def unusable_columns(table: Table, names: Sequence[str], onehot: bool) -> dict[s
 def identifiers(table: Table, names: Sequence[str]) -> dict[str, str]:
     """Return the columns that look like identifiers: whole numbers, every one different.
 
-    Only where there are at least 30 rows, so that this is no accident.
+    Nine in ten different are enough where the name says so too, or the column has none. Only where
+    there are at least 30 rows, so that this is no accident; read as text, whatever their length.
     """
     found = {}
     for name in names:
-        numbers = as_numbers(table.text(name))
-        whole = np.isfinite(numbers).all() and np.array_equal(numbers, np.round(numbers))
-        if len(table) >= MANY and whole and np.unique(numbers).size == len(numbers):
+        text = table.text(name).astype(str)
+        if len(table) < MANY or not np.char.isdecimal(np.char.lstrip(text, "+-")).all():
+            continue
+        different = len(set(text.tolist()))
+        if different == len(text):
             found[name] = "whole numbers, every one different: an identifier"
+        elif different > NEARLY * len(text) and (not name or SAYS.search(name)):
+            found[name] = f"whole numbers, {different:,} different: an identifier"
     return found
+
+
+def codes(X: Array, names: Sequence[str]) -> list[str]:
+    """Return the features that take a few whole numbers, as codes of categories do."""
+    return [
+        name
+        for name, x in zip(names, X.T, strict=True)
+        if np.unique(x[:MANY]).size >= 3 and np.array_equal(x, np.round(x))
+        if np.unique(x).size <= FEW
+    ]
 
 
 def complete_rows(table: Table, names: Sequence[str]) -> tuple[NDArray[np.bool_], dict[str, int]]:

@@ -1,4 +1,4 @@
-"""A CSV file as text: what is not asked about goes out exactly as it came in."""
+"""A table as text: what is not asked about goes out exactly as it came in."""
 
 from __future__ import annotations
 
@@ -23,15 +23,14 @@ __all__ = ["MISSING", "Table", "Text", "as_numbers", "in_order", "quoted", "read
 
 Text = NDArray[Any]  # of dtype object, holding str
 
-MISSING = frozenset({"", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"})
+MISSING = frozenset(
+    ["?", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
+) | {""}
 
-DELIMITER = " The file seems to use another delimiter; commas are needed."
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 FORMATS = {  # by the first bytes of a file
-    b"PAR1": "a Parquet file",
     b"PK": "a workbook or a zip archive",
     b"\xd0\xcf\x11\xe0": "a workbook",
-    b"\xff\xfe": "text in UTF-16",
-    b"\xfe\xff": "text in UTF-16",
 }
 
 
@@ -78,11 +77,20 @@ class Table:
         Column names as they stand in the file.
     cells : DataFrame
         Text; columns are numbered, so that a name may occur twice.
+    found : tuple of str
+        How the file is written, where not as a CSV file in UTF-8.
     """
 
     name: str
     header: tuple[str, ...]
     cells: pd.DataFrame
+    found: tuple[str, ...] = ()
+
+    @property
+    def remark(self) -> list[str]:
+        """What was found out about the file, as a sentence."""
+        said = " and ".join(self.found)
+        return [f"{self.name} was read as it is: {said}."] if self.found else []
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -113,12 +121,8 @@ class Table:
             for name in unknown:
                 close = _closest(name, names)
                 found.append(repr(name) + (f" (did you mean {quoted(close)}?)" if close else ""))
-            hint = ""
-            if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-                hint = DELIMITER
             raise DataError(
-                f"{self.name} has no column {', '.join(found)}; its columns are "
-                f"{quoted(names)}.{hint}",
+                f"{self.name} has no column {', '.join(found)}; its columns are {quoted(names)}.",
                 argument="columns",
             )
         twice = [name for name in dict.fromkeys(wanted) if names.count(name) > 1]
@@ -197,12 +201,15 @@ def _closest(name: str, names: list[str]) -> list[str]:
 
 
 def read_table(path: str | os.PathLike[str]) -> Table:
-    """Read a CSV file with a header line, as text.
+    """Read a table with a header line, as text: CSV in any of the usual hands, Parquet, Feather.
+
+    Commas, semicolons (with decimal commas), tabs or bars; UTF-8, UTF-16 or latin-1; rows may
+    begin with a name that the header does not have. What was found stands in ``Table.found``.
 
     Raises
     ------
     DataError
-        If there is no such file, it is not text in UTF-8, not a table, or has no rows.
+        If there is no such file, it is no table, or has no rows.
     """
     import pandas as pd
 
@@ -211,35 +218,79 @@ def read_table(path: str | os.PathLike[str]) -> Table:
         raise DataError(f"{str(path)!r} is a folder; a CSV file is needed.", argument="path")
     if not source.exists():
         raise DataError(f"There is no file {str(path)!r}.", argument="path")
+    start = b""
+    if source.is_file():  # a pipe is read once
+        with source.open("rb") as stream:
+            start = stream.read(1 << 16)
+    for magic, what in FORMATS.items():
+        if start.startswith(magic):
+            raise DataError(
+                f"{source.name} cannot be read: it seems to be {what}; write it as a CSV file.",
+                argument="path",
+            )
+    kinds = {b"PAR1": "Parquet", b"ARROW1": "Feather"}
+    kind = next((name for magic, name in kinds.items() if start.startswith(magic)), "CSV")
     try:
-        cells = pd.read_csv(
-            source, header=None, dtype=str, na_filter=False, encoding="utf-8-sig", index_col=False
-        )
+        if kind != "CSV":
+            return _from_arrow(source, kind)
+        return _from_text(source, start)
     except pd.errors.EmptyDataError:
         raise DataError(f"{source.name} is empty.", argument="path") from None
-    except (pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
-        found = " ".join(str(error).split())
+    except (pd.errors.ParserError, ImportError, UnicodeError, OSError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        said = " ".join(str(error).split())
         raise DataError(
-            f"{source.name} cannot be read as a CSV file in UTF-8: {found}."
-            + _remedy(source, error),
-            argument="path",
+            f"{source.name} cannot be read as a {kind} file: {said}.", argument="path"
         ) from None
+
+
+def _from_text(source: Path, start: bytes) -> Table:
+    import pandas as pd
+
+    options: dict[str, Any] = {"header": None, "dtype": str, "na_filter": False}
+    options |= {"encoding": "utf-8-sig", "index_col": False}
+    found = []
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        options["encoding"] = "utf-16"
+        found.append("its text is UTF-16")
+    head = start.decode(options["encoding"], "replace").split("\n")[0]
+    if source.suffix in (".gz", ".bz2", ".xz", ".zst"):
+        head = str(pd.read_csv(source, sep="\x01", nrows=1, **options).iloc[0, 0])
+    mark = max(DELIMITERS, key=lambda m: (head.count(m), m == ","))
+    if mark != ",":
+        found.append(f"its columns are separated by {DELIMITERS[mark]}")
+    try:
+        cells = pd.read_csv(source, sep=mark, **options)
+    except UnicodeDecodeError:
+        options["encoding"] = "latin-1"
+        found.append("its text is latin-1")
+        cells = pd.read_csv(source, sep=mark, **options)
+    except pd.errors.ParserError:  # rows of one more cell than the header: they begin with a name
+        wide = pd.read_csv(source, sep=mark, skiprows=1, **options)
+        names = pd.read_csv(source, sep=mark, nrows=1, **options).iloc[0]
+        if wide.shape[1] != len(names) + 1 or len(wide) < 2:
+            raise
+        found.append("its first column, which the header does not name, is an index")
+        cells = pd.concat([pd.DataFrame([["", *names]]), wide])
     if len(cells) < 2:
         raise DataError(f"{source.name} has a header but no rows.", argument="path")
     header = tuple(str(name) for name in cells.iloc[0])
-    return Table(source.name, header, cells.iloc[1:].reset_index(drop=True))
+    cells = cells.iloc[1:].reset_index(drop=True)
+    if mark == ";":
+        cells = cells.replace({r"^\s*([-+]?\d*),(\d+)\s*$": r"\1.\2"}, regex=True)
+    return Table(source.name, header, cells, tuple(found))
 
 
-def _remedy(source: Path, error: Exception) -> str:
-    """Return what a file that is no CSV file in UTF-8 seems to be, and what to do."""
-    start = b""
-    if source.is_file():
-        with source.open("rb") as stream:
-            start = stream.readline(4096)
-    for magic, what in FORMATS.items():
-        if start.startswith(magic):
-            return f" It seems to be {what}; write it as a CSV file in UTF-8 first."
-    if isinstance(error, UnicodeDecodeError):
-        return " Save it in UTF-8, or convert it: iconv -f latin1 -t utf-8."
-    other = b"," not in start and any(mark in start for mark in (b";", b"\t", b"|"))
-    return DELIMITER if other else ""
+def _from_arrow(source: Path, kind: str) -> Table:
+    import pandas as pd
+
+    frame = pd.read_parquet(source) if kind == "Parquet" else pd.read_feather(source)
+    if not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.reset_index()
+    if not len(frame):
+        raise DataError(f"{source.name} has a header but no rows.", argument="path")
+    header = tuple(str(name) for name in frame.columns)
+    cells = frame.astype(object).where(frame.notna(), "").astype(str)
+    cells.columns = pd.RangeIndex(len(header))
+    return Table(source.name, header, cells, (f"it is a {kind} file",))

@@ -12,7 +12,7 @@ import numpy as np
 
 from fairprog.cli.audit_split import compare_held_out
 from fairprog.cli.columns import Design, read_design
-from fairprog.cli.complaints import identifiers
+from fairprog.cli.complaints import codes, identifiers
 from fairprog.cli.csv_table import Table, quoted, read_table
 from fairprog.cli.printed_report import comparison_text, design_text, note, solution_text
 from fairprog.cli.steering_page import write_report
@@ -56,6 +56,7 @@ def run_steer(options: argparse.Namespace) -> int:
         options.label,
         options.sensitive,
         features=options.features,
+        exclude=options.exclude,
         positive=options.positive,
         onehot=options.onehot,
         drop=options.drop,
@@ -67,7 +68,7 @@ def run_steer(options: argparse.Namespace) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FairprogWarning)
         steering = TableSteering.fit(design, plan)
-    remarks = remarks_of(caught) + _two_valued(design) + _identifiers(table, design)
+    remarks = table.remark + remarks_of(caught) + _two_valued(design) + _identifiers(table, design)
     print("\n" + solution_text(steering.solution))
     for remark in remarks:
         print(note(remark))
@@ -116,6 +117,8 @@ def run_align(options: argparse.Namespace) -> int:
     steering = TableSteering.load(options.model)
     table = read_table(options.data)
     aligned = steering.align(table, drop_rows=options.drop_rows, unseen=options.unseen)
+    for remark in table.remark:
+        print(note(remark))
     left_out = len(table) - len(aligned)
     if left_out:
         unknown = " or values the model does not know" if options.unseen == "drop" else ""
@@ -140,17 +143,23 @@ def _two_valued(design: Design) -> list[str]:
 def _identifiers(table: Table, design: Design) -> list[str]:
     """Return a remark on columns that look like identifiers, left out or not."""
     used = identifiers(table.keep(design.rows), [feature.name for feature in design.features])
-    left = identifiers(table.keep(design.rows), list(design.dropped))
+    left = [name for name, why in design.dropped.items() if why.endswith("an identifier")]
+    few = codes(design.X, design.encoded)
     out = []
     if left:
         out.append(
-            f"{quoted(left)}: whole numbers, every one different, so taken for identifiers and "
-            "left out. If they are features, name all features by --features."
+            f"{quoted(left)}: whole numbers, (nearly) every one different, so taken for "
+            "identifiers and left out. If they are features, name all features by --features."
         )
     if used:
         out.append(
-            f"{quoted(used)}: whole numbers, every one different. If these are identifiers, leave "
-            "them out of --features: they are moved like any other feature."
+            f"{quoted(used)}: whole numbers, (nearly) every one different. If these are "
+            "identifiers, leave them out of --features: they are moved like any other feature."
+        )
+    if few:
+        out.append(
+            f"{quoted(few)}: a few whole numbers, read as amounts. If these are codes of "
+            "categories, write them as text and give --onehot, or leave them out by --exclude."
         )
     return out
 

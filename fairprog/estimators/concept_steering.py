@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.codec import register
+from fairprog.door import Rows
 from fairprog.errors import DataError, FairprogWarning, ModelError, SolverError
 from fairprog.estimators.steering_vectors import SteeringVectors
-from fairprog.groups import check_cells, group_labels, refuse_reordered, refuse_swapped
 from fairprog.kernels.concept_vectors import concept_basis, concept_vectors
 from fairprog.labels import (
     Array,
@@ -20,12 +20,9 @@ from fairprog.labels import (
     check_count,
     check_features,
     check_number,
-    encode,
     index_of,
     label_array,
-    label_vector,
     plain,
-    sorted_labels,
 )
 from fairprog.populations import Moments
 from fairprog.programs import NearestIdeal
@@ -72,6 +69,8 @@ class ConceptSteering(SteeringVectors):
         Dimensions of the concept subspace: the means of the cells and what varies most.
     shrinkage : "auto" or float in [0, 1], default "auto"
         Of the covariances of the concept vectors; see :class:`fairprog.IdealSteering`.
+    merge_groups : mapping, optional
+        Which groups are to be read as which others.
     random_state : int, default 0
         Of the subsets.
 
@@ -135,6 +134,7 @@ class ConceptSteering(SteeringVectors):
         penalty: float = 0.1,
         n_components: int = 8,
         shrinkage: float | str = "auto",
+        merge_groups: Mapping[Any, Any] | None = None,
         random_state: int = 0,
     ) -> None:
         self.steer = steer
@@ -145,6 +145,7 @@ class ConceptSteering(SteeringVectors):
         self.penalty = penalty
         self.n_components = n_components
         self.shrinkage = shrinkage
+        self.merge_groups = merge_groups
         self.random_state = random_state
 
     # -- fitting --
@@ -176,15 +177,16 @@ class ConceptSteering(SteeringVectors):
             Where probes see less than half as much in rows that were left out: the concept is not
             there, or rows are too few. Where probes are too few for a covariance of the vectors.
         """
-        refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
         features = check_features(X)
-        n = len(features)
-        labels = label_vector(y, "y", n)
-        group = group_labels(sensitive_features, n)
-        refuse_swapped(labels, group)
-        classes = self._ordered(sorted_labels(labels.tolist()))
-        groups = check_cells(labels, group, 2, classes)
-        i, a = encode(labels, classes, "y"), encode(group, groups, "sensitive_features")
+        given = Rows.check(
+            y, sensitive_features, None, len(features),
+            merge_groups=self.merge_groups, cross=True, X=X,
+        )  # fmt: skip
+        classes, groups = self._ordered(given.classes), given.groups
+        given.require(2)
+        order = _by_content(features, given.y)  # the file's order means nothing
+        features, a = features[order], given.a[order]
+        i = given.y[order] if classes == given.classes else 1 - given.y[order]
         rows = self._rows_per_class(i, a, len(groups))
         n_probes = check_count(self.n_probes, "n_probes", 2)
         n_components = min(check_count(self.n_components, "n_components", 1), features.shape[1])
@@ -366,6 +368,15 @@ def _half_difference(vectors: Array) -> Array:
     """Return half the difference of the class means, (..., n_probes, 2, d) -> (..., d)."""
     mean = vectors.mean(axis=-3)
     return 0.5 * (mean[..., 1, :] - mean[..., 0, :])
+
+
+def _by_content(X: Array, y: Indices) -> Indices:
+    """Return the rows in an order that no unit, no origin and no order of theirs changes."""
+    Z = X - X.mean(axis=0)
+    scale = np.sqrt((Z**2).sum(axis=0))
+    told = np.abs((y - y.mean()) @ Z) / np.where(scale > 0, scale, 1.0)
+    first = np.argsort(np.round(told, 9), kind="stable")[-8:]  # rows that tie there are the same
+    return np.lexsort(X[:, first].T)
 
 
 def _unit(X: Array, i: Indices, a: Indices) -> float:

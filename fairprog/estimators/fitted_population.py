@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fairprog.door import Rows
 from fairprog.errors import DataError, ModelError
-from fairprog.estimators.labelled_rows import LabelledRows
 from fairprog.labels import Array
 from fairprog.populations import (
     Bijection,
@@ -46,7 +46,7 @@ def check_options(family: Any, class_weight: Any) -> None:
 
 def fit_population(
     X: Array,
-    rows: LabelledRows,
+    rows: Rows,
     kind: str | Bijection,
     covariance: str,
     shrinkage: float | str,
@@ -61,7 +61,7 @@ def fit_population(
     """
     g = kind if isinstance(kind, Bijection) else None
     if g is None and kind in BIJECTIONS:
-        g = BIJECTIONS[str(kind)](X)
+        g = BIJECTIONS[str(kind)](X, sample_weight=rows.weight)
     family = Normal if g is not None else FAMILIES[str(kind)]
     Z = family._forward(family.check_domain(X)) if g is None else g.forward(g.check_domain(X))
     moments = Moments(covariance).partial_fit(
@@ -70,7 +70,7 @@ def fit_population(
     try:
         D = moments.population(shrinkage=shrinkage)
     except DataError as error:
-        if error.argument != "cov":
+        if error.argument not in ("cov", "mean"):
             raise
         raise _with_the_columns(error, X, rows, names) from error
     if family is not Normal:
@@ -79,22 +79,33 @@ def fit_population(
 
 
 def _with_the_columns(
-    error: DataError, X: Array, rows: LabelledRows, names: Sequence[str] | None
+    error: DataError, X: Array, rows: Rows, names: Sequence[str] | None
 ) -> DataError:
     """Say which columns make a cell's covariance singular, and what to do."""
     y, a = rows.y, rows.a
+    if len(X) < X.shape[1] + rows.cells.size:
+        return DataError(
+            f"There are {len(X)} rows for {X.shape[1]} features and {rows.cells.size} cells: "
+            "covariances need more rows than that. Give covariance='diagonal', which needs "
+            "variances only, or fewer features (for instance their principal components).",
+            argument="X",
+        )
     varies = np.ptp(X, axis=0) > 0
     for i, c in enumerate(rows.classes):
         for k, g in enumerate(rows.groups):
             still = np.flatnonzero(varies & (np.ptp(X[(y == i) & (a == k)], axis=0) == 0))
+            everywhere = still[np.ptp(X[a == k][:, still], axis=0) == 0]
+            still = everywhere if everywhere.size else still
             if still.size:
+                where, also = f"class {c!r}, group {g!r} but not elsewhere", "raise `shrinkage`, "
+                if everywhere.size:
+                    where, also = f"every class of group {g!r} but not elsewhere", ""
                 named = ", ".join(f"column {j}" if names is None else names[j] for j in still[:3])
                 more = f" and {still.size - 3} more" if still.size > 3 else ""
                 return DataError(
-                    f"Constant in class {c!r}, group {g!r} but not elsewhere: {named}{more}. No "
-                    "map with a finite divergence moves such columns. Drop them (rare categories "
-                    "first), raise `shrinkage`, or steer scores by ScoreSteering, the tool for "
-                    "tables that are mostly categories.",
+                    f"Constant in {where}: {named}{more}. No map with a finite divergence moves "
+                    f"such columns. Drop them (rare categories first), {also}or steer scores by "
+                    "ScoreSteering, the tool for tables that are mostly categories.",
                     argument="X",
                     cell=(c, g),
                 )
@@ -112,7 +123,7 @@ def weigh_classes_equally(D: Normal | Transformed) -> Normal | Transformed:
 
 
 def base_rate_weights(
-    D: Normal | Transformed, rows: LabelledRows, stay: Sequence[int], base_rates: str | ArrayLike
+    D: Normal | Transformed, rows: Rows, stay: Sequence[int], base_rates: str | ArrayLike
 ) -> Array:
     """Return the rows' weights times q~ / q: they carry the steered base rates."""
     ratio = steered_prior(D, stay, base_rates) / D.prior

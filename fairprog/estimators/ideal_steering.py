@@ -8,9 +8,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import OneToOneFeatureMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from fairprog.codec import register
+from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import DataError
 from fairprog.estimators.fitted_population import (
     base_rate_weights,
@@ -18,18 +19,16 @@ from fairprog.estimators.fitted_population import (
     fit_population,
     weigh_classes_equally,
 )
-from fairprog.estimators.labelled_rows import LabelledRows, refuse_text
+from fairprog.estimators.sensitive_column import column_position, insert_column, take_column
 from fairprog.estimators.snap import lattices, snap_to
 from fairprog.estimators.step import SteeringStep, mean_over_groups
-from fairprog.groups import group_shares, refuse_reordered
-from fairprog.labels import Array, Indices, check_number, label_array
+from fairprog.labels import Array, Indices, check_finite, check_number
+from fairprog.lots import column_order, keys_for, row_keys, shared_too_widely
 from fairprog.populations import Bijection, Normal, Transformed, population_from_dict
-from fairprog.populations.bijections import bijection_from_dict
 from fairprog.populations.cell_checks import check_classes
 from fairprog.programs import NearestIdeal
 from fairprog.programs.geometries.base import refuse_bound
 from fairprog.solution import Solution
-from fairprog.tables import template_from_dict
 from fairprog.transports import Transport
 
 __all__ = ["IdealSteering"]
@@ -65,17 +64,25 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
         Above 0 only with groups that stay, not with steer="all": in a search over both write two
         grids, ``[{"steer": ["all"]}, {"steer": [["b"]], "map_bound": [0., .1]}]``.
     snap : "auto" or bool
-        Round moved values of lattice-valued columns at random to values that occur in the group
+        Round moved values of lattice-valued columns by lot to values that occur in the group
         that stays (else the largest), so that trees cannot read the group from the offset.
     min_cell : int, default 2
         Fewest rows a cell (class, group) may have.
     merge_groups : mapping, optional
         Which groups are to be read as which others.
+    unknown_group : {"error", "pooled"}
+        What becomes of a row of a group that was not there in `fit`: refused, or moved by the
+        mean of the groups' maps, weighted as the groups were.
+    sensitive_column : str or int, optional
+        Name (of a data frame) or position of the column of X that holds the group: read, and no
+        feature. Tools that pass nothing but X and y then work without metadata routing.
+    keep_sensitive : bool, default False
+        Whether `transform` returns that column at its place; it is never moved.
     reference : hashable, optional
         The group whose coordinates are the common ones; default the first that stays.
     solver : str, default "auto"
     random_state : int, default 0
-        Of the rounding.
+        Seed of the rounding. Which way a row goes depends on its `key` and the seed only.
 
     Attributes
     ----------
@@ -91,6 +98,8 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
 
     Notes
     -----
+    Where all groups move, common coordinates are a matter of choice up to a shift: where values
+    are rounded (family "normal") they keep the rows' mean, and so lie among those that occur.
     Aligned rows are fair to every classifier as far as the data follow the steered population:
     `solution_.bounds` says how far rates can be off, held-out rows say how far they are. For
     mostly categorical tables steer scores instead. Source: theory.md sections 1, 4, 9.
@@ -121,6 +130,9 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
         snap: str | bool = "auto",
         min_cell: int = 2,
         merge_groups: Mapping[Any, Any] | None = None,
+        unknown_group: str = "error",
+        sensitive_column: str | int | None = None,
+        keep_sensitive: bool = False,
         reference: Any = None,
         solver: str = "auto",
         random_state: int = 0,
@@ -136,6 +148,9 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
         self.snap = snap
         self.min_cell = min_cell
         self.merge_groups = merge_groups
+        self.unknown_group = unknown_group
+        self.sensitive_column = sensitive_column
+        self.keep_sensitive = keep_sensitive
         self.reference = reference
         self.solver = solver
         self.random_state = random_state
@@ -144,17 +159,24 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
     solution_: Solution | None
     sample_weight_: Array
     _lattices: list[Array | None]
+    _order: Indices | None
+    _shift: Array
+    _shared: bool
     _kind = "ideal_steering"
+    _kept = (
+        "n_features_in_",
+        "sample_weight_",
+        "_lattices",
+        "_mass",
+        "_order",
+        "_shift",
+        "_shared",
+    )
 
     # -- fitting --
 
     def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sensitive_features: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
+        self, X: Any, y: Any, *, sensitive_features: Any = None, sample_weight: Any = None
     ) -> Self:
         """Find the nearest ideal population.
 
@@ -177,15 +199,15 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
             As :class:`fairprog.NearestIdeal`.
         """
         check_options(self.family, self.class_weight)
-        refuse_text(X)
-        features = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        n = len(features)
-        rows = LabelledRows.check(
-            self, X, y, sensitive_features, sample_weight, n, self.merge_groups
-        )
+        features, groups = self._read(X, sensitive_features, reset=True)
+        n, merged = len(features), self.merge_groups
+        rows = Rows.check(y, groups, sample_weight, n, merge_groups=merged, cross=True, X=X)
         check_classes(rows.classes, n)
         rows.require(self.min_cell)
-        self.classes_, self.groups_ = label_array(rows.classes), label_array(rows.groups)
+        features = rows.of(features)
+        self._keep_labels(rows)
+        self._order = column_order(features, rows.weight)
+        self._shift, self._shared = np.zeros(features.shape[1]), False
         if len(rows.classes) == 1 and len(rows.groups) > 1:
             raise DataError(
                 f"`y` holds the one class {rows.classes[0]!r}; at least two classes are needed. "
@@ -194,12 +216,14 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
             )
         if len(rows.groups) == 1:  # nobody to be equal to
             self.population_, self.solution_ = None, None
-            self.sample_weight_, self._lattices = rows.weight, []
+            self.sample_weight_, self._lattices = rows.spread(rows.weight), []
             return self
         everyone = isinstance(self.steer, str) and self.steer == "all"
         if everyone and check_number(self.map_bound, "map_bound") > 0:
             refuse_bound(rows.groups)  # before anything is estimated
-        names = getattr(self, "feature_names_in_", None)
+        names = None
+        if hasattr(self, "feature_names_in_"):
+            names = [str(name) for name in self._features_only(self.feature_names_in_)]
         self.population_ = D = fit_population(
             features, rows, self.family, self.covariance, self.shrinkage, names
         )
@@ -214,15 +238,45 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
         )
         self.solution_ = program.solve(self.solver)
         # weights of classes belong to the program; the rows keep base rates of their own
-        self.sample_weight_ = (
+        self.sample_weight_ = rows.spread(
             base_rate_weights(D, rows, program.question.staying, self.base_rates)
             if equal
             else rows.weight
             * self.solution_.sample_weight(rows.label, sensitive_features=rows.group)
         )
         home = rows.a == rows.groups.index(self._home())
-        self._lattices = lattices(features[home], self.snap)
+        self._lattices = lattices(features[home], rows.count[home].sum(), self.snap)
+        if any(lattice is not None for lattice in self._lattices):
+            self._shared = shared_too_widely(rows.a, rows.a, row_keys(features))
+            if everyone and self.family == "normal":  # the values of no group are common then
+                aligned = self._moved(features, np.eye(len(rows.groups))[rows.a], inverse=True)
+                self._shift = rows.weight @ (features - aligned) / rows.weight.sum()
         return self
+
+    def _read(self, X: Any, sensitive_features: Any, reset: bool) -> tuple[Array, Any]:
+        """Return the features, checked, and what says the groups."""
+        rest, groups = take_column(X, self.sensitive_column, sensitive_features)
+        refuse_text(rest)
+        least = 2 if reset else 1  # our own check of what is finite names the column
+        features = check_array(
+            rest, dtype=np.float64, ensure_min_samples=least, ensure_all_finite=False
+        )
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        if not np.isfinite(features).all():
+            check_finite(rest if hasattr(rest, "columns") else features, "X", rows=True)
+        return features, groups
+
+    def _features_only(self, names: Any) -> Any:
+        """Return the entries of an array over the columns of X that belong to features."""
+        if self.sensitive_column is None:
+            return names
+        j = self.sensitive_column
+        return np.delete(names, list(names).index(j) if isinstance(j, str) else j)
+
+    def get_feature_names_out(self, input_features: Any = None) -> Any:
+        """Return the names of the columns that `transform` returns."""
+        names = super().get_feature_names_out(input_features)
+        return names if self.keep_sensitive else self._features_only(names)
 
     def _home(self) -> Any:
         """Return the group on whose values the others are rounded."""
@@ -235,7 +289,7 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
 
     # -- moving --
 
-    def transform(self, X: ArrayLike, *, sensitive_features: ArrayLike | None = None) -> Any:
+    def transform(self, X: Any, *, sensitive_features: Any = None, key: Any = None) -> Any:
         """Bring rows into the common coordinates; labels are not needed.
 
         Parameters
@@ -243,7 +297,11 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
         X : array_like, shape (n, d)
         sensitive_features : array_like, shape (n,) or (n, k), or probabilities (n, G)
             The group of each row, as in `fit`; or an (n, G) float array P(A = group | row) in the
-            order of `groups_`: then the mean over the groups' maps is returned.
+            order of `groups_` (of a data frame by name): then the mean over the groups' maps is
+            returned.
+        key : array_like, shape (n,), optional
+            Identifiers of the rows, numbers or text, by which values are rounded; default the
+            rows themselves. The same key is rounded the same way, alone and in any batch.
 
         Returns
         -------
@@ -253,12 +311,28 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
         ------
         DataError
             For groups that are missing or were not seen in `fit`.
-        """
-        return self._move(X, sensitive_features, inverse=True)
 
-    def inverse_transform(
-        self, X: ArrayLike, *, sensitive_features: ArrayLike | None = None
-    ) -> Array:
+        Warns
+        -----
+        FairprogWarning
+            Where values are rounded, there is no `key`, and most rows are repetitions.
+        """
+        check_is_fitted(self, "groups_")
+        features, groups = self._read(X, sensitive_features, reset=False)
+        refuse_reordered(X=X, sensitive_features=groups, key=key)
+        n, out = len(features), features
+        shares = self._shares(groups, n)
+        if self.solution_ is not None:
+            moves, out = ~self._stays(shares), features.copy()
+            keys = keys_for(features, key, n, self._order, "Rounded values" * self._shared)
+            moved = self._moved(features[moves], shares[moves], inverse=True) + self._shift
+            args = self._lattices, self.random_state, keys[moves], self._order
+            out[moves] = snap_to(moved, *args)
+        if self.sensitive_column is not None and self.keep_sensitive:
+            return insert_column(out, column_position(X, self.sensitive_column), groups)
+        return out
+
+    def inverse_transform(self, X: Any, *, sensitive_features: Any = None) -> Array:
         """Move rows from the common coordinates to their groups' own (rounding is not undone).
 
         Raises
@@ -266,82 +340,80 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
         DataError
             As `transform`; for groups known by probabilities only.
         """
-        return self._move(X, sensitive_features, inverse=False)
-
-    def _move(self, X: ArrayLike, sensitive_features: Any, inverse: bool) -> Array:
         check_is_fitted(self, "groups_")
-        features = validate_data(self, X, dtype=np.float64, reset=False)
-        refuse_reordered(X=X, sensitive_features=sensitive_features)
-        groups = self.groups_.tolist()
-        shares = group_shares(
-            sensitive_features, len(features), groups, self.merge_groups, certain=not inverse
-        )
+        column = self.sensitive_column if self.keep_sensitive else None
+        X, groups = take_column(X, column, sensitive_features)
+        refuse_reordered(X=X, sensitive_features=groups)
+        features = check_finite(check_array(X, dtype=np.float64), "X", rows=True)
+        if features.shape[1] != self._shift.size:
+            raise DataError(
+                f"`X` has {features.shape[1]} features; needed are {self._shift.size}.",
+                argument="X",
+            )
+        shares = self._shares(groups, len(features), certain=True)
         if self.solution_ is None:
             return features
-        maps = {g: T.inverse() if inverse else T for g, T in self.solution_.maps.items()}
-        still = {g for g in groups if self._is_identity(g)}
+        stays = self._stays(shares)
+        out = self._moved(features - self._shift, shares, inverse=False)
+        out[stays] = features[stays]
+        return out
+
+    def _moved(self, features: Array, shares: Array, inverse: bool) -> Array:
+        """Return sum_a P(a | row) T_a^{-1}(row), or T_a(row)."""
+        assert self.solution_ is not None
+        maps = self.solution_.maps
 
         def moved(group: Any, rows: Indices) -> Array:
-            X = features[rows]
-            return X if group in still else maps[group](X)
+            T = maps[group].inverse() if inverse else maps[group]
+            return features[rows] if self._is_still(group) else T(features[rows])
 
-        out = mean_over_groups(features, shares, groups, moved)
-        if not inverse:
-            return out
-        stays = shares[:, [g in still for g in groups]].max(axis=1, initial=0.0) == 1.0
-        out[stays] = features[stays]  # to the bit
-        return snap_to(out, ~stays, self._lattices, np.random.default_rng(self.random_state))
+        return mean_over_groups(features, shares, self.groups_.tolist(), moved)
 
-    def _is_identity(self, label: Any) -> bool:
+    def _stays(self, shares: Array) -> Any:
+        """Return which rows belong for certain to a group that stays: not a bit of them moves."""
+        still = [self._is_still(g) for g in self.groups_.tolist()]
+        return shares[:, still].max(axis=1, initial=0.0) == 1.0
+
+    def _is_still(self, label: Any) -> bool:
         assert self.solution_ is not None
-        return bool(self.solution_.affine[label].is_identity())
+        return not self._shift.any() and bool(self.solution_.affine[label].is_identity())
 
     # -- files --
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_dict` reads back."""
-        check_is_fitted(self, "groups_")
-        params = dict(self.get_params(deep=False))
-        if self.transport is not None:
-            params["transport"] = self.transport.to_dict()
-        if isinstance(self.family, Bijection):
-            params["family"] = self.family.to_dict()
-        return {
-            "params": params,
-            "classes": tuple(self.classes_.tolist()),
-            "groups": tuple(self.groups_.tolist()),
-            "n_features": self.n_features_in_,
+        return super().to_dict() | {
             "feature_names": tuple(getattr(self, "feature_names_in_", ())),
             "population": None if self.population_ is None else self.population_.to_dict(),
-            "solution": None if self.solution_ is None else self.solution_.to_dict(),
-            "sample_weight": self.sample_weight_,
-            "lattices": tuple(self._lattices),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild the step from :meth:`to_dict`."""
-        params = dict(data["params"])
-        if params["transport"] is not None:
-            params["transport"] = template_from_dict(params["transport"])
-        if isinstance(params["family"], dict):
-            params["family"] = bijection_from_dict(params["family"])
-        out = cls(**params)
-        out.classes_ = label_array(data["classes"])
-        out.groups_ = label_array(data["groups"])
-        out.n_features_in_ = data["n_features"]
+        out = super().from_dict(data)
         if data["feature_names"]:
             out.feature_names_in_ = np.array(data["feature_names"], dtype=object)
-        solution = data["solution"]
-        out.solution_ = None if solution is None else Solution.from_dict(solution)
         out.population_ = None
         if data["population"] is not None:
             population = population_from_dict(data["population"])
             assert isinstance(population, (Normal, Transformed))
             out.population_ = population
-        out.sample_weight_ = data["sample_weight"]
-        out._lattices = list(data["lattices"])
         return out
+
+
+def refuse_text(X: Any) -> None:
+    """Refuse a data frame with columns that are no numbers, by name."""
+    kinds: Any = getattr(X, "dtypes", None)
+    if not hasattr(kinds, "items"):
+        return
+    text = [str(c) for c, kind in kinds.items() if getattr(kind, "kind", "O") not in "biuf"]
+    if text:
+        raise DataError(
+            f"Columns {text[:5]} of `X` hold no numbers. Encode them first, or steer the score "
+            "of a model that takes them (ScoreSteering, SteeredClassifier): the better tool for "
+            "categories.",
+            argument="X",
+        )
 
 
 register("ideal_steering", IdealSteering.from_dict)

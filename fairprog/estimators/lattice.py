@@ -3,28 +3,33 @@
 An increasing map can only move an atom as a whole, and between the moved atoms of two groups
 there is a threshold that tells them apart. Spread uniformly over the cell of its value (up to the
 middle between neighbours) an atom can be split, and values collected by cells are values that
-occur. The order of two scores of a group is kept, but for ties.
+occur. The order of two scores of a group is kept, but for ties. Scores are matched and returned
+as they were given, cells are those of the space where maps act: nothing hangs on a last digit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fairprog.door import Rows
 from fairprog.errors import DataError
-from fairprog.estimators.labelled_rows import LabelledRows
+from fairprog.estimators.score_columns import forward
 from fairprog.labels import Array, Indices
+from fairprog.numeric import DUST
 
-__all__ = ["collect", "edges", "evenly", "is_lattice", "spread", "spread_fitted"]
+__all__ = ["Lattice", "edges", "is_lattice", "near", "refuse_constant", "spread_evenly"]
 
 SHARE = 0.1  # fewer distinct values than this share of the rows: a lattice
+POINTS = 16  # by which an atom that is spread over its cell stands for a uniform law
 
 
-def is_lattice(x: Array) -> bool:
-    """Return whether x has fewer distinct values than a tenth of its entries."""
-    return bool(np.unique(x).size < max(2.0, SHARE * x.size))
+def is_lattice(x: Array, count: float) -> bool:
+    """Return whether x has fewer distinct values than a tenth of `count`, its number of rows."""
+    return bool(np.unique(x).size < max(2.0, SHARE * count))
 
 
 def edges(values: Array) -> Array:
@@ -40,58 +45,78 @@ def edges(values: Array) -> Array:
     return np.concatenate([[2 * values[0] - middle[0]], middle, [2 * values[-1] - middle[-1]]])
 
 
-def evenly(x: Array, y: Indices) -> Array:
-    """Return levels in (0, 1) that fill the ties of x evenly, for each class of y by itself."""
-    out = np.empty(x.size)
-    order = np.lexsort((x, y))
-    new = np.concatenate([[True], (np.diff(x[order]) != 0) | (np.diff(y[order]) != 0)])
-    tie = np.cumsum(new) - 1
-    start = np.flatnonzero(new)
-    count = np.bincount(tie)
-    out[order] = (np.arange(x.size) - start[tie] + 0.5) / count[tie]
-    return out
+def near(x: Array, values: Array) -> tuple[Indices, NDArray[np.bool_]]:
+    """Return the place of the nearest of sorted values, and where x is that one but for dust."""
+    k = np.searchsorted(0.5 * (values[1:] + values[:-1]), x)
+    off = np.abs(x - values[k])
+    return k, off <= DUST * (1e3 * np.abs(values[k]) + np.abs(values[[0, -1]]).max())
 
 
-def spread(x: Array, values: Array, level: Array) -> Array:
-    """Return x with every entry that is one of `values` put at its level of its cell."""
-    edge = edges(values)
-    k = np.clip(np.searchsorted(values, x), 0, values.size - 1)
-    inside = edge[k] + level * (edge[k + 1] - edge[k])
-    return np.where(values[k] == x, inside, x)
+@dataclass(frozen=True, eq=False)
+class Lattice:
+    """Distinct scores, sorted, and the edges of their cells where maps act."""
+
+    scores: Array
+    edges: Array
+
+    @classmethod
+    def of(cls, s: Array, space: str) -> Lattice:
+        """Return the lattice of scores of which at least two differ."""
+        scores = np.unique(s)
+        return cls(scores, edges(forward(scores, space)))
+
+    def spread(self, s: Array, z: Array, level: Array) -> Array:
+        """Return z with every entry whose score is of the lattice put at its level of its cell."""
+        k, tied = near(s, self.scores)
+        inside = self.edges[k] + level * (self.edges[k + 1] - self.edges[k])
+        return np.where(tied, inside, z)
+
+    def collect(self, z: Array) -> Array:
+        """Return the score in whose cell each entry lies (the first or last beyond the ends)."""
+        return np.asarray(self.scores[np.searchsorted(self.edges[1:-1], z, side="right")])
 
 
-def collect(x: Array, values: Array) -> Array:
-    """Return the value in whose cell each entry lies (the first or last beyond the ends)."""
-    k = np.searchsorted(edges(values)[1:-1], x, side="right")
-    return np.asarray(values[k])
-
-
-def spread_fitted(
-    z: Array, rows: LabelledRows, home: Any, ties: str
-) -> tuple[Array, dict[Hashable, Array], Array | None]:
-    """Return the scores to fit to, the lattice of every group and the common one.
-
-    Ties are spread evenly where `ties` asks for it; else there are no lattices.
-
-    Raises
-    ------
-    DataError
-        If all scores of a group are the same.
-    """
-    members = {g: np.flatnonzero(rows.a == k) for k, g in enumerate(rows.groups)}
-    for g, own in members.items():
-        if not np.ptp(z[own]) > 0:
+def refuse_constant(s: Array, rows: Rows) -> None:
+    """Refuse a group whose scores are all the same; DataError names it."""
+    for k, g in enumerate(rows.groups):
+        if not np.ptp(s[rows.a == k]) > 0:
             raise DataError(
                 f"All scores of group {g!r} are the same: no increasing map can move them "
                 "apart. Was the right column passed?",
                 argument="X",
                 cell=(None, g),
             )
-    tied = any(is_lattice(z[own]) for own in members.values())
-    if ties == "keep" or (ties == "auto" and not tied):
-        return z, {}, None
-    lattices = {g: np.unique(z[own]) for g, own in members.items()}
-    out = z.copy()
-    for g, own in members.items():
-        out[own] = spread(z[own], lattices[g], evenly(z[own], rows.y[own]))
-    return out, lattices, np.unique(z) if home is None else lattices[home]
+
+
+def spread_evenly(s: Array, space: str, rows: Rows, ties: str) -> tuple[Array, Rows, bool]:
+    """Return what maps are fitted to, in the space where they act, and whether ties are spread.
+
+    Every atom of a group that has ties to spread becomes points that fill its cell evenly, with
+    its weight: as many whatever the number of its rows, and in no order of them.
+    """
+    z = forward(s, space)
+    own = [np.flatnonzero(rows.a == k) for k in range(len(rows.groups))]
+    tied = [ties == "spread" or is_lattice(s[o], rows.count[o].sum()) for o in own]
+    if ties == "keep" or not any(tied):
+        return z, rows, False
+    level = (np.arange(POINTS) + 0.5) / POINTS
+    parts: list[tuple[NDArray[Any], ...]] = []
+    for k, (o, spreads) in enumerate(zip(own, tied, strict=True)):
+        if not spreads:
+            parts.append((z[o], rows.y[o], rows.a[o], rows.weight[o]))
+            continue
+        lattice = Lattice.of(s[o], space)
+        K = len(rows.classes)
+        mass = np.bincount(
+            K * np.searchsorted(lattice.scores, s[o]) + rows.y[o],
+            rows.weight[o],
+            K * lattice.scores.size,
+        )
+        width = np.diff(lattice.edges)
+        points = np.repeat(lattice.edges[:-1, None] + level * width[:, None], K, axis=0)
+        y = np.repeat(np.tile(np.arange(K), lattice.scores.size), POINTS)
+        weight = np.repeat(mass / POINTS, POINTS)
+        full = weight > 0
+        parts.append((points.ravel()[full], y[full], np.full(full.sum(), k), weight[full]))
+    z, y, a, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return z, replace(rows, y=y, a=a, weight=weight), True

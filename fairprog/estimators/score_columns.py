@@ -14,6 +14,7 @@ from fairprog.labels import Array, check_finite
 __all__ = ["backward", "check_binary", "check_scores", "forward"]
 
 CLIP = float(np.finfo(np.float64).eps)
+ROUNDING = 1e-9  # beyond [0, 1]
 
 
 def check_scores(X: ArrayLike, space: str) -> Array:
@@ -31,20 +32,23 @@ def check_scores(X: ArrayLike, space: str) -> Array:
             argument="X",
         )
     if space == "logit":
-        out = np.flatnonzero((array < 0) | (array > 1))
+        out = np.flatnonzero((array < -ROUNDING) | (array > 1 + ROUNDING))
         if out.size:
             raise DataError(
-                f"`X` must hold scores in [0, 1]; row {out[0]} is {array[out[0]]:.6g} "
+                f"`X` must hold scores in [0, 1]; row {out[0]} is {float(array[out[0]])!r} "
                 f"({out.size} such rows). Pass probabilities, or space='identity' for scores "
                 "without bounds such as those of decision_function.",
                 argument="X",
             )
+        array = np.clip(array, 0.0, 1.0)
     return array
 
 
 def forward(s: Array, space: str) -> Array:
     """Return scores in the space where maps act; 0 and 1 get the logits of eps and 1 - eps."""
-    return np.asarray(logit(np.clip(s, CLIP, 1.0 - CLIP))) if space == "logit" else s
+    return (
+        np.asarray(logit(np.minimum(np.maximum(s, CLIP), 1.0 - CLIP))) if space == "logit" else s
+    )
 
 
 def backward(z: Array, space: str) -> Array:
@@ -63,8 +67,9 @@ def check_binary(classes: tuple[Hashable, ...]) -> None:
             argument="y",
         )
     raise DataError(
-        f"`y` holds {len(classes)} classes {list(classes)[:6]}; ScoreSteering moves the score of "
-        "two classes. Steer the score of each class against the rest by a step of its own, or "
-        "features by IdealSteering; or were `y` and `sensitive_features` swapped?",
+        "Only binary classification is supported. The type of the target is multiclass: `y` "
+        f"holds {len(classes)} classes {list(classes)[:6]}. Steer the score of each class against "
+        "the rest by a step of its own, or features by IdealSteering; or were `y` and "
+        "`sensitive_features` swapped?",
         argument="y",
     )

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from fairprog.door import Rows
 from fairprog.errors import ModelError
-from fairprog.estimators.labelled_rows import LabelledRows
 from fairprog.labels import Array, check_number, index_of
 from fairprog.populations import Normal
 from fairprog.programs import NearestIdeal
 from fairprog.solution import QuantileMap, Solution
 from fairprog.transports import Monotone, PiecewiseLinear, PiecewiseLinearMap
 
-__all__ = ["Plan", "program_maps", "quantile_maps"]
+__all__ = ["Plan", "n_quantiles_of", "program_maps", "quantile_maps"]
 
 Maps = dict[Hashable, PiecewiseLinearMap]
 
@@ -60,7 +60,7 @@ class Plan:
             )
         return cls(moving, reference)
 
-    def rows(self, rows: LabelledRows) -> Any:
+    def rows(self, rows: Rows) -> Any:
         """Return which rows matter: those of groups that move and of the one they move to."""
         kept = [k for k, g in enumerate(rows.groups) if g in self.moving or g == self.home]
         return np.isin(rows.a, kept)
@@ -71,26 +71,30 @@ class Plan:
         return tuple(g for g in self.moving if g != self.home)
 
 
-def quantile_maps(z: Array, rows: LabelledRows, plan: Plan, n_quantiles: int | str) -> Maps:
+def n_quantiles_of(rows: Rows, plan: Plan, n_quantiles: int | str) -> int:
+    """Return the number of quantiles; "auto" by the rows of the smallest cell that matters."""
+    if n_quantiles != "auto":
+        return int(check_number(n_quantiles, "n_quantiles", 2))
+    own = plan.rows(rows)
+    count = np.bincount(2 * rows.a[own] + rows.y[own], rows.count[own])
+    return int(np.clip(np.ceil(4.0 * count[count > 0].min() ** 0.25), 4, 1000))
+
+
+def quantile_maps(z: Array, rows: Rows, plan: Plan, n_quantiles: int) -> Maps:
     """Return the maps that match the quantiles of class-balanced mixtures."""
     own, y, a = plan.rows(rows), rows.y, rows.a
-    if n_quantiles == "auto":
-        count = np.bincount(2 * a[own] + y[own])
-        q = int(np.clip(np.ceil(4.0 * count[count > 0].min() ** 0.25), 4, 1000))
-    else:
-        q = int(check_number(n_quantiles, "n_quantiles", 2))
     fitted = QuantileMap.fit(
         z[own],
         y[own],
         sensitive_features=a[own],
         sample_weight=rows.weight[own],
         reference=None if plan.home is None else rows.groups.index(plan.home),
-        n_quantiles=q,
+        n_quantiles=n_quantiles,
     )
     return {g: fitted.maps[rows.groups.index(g)][0] for g in plan.to_home}
 
 
-def program_maps(z: Array, rows: LabelledRows, plan: Plan, method: str) -> tuple[Maps, Solution]:
+def program_maps(z: Array, rows: Rows, plan: Plan, method: str) -> tuple[Maps, Solution]:
     """Return maps of the nearest ideal population, every class weighing the same."""
     if method == "monotone" and plan.home is None:
         raise ModelError(

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from fairprog.codec import register
+from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import ModelError
-from fairprog.estimators.labelled_rows import LabelledRows
-from fairprog.estimators.lattice import collect, spread, spread_fitted
+from fairprog.estimators.lattice import Lattice, near, refuse_constant, spread_evenly
 from fairprog.estimators.score_columns import (
     backward,
     check_binary,
     check_scores,
     forward,
 )
-from fairprog.estimators.score_maps import Plan, program_maps, quantile_maps
+from fairprog.estimators.score_maps import Plan, n_quantiles_of, program_maps, quantile_maps
 from fairprog.estimators.step import SteeringStep, mean_over_groups
-from fairprog.groups import group_shares, refuse_reordered
-from fairprog.labels import Array, Indices, label_array
+from fairprog.labels import Array, Indices
+from fairprog.lots import Keys, keys_for, lots, row_keys, shared_too_widely
+from fairprog.numeric import without_dust
 from fairprog.populations.score_direction import warn_of_direction
 from fairprog.solution import Solution
 from fairprog.transports import PiecewiseLinearMap
 
-__all__ = ["ScoreSteering"]
+__all__ = ["ScoreSteering", "shares_lots"]
 
 OPTIONS = {
     "method": ("quantile", "monotone", "normal"),
@@ -47,6 +48,9 @@ class ScoreSteering(SteeringStep):
 
     Parameters
     ----------
+    steer : "all" or list of groups, default "all"
+        Which groups may move; scores of the others stay exactly as they are, and so do the gaps
+        among those.
     method : {"quantile", "monotone", "normal"}
         "quantile": match quantiles of the class-balanced scores of every group, without a model
         (:class:`fairprog.QuantileMap`): at every threshold the gaps given Y = 1 and given Y = 0
@@ -54,9 +58,7 @@ class ScoreSteering(SteeringStep):
         "monotone": the convex program over piecewise-linear maps between normal fits
         (:class:`fairprog.PiecewiseLinear`; some group must stay).
         "normal": the nearest ideal normal population, increasing affine maps.
-    steer : "all" or list of groups, default "all"
-        Which groups may move; scores of the others stay exactly as they are, and so do the gaps
-        among those.
+        (Before `steer` in older code: still read, with a warning.)
     space : {"logit", "identity"}
         Where maps act. "logit": scores are probabilities and stay in [0, 1]; they are clipped to
         [eps, 1 - eps], eps = 2.2e-16, so that 0 and 1 have a logit. "identity": any real scores.
@@ -65,17 +67,21 @@ class ScoreSteering(SteeringStep):
         smallest cell (class, group), at least 4 and at most 1000. Between q quantiles the map is
         linear, an error of order 1/q^2, to be as small as the sampling error and not smaller.
     ties : {"auto", "spread", "keep"}
-        "spread" splits tied scores: each is spread at random over the cell of its value, moved,
-        and collected on values that occur. "auto" does so where a group has fewer distinct scores
-        than a tenth of its rows.
+        "spread" splits tied scores: each is spread by lot over the cell of its value, moved, and
+        collected on values that occur. A row's lot depends on its `key` alone (by default on the
+        score, which tied rows share: pass identifiers). "auto" does so where a group has fewer
+        distinct scores than a tenth of its rows.
     min_cell : int, default 2
         Fewest rows a cell may have.
     merge_groups : mapping, optional
         Which groups are to be read as which others.
+    unknown_group : {"error", "pooled"}
+        What becomes of a row of a group that was not there in `fit`: refused, or moved by the
+        mean of the groups' maps, weighted as the groups were.
     reference : hashable, optional
         Of the groups that stay, the one others are moved to; default the first.
     random_state : int, default 0
-        Of the spreading.
+        Seed of the lots.
 
     Attributes
     ----------
@@ -111,24 +117,26 @@ class ScoreSteering(SteeringStep):
 
     def __init__(
         self,
-        method: str = "quantile",
         steer: str | Iterable[Any] = "all",
+        method: str | Iterable[Any] = "quantile",
         space: str = "logit",
         *,
         n_quantiles: int | str = "auto",
         ties: str = "auto",
         min_cell: int = 2,
         merge_groups: Mapping[Any, Any] | None = None,
+        unknown_group: str = "error",
         reference: Any = None,
         random_state: int = 0,
     ) -> None:
-        self.method = method
         self.steer = steer
+        self.method = method
         self.space = space
         self.n_quantiles = n_quantiles
         self.ties = ties
         self.min_cell = min_cell
         self.merge_groups = merge_groups
+        self.unknown_group = unknown_group
         self.reference = reference
         self.random_state = random_state
 
@@ -141,19 +149,17 @@ class ScoreSteering(SteeringStep):
 
     maps_: dict[Hashable, PiecewiseLinearMap]
     solution_: Solution | None
-    _lattices: dict[Hashable, Array]
-    _common_lattice: Array | None
+    _lattices: dict[Hashable, Lattice]
+    _common: Lattice | None
+    _atoms: Array
+    _shared: bool
     _kind = "score_steering"
+    _kept = ("n_features_in_", "_mass", "_atoms", "_shared")
 
     # -- fitting --
 
     def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sensitive_features: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
+        self, X: Any, y: Any, *, sensitive_features: Any = None, sample_weight: Any = None
     ) -> Self:
         """Find the maps.
 
@@ -180,36 +186,72 @@ class ScoreSteering(SteeringStep):
         FairprogWarning
             If scores are lower for the positive class, or tell two groups and hardly the classes.
         """
-        for name, known in OPTIONS.items():
-            if getattr(self, name) not in known:
+        steer, method = self._steer_and_method()
+        for name, value in (("method", method), ("space", self.space), ("ties", self.ties)):
+            if value not in OPTIONS[name]:
                 raise ModelError(
-                    f"`{name}` must be one of {list(known)}; found {getattr(self, name)!r}.",
+                    f"`{name}` must be one of {list(OPTIONS[name])}; found {value!r}.",
                     argument=name,
                 )
         s = check_scores(X, self.space)
-        rows = LabelledRows.check(
-            self, X, y, sensitive_features, sample_weight, s.size, self.merge_groups
-        )
+        rows = Rows.check(
+            y, sensitive_features, sample_weight, s.size,
+            merge_groups=self.merge_groups, cross=True, X=X,
+        )  # fmt: skip
         check_binary(rows.classes)
         rows.require(self.min_cell)
-        plan = Plan.choose(rows.groups, self.steer, self.reference)
-        z = forward(s, self.space)
-        warn_of_direction(z, rows.y, rows.a, rows.weight, rows.classes, stacklevel=2)
-        self._lattices, self._common_lattice = {}, None
-        if plan.moving:
-            z, self._lattices, self._common_lattice = spread_fitted(z, rows, plan.home, self.ties)
-        self.classes_, self.groups_ = label_array(rows.classes), label_array(rows.groups)
+        plan = Plan.choose(rows.groups, steer, self.reference)
+        s = without_dust(rows.of(s))
+        warn_of_direction(
+            forward(s, self.space), rows.y, rows.a, rows.weight, rows.classes, stacklevel=2
+        )
+        self._keep_labels(rows)
         self.n_features_in_ = 1
+        self._lattices, self._common, self._atoms, self._shared = {}, None, np.zeros(0), False
         self.maps_, self.solution_ = {}, None
-        if plan.moving and self.method == "quantile":
-            self.maps_ = quantile_maps(z, rows, plan, self.n_quantiles)
-        elif plan.moving:
-            self.maps_, self.solution_ = program_maps(z, rows, plan, self.method)
+        if not plan.moving:
+            return self
+        refuse_constant(s, rows)
+        z, points, tied = spread_evenly(s, self.space, rows, self.ties)
+        if method == "quantile":
+            count = n_quantiles_of(rows, plan, self.n_quantiles)
+            self.maps_ = quantile_maps(z, points, plan, count)
+        else:
+            self.maps_, self.solution_ = program_maps(z, points, plan, method)
+        if tied:
+            own = {g: s[rows.a == k] for k, g in enumerate(rows.groups)}
+            self._lattices = {g: Lattice.of(own[g], self.space) for g in self.maps_}
+            self._common = Lattice.of(s if plan.home is None else own[plan.home], self.space)
+            moves = np.isin(rows.a, [rows.groups.index(g) for g in self.maps_])
+            self._shared = shares_lots(rows.a[moves], s[moves], row_keys(s[moves]))
+        else:
+            self._atoms = self._tied_after(s, rows)
         return self
+
+    def _steer_and_method(self) -> tuple[Any, Any]:
+        """Return `steer` and `method`, also where they were given in the old order."""
+        steer, method = self.steer, self.method
+        if isinstance(steer, str) and steer in OPTIONS["method"]:
+            warnings.warn(
+                f"ScoreSteering takes `steer` first, as IdealSteering does; write "
+                f"ScoreSteering(method={steer!r}, ...). The old order will be refused later.",
+                FutureWarning,
+                stacklevel=3,
+            )
+            known = isinstance(method, str) and method in OPTIONS["method"]
+            steer, method = "all" if known else method, steer
+        return steer, method
+
+    def _tied_after(self, s: Array, rows: Rows) -> Array:
+        """Return the scores, after moving, that several rows share: there ties are kept."""
+        moved = self._steered(s, np.eye(len(rows.groups))[rows.a], np.zeros(s.size))
+        stay = np.isin(rows.a, [k for k, g in enumerate(rows.groups) if g not in self.maps_])
+        values, count = np.unique(without_dust(moved, stay), return_counts=True)
+        return values[count > 1]
 
     # -- moving --
 
-    def transform(self, X: ArrayLike, *, sensitive_features: ArrayLike | None = None) -> Any:
+    def transform(self, X: Any, *, sensitive_features: Any = None, key: Any = None) -> Any:
         """Return scores in the common coordinates, in the shape of X; labels are not needed.
 
         Parameters
@@ -217,18 +259,31 @@ class ScoreSteering(SteeringStep):
         X : array_like, shape (n,) or (n, 1)
         sensitive_features : array_like, shape (n,) or (n, k), or probabilities (n, G)
             The group of each row, as in `fit`; or an (n, G) float array P(A = group | row) in the
-            order of `groups_`: then the mean of the groups' moved scores is returned.
+            order of `groups_` (of a data frame by name): then the mean of the groups' moved
+            scores is returned.
+        key : array_like, shape (n,), optional
+            Identifiers of the rows: numbers or text. A tied row goes where its lot says, which
+            depends on the key and `random_state` only: the same alone, in a batch, in any order.
 
         Raises
         ------
         DataError
             For scores as in `fit`, groups that are missing or were not seen in `fit`.
-        """
-        return self._move(X, sensitive_features, inverse=False)
 
-    def inverse_transform(
-        self, X: ArrayLike, *, sensitive_features: ArrayLike | None = None
-    ) -> Array:
+        Warns
+        -----
+        FairprogWarning
+            Where ties are spread and there is no `key`: tied rows then share a lot.
+        """
+        check_is_fitted(self, "groups_")
+        refuse_reordered(X=X, sensitive_features=sensitive_features, key=key)
+        s = check_scores(X, self.space)
+        shares = self._shares(sensitive_features, s.size)
+        keys = keys_for(s, key, s.size, shared="Tied scores" * self._shared)
+        out = self._steered(s, shares, self._levels(keys))
+        return out[:, None] if np.ndim(X) == 2 else out
+
+    def inverse_transform(self, X: Any, *, sensitive_features: Any = None) -> Array:
         """Return scores in the groups' own coordinates (spreading of ties is not undone).
 
         Raises
@@ -236,62 +291,69 @@ class ScoreSteering(SteeringStep):
         DataError
             As `transform`; for groups known by probabilities only.
         """
-        return self._move(X, sensitive_features, inverse=True)
-
-    def _move(self, X: ArrayLike, sensitive_features: Any, inverse: bool) -> Array:
         check_is_fitted(self, "groups_")
         refuse_reordered(X=X, sensitive_features=sensitive_features)
         s = check_scores(X, self.space)
-        groups = self.groups_.tolist()
-        shares = group_shares(
-            sensitive_features, s.size, groups, self.merge_groups, certain=inverse
-        )
-        z, level = forward(s, self.space), np.random.default_rng(self.random_state).random(s.size)
+        shares = self._shares(sensitive_features, s.size, certain=True)
+        z = forward(s, self.space)
+        out = mean_over_groups(s, shares, self.groups_.tolist(), lambda g, rows: (
+            backward(self.maps_[g].inverse()(z[rows]), self.space) if g in self.maps_ else s[rows]
+        ))  # fmt: skip
+        return out[:, None] if np.ndim(X) == 2 else out
+
+    def _levels(self, keys: Keys) -> Array:
+        """Return where in its cell a tied score of each row goes, in [0, 1)."""
+        return lots(self.random_state, "spread ties", keys)
+
+    def _steered(self, s: Array, shares: Array, level: Array) -> Array:
+        """Return the moved scores of rows with these shares of the groups and these levels."""
+        z = forward(s, self.space)
 
         def moved(group: Hashable, rows: Indices) -> Array:
             if group not in self.maps_:
                 return s[rows]
-            return backward(self._moved(z[rows], group, level[rows], inverse), self.space)
+            T = self.maps_[group]
+            if self._common is None:
+                return self._at_atoms(backward(T.at(z[rows]), self.space))
+            inside = self._lattices[group].spread(s[rows], z[rows], level[rows])
+            return self._common.collect(T.at(inside))
 
-        out = mean_over_groups(s, shares, groups, moved)
-        return out[:, None] if np.ndim(X) == 2 else out
+        return mean_over_groups(s, shares, self.groups_.tolist(), moved)
 
-    def _moved(self, z: Array, group: Hashable, level: Array, inverse: bool) -> Array:
-        T = self.maps_[group]
-        if inverse:
-            return T.inverse()(z)
-        if self._common_lattice is None:
-            return T(z)
-        return collect(T(spread(z, self._lattices[group], level)), self._common_lattice)
+    def _at_atoms(self, s: Array) -> Array:
+        """Return scores in which those next to an atom, but for dust, are the atom."""
+        if not self._atoms.size:
+            return s
+        k, tied = near(s, self._atoms)
+        return np.where(tied, self._atoms[k], s)
 
     # -- files --
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_dict` reads back."""
-        check_is_fitted(self, "groups_")
-        return {
-            "params": dict(self.get_params(deep=False)),
-            "classes": tuple(self.classes_.tolist()),
-            "groups": tuple(self.groups_.tolist()),
+        return super().to_dict() | {
             "maps": {g: T.to_dict() for g, T in self.maps_.items()},
-            "solution": None if self.solution_ is None else self.solution_.to_dict(),
-            "lattices": dict(self._lattices),
-            "common_lattice": self._common_lattice,
+            "tied_scores": {g: lattice.scores for g, lattice in self._lattices.items()},
+            "common_scores": None if self._common is None else self._common.scores,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild the step from :meth:`to_dict`."""
-        out = cls(**data["params"])
-        out.classes_ = label_array(data["classes"])
-        out.groups_ = label_array(data["groups"])
-        out.n_features_in_ = 1
+        out = super().from_dict(data)
         out.maps_ = {g: PiecewiseLinearMap(**T) for g, T in data["maps"].items()}
-        solution = data["solution"]
-        out.solution_ = None if solution is None else Solution.from_dict(solution)
-        out._lattices = dict(data["lattices"])
-        out._common_lattice = data["common_lattice"]
+        space, common = out.space, data["common_scores"]
+        out._lattices = {g: Lattice.of(s, space) for g, s in data["tied_scores"].items()}
+        out._common = None if common is None else Lattice.of(common, space)
         return out
+
+
+def shares_lots(a: Indices, s: Array, keys: Keys) -> bool:
+    """Return whether tied scores of a group share so many lots that these set the error."""
+    if not s.size:
+        return False
+    values, place = np.unique(s, return_inverse=True)
+    return shared_too_widely(a, a * values.size + place, keys)
 
 
 register("score_steering", ScoreSteering.from_dict)

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
-from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
-from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_parameter
+from sklearn import config_context
+from sklearn.base import ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing, column_or_1d, get_tags
+from sklearn.utils.validation import (
+    _num_samples,
+    check_is_fitted,
+    has_fit_parameter,
+    validate_data,
+)
 
+from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import DataError, ModelError
-from fairprog.estimators.labelled_rows import LabelledRows
-from fairprog.estimators.score_steering import ScoreSteering
-from fairprog.groups import refuse_reordered
-from fairprog.labels import Array, Indices, check_number, check_weights, label_array
+from fairprog.estimators.folds import folds
+from fairprog.estimators.score_columns import check_binary
+from fairprog.estimators.score_steering import ScoreSteering, shares_lots
+from fairprog.estimators.sensitive_column import take_column
+from fairprog.estimators.step import GroupReader
+from fairprog.labels import Array, Indices, check_number, check_weights, label_vector
+from fairprog.lots import column_order, keys_for, lots, row_keys
+from fairprog.numeric import without_dust
+from fairprog.populations.cell_checks import check_classes
 
 __all__ = ["SteeredClassifier"]
 
 
-class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
+class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, GroupReader):
     """A binary classifier whose scores have equalized odds at every threshold.
 
     Every fold trains a copy of the estimator on the other folds, scores its own rows, which that
@@ -34,14 +48,26 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         Anything with `fit` and `predict_proba` (or `decision_function`: its logistic is taken).
     steering : ScoreSteering, optional
         Cloned for every fold; space "logit". Default ``ScoreSteering()``.
-    cv : int, float in (0, 1) or splitter, default 5
+    cv : int, float in (0, 1), "prefit" or splitter, default 5
         Number of folds (stratified by class and group); a share: ONE model, that share of the
-        rows held out for its map; or any splitter of scikit-learn.
+        rows held out for its map; "prefit": `estimator` is fitted already, and the rows given to
+        `fit`, which it has NOT seen, are for its map; or any splitter of scikit-learn, whose
+        folds must hold every class of every group.
     threshold : "accuracy" or float in [0, 1], default "accuracy"
         Above which the last class is predicted; "accuracy": the one, common to all groups, that
         is most accurate on the held-out steered scores.
     random_state : int, default 0
-        Of the folds.
+        Seed of the folds. Tied scores go by the seed of `steering`.
+    sensitive_column : str or int, optional
+        Name (of a data frame) or position of the column of X that holds the group. Scorers,
+        searches, calibration, voting and permutation importance then need no metadata routing.
+    keep_sensitive : bool, default False
+        Whether `estimator` is given that column as a feature.
+    merge_groups : mapping, optional
+        Which groups are to be read as which others; default that of `steering`.
+    unknown_group : {"error", "pooled"}
+        What becomes of a row of a group that was not there in `fit`: refused, or moved by the
+        mean of the groups' maps, weighted as the groups were.
 
     Attributes
     ----------
@@ -81,26 +107,33 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         *,
         threshold: str | float = "accuracy",
         random_state: int = 0,
+        sensitive_column: str | int | None = None,
+        keep_sensitive: bool = False,
+        merge_groups: Mapping[Any, Any] | None = None,
+        unknown_group: str = "error",
     ) -> None:
         self.estimator = estimator
         self.steering = steering
         self.cv = cv
         self.threshold = threshold
         self.random_state = random_state
+        self.sensitive_column = sensitive_column
+        self.keep_sensitive = keep_sensitive
+        self.merge_groups = merge_groups
+        self.unknown_group = unknown_group
+
+    _shared: bool
+    _order: Indices
 
     def __sklearn_tags__(self) -> Any:
         """Say that there are two classes."""
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
+        tags.input_tags = get_tags(self.estimator).input_tags
         return tags
 
     def fit(
-        self,
-        X: Any,
-        y: ArrayLike,
-        *,
-        sensitive_features: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
+        self, X: Any, y: Any, *, sensitive_features: Any = None, sample_weight: Any = None
     ) -> Self:
         """Train a model and a map on every fold.
 
@@ -116,11 +149,12 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         Raises
         ------
         DataError
-            As ScoreSteering; for cells (class, group) too small to be in every fold.
+            As ScoreSteering; for cells (class, group) too small to be in every fold, or not in
+            one.
         ModelError
             For an estimator without scores, options that clash.
         """
-        steering = ScoreSteering() if self.steering is None else self.steering
+        steering = self._steering
         if steering.space != "logit":
             raise ModelError(
                 "`steering` must have space='logit': probabilities are steered and returned.",
@@ -131,116 +165,175 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 f"`threshold` must be 'accuracy' or a number in [0, 1]; found {self.threshold!r}.",
                 argument="threshold",
             )
-        n = _num_samples(X)
-        rows = LabelledRows.check(
-            self, X, y, sensitive_features, sample_weight, n, steering.merge_groups
-        )
-        weighted = sample_weight is not None
-        splits = self._splits(rows, steering)
-        self.estimators_, self.steerings_ = [], []
-        held, tested = [], []
-        for train, test in splits:
-            model = clone(self.estimator)
-            more = _weights(model, rows.weight[train]) if weighted else {}
-            model.fit(_safe_indexing(X, train), rows.label[train], **more)
-            s = _scores(model, _safe_indexing(X, test))
-            step = clone(steering).fit(
-                s,
-                rows.label[test],
-                sensitive_features=rows.group[test],
-                sample_weight=rows.weight[test],
-            )
-            self.estimators_.append(model)
-            self.steerings_.append(step)
-            held.append(step.transform(s, sensitive_features=rows.group[test]))
-            tested.append(test)
-        self.classes_, self.groups_ = label_array(rows.classes), self.steerings_[0].groups_
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self.estimators_[0], name):
-                setattr(self, name, getattr(self.estimators_[0], name))
-        if self.threshold == "accuracy":
-            own = np.concatenate(tested)
-            self.threshold_ = _most_accurate(np.concatenate(held), rows.y[own], rows.weight[own])
-        else:
-            self.threshold_ = float(self.threshold)
-        return self
-
-    def _splits(
-        self, rows: LabelledRows, steering: ScoreSteering
-    ) -> list[tuple[Indices, Indices]]:
-        """Return the folds; DataError naming a cell that cannot be in each."""
+        y = column_or_1d(y, warn=True) if getattr(y, "ndim", 1) == 2 else y
+        features, beside, groups = self._read(X, sensitive_features, reset=True)
+        n = _num_samples(features)
+        rows = Rows.check(y, groups, sample_weight, n, merge_groups=self._merged, cross=True, X=X)
+        check_classes(rows.classes, n)
+        if len(rows.classes) > 2:
+            check_binary(rows.classes)
         if len(rows.classes) < 2:
             raise DataError(
                 f"`y` holds the one class {list(rows.classes)}; a classifier needs two.",
                 argument="y",
             )
+        if rows.kept is not None:
+            kept = np.flatnonzero(rows.kept)
+            features, beside = _safe_indexing(features, kept), _safe_indexing(beside, kept)
+        self._keep_labels(rows)
+        self._order = column_order(beside, rows.weight)
+        keys = row_keys(beside, self._order)
+        levels = steering._levels(keys)
         least = int(check_number(steering.min_cell, "min_cell", 1))
-        rows.require(1)
-        nothing, cell = np.zeros((len(rows.label), 1)), len(rows.groups) * rows.y + rows.a
-        if hasattr(self.cv, "split"):
-            return [(tr, te) for tr, te in self.cv.split(nothing, cell)]
-        splitter: Any
-        if isinstance(self.cv, float) and 0 < self.cv < 1:
-            rows.require(np.ceil(least / min(self.cv, 1 - self.cv)))
-            splitter = StratifiedShuffleSplit(1, test_size=self.cv, random_state=self.random_state)
-        elif isinstance(self.cv, int) and not isinstance(self.cv, bool) and self.cv >= 2:
-            rows.require(least * self.cv)
-            splitter = StratifiedKFold(self.cv, shuffle=True, random_state=self.random_state)
-        else:
-            raise ModelError(
-                f"`cv` must be a number of folds >= 2, a share in (0, 1) or a splitter with "
-                f"`split`; found {self.cv!r}.",
-                argument="cv",
+        splits = folds(self.cv, rows, least, lots(self.random_state, "folds", keys))
+        label, group, shares = rows.label, rows.group, np.eye(len(rows.groups))[rows.a]
+        self.estimators_, self.steerings_, self._shared = [], [], False
+        moved, tested = [], []
+        for train, test in splits:
+            model = self._trained(
+                _safe_indexing(features, train),
+                label[train],
+                None if sample_weight is None else rows.weight[train],
+                rows.classes,
             )
-        return list(splitter.split(nothing, cell))
+            s = without_dust(_scores(model, _safe_indexing(features, test)))
+            step = clone(steering).fit(
+                s,
+                label[test],
+                sensitive_features=group[test],
+                sample_weight=rows.weight[test],
+            )
+            self.estimators_.append(model)
+            self.steerings_.append(step)
+            moved.append(step._steered(s, shares[test], levels[test]))
+            tested.append(test)
+            if step._common is not None:
+                self._shared |= shares_lots(rows.a[test], s, keys[test])
+        for name in ("n_features_in_", "feature_names_in_"):
+            if self.sensitive_column is None and hasattr(self.estimators_[0], name):
+                setattr(self, name, getattr(self.estimators_[0], name))
+        if self.threshold == "accuracy":
+            own = np.concatenate(tested)
+            s = without_dust(np.concatenate(moved))
+            self.threshold_ = _most_accurate(s, rows.y[own], rows.weight[own])
+        else:
+            self.threshold_ = float(self.threshold)
+        return self
 
-    def predict_proba(self, X: Any, *, sensitive_features: ArrayLike | None = None) -> Array:
+    @property
+    def _steering(self) -> ScoreSteering:
+        return ScoreSteering() if self.steering is None else self.steering
+
+    @property
+    def _merged(self) -> Mapping[Any, Any] | None:
+        return self._steering.merge_groups if self.merge_groups is None else self.merge_groups
+
+    def _read(self, X: Any, sensitive_features: Any, reset: bool) -> tuple[Any, Any, Any]:
+        """Return what the estimator is given, the same without the group, and the groups."""
+        X = X.tocsr() if hasattr(X, "tocsr") else X  # the one sparse form that has rows
+        if self.sensitive_column is None:
+            return X, X, sensitive_features
+        frame = hasattr(X, "columns")
+        options = {"dtype": None, "accept_sparse": "csr", "ensure_all_finite": False}
+        X = validate_data(self, X, reset=reset, skip_check_array=frame, **options)
+        beside, groups = take_column(X, self.sensitive_column, sensitive_features)
+        return (X if self.keep_sensitive else beside), beside, groups
+
+    def _trained(
+        self, X: Any, y: NDArray[Any], weight: Array | None, classes: tuple[Any, ...]
+    ) -> Any:
+        """Return a copy of the estimator, trained; itself where it comes fitted."""
+        if isinstance(self.cv, str):
+            try:
+                check_is_fitted(self.estimator)
+            except NotFittedError:
+                raise ModelError(
+                    "cv='prefit' takes an `estimator` that is fitted already, on other rows than "
+                    f"these; {type(self.estimator).__name__} is not. Fit it, or give a number of "
+                    "folds.",
+                    argument="cv",
+                ) from None
+            known = getattr(self.estimator, "classes_", classes)
+            if list(known) != list(classes):
+                raise DataError(
+                    f"`y` has the classes {list(classes)}; `estimator` was fitted to "
+                    f"{list(known)}.",
+                    argument="y",
+                )
+            return self.estimator
+        model = clone(self.estimator)
+        if weight is None:
+            return model.fit(X, y)
+        name, last = "sample_weight", model
+        while isinstance(last, Pipeline):
+            names, steps = zip(*last.steps, strict=True)
+            name, last = name.replace("sample", f"{names[-1]}__sample"), steps[-1]
+        if not has_fit_parameter(last, "sample_weight"):
+            raise ModelError(
+                f"{type(last).__name__} takes no `sample_weight`; leave it out or use a learner "
+                "that does.",
+                argument="sample_weight",
+            )
+        if last is model:
+            return model.fit(X, y, sample_weight=weight)
+        with config_context(enable_metadata_routing=False):  # the last step's, by its name
+            return model.fit(X, y, **{name: weight})
+
+    def predict_proba(self, X: Any, *, sensitive_features: Any = None, key: Any = None) -> Array:
         """Return the mean steered probabilities of the folds' models, shape (n, 2).
+
+        Parameters
+        ----------
+        X : array_like or data frame, shape (n, d)
+        sensitive_features : array_like, shape (n,) or (n, k), or probabilities (n, G), optional
+            As for :meth:`ScoreSteering.transform`; not with `sensitive_column`.
+        key : array_like, shape (n,), optional
+            Identifiers of the rows, by which tied scores are split; default the rows of X.
 
         Raises
         ------
         DataError
             For groups that are missing or were not seen in `fit`.
+
+        Warns
+        -----
+        FairprogWarning
+            Where tied scores are split, there is no `key`, and most rows are repetitions.
         """
         check_is_fitted(self, "estimators_")
-        refuse_reordered(X=X, sensitive_features=sensitive_features)
+        features, beside, groups = self._read(X, sensitive_features, reset=False)
+        refuse_reordered(X=X, sensitive_features=groups, key=key)
+        n = _num_samples(features)
+        shares = self._shares(groups, n)
+        keys = keys_for(beside, key, n, self._order, "Tied scores" * self._shared)
+        levels = self.steerings_[0]._levels(keys)
         moved = [
-            step.transform(_scores(model, X), sensitive_features=sensitive_features)
+            step._steered(_scores(model, features), shares, levels)
             for model, step in zip(self.estimators_, self.steerings_, strict=True)
         ]
         p = np.mean(moved, axis=0)
         return np.stack([1.0 - p, p], axis=1)
 
-    def predict(self, X: Any, *, sensitive_features: ArrayLike | None = None) -> NDArray[Any]:
+    def predict(self, X: Any, *, sensitive_features: Any = None, key: Any = None) -> Any:
         """Return the last class where its probability is at least `threshold_`."""
-        p = self.predict_proba(X, sensitive_features=sensitive_features)[:, 1]
+        p = self.predict_proba(X, sensitive_features=sensitive_features, key=key)[:, 1]
         return self.classes_[(p >= self.threshold_).astype(int)]
 
     def score(
-        self,
-        X: Any,
-        y: ArrayLike,
-        *,
-        sensitive_features: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-    ) -> float:
+        self, X: Any, y: Any, *,
+        sensitive_features: Any = None, sample_weight: Any = None, key: Any = None,
+    ) -> float:  # fmt: skip
         """Return the accuracy."""
-        right = self.predict(X, sensitive_features=sensitive_features) == np.asarray(y)
+        refuse_reordered(
+            X=X, y=y, sensitive_features=sensitive_features, sample_weight=sample_weight
+        )
+        guess = self.predict(X, sensitive_features=sensitive_features, key=key)
+        right = guess == label_vector(y, "y", guess.size)
         return float(np.average(right, weights=check_weights(sample_weight, right.size)))
 
 
 def _is_probability(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
-
-
-def _weights(model: Any, weight: Array) -> dict[str, Array]:
-    if not has_fit_parameter(model, "sample_weight"):
-        raise ModelError(
-            f"{type(model).__name__} takes no `sample_weight`; leave it out or use a learner that "
-            "does.",
-            argument="sample_weight",
-        )
-    return {"sample_weight": weight}
 
 
 def _scores(model: Any, X: Any) -> Array:
@@ -257,12 +350,17 @@ def _scores(model: Any, X: Any) -> Array:
 
 
 def _most_accurate(score: Array, y: Indices, weight: Array) -> float:
-    """Return the threshold of highest accuracy, midway between scores."""
+    """Return the threshold of highest accuracy: 1/2 if it is one, else midway between scores."""
     order = np.argsort(score, kind="stable")
     s, gain = score[order], np.where(y[order] == 1, -weight[order], weight[order])
     change = np.concatenate([[0.0], np.cumsum(gain)])  # of rows called negative, from below
     new = np.concatenate([[True], np.diff(s) > 0, [True]])
-    k = int(np.flatnonzero(new)[np.argmax(change[new])])
-    if k in (0, len(s)):
-        return float(s[0]) if k == 0 else float(np.nextafter(s[-1], np.inf))
-    return float(0.5 * (s[k - 1] + s[k]))
+    cuts, change = np.flatnonzero(new), change[new]
+    best = cuts[change >= change.max() - 1e-12 * weight.sum()]
+    low = np.concatenate([[-np.inf], s])[best]  # a threshold in (low, high]
+    high = np.concatenate([s, [np.inf]])[best]
+    if ((low < 0.5) & (high >= 0.5)).any():
+        return 0.5
+    if best[0] in (0, len(s)):
+        return float(s[0]) if best[0] == 0 else float(np.nextafter(s[-1], np.inf))
+    return float(0.5 * (low[0] + high[0]))

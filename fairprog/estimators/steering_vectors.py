@@ -15,31 +15,30 @@ from sklearn.utils.validation import check_is_fitted
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.estimators.step import SavedStep
 from fairprog.kernels.matched_effects import fluent_strengths, least_strength
-from fairprog.labels import Array, check_finite, check_number, index_of, label_array, plain
+from fairprog.labels import Array, check_finite, check_number, index_of, plain
 from fairprog.populations import Normal
 from fairprog.solution import Solution
-from fairprog.tables import template_from_dict
 
 __all__ = ["SteeringVectors"]
 
 UNITS = ("log-odds", "probability")
-FITTED = (  # what a file keeps beside the labels and the solution
-    "reference_",
-    "n_features_in_",
-    "basis_",
-    "shared_vector_",
-    "concept_vectors_",
-    "vectors_",
-    "probes_",
-    "matched_strength_",
-    "matched_effect_",
-    "_log_odds",
-)
 
 
 class SteeringVectors(SavedStep):
     """One steering vector and one probe per group, which a subclass finds by `fit`."""
 
+    _kept = (
+        "reference_",
+        "n_features_in_",
+        "basis_",
+        "shared_vector_",
+        "concept_vectors_",
+        "vectors_",
+        "probes_",
+        "matched_strength_",
+        "matched_effect_",
+        "_log_odds",
+    )
     steer: Any
     desired: Any
     transport: Any
@@ -291,34 +290,18 @@ class SteeringVectors(SavedStep):
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_dict` reads back."""
-        check_is_fitted(self, "vectors_")
-        params = dict(self.get_params(deep=False))
-        if self.transport is not None:
-            params["transport"] = self.transport.to_dict()
+        data = super().to_dict()
         if not isinstance(self.steer, str):
-            params["steer"] = [plain(g) for g in self.steer]
-        params["desired"] = plain(self.desired)
-        return {
-            "params": params,
-            "classes": tuple(self.classes_.tolist()),
-            "groups": tuple(self.groups_.tolist()),
-            "solution": None if self.solution_ is None else self.solution_.to_dict(),
-            **{name: getattr(self, name) for name in FITTED},
-        }
+            data["params"]["steer"] = [plain(g) for g in self.steer]
+        data["params"]["desired"] = plain(self.desired)
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild the step from :meth:`to_dict`."""
-        params = dict(data["params"])
-        if params["transport"] is not None:
-            params["transport"] = template_from_dict(params["transport"])
-        out = cls(**params)
-        out.classes_, out.groups_ = label_array(data["classes"]), label_array(data["groups"])
-        for name in FITTED:
-            setattr(out, name, data[name])
-        solution = data["solution"]
-        out.solution_ = None if solution is None else Solution.from_dict(solution)
-        out.population_ = None if out.solution_ is None else out.solution_.original
+        out = super().from_dict(data)
+        found = None if out.solution_ is None else out.solution_.original
+        out.population_ = found if isinstance(found, Normal) else None
         return out
 
 

@@ -3,35 +3,71 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from fairprog.codec import load, save
-from fairprog.errors import DataError
-from fairprog.labels import Array, Indices
+from fairprog.door import Rows
+from fairprog.errors import DataError, ModelError
+from fairprog.groups import group_shares
+from fairprog.labels import Array, Indices, label_array
+from fairprog.populations.bijections import bijection_from_dict
+from fairprog.solution import Solution
+from fairprog.tables import template_from_dict
 
-__all__ = ["SavedStep", "SteeringStep", "mean_over_groups"]
+__all__ = ["GroupReader", "SavedStep", "SteeringStep", "mean_over_groups"]
 
 
 class SavedStep(BaseEstimator):
     """A step whose `fit` needs labels, and which has files of its own.
 
-    A subclass has `to_dict`, and the name of its kind of file in `_kind`.
+    A subclass names its kind of file in `_kind`, and in `_kept` the fitted attributes that files
+    hold as they are, beside parameters, labels and the solution.
     """
 
     _kind: str
-    to_dict: Callable[[], dict[str, Any]]
+    _kept: tuple[str, ...]
+    classes_: Any
+    groups_: Any
+    solution_: Solution | None
 
     def __sklearn_tags__(self) -> Any:
         """Say that labels are needed to fit."""
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that :meth:`from_dict` reads back."""
+        check_is_fitted(self, "groups_")
+        params = self.get_params(deep=False).items()
+        return {
+            "params": {k: v.to_dict() if hasattr(v, "to_dict") else v for k, v in params},
+            "classes": tuple(self.classes_.tolist()),
+            "groups": tuple(self.groups_.tolist()),
+            "solution": None if self.solution_ is None else self.solution_.to_dict(),
+            **{name: getattr(self, name) for name in self._kept},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild the step from :meth:`to_dict`."""
+        params = dict(data["params"])
+        if params.get("transport") is not None:
+            params["transport"] = template_from_dict(params["transport"])
+        if isinstance(params.get("family"), dict):
+            params["family"] = bijection_from_dict(params["family"])
+        out = cls(**params)
+        out.classes_, out.groups_ = label_array(data["classes"]), label_array(data["groups"])
+        solution = data["solution"]
+        out.solution_ = None if solution is None else Solution.from_dict(solution)
+        for name in cls._kept:
+            setattr(out, name, data[name])
+        return out
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted step to a .json or .npz file, atomically; read it by :meth:`load`."""
@@ -50,23 +86,50 @@ class SavedStep(BaseEstimator):
         return found
 
 
-class SteeringStep(TransformerMixin, SavedStep):
+class GroupReader(BaseEstimator):
+    """Who reads the groups of rows, and may meet ones that were not there in `fit`."""
+
+    unknown_group: str
+    merge_groups: Any
+    classes_: Any
+    groups_: Any
+    _mass: Array
+
+    def _keep_labels(self, rows: Rows) -> None:
+        """Keep the labels and the groups' masses."""
+        if self.unknown_group not in ("error", "pooled"):
+            raise ModelError(
+                f"`unknown_group` must be 'error' or 'pooled'; found {self.unknown_group!r}.",
+                argument="unknown_group",
+            )
+        self.classes_, self.groups_ = label_array(rows.classes), label_array(rows.groups)
+        mass = np.bincount(rows.a, rows.weight, len(rows.groups))
+        self._mass = mass / mass.sum()
+
+    def _shares(self, sensitive_features: Any, n: int, certain: bool = False) -> Array:
+        """Return P(A = group | row), shape (n, G)."""
+        pooled = self._mass if self.unknown_group == "pooled" else None
+        groups, merged = self.groups_.tolist(), self._merged
+        return group_shares(sensitive_features, n, groups, merged, certain, pooled)
+
+    @property
+    def _merged(self) -> Any:
+        return self.merge_groups
+
+
+class SteeringStep(TransformerMixin, GroupReader, SavedStep):
     """A step whose `fit` needs labels and groups, and whose `transform` needs groups."""
 
     fit: Callable[..., Self]
     transform: Callable[..., Any]
 
     def fit_transform(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sensitive_features: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-    ) -> Any:
+        self, X: Any, y: Any, *,
+        sensitive_features: Any = None, sample_weight: Any = None, key: Any = None,
+    ) -> Any:  # fmt: skip
         """Fit, then transform the same rows."""
         self.fit(X, y, sensitive_features=sensitive_features, sample_weight=sample_weight)
-        return self.transform(X, sensitive_features=sensitive_features)
+        return self.transform(X, sensitive_features=sensitive_features, key=key)
 
 
 def mean_over_groups(
@@ -78,8 +141,8 @@ def mean_over_groups(
     """Return sum_a P(a | row) T_a(row), `moved(group, rows)` being T_a of some rows of X."""
     out = np.zeros_like(X)
     for share, g in zip(shares.T, groups, strict=True):
-        rows = np.flatnonzero(share > 0)
+        rows = share.nonzero()[0]
         if rows.size:
-            weight = share[rows].reshape(-1, *[1] * (X.ndim - 1))
-            out[rows] += weight * moved(g, rows)
+            weight = share[rows]
+            out[rows] += (weight if X.ndim == 1 else weight[:, None]) * moved(g, rows)
     return out

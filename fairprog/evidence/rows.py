@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fairprog.door import refuse_reordered
 from fairprog.errors import DataError, ModelError
 from fairprog.evidence.held_out import GapCurve, gap_curves, posterior
 from fairprog.evidence.movement import Movement, movement_of_rows
@@ -84,6 +85,7 @@ def evidence_of_rows(
     """Measure rows the solution was not fitted to; see :meth:`Solution.to_html`."""
     D = sol.original
     given: dict[str, Any] = {"X": X, "y": y, "sensitive_features": sensitive_features}
+    refuse_reordered(**given | {f"scores[{name!r}]": s for name, s in (scores or {}).items()})
     if all(v is None for v in given.values()) and scores is None:
         return Evidence()
     for name, value in given.items():

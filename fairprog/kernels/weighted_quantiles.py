@@ -11,7 +11,14 @@ import numpy as np
 
 from fairprog.labels import Array
 
-__all__ = ["balanced_weights", "common_levels", "matched_knots", "middle_levels", "quantiles"]
+__all__ = [
+    "balanced_weights",
+    "common_levels",
+    "matched_knots",
+    "middle_levels",
+    "quantiles",
+    "repeated_quantiles",
+]
 
 
 def balanced_weights(y: Array, weight: Array, n_classes: int) -> Array:
@@ -39,6 +46,30 @@ def middle_levels(x: Array, weight: Array) -> tuple[Array, Array]:
 def quantiles(x: Array, weight: Array, levels: Array) -> Array:
     """Return quantiles at given levels (those of the ends beyond the first and last value)."""
     return np.asarray(np.interp(levels, *middle_levels(x, weight)[::-1]))
+
+
+def repeated_quantiles(x: Array, count: Array, levels: Array) -> Array:
+    """Return the quantiles (linear between order statistics) of a sample with repetitions.
+
+    Parameters
+    ----------
+    x : Array, shape (n,)
+    count : Array, shape (n,) or (1,)
+        How often each value occurs: whole numbers.
+    levels : Array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> repeated_quantiles(np.array([1., 5.]), np.array([3., 1.]), np.array([.5, .75, 1.]))
+    array([1., 2., 5.])
+    """
+    order = np.argsort(x, kind="stable")
+    upto = np.cumsum(np.broadcast_to(count, x.shape)[order])
+    at = levels * (upto[-1] - 1.0)
+    low, high = (np.searchsorted(upto, f(at), side="right") for f in (np.floor, np.ceil))
+    start = x[order][low]
+    return np.asarray(start + (at - np.floor(at)) * (x[order][high] - start))
 
 
 def common_levels(samples: list[tuple[Array, Array]], count: int) -> Array:

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit, ndtri
 
+from fairprog.door import counted
 from fairprog.errors import DataError, ModelError
-from fairprog.labels import Array, check_features, check_finite
+from fairprog.kernels.weighted_quantiles import repeated_quantiles
+from fairprog.labels import Array, check_features, check_finite, check_weights
 
 __all__ = [
     "Bijection",
@@ -177,7 +179,7 @@ class YeoJohnson(Bijection):
 
     Notes
     -----
-    Source: Yeo and Johnson (2000), Biometrika 87; fitted by scikit-learn's `PowerTransformer`.
+    Source: Yeo and Johnson (2000), Biometrika 87.
 
     Examples
     --------
@@ -201,12 +203,24 @@ class YeoJohnson(Bijection):
         object.__setattr__(self, "exponents", values)
 
     @classmethod
-    def fit(cls, X: ArrayLike) -> Self:
-        """Fit the exponents by maximum likelihood (scikit-learn), clipped to [0, 2]."""
-        from sklearn.preprocessing import PowerTransformer
+    def fit(cls, X: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the exponents in [0, 2] by maximum likelihood of a normal law of all rows."""
+        array = check_features(X)
+        weight = check_weights(sample_weight, len(array))
+        w = weight / weight.sum()
+        slopes = w @ (np.sign(array) * np.log1p(np.abs(array)))
 
-        fitted = PowerTransformer(standardize=False).fit(check_features(X))
-        return cls(np.clip(fitted.lambdas_, 0.0, 2.0))
+        def cost(exponent: float, j: int) -> float:
+            y = cls(np.array([exponent])).forward(array[:, [j]])[:, 0]
+            return 0.5 * float(np.log(w @ (y - w @ y) ** 2)) - (exponent - 1.0) * slopes[j]
+
+        from scipy.optimize import minimize_scalar
+
+        options: Any = {"bounds": (0.0, 2.0), "method": "bounded", "options": {"xatol": 1e-10}}
+        varies = np.ptp(array[w > 0], axis=0) > 0
+        found = [minimize_scalar(cost, args=(j,), **options).x if v else 1.0
+                 for j, v in enumerate(varies)]  # fmt: skip
+        return cls(np.array(found))
 
     def forward(self, X: Array) -> Array:
         """Return ((x + 1)^l - 1) / l for x >= 0, -((1 - x)^(2-l) - 1) / (2 - l) below."""
@@ -236,7 +250,7 @@ class QuantileNormal(Bijection):
     """Map quantiles to those of the standard normal law, piecewise linearly per feature.
 
     Beyond the knots the outermost pieces go on, so that every real number has an image and the
-    map is a bijection (scikit-learn's `QuantileTransformer`, which fits the knots, clips instead).
+    map is a bijection (scikit-learn's `QuantileTransformer` clips instead).
 
     Parameters
     ----------
@@ -270,15 +284,17 @@ class QuantileNormal(Bijection):
         object.__setattr__(self, "levels", levels)
 
     @classmethod
-    def fit(cls, X: ArrayLike, n_quantiles: int = 100) -> Self:
-        """Fit the knots (scikit-learn's quantiles); DataError for features with many ties."""
-        from sklearn.preprocessing import QuantileTransformer
-
+    def fit(
+        cls, X: ArrayLike, n_quantiles: int = 100, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Fit the knots (quantiles of all rows); DataError for features with many ties."""
         array = check_features(X)
-        count = int(min(n_quantiles, len(array)))
-        fitted = QuantileTransformer(n_quantiles=count, subsample=10**9).fit(array)
-        level = ndtri((np.arange(count) + 0.5) / count)
-        gaps = np.diff(fitted.quantiles_, axis=0)
+        weight = check_weights(sample_weight, len(array))
+        array, rows = array[weight > 0], counted(weight[weight > 0])
+        count = int(min(n_quantiles, rows.sum()))
+        at, level = np.linspace(0.0, 1.0, count), ndtri((np.arange(count) + 0.5) / count)
+        knots = np.stack([repeated_quantiles(x, rows, at) for x in array.T], axis=1)
+        gaps = np.diff(knots, axis=0)
         tied = np.flatnonzero((gaps <= 0).any(axis=0))
         if tied.size:
             raise DataError(
@@ -286,7 +302,7 @@ class QuantileNormal(Bijection):
                 "through them; use fewer `n_quantiles` or leave discrete features out.",
                 argument="X",
             )
-        return cls(fitted.quantiles_, np.repeat(level[:, None], array.shape[1], axis=1))
+        return cls(knots, np.repeat(level[:, None], array.shape[1], axis=1))
 
     def _map(self, X: Array, xs: Array, ys: Array) -> Array:
         out = np.empty_like(X)

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fairprog.door import Rows, counted, refuse_reordered
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.labels import (
     Array,
@@ -22,7 +23,6 @@ from fairprog.labels import (
     plain,
 )
 from fairprog.populations.categorical_support import CategoricalSupport
-from fairprog.populations.coded_rows import CodedRows
 from fairprog.populations.score_bins import are_labels, check_posterior, encode_groups, score_bins
 from fairprog.populations.support import Support, effective_rows
 
@@ -109,6 +109,9 @@ class CategoricalRows(CategoricalSupport):
         array([[0.2, 0.4],
                [0.8, 0.9]])
         """
+        refuse_reordered(
+            proba=proba, y=y, sensitive_features=sensitive_features, sample_weight=sample_weight
+        )
         score, K = check_posterior(proba)
         if are_labels(score):
             warnings.warn(
@@ -137,16 +140,21 @@ class CategoricalRows(CategoricalSupport):
         group, group_labels = encode_groups(sensitive_features, groups, n)
         if sample_weight is None:
             weight: Array = np.broadcast_to(np.float64(1.0 / n), (n,))
+            given: Array = np.broadcast_to(1.0, (n,))
+            count: Array = np.ones(1)
         else:
             weight = check_weights(sample_weight, n)
-            weight /= weight.sum()
+            keep = weight > 0
+            score, group, weight = score[keep], group[keep], weight[keep]
+            y = None if y is None else label_vector(y, "y", n)[keep]
+            given, count = weight, counted(weight)
+            weight, n = weight / weight.sum(), len(weight)
         if bins is None:
-            keep = slice(None) if sample_weight is None else weight > 0
-            support = Support(np.arange(n)[keep], group[keep], weight[keep], score[keep])
+            support = Support(np.arange(n), group, weight, score)
             out = cls._from_support(support, n, None, class_labels, group_labels)
             out.effective_rows, out.scores_given = effective_rows(weight), True
             return out
-        atom, values, bins_of = score_bins(score, bins, weight)
+        atom, values, bins_of = score_bins(score, bins, weight, count)
         joint = np.zeros((len(values), K, len(group_labels)))
         label = None if y is None else encode(y, class_labels, "y", n)
         if label is None:
@@ -157,9 +165,8 @@ class CategoricalRows(CategoricalSupport):
             np.add.at(joint, (atom, label, group), weight)
         out = cls(joint, values=values, classes=class_labels, groups=group_labels)
         if label is not None:
-            given = check_weights(sample_weight, n)
-            rows = CodedRows(label, group.astype(np.intp), given, class_labels, group_labels)
-            out = out.with_rows(*rows.counts())
+            rows = Rows(label, group.astype(np.intp), given, class_labels, group_labels)
+            out = out.with_rows(rows.cells, rows.mass)
         out.effective_rows, out.scores_given = effective_rows(weight), y is None
         out.score_bins = bins_of
         return out
@@ -200,20 +207,28 @@ class CategoricalRows(CategoricalSupport):
         (2, ['u', 'v'])
         """
         features = np.asarray(X)
-        rows = CodedRows.check(
-            y, sensitive_features, sample_weight, classes, groups, len(features)
+        rows = Rows.check(
+            y,
+            sensitive_features,
+            sample_weight,
+            len(features),
+            classes=classes,
+            groups=groups,
+            X=X,
         )
         if features.ndim == 1 or features.shape[1] == 1:
-            column = label_vector(features, "X")
+            column = rows.of(label_vector(X, "X"))
             values: Any = label_array(label_order(None, column, "X"))
             atom = encode(column, tuple(plain(v) for v in values), "X")
         else:
-            values, atom = np.unique(features, axis=0, return_inverse=True)
+            for values in features.T:
+                label_vector(values, "X")  # nothing is missing
+            values, atom = np.unique(rows.of(features), axis=0, return_inverse=True)
         joint = np.zeros((len(values), *rows.shape))
-        np.add.at(joint, (atom.ravel(), rows.i, rows.a), rows.weight)
+        np.add.at(joint, (atom.ravel(), rows.y, rows.a), rows.weight)
         joint /= rows.weight.sum()
         out = cls(joint, values=values, classes=rows.classes, groups=rows.groups)
-        out = out.with_rows(*rows.counts())
+        out = out.with_rows(rows.cells, rows.mass)
         out.effective_rows = effective_rows(rows.weight)
         return out
 

@@ -89,8 +89,10 @@ def support_of_cells(
     if spread.size and spread.max() > MEAN_SPREAD:
         direction = null[:, int(np.argmax(spread))]
         columns = [int(j) for j in np.flatnonzero(np.abs(direction) > 1e-8)]
+        more = f" and {len(columns) - 8} more" if len(columns) > 8 else ""
+        shown = f"{columns[:8]}{more}"
         raise DataError(
-            f"The features {columns} have a combination that is constant within every cell but "
+            f"The features {shown} have a combination that is constant within every cell but "
             f"differs between cells (by {spread.max():.3g} of its scale): the divergence between "
             "cells is infinite. Drop one of these features.",
             argument="mean",
@@ -315,8 +317,8 @@ def check_counts(
                 raise DataError(
                     f"Group {g!r} has {rows[a]} rows for {varying} features that vary and "
                     f"{len(classes)} class means; its pooled covariance needs at least "
-                    f"{varying + len(classes)}. Use fewer features (for instance their principal "
-                    "components) or merge groups.",
+                    f"{varying + len(classes)}. Use covariance='diagonal', fewer "
+                    "features (for instance their principal components) or merge groups.",
                     argument="X",
                     cell=(None, g),
                 )
@@ -328,7 +330,8 @@ def check_counts(
                 raise DataError(
                     f"Class {c!r}, group {g!r} has {count[i, a]} rows for {varying} features "
                     f"that vary; a covariance needs at least {varying + 1}. Use fewer features "
-                    "(for instance their principal components) or merge cells.",
+                    "(for instance their principal components), covariance='diagonal', or merge "
+                    "cells.",
                     argument="X",
                     cell=(c, g),
                 )

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fairprog.door import counted
 from fairprog.kernels.streaming import between, stream_moments
 from fairprog.labels import Array, Indices
 from fairprog.populations.cell_checks import room_for_covariances
@@ -24,7 +25,7 @@ class CellSums:
     ----------
     covariance : {"full", "tied", "diagonal"}
     count : dict of cell to int
-        Rows of positive weight.
+        Rows of positive weight; a whole weight is that many.
     mass : dict of cell to float
         Sums of weights.
     mean : dict of cell to Array, shape (d,)
@@ -63,6 +64,8 @@ class CellSums:
             count, mass, mean, scatter = stream_moments(
                 X, code, weight, slot, covariance == "diagonal"
             )
+        if weight is not None:
+            count = np.bincount(code, counted(weight), len(cells))
         for c, cell in enumerate(cells):
             if count[c]:
                 out.count[cell], out.mass[cell] = int(count[c]), float(mass[c])

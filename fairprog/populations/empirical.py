@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fairprog.door import refuse_reordered
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import (
     Array,
@@ -95,6 +96,7 @@ class Empirical:
     def __init__(
         self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
     ) -> None:
+        refuse_reordered(X=X, y=y, sample_weight=sample_weight)
         self.X = check_features(X, dim=1)
         self.y = label_vector(y, "y", len(self.X))
         self.weight = check_weights(sample_weight, len(self.X))

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from numpy.typing import ArrayLike
 
+from fairprog.door import refuse_reordered
 from fairprog.errors import DataError, ModelError
-from fairprog.groups import refuse_reordered
 from fairprog.labels import as_labels, check_weights, column_names, sorted_labels
 from fairprog.populations.cell_checks import check_structure
 from fairprog.populations.cell_sums import CellSums
@@ -39,7 +39,7 @@ class Gathered:
 
     @property
     def n_rows(self) -> int:
-        """Number of rows of positive weight seen so far."""
+        """Number of rows of positive weight seen so far; a whole weight counts as that many."""
         return sum(self._sums.count.values())
 
     @property
@@ -81,7 +81,9 @@ class Gathered:
             listed at construction, another number of features or other column names than before,
             and where memory does not suffice for the covariances.
         """
-        refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
+        refuse_reordered(
+            X=X, y=y, sensitive_features=sensitive_features, sample_weight=sample_weight
+        )
         return self._add(Chunk(rows_of(X), y, sensitive_features, sample_weight, column_names(X)))
 
     def _add(self, chunk: Chunk) -> Self:

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fairprog.door import Rows
 from fairprog.errors import DataError, ModelError
-from fairprog.groups import refuse_reordered
 from fairprog.labels import Array, check_features, check_finite, column_names
 from fairprog.populations.cell_checks import check_classes, refuse_cells, warn_small
 from fairprog.populations.cell_fit import maximum_likelihood
-from fairprog.populations.coded_rows import CodedRows
+from fairprog.populations.coded_rows import refuse_empty
 from fairprog.populations.law import Law
 from fairprog.populations.line_cells import LineCells
 from fairprog.transports import AffineMap
@@ -261,14 +261,16 @@ class LocationScale(LineCells):
         array([[1., 1.],
                [4., 4.]])
         """
-        refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
         x = cls.check_domain(check_features(X, dim=1))[:, 0]
-        rows = CodedRows.check(y, sensitive_features, sample_weight, classes, groups, len(x))
-        check_classes(rows.classes, len(x))
-        count, mass = rows.counts()
+        n = refuse_empty(x)
+        rows = Rows.check(
+            y, sensitive_features, sample_weight, n, classes=classes, groups=groups, X=X
+        )
+        check_classes(rows.classes, n)
+        x, count, mass = rows.of(x), rows.cells, rows.mass
         cells: list[tuple[float, ...]] = []
         for i, a in np.ndindex(*rows.shape):
-            own = (rows.i == i) & (rows.a == a) & (rows.weight > 0)
+            own = (rows.y == i) & (rows.a == a)
             distinct = np.unique(x[own]).size
             if distinct < 2:
                 c, g = rows.classes[i], rows.groups[a]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fairprog.errors import DataError
+
 __all__ = ["gather_dask"]
 
 
@@ -17,8 +19,18 @@ def gather_dask(empty: Any, X: Any, vectors: Sequence[Any]) -> Any:
     import dask
     import dask.array as da
 
-    X = da.asarray(X).rechunk({1: -1})
-    vectors = [da.asarray(v).rechunk((X.chunks[0],)) for v in vectors]
+    X = da.asarray(X)
+    X = (X[:, None] if X.ndim == 1 else X).rechunk({1: -1})
+    vectors = [da.asarray(v) for v in vectors]
+    names = ("y", "sensitive_features", "sample_weight")
+    for name, v in zip(names, vectors, strict=False):
+        if v.shape != X.shape[:1]:
+            raise DataError(
+                f"`{name}` has shape {v.shape}; needed is {X.shape[:1]}, one entry for each row "
+                "of `X`.",
+                argument=name,
+            )
+    vectors = [v.rechunk((X.chunks[0],)) for v in vectors]
     gather, add = dask.delayed(_gather), dask.delayed(_add)
     blocks = zip(X.to_delayed()[:, 0], *(v.to_delayed().ravel() for v in vectors), strict=True)
     total = dask.delayed(empty)

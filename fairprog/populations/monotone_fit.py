@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fairprog.door import refuse_reordered
 from fairprog.errors import DataError, SolverError
 from fairprog.kernels.piecewise_linear import decrement, nearest, sample_moments
 from fairprog.kernels.weighted_quantiles import middle_levels
@@ -85,6 +86,7 @@ def fit_piecewise_linear(
     >>> float(np.median(np.abs(T(np.tanh(z / 2)) - z))) < 0.1
     True
     """
+    refuse_reordered(X=X, y=y, sample_weight=sample_weight)
     x = check_features(X, dim=1)[:, 0]
     labels = label_order(classes, label_vector(y, "y", len(x)), "classes")
     K = len(labels)

@@ -9,8 +9,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fairprog.door import Rows
 from fairprog.errors import FairprogWarning
-from fairprog.groups import refuse_reordered
 from fairprog.kernels.cell_moments import cell_moments
 from fairprog.kernels.shrinkage import shrink
 from fairprog.labels import Array, Indices, check_features, column_names
@@ -22,7 +22,7 @@ from fairprog.populations.cell_checks import (
     check_structure,
     room_for_covariances,
 )
-from fairprog.populations.coded_rows import CodedRows
+from fairprog.populations.coded_rows import refuse_empty
 from fairprog.populations.normal_maps import NormalMaps
 
 __all__ = ["NormalRows"]
@@ -87,16 +87,17 @@ class NormalRows(NormalMaps):
         array([[2., 1.],
                [3., 6.]])
         """
-        refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
         features = cls._forward(cls.check_domain(check_features(X)))
-        n, d = features.shape
-        rows = CodedRows.check(y, sensitive_features, sample_weight, classes, groups, n)
+        n, d = refuse_empty(features), features.shape[1]
+        rows = Rows.check(
+            y, sensitive_features, sample_weight, n, classes=classes, groups=groups, X=X
+        )
         tied = check_structure(covariance) == "tied"
         amount = check_shrinkage(shrinkage, tied)
         K, G = rows.shape
         with room_for_covariances(G if tied else K * G, d, covariance):
             count, mass, mean, cov = cell_moments(
-                features, rows.i, rows.a, rows.weight, rows.shape, covariance
+                rows.of(features), rows.y, rows.a, rows.weight, rows.shape, covariance
             )
         check_classes(rows.classes, n)
         if K == 1 and classes is None:
@@ -112,9 +113,9 @@ class NormalRows(NormalMaps):
         else:
             check_counts(count, d, mean, cov, rows.classes, rows.groups, amount)
         if amount is not None:
-            cov = shrink(cov, mass, count, "auto" if amount < 0 else amount)[0]
+            cov = shrink(cov, mass, rows.cells, "auto" if amount < 0 else amount)[0]
         labels = {"classes": rows.classes, "groups": rows.groups, "feature_names": column_names(X)}
-        return cls._of_moments(count, mass, mean, cov, covariance, labels)
+        return cls._of_moments(rows.cells, mass, mean, cov, covariance, labels)
 
     @classmethod
     def _of_moments(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, ModelError
+from fairprog.kernels.weighted_quantiles import repeated_quantiles
 from fairprog.labels import (
     Array,
     Indices,
@@ -17,7 +18,9 @@ from fairprog.labels import (
     encode,
     label_order,
     label_vector,
+    unmasked,
 )
+from fairprog.numeric import DUST
 
 __all__ = ["ScoreBins", "are_labels", "check_posterior", "encode_groups", "score_bins"]
 
@@ -89,9 +92,9 @@ def check_posterior(proba: ArrayLike) -> tuple[Array, int]:
     DataError
         For NaN, scores outside [0, 1] (to 1e-9) or rows that do not sum to one (to 1e-6).
     """
-    given = np.asarray(proba)
+    given = np.asarray(unmasked(proba))
     in_place = given.dtype == np.float64 and given.ndim == 1
-    score = given if in_place else check_finite(proba, "proba")
+    score = given if in_place else check_finite(proba, "proba", rows=True)
     if score.ndim == 2 and score.shape[1] == 1:
         score = score[:, 0]
     if score.ndim not in (1, 2) or not len(score):
@@ -100,7 +103,7 @@ def check_posterior(proba: ArrayLike) -> tuple[Array, int]:
             argument="proba",
         )
     if not (score.min() >= -1e-9 and score.max() <= 1.0 + 1e-9):  # NaN fails as well
-        check_finite(score, "proba")
+        check_finite(score, "proba", rows=True)
         raise DataError(
             f"`proba` must be in [0, 1]; it reaches from {score.min():.6g} to {score.max():.6g}.",
             argument="proba",
@@ -126,7 +129,9 @@ def are_labels(score: Array) -> bool:
     return not np.any((few != 0) & (few != 1)) and not np.any((score != 0) & (score != 1))
 
 
-def score_bins(score: Array, bins: Any, weight: Array) -> tuple[Indices, Array, ScoreBins]:
+def score_bins(
+    score: Array, bins: Any, weight: Array, count: Array
+) -> tuple[Indices, Array, ScoreBins]:
     """Return the atom of each row, the atoms' mean scores, (X,) or (X, K), and the bins.
 
     Parameters
@@ -135,6 +140,9 @@ def score_bins(score: Array, bins: Any, weight: Array) -> tuple[Indices, Array, 
     bins : int or array_like
         Number of quantile bins per class but the first, or the inner edges (binary labels).
     weight : Array, shape (n,)
+        Positive.
+    count : Array, shape (n,) or (1,)
+        How many rows each is among the quantiles.
 
     Raises
     ------
@@ -151,9 +159,8 @@ def score_bins(score: Array, bins: Any, weight: Array) -> tuple[Indices, Array, 
                 f"`bins` must be a whole number >= 1 or increasing edges; found {bins!r}.",
                 argument="bins",
             )
-        count = int(number)
-        levels = np.arange(1, count) / count
-        edges = [np.unique(np.quantile(c, levels)) for c in columns.T]
+        levels = np.arange(1, int(number)) / int(number)
+        edges = [np.unique(repeated_quantiles(c, count, levels)) for c in columns.T]
     else:
         inner = np.atleast_1d(check_finite(bins, "bins"))
         if np.any(np.diff(inner) <= 0):
@@ -166,11 +173,8 @@ def score_bins(score: Array, bins: Any, weight: Array) -> tuple[Indices, Array, 
     codes, atom = np.unique(_codes(score, edges), axis=0, return_inverse=True)
     atom = atom.reshape(-1)
     total = np.bincount(atom, weight)
-    # an atom all of whose rows have weight zero takes their plain mean
-    safe = np.where((total > 0)[atom], weight, 1.0)
-    total = np.bincount(atom, safe)
     full = score[:, None] if score.ndim == 1 else score
-    values = np.stack([np.bincount(atom, safe * c) / total for c in full.T], axis=1)
+    values = np.stack([np.bincount(atom, weight * c) / total for c in full.T], axis=1)
     bins_of = ScoreBins(tuple(edges), codes)
     return atom, values[:, 0] if score.ndim == 1 else values, bins_of
 
@@ -178,9 +182,8 @@ def score_bins(score: Array, bins: Any, weight: Array) -> tuple[Indices, Array, 
 def _codes(score: Array, edges: Sequence[Array]) -> Indices:
     """Return the bin of each row, per class but the first: shape (n, K - 1)."""
     columns = score[:, None] if score.ndim == 1 else score[:, 1:]
-    return np.stack(
-        [np.searchsorted(e, c, side="right") for e, c in zip(edges, columns.T, strict=True)], 1
-    )
+    pairs = zip(edges, columns.T, strict=True)  # a score that is an edge but for dust is the edge
+    return np.stack([np.searchsorted(e - DUST * np.abs(e), c, "right") for e, c in pairs], 1)
 
 
 def encode_groups(

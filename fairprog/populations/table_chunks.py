@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fairprog.door import refuse_reordered
 from fairprog.errors import DataError
 from fairprog.labels import column_names
+from fairprog.numeric import as_numbers
 from fairprog.populations.coded_rows import rows_of
 
 __all__ = ["Chunk", "Columns", "chunks_of"]
@@ -41,7 +43,8 @@ class Columns:
     def read(self, table: Any) -> Chunk:
         """Return the rows of a table; DataError naming a column that is not there."""
         schema = getattr(table, "schema", None)  # Arrow's; `columns` are its arrays
-        names = [str(c) for c in (table.columns if schema is None else schema.names)]
+        names = getattr(schema, "names", table.columns if hasattr(table, "columns") else ())
+        names = [str(c) for c in (names() if callable(names) else names)]
         roles = [c for c in (self.y, self.sensitive_features, self.sample_weight) if c]
         for argument, column in vars(self).items():
             if column is not None and column not in names:
@@ -57,6 +60,9 @@ class Columns:
             X = rows_of(np.stack([np.asarray(row) for row in values[0]]))
             features = tuple(f"{features[0]}[{j}]" for j in range(X.shape[1]))
         else:
+            for name, column in zip(features, values, strict=True):
+                if column.dtype.kind in "mMUS" or (column.dtype.kind == "O" and len(column)):
+                    as_numbers(column, name)  # says so of dates and text
             X = rows_of(np.column_stack(values))
         y, group = (_values(table[c]) for c in (self.y, self.sensitive_features))
         weight = None if self.sample_weight is None else _values(table[self.sample_weight])
@@ -96,4 +102,7 @@ def chunks_of(chunks: Iterable[Any], columns: Columns, first: int = 0) -> Iterat
                 argument="chunks",
             )
         X, y, group, *rest = chunk
+        refuse_reordered(
+            X=X, y=y, sensitive_features=group, sample_weight=rest[0] if rest else None
+        )
         yield Chunk(rows_of(X), y, group, rest[0] if rest else None, column_names(X))

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fairprog.door import refuse_reordered
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, Indices, encode, label_array, plain
+from fairprog.lots import keys_for, lots, row_keys, shared_too_widely
 from fairprog.populations import Categorical
 from fairprog.populations.score_bins import check_posterior
 
@@ -20,7 +22,7 @@ __all__ = ["RandomizedClassifier"]
 TIE = 1e-9  # adjusted costs closer than this (times the largest) are a tie
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class RandomizedClassifier:
     """P(Yhat=j | x, a), as decided by :class:`FairClassifier`.
 
@@ -97,6 +99,7 @@ class RandomizedClassifier:
         DataError
             For values or groups without mass, or missing groups.
         """
+        refuse_reordered(X=X, sensitive_features=sensitive_features)
         D, s = self.population, self.population.support
         atom = self._atoms(X)
         if not self.uses_group:
@@ -122,16 +125,41 @@ class RandomizedClassifier:
         *,
         sensitive_features: ArrayLike | None = None,
         random_state: int | np.random.Generator | None = None,
+        key: ArrayLike | None = None,
     ) -> NDArray[Any]:
-        """Draw predictions from :meth:`predict_proba`; same `random_state`, same draw."""
-        return self._draw(
-            self.predict_proba(X, sensitive_features=sensitive_features), random_state
-        )
+        """Draw predictions from :meth:`predict_proba`, every row's by its own lot.
 
-    def _draw(self, proba: Array, random_state: int | np.random.Generator | None) -> NDArray[Any]:
-        rng = np.random.default_rng(random_state)
+        Parameters
+        ----------
+        X, sensitive_features
+            As for :meth:`predict_proba`.
+        random_state : int or numpy Generator, optional
+            Seed of the lots; default 0.
+        key : array_like, shape (n,), optional
+            Identifiers of the rows: numbers or text. A row's lot depends on its key and the seed
+            only: the same alone, in a batch, in any order. Default: the row of X.
+
+        Warns
+        -----
+        FairprogWarning
+            Where there is no `key` and so many rows are the same that shares are not met.
+        """
+        refuse_reordered(X=X, sensitive_features=sensitive_features, key=key)
+        proba = self.predict_proba(X, sensitive_features=sensitive_features)
+        return self._draw(proba, random_state, X, key)
+
+    def _draw(self, proba: Array, random_state: Any, X: Any, key: Any) -> NDArray[Any]:
+        if isinstance(random_state, np.random.Generator):
+            random_state = random_state.integers(2**63)
         levels = np.cumsum(proba, axis=1)
-        drawn = (rng.random(len(proba))[:, None] * levels[:, -1:] >= levels[:, :-1]).sum(axis=1)
+        mixed = np.flatnonzero(proba.max(axis=1) < 1.0 - TIE)
+        shared = False
+        if key is None and mixed.size:
+            cell = np.unique(proba[mixed], axis=0, return_inverse=True)[1].ravel()
+            shared = shared_too_widely(0 * cell, cell, row_keys(X)[mixed])
+        keys = keys_for(X, key, len(proba), shared="Decisions" * shared)
+        u = lots(random_state or 0, "draw predictions", keys)
+        drawn = (u[:, None] * levels[:, -1:] >= levels[:, :-1]).sum(axis=1)
         return label_array(self.population.classes)[drawn]
 
     # -- on any scores --
@@ -190,6 +218,7 @@ class RandomizedClassifier:
         *,
         sensitive_features: ArrayLike | None = None,
         random_state: int | np.random.Generator | None = None,
+        key: ArrayLike | None = None,
     ) -> NDArray[Any]:
         """Draw class labels from :meth:`predict_proba_from_scores`.
 
@@ -198,8 +227,8 @@ class RandomizedClassifier:
         scores : array_like, shape (n,) or (n, K)
         sensitive_features : array_like, shape (n,), optional
             Groups; required where the classifier uses them.
-        random_state : int or numpy Generator, optional
-            Same state, same draw.
+        random_state, key
+            As for :meth:`predict`; without a `key` rows of the same score share a lot.
 
         Returns
         -------
@@ -214,13 +243,15 @@ class RandomizedClassifier:
         >>> rule.predict_from_scores([.3, .7], sensitive_features=["a", "b"]).tolist()
         ['no', 'yes']
         """
+        refuse_reordered(scores=scores, sensitive_features=sensitive_features, key=key)
         proba = self.predict_proba_from_scores(scores, sensitive_features=sensitive_features)
-        return self._draw(proba, random_state)
+        return self._draw(proba, random_state, scores, key)
 
     def _scored(
         self, proba: ArrayLike, sensitive_features: ArrayLike | None
     ) -> tuple[Array, Indices]:
         """Return checked scores and group codes (zeros where the groups do not matter)."""
+        refuse_reordered(proba=proba, sensitive_features=sensitive_features)
         score, K = check_posterior(proba)
         if self.population.n_classes != K:
             raise DataError(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fairprog.groups import refuse_reordered
+from fairprog.door import refuse_reordered
 from fairprog.labels import Array, Indices, as_given, encode
 from fairprog.populations import Normal
 from fairprog.row_blocks import Move, checked_dtype, map_rows, rows_as_they_lie
@@ -177,6 +177,7 @@ class MovedRows:
         -------
         Array, shape (n,)
         """
+        refuse_reordered(y=y, sensitive_features=sensitive_features)
         label = encode(y, self.original.classes, "y")
         group = self._by_group(sensitive_features, len(label))
         return (self.population.prior / self.original.prior)[label, group]

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.codec import register, save
+from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import DataError
-from fairprog.groups import refuse_reordered
 from fairprog.kernels.weighted_quantiles import (
     balanced_weights,
     common_levels,
@@ -25,11 +25,8 @@ from fairprog.labels import (
     check_count,
     check_features,
     check_finite,
-    check_weights,
     encode,
     index_of,
-    label_order,
-    label_vector,
 )
 from fairprog.transports import PiecewiseLinearMap
 
@@ -112,16 +109,21 @@ class QuantileMap:
             For missing values, an empty cell, a feature that is constant in a group, or one that
             leaves the `support`.
         """
-        refuse_reordered(X=X, y=y, sensitive_features=sensitive_features)
         features = check_features(X)
-        n = len(features)
+        found = Rows.check(
+            y,
+            sensitive_features,
+            sample_weight,
+            len(features),
+            classes=classes,
+            groups=groups,
+            X=X,
+        )
+        features = found.of(features)
         ends = _checked_support(support, features)
         n_quantiles = check_count(n_quantiles, "n_quantiles", 2)
-        class_labels = label_order(classes, label_vector(y, "y", n), "classes")
-        a_vector = label_vector(sensitive_features, "sensitive_features", n)
-        group_labels = label_order(groups, a_vector, "groups")
-        label, group = encode(y, class_labels, "y", n), encode(a_vector, group_labels, "groups", n)
-        weight = check_weights(sample_weight, n)
+        class_labels, group_labels = found.classes, found.groups
+        label, group, weight = found.y, found.a, found.weight
         chosen = None if reference is None else index_of(group_labels, reference, "reference")
         rows = [group == a for a in range(len(group_labels))]
         balanced = []

@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fairprog.door import Rows
 from fairprog.errors import DataError
 from fairprog.labels import (
     Array,
     as_labels,
     check_finite,
-    check_weights,
     encode,
-    label_array,
-    label_order,
     label_vector,
     sorted_labels,
 )
@@ -112,12 +110,16 @@ class OutcomeTable(Drawn):
         DataError
             For missing values, unknown labels or lengths that differ.
         """
-        y = label_vector(y_true, "y_true").tolist()
-        prediction = label_vector(y_pred, "y_pred", len(y)).tolist()
-        a = label_vector(sensitive_features, "sensitive_features", len(y)).tolist()
-        if not y:
+        n = len(label_vector(y_true, "y_true"))
+        if not n:
             raise DataError("`y_true` has no rows.", argument="y_true")
-        unknown = sorted_labels(set(prediction) - set(y)) if classes is None else ()
+        rows = Rows.check(
+            y_true, sensitive_features, sample_weight, n,
+            classes=classes, groups=groups, label="y_true", y_pred=y_pred,
+        )  # fmt: skip
+        prediction = rows.of(label_vector(y_pred, "y_pred", n))
+        unknown = sorted_labels(set(prediction.tolist()) - set(rows.classes))
+        unknown = unknown if classes is None else ()
         if unknown:
             raise DataError(
                 f"`y_pred` holds {len(unknown)} value(s) that are no class of `y_true`, such as "
@@ -125,15 +127,10 @@ class OutcomeTable(Drawn):
                 "true, name all of them: classes=.",
                 argument="y_pred",
             )
-        all_classes = label_order(classes, label_array(y), "classes")
-        all_groups = label_order(groups, label_array(a), "groups")
-        i = encode(y_true, all_classes, "y_true")
-        j = encode(y_pred, all_classes, "y_pred", n=len(i))
-        g = encode(sensitive_features, all_groups, "sensitive_features", n=len(i))
-        weight = check_weights(sample_weight, len(i))
-        Z = np.zeros((len(all_groups), len(all_classes), len(all_classes)))
-        np.add.at(Z, (g, i, j), weight)
-        return cls(Z / weight.sum(), all_classes, all_groups)
+        K, G = len(rows.classes), len(rows.groups)
+        cell = (rows.a * K + rows.y) * K + encode(prediction, rows.classes, "y_pred")
+        Z = np.bincount(cell, rows.weight, G * K * K).reshape(G, K, K)
+        return cls(Z / rows.weight.sum(), rows.classes, rows.groups)
 
     @property
     def group_mass(self) -> Array:

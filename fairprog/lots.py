@@ -1,0 +1,182 @@
+r"""Lots: what is drawn for a row is a function of the row, alone as in a batch.
+
+A lot is a number in [0, 1) that depends on three things only: a seed, a purpose, and the row's
+key. No state, no order, no batch: rows asked for one by one, again, or shuffled get the same lots.
+
+.. math:: u = 2^{-53} \lfloor 2^{-11} m(k + m(s + p)) \rfloor
+
+with :math:`m` the finaliser of SplitMix64 on 64-bit words, k the key, s the seed, p the first
+eight bytes of BLAKE2b of the purpose. The key of a row of numbers is
+:math:`m(\sum_j [x_j \ne 0]\, m(b(x_j) + m(j + 1)))`, b the bits of a float64: exact integer
+arithmetic, the same on every machine, whatever lies beside the row. Source: Steele, Lea and Flood
+(2014) for the finaliser.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fairprog.errors import FairprogWarning
+from fairprog.labels import Array, Indices, label_vector
+
+__all__ = ["Keys", "column_order", "keys_for", "keys_of", "lots", "row_keys", "shared_too_widely"]
+
+Keys = NDArray[np.uint64]
+BLOCK = 2**18  # entries hashed at once
+
+
+def lots(seed: int, purpose: str, keys: Keys) -> Array:
+    """Return one number in [0, 1) per key.
+
+    Examples
+    --------
+    >>> from fairprog.lots import keys_of, lots
+    >>> lots(0, "example", keys_of(["Ann", "Bob"])).round(6)
+    array([0.236372, 0.783482])
+    """
+    start = np.array([int(seed) % 2**64], np.uint64) + _text(purpose)
+    return (_mix(keys + _mix(start)) >> np.uint64(11)) * 2.0**-53
+
+
+def keys_of(key: ArrayLike, n: int | None = None) -> Keys:
+    """Return row identifiers as keys: equal ones, and only those, have equal keys.
+
+    Whole numbers count by value, however they are stored; text does not equal numbers.
+
+    Raises
+    ------
+    DataError
+        For missing identifiers, or another number than `n`.
+    """
+    return _mix(_words(label_vector(key, "key", n)))
+
+
+def row_keys(X: Any, order: Indices | None = None) -> Keys:
+    """Return the keys of rows: a matrix (also a sparse one), a vector, a frame of any columns.
+
+    Parameters
+    ----------
+    X : array_like, shape (n,) or (n, ...)
+    order : Indices, shape (d,), optional
+        By which number each column goes in; see :func:`column_order`. Default its position.
+    """
+    sparse = hasattr(X, "tocsr")
+    X = X.tocsr() if sparse else hashed(X)
+    d = X.shape[1]
+    place = _mix(np.arange(1, d + 1, dtype=np.uint64))
+    place = place if order is None else place[np.asarray(order, np.intp)]
+    if sparse:
+        words = _words(X.data)
+        words = np.where(words, _mix(words + place[X.indices]), 0)
+        total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(words, dtype=np.uint64)])
+        return _mix(total[X.indptr[1:]] - total[X.indptr[:-1]])
+    out = np.empty(len(X), np.uint64)
+    step = max(1, BLOCK // max(1, d))
+    for start in range(0, len(out), step):
+        block = X[start : start + step]
+        out[start : start + step] = np.where(block, _mix(block + place), 0).sum(axis=1)
+    return _mix(out)
+
+
+def column_order(X: Any, weight: Array) -> Indices:
+    """Return the rank of every column among them, by what it holds and not by where it stands.
+
+    Columns are ordered by the mean of their entries' hashes: rows in another order, columns in
+    another order or under other names change nothing.
+    """
+    if hasattr(X, "tocsr"):
+        shares = X.tocsr().astype(np.float64)
+        shares.data = (_mix(_words(shares.data)) >> np.uint64(11)) * 2.0**-53
+    else:
+        shares = (_mix(hashed(X)) >> np.uint64(11)) * 2.0**-53
+    mean = np.round(weight @ shares / weight.sum(), 12)
+    rank = np.empty(mean.size, np.intp)
+    rank[np.argsort(mean, kind="stable")] = np.arange(mean.size)
+    return rank
+
+
+def hashed(X: Any) -> Keys:
+    """Return every entry as a 64-bit word, shape (n, d): numbers by their bits, zero by zero."""
+    if hasattr(X, "columns") and hasattr(X, "iloc"):  # pandas: column by column if types differ
+        array = X.to_numpy()
+        if array.dtype.kind not in "biuf" and array.size:
+            parts = [_words(X.iloc[:, j].to_numpy()) for j in range(X.shape[1])]
+            return np.stack(parts, axis=1)
+    else:
+        array = X if isinstance(X, np.ndarray) else np.asarray(X)
+    array = array.reshape(len(array), math.prod(array.shape[1:]))
+    return _words(array.ravel()).reshape(array.shape)
+
+
+def keys_for(X: Any, key: Any, n: int, order: Indices | None = None, shared: str = "") -> Keys:
+    """Return the keys given, else the rows' own: with a warning where those are `shared`."""
+    if key is not None:
+        return keys_of(key, n)
+    if shared:
+        warnings.warn(
+            f"{shared} are told apart by lots, and rows that are the same share one: they move "
+            "together and are split less finely than rows of their own would be. Pass key=, an "
+            "identifier of every row; the same key gets the same lot, alone and in any batch.",
+            FairprogWarning,
+            stacklevel=3,
+        )
+    return row_keys(X, order)
+
+
+def shared_too_widely(group: Indices, cell: Indices, keys: Keys) -> bool:
+    r"""Return whether rows share so many lots that the lots, and not the rows, set the error.
+
+    A cell holds the m of its group's n rows among which lots decide. Its share is known to
+    :math:`1 / (2 \sqrt n)` by the rows; lots add :math:`m / (2 n \sqrt k)`, k being the number
+    of different keys, those of many rows counting less. Too widely: more than twice as much.
+    """
+    if not cell.size:
+        return False
+    _, first, count = np.unique(
+        _mix(keys + _mix(cell.astype(np.uint64))), return_index=True, return_counts=True
+    )
+    rows = np.bincount(cell).astype(float)
+    square = np.bincount(cell[first], count.astype(float) ** 2, rows.size)
+    home = np.zeros(rows.size, np.intp)
+    home[cell] = group
+    n = np.bincount(group)[home]
+    used = rows > 0
+    return bool((square[used] > 4.0 * n[used]).any())
+
+
+def _mix(x: Keys) -> Keys:
+    """Return SplitMix64's finaliser of every word."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def _words(values: NDArray[Any]) -> Keys:
+    """Return every entry as a word: numbers by their bits as float64, all else by its text."""
+    if values.dtype.kind in "iu" and values.dtype.itemsize == 8:
+        far = np.abs(values.astype(np.float64)) >= 2.0**53  # no float64 has these apart
+        if far.any():
+            return np.where(far, values.astype(np.uint64), _words(values.astype(np.float64)))
+    if values.dtype.kind in "biuf":
+        return np.ascontiguousarray(values.astype(np.float64) + 0.0).view(np.uint64)
+    distinct: dict[tuple[type, Any], int] = {}
+    entries = values.tolist()
+    code = np.array([distinct.setdefault((type(v), v), len(distinct)) for v in entries], np.intp)
+    alone = ((v, np.asarray(v)) for _, v in distinct)
+    words = [
+        _words(x[None]) if x.dtype.kind in "biuf" and not x.ndim
+        else _text(v if isinstance(v, str) else repr(v))
+        for v, x in alone
+    ]  # fmt: skip
+    return np.concatenate([np.zeros(0, np.uint64), *words])[code]
+
+
+def _text(value: str) -> Keys:
+    word = int.from_bytes(blake2b(value.encode(), digest_size=8).digest(), "little")
+    return np.array([word], np.uint64)
