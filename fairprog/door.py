@@ -83,7 +83,8 @@ class Rows:
         refuse_reordered(**beside, **given, sample_weight=sample_weight)
         if y is None:
             raise DataError(
-                "This requires y to be passed, but the target y is None.", argument=label
+                f"`{label}` is required: this requires y to be passed, but the target y is None.",
+                argument=label,
             )
         class_vector = label_vector(y, label, n)
         n = len(class_vector)

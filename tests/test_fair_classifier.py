@@ -492,9 +492,19 @@ def test_predictions_follow_their_probabilities():
     sol = fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualizedOdds()]).solve()
     X, _, a = D.sample(100_000, random_state=0)
     proba = sol.classifier.predict_proba(X, sensitive_features=a)
-    draws = sol.classifier.predict(X, sensitive_features=a, random_state=1)
+    draw = {"sensitive_features": a, "random_state": 1}
+    draws = sol.classifier.predict(X, **draw, key=np.arange(len(X)))
     assert set(draws) <= {"no", "yes"}
-    assert np.array_equal(draws, sol.classifier.predict(X, sensitive_features=a, random_state=1))
+    assert np.array_equal(draws, sol.classifier.predict(X, **draw, key=np.arange(len(X))))
+    some = np.random.default_rng(0).permutation(len(X))[:100]  # alone or not: the same answer
+    alone = [
+        sol.classifier.predict(X[[i]], sensitive_features=a[[i]], random_state=1, key=[i])[0]
+        for i in some
+    ]
+    assert alone == draws[some].tolist()
+    with pytest.warns(fp.FairprogWarning, match="Pass key="):  # rows that are the same share a lot
+        shared = sol.classifier.predict(X, **draw)
+    assert len({(x, g, j) for x, g, j in zip(X, a, shared, strict=True)}) <= 10
     for value, g in itertools.product("vwxyz", ["f", "m"]):
         rows = (value == X) & (a == g)
         p = proba[rows][0, 1]
@@ -566,10 +576,11 @@ def test_class_labels_are_drawn_for_new_scores():
     mixed = np.flatnonzero((proba[:, 1] > 0.05) & (proba[:, 1] < 0.95))
     assert mixed.size  # some bin is randomised
     many, f = np.full(20_000, score[mixed[0]]), np.full(20_000, a[mixed[0]])
-    drawn = rule.predict_from_scores(many, sensitive_features=f, random_state=0)
+    key = np.arange(len(many))
+    drawn = rule.predict_from_scores(many, sensitive_features=f, random_state=0, key=key)
     assert set(drawn) == {"no", "yes"}
     assert np.mean(drawn == "yes") == pytest.approx(proba[mixed[0], 1], abs=0.02)
-    again = rule.predict_from_scores(many, sensitive_features=f, random_state=0)
+    again = rule.predict_from_scores(many, sensitive_features=f, random_state=0, key=key)
     assert np.array_equal(drawn, again)
     E = fp.Categorical.from_scores(score, sensitive_features=a, classes=["no", "yes"])
     sharp = fp.FairClassifier(E).solve().classifier

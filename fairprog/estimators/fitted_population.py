@@ -70,7 +70,8 @@ def fit_population(
     try:
         D = moments.population(shrinkage=shrinkage)
     except DataError as error:
-        if error.argument not in ("cov", "mean"):
+        few = len(X) < X.shape[1] + rows.cells.size
+        if error.argument != "cov" and not (error.argument == "mean" and few):
             raise
         raise _with_the_columns(error, X, rows, names) from error
     if family is not Normal:
@@ -99,7 +100,7 @@ def _with_the_columns(
             if still.size:
                 where, also = f"class {c!r}, group {g!r} but not elsewhere", "raise `shrinkage`, "
                 if everywhere.size:
-                    where, also = f"every class of group {g!r} but not elsewhere", ""
+                    where, also = f"every class of group {g!r}", ""
                 named = ", ".join(f"column {j}" if names is None else names[j] for j in still[:3])
                 more = f" and {still.size - 3} more" if still.size > 3 else ""
                 return DataError(
