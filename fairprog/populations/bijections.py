@@ -18,7 +18,7 @@ from scipy.special import expit, logit, ndtri
 from fairprog.door import counted
 from fairprog.errors import DataError, ModelError
 from fairprog.kernels.weighted_quantiles import repeated_quantiles
-from fairprog.labels import Array, check_features, check_finite, check_weights
+from fairprog.labels import Array, check_features, check_finite, check_number, check_weights
 
 __all__ = [
     "Bijection",
@@ -151,7 +151,7 @@ class Power(Bijection):
     exponent: float = 0.5
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.exponent) and self.exponent > 0):
+        if not check_number(self.exponent, "exponent") > 0:
             raise DataError(
                 f"`exponent` must be positive; found {self.exponent!r}.", argument="exponent"
             )

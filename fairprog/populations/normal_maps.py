@@ -18,6 +18,7 @@ from fairprog.transports import AffineMap
 
 __all__ = ["NormalMaps"]
 
+TIED = 1e-12  # of the largest variance: what rounding makes of covariances that are one
 NormalLaws = tuple[Array, Array]  # means (K, d) and covariances (K, d, d)
 
 
@@ -77,7 +78,9 @@ class NormalMaps(NormalCells):
         """
         mean, covs, (m, M) = self._mean.copy(), list(self._cells), laws
         by_class = any(isinstance(T, Sequence) for T in maps.values())
-        tied = self.covariance == "tied" and not by_class
+        # common laws of other base rates have covariances that differ between the classes
+        tied = self.covariance == "tied" and not by_class and _alike(M)
+        together = not by_class and (tied or self.covariance != "tied")
         distinct = M[:1] if tied else M
         for g, T in maps.items():
             a = self.groups.index(g)
@@ -91,7 +94,7 @@ class NormalMaps(NormalCells):
                 for i, S in enumerate(distinct):
                     pushed[i] = push_cov(T.matrix, S)
             covs[a] = np.broadcast_to(pushed, M.shape)
-        if by_class:
+        if not together:
             return self._with_cells(prior, mean, np.stack(covs, axis=1), tied)
         return self._moved(prior, mean, covs)
 
@@ -161,3 +164,10 @@ class NormalMaps(NormalCells):
         shift = target.location[i, a] @ U - inner @ self.support_mean[i, a]
         affine = AffineMap(U @ inner @ U.T + np.eye(len(U)) - U @ U.T, U @ shift)
         return self.user_map(affine)
+
+
+def _alike(M: Array) -> bool:
+    """Return whether covariances (K, d, d) are one and the same."""
+    if M.strides[0] == 0:
+        return True
+    return bool(np.abs(M - M[:1]).max() <= TIED * np.abs(M[0]).max())

@@ -13,6 +13,7 @@ from fairprog.errors import ModelError
 from fairprog.labels import Array, check_features
 from fairprog.populations.base import Population, population_from_dict
 from fairprog.populations.bijections import Bijection, as_bijection, bijection_from_dict
+from fairprog.populations.categorical import Categorical
 from fairprog.tables import OutcomeTable
 from fairprog.transports import AffineMap, ConjugatedMap
 
@@ -72,9 +73,13 @@ class Transformed(Population):
     family: ClassVar[str] = "transformed"
 
     def __init__(self, base: Population, bijection: str | Bijection) -> None:
-        if not isinstance(base, Population):
+        given: Any = base
+        if not isinstance(given, Population) or isinstance(given, Categorical):
             raise ModelError(
-                f"`base` must be a population; found {type(base).__name__}.", argument="base"
+                f"`base` must be a population of numbers, such as Normal; found "
+                f"{type(base).__name__}. The atoms of a Categorical may have any values: give "
+                "those meant.",
+                argument="base",
             )
         self.base: Any = base
         self.bijection = as_bijection(bijection)

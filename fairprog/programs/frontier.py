@@ -30,8 +30,12 @@ def map_bound_frontier(
     """
     started = time.perf_counter()
     bounds = np.atleast_1d(check_finite(map_bounds, "map_bounds"))
-    if np.any(bounds < 0):
-        raise DataError("`map_bounds` must be at least 0.", argument="map_bounds")
+    if not bounds.size or np.any(bounds < 0):
+        raise DataError(
+            f"`map_bounds` must hold at least one distance, and none below 0; found "
+            f"{bounds.tolist()}.",
+            argument="map_bounds",
+        )
     geometry.at(geometry.question.at_map_bound(bounds.max())).refuse()  # programs that take none
     conic = Conic(time_limit, False, {})
     compiled: list[Any] = []

@@ -121,6 +121,11 @@ class NearestIdeal:
         return self.question.transport
 
     @property
+    def orientation(self) -> str:
+        """Whether mirror images are allowed: "preserve" or "any"."""
+        return self.question.orientation
+
+    @property
     def map_bound(self) -> float:
         """How far maps of the classes may be apart."""
         return self.question.map_bound

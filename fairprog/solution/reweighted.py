@@ -105,7 +105,8 @@ class ReweightedSolution(Solution):
         """Refuse: atoms are reweighted, not moved (ModelError)."""
         raise ModelError(
             "Categorical populations are steered by weights, not by moving rows; use "
-            "sample_weight(y, X=X, sensitive_features=...)."
+            "sample_weight(y, X=X, sensitive_features=...).",
+            argument="X",
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:

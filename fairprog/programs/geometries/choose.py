@@ -54,8 +54,7 @@ def choose(
         raise ModelError(
             "`population` must be a population of one of the families "
             f"{sorted(c.__name__ for c in (*FAMILIES, Transformed))}; found "
-            f"{type(population).__name__}. For rows say "
-            "fp.Normal.fit(X, y, sensitive_features=a).",
+            f"{type(population).__name__}. {_call(population)}",
             argument="population",
         )
     if population.n_groups < 2:
@@ -78,6 +77,19 @@ def lifted(solution: Solution, population: Population) -> Solution:
     """Return the solution of a base's program as one of the transformed population."""
     if not isinstance(population, Transformed):
         return solution
-    inner = lifted(solution, population.base)
-    steered = Transformed(inner.population, population.bijection)
-    return replace(inner, original=population, population=steered)
+    inner, g = lifted(solution, population.base), population.bijection
+    same = inner.original is population.base  # else it is the base with covariance matrices
+    original = population if same else Transformed(inner.original, g)
+    return replace(inner, original=original, population=Transformed(inner.population, g))
+
+
+def _call(found: Any) -> str:
+    """Return what to write in the place of something that is no population of the table."""
+    calls = {
+        "Moments": "Use moments.population().",
+        "Solution": "Use solution.population, or solution.original.",
+        "Pushforward": "Use the answer's .original, or .discretize() for a FairClassifier.",
+        "Empirical": "Use empirical.fit_map(population, group).",
+    }
+    rows = "For rows say fp.Normal.fit(X, y, sensitive_features=a)."
+    return next((calls[c.__name__] for c in type(found).__mro__ if c.__name__ in calls), rows)

@@ -68,7 +68,9 @@ def nearest_shifts(
     if second is None:
         return exact
     other = _answer(D, q, laws, scale, *second)
-    return other.compared(exact) if solver in CONIC else exact.compared(other)
+    if solver in CONIC:
+        return other.compared(exact)
+    return exact.compared(other).kept(other.solver)
 
 
 def _exact(

@@ -200,7 +200,8 @@ class PiecewiseGeometry(NormalGeometry):
             if wrong:
                 raise ModelError(
                     f"{question.transport!r} takes no `{name}` of this kind: its maps increase, "
-                    "some group stays, and every class has the same map.",
+                    "some group stays, and every class has the same map. Leave it out, and let "
+                    "one group stay; or use Monotone().",
                     argument=name,
                 )
         self.refuse_unlike()
@@ -208,7 +209,7 @@ class PiecewiseGeometry(NormalGeometry):
 
     def solvers(self) -> dict[str, str]:
         """Return the solvers that do not apply, with the reason."""
-        reason = "does not apply: piecewise linear maps take 'auto', 'newton' or 'CLARABEL'"
+        reason = "does not apply: use 'auto', 'newton' or 'CLARABEL' for piecewise linear maps"
         return dict.fromkeys(("closed-form", "SCS"), reason)
 
     @property
