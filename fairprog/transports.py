@@ -40,6 +40,7 @@ __all__ = [
     "Identity",
     "Kind",
     "Monotone",
+    "Pattern",
     "PiecewiseLinear",
     "PiecewiseLinearMap",
     "Scaling",
@@ -48,15 +49,62 @@ __all__ = [
     "Whitened",
 ]
 
-Kind = Literal["identity", "fixed", "scalar", "diagonal", "symmetric", "full", "piecewise"]
+
+@dataclass(frozen=True)
+class Pattern:
+    """Symmetric matrices that are zero between features of different blocks.
+
+    A class of maps whose `kind` is a pattern needs nothing else to be solved: see
+    :class:`Transport`.
+
+    Parameters
+    ----------
+    blocks : tuple of tuples of int
+        Positions of the features; every feature is in one block.
+    """
+
+    blocks: tuple[tuple[int, ...], ...]
+
+    def mask(self, d: int) -> Array:
+        """Return ones within blocks and zeros between them, shape (d, d)."""
+        out = np.zeros((d, d))
+        for block in self.blocks:
+            out[np.ix_(block, block)] = 1.0
+        return out
+
+
+Kind = (
+    Literal["identity", "fixed", "scalar", "diagonal", "symmetric", "full", "piecewise"] | Pattern
+)
 
 
 @dataclass(frozen=True, repr=False)
 class Transport(Template):
-    """A class of maps that may move one group, all its Y-classes together."""
+    """A class of maps that may move one group, all its Y-classes together.
 
-    kind: ClassVar[Kind] = "fixed"
+    A class of your own is a subclass, a frozen dataclass. It says what S is by its `kind`, a word
+    of the table above or a :class:`Pattern` (which may be a property of its fields), and what R is
+    by `root`.
+    """
+
+    kind: ClassVar[Any] = "fixed"
     may_mirror: ClassVar[bool] = False
+
+    @property
+    def depends_on_units(self) -> bool:
+        """Whether other units of the features lead to another answer."""
+        return isinstance(self.kind, Pattern)
+
+    def check_fields(self, n_features: int, classes: tuple[Hashable, ...]) -> None:
+        """Raise a DataError where fields do not fit the features or classes of a population."""
+        if isinstance(self.kind, Pattern):
+            named = sorted(j for block in self.kind.blocks for j in block)
+            if named != list(range(n_features)):
+                raise DataError(
+                    f"The blocks of {self!r} must hold each of the {n_features} features once; "
+                    f"they hold {named}.",
+                    argument="transport",
+                )
 
     def root(
         self, pooled: Array, reference_cov: Array, classes: tuple[Hashable, ...], basis: Array
@@ -164,6 +212,16 @@ class Monotone(Transport):
     metric: Any = "pooled"
     kind: ClassVar[Kind] = "symmetric"
 
+    @property
+    def depends_on_units(self) -> bool:
+        """Whether the metric is another than the pooled one."""
+        return bool(self.metric != "pooled")
+
+    def check_fields(self, n_features: int, classes: tuple[Hashable, ...]) -> None:
+        """Raise a DataError for a metric of other features."""
+        if not isinstance(self.metric, str):
+            check_finite(self.metric, "metric", (n_features, n_features))
+
     def __post_init__(self) -> None:
         if isinstance(self.metric, str):
             if self.metric not in ("pooled", "identity"):
@@ -217,6 +275,10 @@ class Whitened(Transport):
 
     class_: Any = None
     kind: ClassVar[Kind] = "symmetric"
+
+    def check_fields(self, n_features: int, classes: tuple[Hashable, ...]) -> None:
+        """Raise a DataError for a class that is none."""
+        self.class_index(classes)
 
     def class_index(self, classes: tuple[Hashable, ...]) -> int:
         """Return the position of the whitened class."""

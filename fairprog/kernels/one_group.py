@@ -14,7 +14,7 @@ import numpy as np
 
 from fairprog.kernels.normal import kl, symmetrize
 from fairprog.labels import Array
-from fairprog.transports import Kind
+from fairprog.transports import Kind, Pattern
 
 __all__ = [
     "cell_gradients",
@@ -23,6 +23,7 @@ __all__ = [
     "decrement",
     "exact_step",
     "linear_basis",
+    "linear_size",
     "newton",
     "project_gradient",
 ]
@@ -63,13 +64,22 @@ def linear_basis(kind: Kind, d: int) -> Array:
         return np.eye(d)[:, :, None] * np.eye(d)[:, None, :]
     if kind == "full":
         return np.eye(d * d).reshape(d * d, d, d)
-    rows, cols = np.triu_indices(d)
+    rows, cols = np.nonzero(
+        np.triu(kind.mask(d) if isinstance(kind, Pattern) else np.ones((d, d)))
+    )
     E = np.zeros((rows.size, d, d))
     k = np.arange(rows.size)
     scale = np.where(rows == cols, 1.0, np.sqrt(0.5))
     E[k, rows, cols] = scale
     E[k, cols, rows] = scale
     return E
+
+
+def linear_size(kind: Kind, d: int) -> int:
+    """Return the dimension p of the linear space S lives in."""
+    if isinstance(kind, Pattern):
+        return sum(len(block) * (len(block) + 1) // 2 for block in kind.blocks)
+    return {"fixed": 0, "scalar": 1, "diagonal": d, "full": d * d}.get(kind, d * (d + 1) // 2)
 
 
 def project_gradient(kind: Kind, G: Array, root: Array) -> Array:
@@ -87,6 +97,8 @@ def project_gradient(kind: Kind, G: Array, root: Array) -> Array:
         return np.asarray(trace * np.eye(d) / d)
     if kind == "diagonal":
         return np.asarray(raw * np.eye(d))
+    if isinstance(kind, Pattern):
+        raw = raw * kind.mask(d)
     return np.asarray(raw) if kind == "full" else symmetrize(raw)
 
 
@@ -266,7 +278,7 @@ def _start(
     if kind in ("fixed", "scalar"):
         return np.eye(d), np.zeros(d)
     S = np.eye(d)
-    if kind == "symmetric":
+    if kind == "symmetric" or isinstance(kind, Pattern):
         values, vectors = np.linalg.eigh(root @ root.T)
         S = (vectors / np.sqrt(values)) @ vectors.T
     scale, beta, _ = newton("scalar", S @ root, w, m, Gamma, mu, Sigma)

@@ -9,8 +9,9 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 
-from fairprog.errors import InfeasibleError, ModelError, SolverError
+from fairprog.errors import ModelError, SolverError
 from fairprog.programs.compile.linear import HIGHS
+from fairprog.programs.infeasible import infeasible
 
 __all__ = ["SOLVED", "attempts", "solve"]
 
@@ -107,7 +108,7 @@ def solve(
         if status in SOLVED:
             return name
         if status in (cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE) and compiled.conditions:
-            raise _infeasible(compiled, status)
+            raise infeasible(compiled, status)
     # "infeasible" without a condition is the solver's rounding, no proof of anything
     iterate = {v.name(): v.value for v in compiled.problem.variables()}
     raise SolverError(
@@ -115,22 +116,4 @@ def solve(
         "pass another `solver` or looser tolerances.",
         status=status,
         details={"log": log, "last_iterate": iterate},
-    )
-
-
-def _infeasible(compiled: Any, status: str) -> InfeasibleError:
-    weights = {
-        where: float(np.max(np.abs(c.dual_value)))
-        for where, c in compiled.conditions.items()
-        if c.dual_value is not None
-    }
-    largest = max(weights.values(), default=0.0)
-    clash = [where for where, v in weights.items() if v > 1e-6 * largest > 0]
-    names = clash or list(compiled.conditions)
-    return InfeasibleError(
-        f"No population satisfies the conditions: {names} clash with each other or with "
-        f"{compiled.limits}. Relax one of them.",
-        argument="constraints",
-        status=status,
-        details={"conditions": names, "groups": compiled.groups, "multipliers": weights},
     )

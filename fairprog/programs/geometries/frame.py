@@ -33,13 +33,14 @@ from fairprog.kernels.one_group import (
     cell_kl,
     decrement,
     linear_basis,
+    linear_size,
     project_gradient,
 )
 from fairprog.labels import Array
 from fairprog.populations import Normal
 from fairprog.programs.geometries.group_map import relative_gap
 from fairprog.programs.geometries.whitening import Whitening
-from fairprog.transports import AffineMap, Kind, Monotone, Transport
+from fairprog.transports import AffineMap, Kind, Monotone, Pattern, Transport
 
 __all__ = ["Frame", "Map", "make_frame"]
 
@@ -177,7 +178,7 @@ class Frame(Whitening):
         through_beta = project_gradient(
             self.kind, np.outer(pulled, self.center), self.sign * self.user_root
         )
-        if self.kind == "symmetric":
+        if self.is_symmetric:
             return U @ (inverse_t @ N @ inverse_t.T + through_beta) @ U.T, offset
         if self.kind == "full":
             return U @ (inverse_t @ N @ self.C.T + through_beta) @ U.T, offset
@@ -206,6 +207,11 @@ class Frame(Whitening):
         if self.kind == "full":
             W, back = self.metric_roots
             return float(np.linalg.norm(back @ N @ W)), offset
+        if isinstance(self.kind, Pattern):  # the same over the span of `linear`
+            W, back = self.metric_roots
+            J = (W @ self.linear @ self.root @ back).reshape(len(self.linear), -1)
+            g = np.tensordot(self.linear, N, 2)
+            return float(np.sqrt(max(float(g @ np.linalg.solve(J @ J.T, g)), 0.0))), offset
         # maximise <N, X> over symmetric X with |X R~|_F <= 1: X H + H X = 2 N up to scale,
         # H = R~ R~'
         values, V = self.root_spectrum
@@ -234,14 +240,8 @@ class Frame(Whitening):
     @property
     def parts(self) -> Mapping[str, tuple[int, ...]]:
         """The variables of the consensus form."""
-        shapes = {"linear": self._n_linear, "offset": (self.size,)}
-        return shapes if self.kind != "fixed" else {"offset": shapes["offset"]}
-
-    @property
-    def _n_linear(self) -> tuple[int, ...]:
-        k = self.size
-        number = {"scalar": 1, "diagonal": k, "symmetric": k * (k + 1) // 2}
-        return (number.get(self.kind, k * k),)
+        p, offset = linear_size(self.kind, self.size), {"offset": (self.size,)}
+        return {"linear": (p,), **offset} if p else offset
 
     def _matrix(self, cp: Any, x: Any) -> Any:
         """Return S~ as an affine expression (the identity for translations)."""

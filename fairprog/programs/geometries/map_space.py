@@ -16,7 +16,7 @@ from fairprog.kernels.all_groups import profile_cost, pull_back
 from fairprog.kernels.best_map import DENSE, best_map
 from fairprog.kernels.common_rates import best_rates
 from fairprog.kernels.normal import symmetric_root, symmetrize
-from fairprog.kernels.one_group import cell_gradients, cell_kl, project_gradient
+from fairprog.kernels.one_group import cell_gradients, cell_kl, linear_size, project_gradient
 from fairprog.labels import Array
 from fairprog.programs.geometries.frame import Frame
 
@@ -56,7 +56,8 @@ class MapSpace:
         self.sides, self.log_rates = sides, log_rates
         self.frames, self.fixed, self.anchor = list(frames), fixed, anchor
         self.kind, self.k = frames[0].kind, len(frames[0].root)
-        self.size = {"fixed": 0, "scalar": 1, "diagonal": self.k}.get(self.kind, self.k**2)
+        factors = self.kind not in ("fixed", "scalar", "diagonal")  # S = F F'
+        self.size = self.k**2 if factors else linear_size(self.kind, self.k)
         self._w = np.stack([f.w for f in frames], axis=1)
         self._mu = np.stack([f.mu for f in frames], axis=1)
         self._Sigma = np.stack([f.Sigma for f in frames], axis=1)
@@ -211,7 +212,7 @@ class MapSpace:
             else:
                 logs = np.log(np.diag(S))
                 mean = np.sqrt(self.k) * logs[:1]
-                linear = {"fixed": logs[:0], "scalar": mean}.get(self.kind, logs)
+                linear = logs if self.kind == "diagonal" else mean[: self.size]
             rows.append(np.concatenate([linear, beta]))
         return np.concatenate(rows)
 

@@ -17,7 +17,7 @@ from fairprog.kernels.common_rates import best_rates
 from fairprog.kernels.normal import kl, push, unit_condition
 from fairprog.kernels.scale_ratio_polynomial import is_best_ratio
 from fairprog.kernels.threads import one_blas_pool
-from fairprog.labels import Array, check_finite
+from fairprog.labels import Array
 from fairprog.populations import Normal
 from fairprog.programs.answer import Answer, Conic
 from fairprog.programs.geometries.affine import nearest_all_affine, nearest_one_affine
@@ -32,7 +32,7 @@ from fairprog.programs.geometries.independent_frame import (
 from fairprog.programs.geometries.normal_all import nearest_all, nearest_two_groups
 from fairprog.programs.geometries.normalise import normalised
 from fairprog.solution.certificate import IDEALITY_TOLERANCE
-from fairprog.transports import AffineMap, Kind, Monotone, Translation, Transport, Whitened
+from fairprog.transports import AffineMap, Kind, Pattern, Translation, Transport, Whitened
 
 __all__ = ["NormalGeometry"]
 
@@ -71,13 +71,14 @@ class NormalGeometry(Geometry):
                 "alphabets; normal populations take Translation() or a larger class of maps.",
                 argument="transport",
             )
-        if transport.kind == "diagonal":
+        transport.check_fields(population.n_features, population.classes)
+        if transport.kind == "diagonal" or isinstance(transport.kind, Pattern):
             _check_diagonal(population, transport)
-        if isinstance(transport, Whitened):
-            transport.class_index(population.classes)
-        if isinstance(transport, Monotone) and not isinstance(transport.metric, str):
-            d = population.n_features
-            check_finite(transport.metric, "metric", (d, d))
+        if isinstance(transport.kind, Pattern) and population.n_features > LARGE:
+            raise ModelError(
+                f"{transport!r} is for at most {LARGE} features; use Monotone() or Diagonal().",
+                argument="transport",
+            )
 
     def refuse(self) -> None:
         """Check conditions, scales and groups that stay; say what is set aside."""
@@ -88,6 +89,12 @@ class NormalGeometry(Geometry):
                 "Affine() in several dimensions is not a convex program, so it takes no custom "
                 "constraints and no `map_bound`; use Monotone() instead.",
                 argument="constraints" if question.constraints else "map_bound",
+            )
+        if isinstance(self.kind, Pattern) and not question.staying:
+            raise ModelError(
+                f"{question.transport!r} does not take steer='all'; let one group stay, or use "
+                "Monotone() or Diagonal().",
+                argument="steer",
             )
         _check_scales(self.D, question.transport, everyone=not question.staying)
         self.refuse_unlike()
@@ -235,13 +242,14 @@ class NormalGeometry(Geometry):
     def _conic_pays(self) -> bool:
         if self.kind == "full":  # not convex
             return False
-        limit = CLARABEL_DIMENSION if self.kind == "symmetric" else DIAGONAL_DIMENSION
+        few = self.kind in ("fixed", "scalar", "diagonal")
+        limit = DIAGONAL_DIMENSION if few else CLARABEL_DIMENSION
         return bool(self.n_features <= limit)
 
     def compares(self, answer: Answer) -> bool:
         """Return whether Clarabel takes little time and has the digits."""
         return self._conic_pays and (
-            self.kind != "symmetric"
+            self.kind in ("fixed", "scalar", "diagonal")
             or all(f.root_condition <= CONIC_CONDITION for f in self._frames())
         )
 
@@ -373,7 +381,7 @@ def _check_scales(D: Normal, transport: Transport, everyone: bool) -> None:
 
     `everyone`: whether all groups are steered.
     """
-    if not isinstance(transport, Monotone) or transport.metric == "pooled":
+    if not transport.depends_on_units:
         return
     cells = D.support_mean[:, 0], D.support_cov_of(0)
     frame = make_frame(D, transport, 0, D.prior[:, 0], cells)

@@ -21,7 +21,7 @@ from fairprog.kernels.blas import cholesky, product
 from fairprog.kernels.cells import LARGE
 from fairprog.kernels.normal import symmetric_root, symmetrize
 from fairprog.labels import Array
-from fairprog.transports import Kind
+from fairprog.transports import Kind, Pattern
 
 __all__ = ["Whitening", "pooled_root"]
 
@@ -105,19 +105,27 @@ class Whitening:
         return self._keep("_C", lambda: pooled_root(self.pooled, self.kind))
 
     @property
+    def is_symmetric(self) -> bool:
+        """Whether S is symmetric and R is not plus or minus the identity in these coordinates."""
+        return self.kind == "symmetric" or isinstance(self.kind, Pattern)
+
+    @property
     def is_balanced(self) -> bool:
         """Whether C is chosen with a view to R~: for a symmetric S whose Hessian is formed."""
-        return self.kind == "symmetric" and self.size <= DENSE
+        return self.is_symmetric and (self.size <= DENSE or self.kind != "symmetric")
 
     @cached_property
     def _balance(self) -> tuple[Array, Array]:
-        """C and R~, see :mod:`fairprog.kernels.balance`."""
-        return balance(self.pooled, self.user_root)
+        """C and R~, see :mod:`fairprog.kernels.balance`; a pattern keeps the user's features."""
+        if self.kind == "symmetric":
+            return balance(self.pooled, self.user_root)
+        C = np.diag(np.diagonal(self.pooled) ** 0.25)
+        return C, C @ self.user_root @ C
 
     @cached_property
     def root_condition(self) -> float:
         """Condition number of R~: the square of the ratio of scales, where R is the identity."""
-        if self.kind != "symmetric":
+        if not self.is_symmetric:
             return 1.0
         values = np.diagonal(self.root) if self.is_balanced else None
         if values is None or not np.array_equal(self.root, np.diag(values)):
@@ -145,7 +153,7 @@ class Whitening:
         """R~ in whitened coordinates, negated for a mirror image."""
 
         def compute() -> Array:
-            if self.kind != "symmetric":
+            if not self.is_symmetric:
                 return self.sign * np.eye(self.size)
             if self.is_balanced:
                 return self._balance[1]
