@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from instances import problems
-from scipy.optimize import minimize
+from scipy.optimize import linprog, minimize
 from scipy.stats import ks_2samp
 
 import fairprog as fp
@@ -492,3 +492,34 @@ def test_scales_may_differ_by_orders_of_magnitude(family, ratio):
         step = 0.03 * frame.unit
         for dS, db in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1)):
             assert frame.cost((S + dS * step[0], beta + db * step[1])) > best
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_half_lines_of_all_groups_are_a_linear_program(seed):
+    """KL of exponential densities is the distance of their ends: against a written-out LP."""
+    rng = np.random.default_rng(seed)
+    K, G = int(rng.integers(2, 4)), int(rng.integers(2, 4))
+    q = rng.dirichlet(np.ones(K * G)).reshape(K, G)
+    loc, scale = rng.normal(size=(K, G)), np.repeat(rng.uniform(0.3, 3.0, (K, 1)), G, axis=1)
+    D = fp.ShiftedExponential(q, loc, scale)
+    sol = fp.NearestIdeal(D, transport=fp.Translation(), base_rates="keep").solve()
+    assert sol.certificate.ok and sol.certificate.globally_optimal
+    pairs = np.indices((K, G)).reshape(2, -1).T
+    rows = [-np.eye(K + G)[i] - np.eye(K + G)[K + a] for i, a in pairs]
+    c = q / scale
+    best = linprog(
+        np.concatenate([c.sum(1), c.sum(0)]), rows, -loc.ravel(), bounds=[(None, None)] * (K + G)
+    )
+    assert sol.kl == pytest.approx(best.fun - (c * loc).sum(), abs=1e-9)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e-4, 1e5, 1e9])
+@pytest.mark.parametrize("family", [fp.Gumbel, fp.Laplace, fp.Logistic, fp.ShiftedExponential])
+def test_units_do_not_matter_to_all_groups(family, unit):
+    loc = np.array([[0.0, 1.0, 3.0], [2.0, 2.5, -1.0], [4.0, 1.0, 1.0]])
+    q, one = np.full((3, 3), 1 / 9), np.ones((3, 3))
+    kl = [
+        fp.NearestIdeal(family(q, u * loc, u * one), transport=fp.Translation()).solve().kl
+        for u in (1.0, unit)
+    ]
+    assert kl[0] == pytest.approx(kl[1], rel=1e-9)

@@ -347,12 +347,6 @@ FAULTS = [  # (what happens, what is wrong, questions, kinds)
         ["population"],
         ["diagonal monotone", "log of diagonal monotone"],
     ),
-    (
-        RuntimeWarning,
-        "half-lines have no Newton step of shifts: a division by zero",
-        ["solve_free", "problem_free", "base_rates"],
-        ["ShiftedExponential"],
-    ),
 ]
 
 

@@ -84,11 +84,12 @@ class Answer:
     def kept(self, solver: str) -> Self:
         """Return the answer; without the second one, and with a warning, where that differs.
 
-        For answers that are proven by themselves.
+        For answers that are proven by themselves. Where the optimum is so flat that the same KL is
+        reached by other parameters, KL alone is compared.
         """
-        near = (self.parameter_gap or 0.0) <= PARAMETER_TOLERANCE
-        if near and (self.conic_gap or 0.0) <= CONIC_TOLERANCE:
-            return self
+        if (self.conic_gap or 0.0) <= CONIC_TOLERANCE:
+            near = (self.parameter_gap or 0.0) <= PARAMETER_TOLERANCE
+            return self if near else replace(self, parameter_gap=None)
         gap = np.inf if self.conic_gap is None else self.conic_gap
         warnings.warn(
             f"{solver} ends {gap:.2g} (KL) and {self.parameter_gap:.2g} (parameters) from the "

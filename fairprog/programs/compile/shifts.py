@@ -31,14 +31,27 @@ class Shifts:
         return np.asarray(self.alpha.value), np.asarray(self.beta.value)
 
 
-def compile_shifts(D: LocationScale, prior: Array, laws: Sequence[Law], scale: Array) -> Shifts:
-    """Build the program: laws and scales shared by the groups, one shift per group."""
-    alpha, beta = cp.Variable(D.n_classes, name="loc"), cp.Variable(D.n_groups, name="offset")
-    objective: Any = float((prior * np.log(prior / D.prior)).sum())
-    constraints = [(D.group_mass @ beta == 0).set_label("coordinates")]
-    for i, a in np.ndindex(*prior.shape):
-        shift = (alpha[i] + beta[a] - D.base_loc[i, a]) / scale[i]
-        expected, cones = expected_atom(cp, type(D), laws[i], laws[i], 1.0, shift)
+def compile_shifts(
+    family: type[LocationScale],
+    prior: Array,
+    laws: Sequence[Law],
+    loc: Array,
+    scale: Array,
+    mass: Array,
+    prior_kl: float,
+) -> Shifts:
+    """Build the program: laws and scales (K,) shared by the groups, locations (K, G) of the cells.
+
+    `prior` (K, G) are the weights of the cells, `mass` (G,) those of the groups in the rule for
+    the coordinates, `prior_kl` what the base rates cost.
+    """
+    K, G = prior.shape
+    alpha, beta = cp.Variable(K, name="loc"), cp.Variable(G, name="offset")
+    objective: Any = prior_kl
+    constraints = [(mass @ beta == 0).set_label("coordinates")]
+    for i, a in np.ndindex(K, G):
+        shift = (alpha[i] + beta[a] - loc[i, a]) / scale[i]
+        expected, cones = expected_atom(cp, family, laws[i], laws[i], 1.0, shift)
         constraints += cones
         objective = objective + prior[i, a] * (expected - laws[i].entropy)
     return Shifts(cp.Problem(cp.Minimize(objective), constraints), alpha, beta)

@@ -173,8 +173,10 @@ class LineGeometry(Geometry):
             return super().formulate()
         from fairprog.programs.compile.shifts import compile_shifts
 
-        shared = shared_laws(self.D, self.question.transport)
-        return compile_shifts(self.D, self.question.prior, *shared).problem
+        D, question = self.D, self.question
+        laws, scale = shared_laws(D, question.transport)
+        args = question.prior, laws, D.base_loc, scale, D.group_mass, question.prior_kl
+        return compile_shifts(type(D), *args).problem
 
     def sharper(self, answer: Answer, attempt: int) -> tuple[Any, dict[str, Any]] | None:
         """Return the program whose quadrature panels break where the kinks now are."""

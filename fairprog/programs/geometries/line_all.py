@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fairprog.errors import ModelError, SolverError
-from fairprog.kernels.scaling import minimise_shifts, sinkhorn
+from fairprog.kernels.scaling import linear_shifts, minimise_shifts, sinkhorn
 from fairprog.labels import Array
 from fairprog.populations import Gamma, LocationScale, Weibull
 from fairprog.populations.law import Law
@@ -59,66 +61,85 @@ def shared_laws(D: LocationScale, transport: Transport) -> tuple[Sequence[Law], 
 def nearest_shifts(
     geometry: Geometry, laws: Sequence[Law], scale: Array, solver: str, conic: Conic
 ) -> Answer:
-    """Return the global optimum over common laws and one shift per group."""
+    """Return the global optimum over common laws and one shift per group.
+
+    Solved at unit scale about the cells' mean location, so that units do not matter. Of densities
+    that are exponential from the end of their support on, it is a linear program.
+    """
     D, q = geometry.D, geometry.question.prior
+    unit, center = float(np.exp(np.log(scale).mean())), float((q * D.base_loc).sum())
+    shifts = _Shifts(type(D), q, laws, (D.base_loc - center) / unit, scale / unit, D.group_mass)
+
+    def answer(alpha: Array, beta: Array, name: str, gap: float | None = None) -> Answer:
+        return _answer(D, q, laws, scale, center + unit * alpha, unit * beta, name, gap)
+
+    exact = answer(*shifts.exact(D, solver))
     if solver == "newton":
-        return _answer(D, q, laws, scale, *_exact(D, q, laws, scale, solver))
-    second = _conic(D, q, laws, scale, solver, conic)
-    exact = _answer(D, q, laws, scale, *_exact(D, q, laws, scale, "auto"))
+        return exact
+    second = shifts.conic(solver, conic)
     if second is None:
         return exact
-    other = _answer(D, q, laws, scale, *second)
+    other = answer(*second)
     if solver in CONIC:
         return other.compared(exact)
     return exact.compared(other).kept(other.solver)
 
 
-def _exact(
-    D: LocationScale, q: Array, laws: Sequence[Law], scale: Array, solver: str
-) -> tuple[Array, Array, str]:
-    """Return (alpha, beta, name): Sinkhorn's iteration for gamma laws, else Newton's method."""
-    if isinstance(D, Gamma) and solver != "newton":
-        weight = q * D.shape
-        log_matrix = np.log(weight) - D.base_loc
-        alpha, beta, residual = sinkhorn(log_matrix, weight.sum(axis=1), weight.sum(axis=0))
-        if residual < 1e-10:  # else the matrix is too far from its marginals: Newton
-            return alpha, beta, "sinkhorn"
+@dataclass(frozen=True, eq=False)
+class _Shifts:
+    """The program in shifts alpha_i of the classes and beta_a of the groups, at unit scale."""
 
-    def cost(y: Array) -> float:
-        u = (y - D.base_loc) / scale[:, None]
-        pairs = zip(laws, u, strict=True)
-        values = [[law.divergence(law, 1.0, x) for x in row] for law, row in pairs]
-        return float((q * np.array(values)).sum())
+    family: type[LocationScale]
+    q: Array
+    laws: Sequence[Law]
+    loc: Array
+    scale: Array
+    mass: Array
 
-    def slopes(y: Array) -> Array:
-        u = (y - D.base_loc) / scale[:, None]
-        pairs = zip(laws, u, strict=True)
-        d = np.array([[law.gradient(law, 1.0, x)[1] for x in row] for law, row in pairs])
-        return np.asarray(q * d / scale[:, None])
+    def exact(self, D: LocationScale, solver: str) -> tuple[Any, ...]:
+        """Return (alpha, beta, name, duality gap or None) of the method that suits the laws."""
+        q, laws, loc, scale = self.q, self.laws, self.loc, self.scale[:, None]
+        if all(law.name == "ShiftedExponential" for law in laws):
+            alpha, beta, gap = linear_shifts(q / scale, loc)
+            return alpha, beta, "linear-program", gap
+        if isinstance(D, Gamma) and solver != "newton":
+            weight = q * D.shape
+            log_matrix = np.log(weight) - loc
+            alpha, beta, residual = sinkhorn(log_matrix, weight.sum(axis=1), weight.sum(axis=0))
+            if residual < 1e-10:  # else the matrix is too far from its marginals: Newton
+                return alpha, beta, "sinkhorn", None
 
-    v = q / q.sum(axis=1, keepdims=True)
-    row = (v * D.base_loc).sum(axis=1)
-    column = (q * (D.base_loc - row[:, None])).sum(axis=0) / q.sum(axis=0)
-    alpha, beta, _ = minimise_shifts(cost, slopes, (row, column))
-    return alpha, beta, "newton"
+        def cost(y: Array) -> float:
+            pairs = zip(laws, (y - loc) / scale, strict=True)
+            values = [[law.divergence(law, 1.0, x) for x in row] for law, row in pairs]
+            return float((q * np.array(values)).sum())
 
+        def slopes(y: Array) -> Array:
+            pairs = zip(laws, (y - loc) / scale, strict=True)
+            d = np.array([[law.gradient(law, 1.0, x)[1] for x in row] for law, row in pairs])
+            return np.asarray(q * d / scale)
 
-def _conic(
-    D: LocationScale, q: Array, laws: Sequence[Law], scale: Array, solver: str, conic: Conic
-) -> tuple[Array, Array, str] | None:
-    """Return (alpha, beta, name) of a conic solver; None where "auto" finds none."""
-    from fairprog.programs.compile.shifts import compile_shifts
-    from fairprog.programs.compile.solve import solve
+        row = (q * loc).sum(axis=1) / q.sum(axis=1)
+        column = (q * (loc - row[:, None])).sum(axis=0) / q.sum(axis=0)
+        alpha, beta, _ = minimise_shifts(cost, slopes, (row, column))
+        return alpha, beta, "newton", None
 
-    compiled = compile_shifts(D, q, laws, scale)
-    ladder = (solver,) if solver in CONIC else CONIC
-    try:
-        name = solve(compiled, ladder, conic.time_limit, conic.verbose, conic.options)
-    except SolverError:
-        if solver in CONIC:
-            raise
-        return None  # the exact answer is proven by its own residuals
-    return (*compiled.value(), name)
+    def conic(self, solver: str, conic: Conic) -> tuple[Array, Array, str] | None:
+        """Return (alpha, beta, name) of a conic solver; None where "auto" finds none."""
+        from fairprog.programs.compile.shifts import compile_shifts
+        from fairprog.programs.compile.solve import solve
+
+        compiled = compile_shifts(
+            self.family, self.q, self.laws, self.loc, self.scale, self.mass, 0.0
+        )
+        ladder = (solver,) if solver in CONIC else CONIC
+        try:
+            name = solve(compiled, ladder, conic.time_limit, conic.verbose, conic.options)
+        except SolverError:
+            if solver in CONIC:
+                raise
+            return None  # the exact answer is proven by its own residuals
+        return (*compiled.value(), name)
 
 
 def _answer(
@@ -129,6 +150,7 @@ def _answer(
     alpha: Array,
     beta: Array,
     name: str,
+    gap: float | None,
 ) -> Answer:
     """Return the answer in common coordinates with sum_a p_a b_a = 0."""
     center = float(D.group_mass @ beta)
@@ -139,7 +161,7 @@ def _answer(
         f = line_frame(D, False, a, q[:, a], reference)
         theta = 1.0, float((beta[a] + f.center - f.target_center) / f.C)
         groups.append(GroupMaps(f, theta))
-    return Answer(groups, name, free_laws=reference)
+    return Answer(groups, name, free_laws=reference, duality_gap=gap)
 
 
 def average_laws(D: LocationScale, q: Array) -> LineLaws:
