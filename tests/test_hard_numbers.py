@@ -2,6 +2,7 @@
 
 import gc
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -157,7 +158,7 @@ def test_the_logistic_divergence_is_exact_at_every_ratio_of_scales(ratio, shift)
     points = np.unique(np.r_[-700, -40, -10, 0, 10, 40, 700, kink[np.abs(kink) < 700]])
     cross = sum(
         quad(lambda z: np.exp(-phi(z)) * phi(ratio * z + shift), a, b, epsrel=1e-13)[0]
-        for a, b in zip(points, points[1:], strict=False)
+        for a, b in pairwise(points)
     )
     found = cells(fp.Logistic, shift, ratio).kl(cells(fp.Logistic, 0, 1))
     assert found == pytest.approx(cross - 2 - np.log(ratio), rel=1e-12, abs=1e-12)

@@ -20,6 +20,7 @@ LAYERS = {
     "labels": 1,
     "groups": 1,
     "codec": 1,
+    "fields": 1,
     "tables": 2,
     "row_blocks": 2,
     "maps": 3,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fairprog.labels import printable
+
 if TYPE_CHECKING:
     from fairprog.audit.result import Audit, GapInterval
 
@@ -230,4 +232,5 @@ def summary_text(found: Audit) -> str:
                 movement_rows(found),
             ),
         ]
-    return "\n".join([*lines, "", f"Which tool: {found.recommendation}"])
+    lines += ["", f"Which tool: {found.recommendation}"]
+    return printable("\n".join(lines), (*found.classes, *found.groups))

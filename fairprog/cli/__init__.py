@@ -7,15 +7,19 @@ Exit codes: 0 done, 1 the data or the program cannot be used (one sentence on st
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 from fairprog.cli.audit_scores import run_audit
 from fairprog.cli.reproduce import run_reproduce
 from fairprog.cli.steering import TRANSPORTS, run_align, run_steer
 from fairprog.errors import FairprogError
+from fairprog.labels import printable
 from fairprog.versions import __version__
 
 __all__ = ["build_parser", "main"]
@@ -240,6 +244,19 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Terminal(io.TextIOBase):
+    """Standard output that shows the control characters of names instead of obeying them."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(printable(text))
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -270,9 +287,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return 2
     try:
-        return int(options.run(options))
+        with redirect_stdout(_Terminal(sys.stdout)):
+            return int(options.run(options))
     except (FairprogError, OSError) as error:
-        print(f"fairprog {options.command}: {error}", file=sys.stderr)
+        print(f"fairprog {options.command}: {printable(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"fairprog {options.command}: interrupted.", file=sys.stderr)

@@ -20,7 +20,8 @@ from fairprog.estimators.fitted_population import (
 )
 from fairprog.estimators.rows import LabelledRows, refuse_text
 from fairprog.estimators.snap import lattices, snap_to
-from fairprog.estimators.step import SteeringStep, mean_over_groups
+from fairprog.estimators.step import STEP, SteeringStep, checked_params, mean_over_groups
+from fairprog.fields import array, either, increasing, read, refuse
 from fairprog.groups import group_shares, refuse_reordered
 from fairprog.labels import Array, Indices, check_number, label_array
 from fairprog.populations import Bijection, Normal, Transformed, population_from_dict
@@ -321,7 +322,8 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild the step from :meth:`to_dict`."""
-        params = dict(data["params"])
+        data = read(data, "ideal_steering", FIELDS)
+        params = checked_params(data["params"])
         if params["transport"] is not None:
             params["transport"] = template_from_dict(params["transport"])
         if isinstance(params["family"], dict):
@@ -329,19 +331,31 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
         out = cls(**params)
         out.classes_ = label_array(data["classes"])
         out.groups_ = label_array(data["groups"])
-        out.n_features_in_ = data["n_features"]
+        out.n_features_in_ = d = data["n_features"]
         if data["feature_names"]:
             out.feature_names_in_ = np.array(data["feature_names"], dtype=object)
-        solution = data["solution"]
-        out.solution_ = None if solution is None else Solution.from_dict(solution)
-        out.population_ = None
-        if data["population"] is not None:
-            population = population_from_dict(data["population"])
-            assert isinstance(population, (Normal, Transformed))
-            out.population_ = population
+        out.solution_ = out.population_ = None
+        if len(data["groups"]) > 1:
+            population: Any = population_from_dict(data["population"])
+            out.solution_ = Solution.from_dict(data["solution"])
+            labels = data["classes"], data["groups"], d
+            for D in (population, out.solution_.original):
+                same = (D.classes, D.groups, D.n_features) == labels
+                if not same or not isinstance(D, (Normal, Transformed)):
+                    raise refuse("its populations are not of its classes, groups and features")
+                out.population_ = population
+        if not {len(data["feature_names"]), len(data["lattices"])} <= {0, d}:
+            raise refuse("it has names or lattices of other features")
         out.sample_weight_ = data["sample_weight"]
         out._lattices = list(data["lattices"])
         return out
 
 
+FIELDS = STEP | {
+    "n_features": int,
+    "feature_names": [str],
+    "population": either(None, Mapping),
+    "sample_weight": array(None),
+    "lattices": [either(None, increasing)],
+}
 register("ideal_steering", IdealSteering.from_dict)

@@ -20,7 +20,8 @@ from fairprog.estimators.scores import (
     check_scores,
     forward,
 )
-from fairprog.estimators.step import SteeringStep, mean_over_groups
+from fairprog.estimators.step import STEP, SteeringStep, checked_params, mean_over_groups
+from fairprog.fields import either, increasing, read
 from fairprog.groups import group_shares, refuse_reordered
 from fairprog.labels import Array, Indices, label_array
 from fairprog.populations.score_direction import warn_of_direction
@@ -282,11 +283,25 @@ class ScoreSteering(SteeringStep):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild the step from :meth:`to_dict`."""
-        out = cls(**data["params"])
-        out.classes_ = label_array(data["classes"])
-        out.groups_ = label_array(data["groups"])
+        data = read(data, "score_steering", FIELDS)
+        groups = data["groups"]
+        out = cls(
+            **checked_params(data["params"], **{k: frozenset(v) for k, v in OPTIONS.items()})
+        )
+        plan = Plan.choose(groups, out.steer, out.reference)
+        moving = plan.to_home if plan.moving else ()
+        solved = Mapping if moving and out.method != "quantile" else None
+        tied = groups if data["common_lattice"] is not None else ()
+        check_binary(data["classes"])
+        kinds = {
+            "maps": dict.fromkeys(moving, Mapping),
+            "solution": solved,
+            "lattices": dict.fromkeys(tied, increasing),
+        }
+        read({name: data[name] for name in kinds}, "score_steering", kinds)
+        out.classes_, out.groups_ = label_array(data["classes"]), label_array(groups)
         out.n_features_in_ = 1
-        out.maps_ = {g: PiecewiseLinearMap(**T) for g, T in data["maps"].items()}
+        out.maps_ = {g: PiecewiseLinearMap.from_dict(T) for g, T in data["maps"].items()}
         solution = data["solution"]
         out.solution_ = None if solution is None else Solution.from_dict(solution)
         out._lattices = dict(data["lattices"])
@@ -294,4 +309,5 @@ class ScoreSteering(SteeringStep):
         return out
 
 
+FIELDS = STEP | {"maps lattices": Mapping, "common_lattice": either(None, increasing)}
 register("score_steering", ScoreSteering.from_dict)

@@ -13,7 +13,8 @@ from scipy.special import expit
 from sklearn.utils.validation import check_is_fitted
 
 from fairprog.errors import DataError, FairprogWarning, ModelError
-from fairprog.estimators.step import SavedStep
+from fairprog.estimators.step import STEP, SavedStep, checked_params
+from fairprog.fields import array, either, least, read
 from fairprog.kernels.matched_effects import fluent_strengths, least_strength
 from fairprog.labels import Array, check_finite, check_number, index_of, label_array, plain
 from fairprog.populations import Normal
@@ -309,7 +310,20 @@ class SteeringVectors(SavedStep):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild the step from :meth:`to_dict`."""
-        params = dict(data["params"])
+        data = read(data, "concept_steering", FIELDS)
+        groups, d = data["groups"], data["n_features_in_"]
+        vectors = dict.fromkeys(groups, array(d))
+        kinds = {
+            "reference_": frozenset(groups),
+            "basis_": array(d, None),
+            "shared_vector_": array(d),
+            "concept_vectors_ vectors_": vectors,
+            "probes_": dict.fromkeys(groups, (array(d), float)),
+            "_log_odds": dict.fromkeys(groups, array(None)),
+        }
+        of = [name for names in kinds for name in names.split()]
+        read({name: data[name] for name in of}, "concept_steering", kinds)
+        params = checked_params(data["params"])
         if params["transport"] is not None:
             params["transport"] = template_from_dict(params["transport"])
         out = cls(**params)
@@ -320,6 +334,13 @@ class SteeringVectors(SavedStep):
         out.solution_ = None if solution is None else Solution.from_dict(solution)
         out.population_ = None if out.solution_ is None else out.solution_.original
         return out
+
+
+FIELDS = STEP | {
+    "n_features_in_": int,
+    "matched_strength_ matched_effect_": either(None, least(0)),
+    "reference_ basis_ shared_vector_ concept_vectors_ vectors_ probes_ _log_odds": lambda v: True,
+}
 
 
 def _warn(text: str) -> None:

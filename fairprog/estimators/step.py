@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -13,9 +13,20 @@ from sklearn.utils.validation import check_is_fitted
 
 from fairprog.codec import load, save
 from fairprog.errors import DataError
+from fairprog.fields import either, labels, read
 from fairprog.labels import Array, Indices
 
-__all__ = ["SavedStep", "SteeringStep", "mean_over_groups"]
+__all__ = ["STEP", "SavedStep", "SteeringStep", "checked_params", "mean_over_groups"]
+
+
+STEP = {"params": Mapping, "classes groups": labels, "solution": either(None, Mapping)}
+
+
+def checked_params(params: Mapping[str, Any], **kinds: Any) -> dict[str, Any]:
+    """Return a step's parameters from a file: `fit` checks all but those used without it."""
+    kinds |= {"merge_groups": either(None, Mapping), "random_state": either(None, int)}
+    used = {k: v for k, v in params.items() if k in kinds}
+    return {**params, **read(used, "params", {k: v for k, v in kinds.items() if k in params})}
 
 
 class SavedStep(BaseEstimator):

@@ -140,5 +140,5 @@ def _root(f: Callable[[float], float], start: float) -> float:
         step *= 2.0
         ends = [ends[1], ends[1] + step] if rises else [ends[0] - step, ends[0]]
         if (f(ends[1]) >= 0) if rises else (f(ends[0]) <= 0):
-            return float(brentq(f, *ends, xtol=1e-15, rtol=1e-15, maxiter=500))
+            return float(brentq(f, ends[0], ends[1], xtol=1e-15, rtol=1e-15, maxiter=500))
     return start

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, ModelError
+from fairprog.fields import array, either, labels, read, refuse
 from fairprog.labels import (
     Array,
     Indices,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from fairprog.tables import Notion, Risk
 
 __all__ = ["Population", "check_prior", "population_from_dict"]
+
+AXES = {"classes? groups?": either(None, labels), "feature_names?": either(None, [str])}
 
 
 def check_prior(
@@ -266,6 +269,10 @@ def population_from_dict(data: Mapping[str, Any]) -> Population:
     """Rebuild a population from ``Population.to_dict()``; ModelError for an unknown family."""
     arguments = dict(data)
     name = arguments.pop("population", None)
+    names = ("classes", "groups", "feature_names")
+    read({k: v for k, v in arguments.items() if k in names}, "population", AXES)
+    if not all(array()(v) for v in arguments.values() if isinstance(v, np.ndarray)):
+        raise refuse(f"a {name} of numbers that are not finite, or too large to square")
     if name not in Population._registry:
         known = [n for n, c in Population._registry.items() if c.family != Population.family]
         raise ModelError(f"Unknown population {name!r}; known are {sorted(known)}.")

@@ -145,8 +145,8 @@ def best_scale_shift(terms: Sequence[Term], start: Array, scales: bool = True) -
 
     def gradient(x: Array) -> Array:
         S, beta = split(x)
-        g = slopes(S, beta)[:2] / [S, 1.0]
-        return g if scales else g[1:]
+        slope, shift = slopes(S, beta)[:2]
+        return np.array([slope / S, shift] if scales else [shift])
 
     x, kept = start if scales else start[1:], slice(None if scales else 1, 2)
     if all(t.law.smooth for t in terms):

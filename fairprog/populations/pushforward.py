@@ -297,7 +297,7 @@ class Pushforward(Population):
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild a population from :meth:`to_dict`."""
         base = {k: v for k, v in data["base"].items() if k != "population"}
-        maps = {g: PiecewiseLinearMap(**T) for g, T in data["maps"].items()}
+        maps = {g: PiecewiseLinearMap.from_dict(T) for g, T in data["maps"].items()}
         return cls(Normal(**base), maps)
 
     def __repr__(self) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from fairprog.codec import register, save
 from fairprog.errors import DataError
+from fairprog.fields import read, refuse
 from fairprog.groups import refuse_reordered
 from fairprog.kernels.quantile_map import (
     balanced_weights,
@@ -195,7 +196,10 @@ class QuantileMap:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> QuantileMap:
         """Rebuild the maps from :meth:`to_dict`."""
-        return cls({g: [PiecewiseLinearMap(**T) for T in Ts] for g, Ts in data["maps"].items()})
+        maps = read(data, "quantile_map", {"maps": {Hashable: [Mapping]}})["maps"]
+        if len({len(Ts) for Ts in maps.values()} - {0}) != 1 or not all(maps.values()):
+            raise refuse("its groups have no maps of the same features")
+        return cls({g: [PiecewiseLinearMap.from_dict(T) for T in Ts] for g, Ts in maps.items()})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the maps to a .json or .npz file, atomically; read them by ``fp.load``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fairprog.labels import printable
 from fairprog.solution.words import costly_conditions, headline
 from fairprog.tables import DemographicParity, EqualOpportunity
 
@@ -18,7 +19,9 @@ WIDTH = 88
 def summary_text(sol: Solution) -> str:
     """Return divergence, gaps, prices, bounds and certificate, at most 88 columns wide."""
     parts = [headline(sol), _before_and_after(sol), _prices(sol), _bounds(sol), _certificate(sol)]
-    lines = "\n\n".join(part for part in parts if part).split("\n")
+    D = sol.original
+    names = (*D.classes, *D.groups, *(D.feature_names or ()))
+    lines = printable("\n\n".join(part for part in parts if part), names).split("\n")
     return "\n".join(x if len(x) <= WIDTH else x[: WIDTH - 4] + " ..." for x in lines)
 
 
