@@ -291,7 +291,7 @@ def test_control_characters_of_names_are_shown_and_not_obeyed(name, tmp_path):
 
 
 def test_the_command_line_shows_what_a_table_calls_its_groups(folder, tmp_path, capsys):
-    text = (folder / "rows.csv").read_text().replace(",b\n", ',"b\x1b[2J\nforged"\n')
+    text = ((folder / "rows.csv").read_text() + "\n").replace(",b\n", ',"b\x1b[2J\nforged"\n')
     (tmp_path / "rows.csv").write_text(text.replace("score", "sc\x07ore"))
     words = ["steer", str(tmp_path / "rows.csv"), "--label", "y", "--sensitive", "sex"]
     assert command([*words, "--onehot", "--quiet", "--splits", "2"]) == 0

@@ -15,19 +15,35 @@ from scipy.special import digamma, gammaln
 from fairprog.errors import DataError
 from fairprog.labels import Array
 
-__all__ = ["SHAPES", "excess", "fit_shape", "gamma_divergence", "log_gamma_constant"]
+__all__ = [
+    "SHAPES",
+    "excess",
+    "fit_shape",
+    "gamma_divergence",
+    "log_gamma_constant",
+    "log_ratio",
+]
 
 SHAPES = (1e-4, 1e10)  # beyond them log X has no density that doubles can follow
 LARGE = 20.0  # from here Stirling's series ends below rounding
 
 
-def excess(d: ArrayLike) -> Array:
-    """Return d - log(1 + d), by its series near zero."""
-    d = np.asarray(d, dtype=float)
-    near = np.zeros_like(d)
+def excess(u: ArrayLike) -> Array:
+    """Return exp(u) - 1 - u, by its series near zero."""
+    u = np.asarray(u, dtype=float)
+    near = np.zeros_like(u)
     for j in range(9, 1, -1):
-        near = 1.0 / j - d * near
-    return np.where(np.abs(d) < 1e-2, d * d * near, d - np.log1p(d))
+        near = (1.0 + u * near) / j
+    with np.errstate(over="ignore"):
+        return np.where(np.abs(u) < 1e-2, u * u * near, np.expm1(u) - u)
+
+
+def log_ratio(x: ArrayLike, y: ArrayLike) -> Array:
+    """Return log(x / y) of positive numbers, however near or far they are."""
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    d = (x - y) / y
+    near = np.abs(d) < 0.5
+    return np.where(near, np.log1p(np.where(near, d, 0.0)), np.log(x) - np.log(y))
 
 
 def _remainders(k: float) -> tuple[float, float]:
@@ -48,14 +64,13 @@ def log_gamma_constant(k: float) -> float:
 def gamma_divergence(k: float, to: float, beta: float) -> float:
     r"""Return KL of Gamma(shape k) from Gamma(shape `to`), scales exp(beta) and 1, nats.
 
-    :math:`k' g(t - 1) + \frac12 g(k'/k - 1) - (k - k') P(k) + R(k') - R(k)`, k' = `to`,
-    :math:`g(d) = d - \log(1 + d)`, t the ratio of the means.
+    :math:`k' g(\log t) + \frac12 g(\log(k'/k)) - (k - k') P(k) + R(k') - R(k)`, k' = `to`,
+    :math:`g(u) = e^u - 1 - u`, t the ratio of the means.
     """
     (R, P), (R_to, _) = _remainders(k), _remainders(to)
-    ratio = (to - k) / k
-    with np.errstate(over="ignore"):
-        mean = float(np.expm1(beta - np.log1p(ratio)))
-    value = to * float(excess(mean)) + 0.5 * float(excess(ratio)) - (k - to) * P + R_to - R
+    ratio = float(log_ratio(to, k))
+    value = to * float(excess(beta - ratio)) + 0.5 * float(excess(ratio))
+    value += R_to - R - (k - to) * P
     return max(value, 0.0)
 
 
@@ -70,8 +85,8 @@ def fit_shape(x: Array, v: Array) -> float:
         Where the shape is not between 1e-4 and 1e10.
     """
     mean = float(v @ x)
-    d = (x - mean) / mean
-    s = float(v @ excess(d) - excess(v @ d))
+    u = log_ratio(x, mean)
+    s = float(v @ excess(u) - excess(np.log1p(v @ np.expm1(u))))
     if not 0.5 / SHAPES[1] < s < 0.999 / SHAPES[0]:
         raise DataError(
             f"The values lie between {x.min():.12g} and {x.max():.12g}: too near one another, or "
