@@ -80,26 +80,22 @@ def check_folder(path: str | os.PathLike[str], argument: str = "path") -> None:
     Also where a folder, a device or a pipe is there.
     """
     with naming(path, "written", argument, NAMES):
+        target = Path(path)
         with contextlib.suppress(FileNotFoundError):
-            os.stat(path)  # says so where links lead in a circle
-        target = Path(path).resolve()
-        exists = Path(path).parent.is_dir() and target.parent.is_dir()
-        is_folder = target.is_dir()
-        stream = is_stream(target)
-    if not exists:
-        raise DataError(f"The folder of {str(path)!r} does not exist.", argument=argument)
-    if is_folder:
-        raise DataError(f"{str(path)!r} is a folder; a file is needed.", argument=argument)
-    if stream:
-        raise DataError(
-            f"{str(path)!r} is a device, a pipe or where this process prints; files are written "
-            "whole or not at all, so the name of a file is needed.",
-            argument=argument,
-        )
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise DataError(
-            f"{str(path)!r} cannot be written: its folder is read-only.", argument=argument
-        )
+            target.stat()  # says so where links lead in a circle
+        inside = target.resolve().parent
+        for bad, words in (
+            (not target.parent.is_dir() or not inside.is_dir(), "its folder does not exist"),
+            (target.is_dir(), "it is a folder; a file is needed"),
+            (
+                is_stream(target),
+                "it is a device, a pipe or where this process prints; files are written whole or "
+                "not at all, so the name of a file is needed",
+            ),
+            (not os.access(inside, os.W_OK | os.X_OK), "its folder is read-only"),
+        ):
+            if bad:
+                raise DataError(f"{str(path)!r} cannot be written: {words}.", argument=argument)
 
 
 def is_stream(path: Path) -> bool:
@@ -319,9 +315,9 @@ def load(path: str | os.PathLike[str]) -> Any:
                 header = json.loads(text, parse_constant=_constant)
             return _loaded(header, arrays)
     except Exception as error:  # whatever a loader makes of what somebody has written
-        if not isinstance(error, FairprogError):
-            error = refuse(f"{type(error).__name__}: {error!s:.200}")
-        said = printable(" ".join(str(error).split()))
+        ours = isinstance(error, FairprogError)
+        found = error if ours else refuse(f"{type(error).__name__}: {error!s:.200}")
+        said = printable(" ".join(str(found).split()))
         raise DataError(f"{str(path)!r} cannot be read. {said}", argument="path") from error
 
 

@@ -356,9 +356,9 @@ def test_features_that_depend_on_each_other(folder, capsys):
         (["--out", "./x/../data.csv"], "does not exist"),
         (["--out", "model.json", "--model", "model.json"], "or written to already"),
         (["--model", "model.pkl"], "must end in .json or .npz; found 'model.pkl'"),
-        (["--out", "."], "is a folder"),
+        (["--out", "."], "it is a folder"),
         (["--out", "-"], "'-' is no file"),
-        (["--out", "/dev/null"], "'/dev/null' is a device"),
+        (["--out", "/dev/null"], "it is a device"),
         (["--out", "out.parquet"], "--out is a CSV file; found 'out.parquet'"),
     ],
 )

@@ -300,3 +300,11 @@ def test_the_command_line_shows_what_a_table_calls_its_groups(folder, tmp_path, 
     assert "b\\x1b[2J" in said.out and "\nforged" not in said.out
     assert command([*words, "--features", "none\x1b[2J"]) == 1
     assert "\x1b" not in capsys.readouterr().err
+
+
+def test_reproduce_says_in_one_sentence_where_it_cannot_write(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    words = ["reproduce", "--quick", "--only", "zero_prices", "--out"]
+    assert command([*words, str(tmp_path / "file" / "out")]) == 1
+    said = capsys.readouterr().err
+    assert said.endswith("cannot be written: Not a directory.\n") and said.count("\n") == 1
