@@ -299,26 +299,25 @@ def load(path: str | os.PathLike[str]) -> Any:
     >>> again.kl == sol.kl
     True
     """
-    with naming(path, "read", also=NAMES):
-        if not Path(path).is_file():
-            found = "it is no file" if Path(path).exists() else "there is no such file"
-            raise DataError(f"{str(path)!r} cannot be read: {found}.", argument="path")
-    try:
-        with contextlib.ExitStack() as stack:
-            arrays, stream = None, stack.enter_context(open(path, "rb"))
+    with contextlib.ExitStack() as stack:
+        with naming(path, "read", also=NAMES):
+            if not Path(path).is_file():
+                found = "it is no file" if Path(path).exists() else "there is no such file"
+                raise DataError(f"{str(path)!r} cannot be read: {found}.", argument="path")
+            stream = stack.enter_context(open(path, "rb"))
+        try:
+            arrays, text = None, b""
             if Path(path).suffix == ".npz":
                 archive = stack.enter_context(zipfile.ZipFile(stream))
                 arrays = _Arrays(archive, os.fstat(stream.fileno()).st_size)
-                header = json.loads(str(arrays("header")), parse_constant=_constant)
-            else:
-                text = stream.read().decode("utf-8")
-                header = json.loads(text, parse_constant=_constant)
+                text = str(arrays("header")).encode()
+            header = json.loads((text or stream.read()).decode("utf-8"), parse_constant=_constant)
             return _loaded(header, arrays)
-    except Exception as error:  # whatever a loader makes of what somebody has written
-        ours = isinstance(error, FairprogError)
-        found = error if ours else refuse(f"{type(error).__name__}: {error!s:.200}")
-        said = printable(" ".join(str(found).split()))
-        raise DataError(f"{str(path)!r} cannot be read. {said}", argument="path") from error
+        except Exception as error:  # whatever a loader makes of what somebody has written
+            ours = isinstance(error, FairprogError)
+            cause = error if ours else refuse(f"{type(error).__name__}: {error!s:.200}")
+            said = printable(" ".join(str(cause).split()))
+            raise DataError(f"{str(path)!r} cannot be read. {said}", argument="path") from error
 
 
 def _constant(name: str) -> float:
