@@ -31,11 +31,12 @@ LARGE = 20.0  # from here Stirling's series ends below rounding
 def excess(u: ArrayLike) -> Array:
     """Return exp(u) - 1 - u, by its series near zero."""
     u = np.asarray(u, dtype=float)
-    near = np.zeros_like(u)
+    small = np.where(np.abs(u) < 1e-2, u, 0.0)
+    series = np.zeros_like(u)
     for j in range(9, 1, -1):
-        near = (1.0 + u * near) / j
+        series = (1.0 + small * series) / j
     with np.errstate(over="ignore"):
-        return np.where(np.abs(u) < 1e-2, u * u * near, np.expm1(u) - u)
+        return np.where(small == u, small * small * series, np.expm1(u) - u)
 
 
 def log_ratio(x: ArrayLike, y: ArrayLike) -> Array:

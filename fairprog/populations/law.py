@@ -165,7 +165,7 @@ class Law:
         z, w = self._rule_for(target, alpha, beta)
         with np.errstate(over="ignore", invalid="ignore"):
             slope = target.derivative(alpha * z + beta)
-        return np.array([w @ (z * slope), w @ slope])
+            return np.array([w @ (z * slope), w @ slope])
 
     def nests(self, target: Law, alpha: float, beta: float) -> bool:
         """Return whether alpha Z + beta stays within the support of the target."""
