@@ -313,7 +313,7 @@ def _map_from(value: Any) -> AffineMap | PiecewiseLinearMap:
 PRICES = {
     "price": {str: float},
     "price_interval": {str: 2 * (lambda v: fits(v, float) or v in (-np.inf, np.inf),)},
-    "duals sensitivity": {str: array()},
+    "duals sensitivity": {str: either(float, array())},
     "solver": str,
     "seconds": least(0),
 }
