@@ -234,8 +234,9 @@ class Solution(MovedRows, Reported):
         """Rebuild a solution from :meth:`to_dict`; custom constraints stay names."""
         data = read(data, "solution", FIELDS)
         original, population = (population_from_dict(data[k]) for k in ("original", "population"))
-        if type(original) is not type(population) and not isinstance(population, Pushforward):
-            raise DataError("The file holds populations of two families.", argument="path")
+        for D, E in ((original, population), (original.core, population.core)):
+            if D._name() != E._name() and not isinstance(E, Pushforward):
+                raise DataError("The file holds populations of two families.", argument="path")
         for axis in ("classes", "groups", "n_features"):
             if getattr(original, axis) != getattr(population, axis):
                 raise refuse(f"its populations differ in `{axis}`")
@@ -284,7 +285,7 @@ class Solution(MovedRows, Reported):
 
 def _check_maps(affine: Mapping[Hashable, Any], D: Any, E: Any, orientation: str) -> None:
     """Refuse maps of a file that do not fit its populations or its orientation."""
-    bends = set(E.maps) if isinstance(E, Pushforward) else set()
+    bends = set(E.core.maps) if isinstance(E.core, Pushforward) else set()
     for g, T in affine.items():
         bent, low = isinstance(T, PiecewiseLinearMap), 0 if orientation == "preserve" else -2
         fit = bent == (g in bends) and (1 if bent else T.offset.size) == D.n_features
