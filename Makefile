@@ -6,6 +6,8 @@ PYTHON ?= python3
 JOBS   ?= 2
 # A release with a build for processors alone; TORCH=torch takes the newest, often with CUDA.
 TORCH  ?= torch==2.13.0
+MINUTES ?= 60
+FILES  ?= 10000
 BIN    := .venv/bin
 
 # One BLAS thread per test worker: the workers already fill the cores.
@@ -14,7 +16,7 @@ PYTEST     := $(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m pytest -n $(JOBS) --
 SPHINX     := MPLBACKEND=Agg $(BIN)/python -m sphinx -W --keep-going -q
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce benchmark test test-torch test-all lint docs clean
+.PHONY: help reproduce benchmark test test-torch test-all test-minimal fuzz fuzz-files lint docs clean
 
 help:  ## show this text
 	@echo "make TARGET, where TARGET is one of"
@@ -35,6 +37,15 @@ test-torch: .venv/installed-torch  ## tests that need torch and transformers, sl
 test-all: .venv/installed-dev  ## doctests and tests, all of them
 	$(PYTEST) -m ""
 
+test-minimal: .venv-minimal/installed  ## tests with the lowest versions pyproject.toml allows
+	$(ONE_THREAD) MPLBACKEND=Agg .venv-minimal/bin/python -m pytest -n $(JOBS) --dist worksteal -W ignore::DeprecationWarning
+
+fuzz: .venv/installed-dev  ## random programs for MINUTES=60, every answer checked independently
+	$(ONE_THREAD) MPLBACKEND=Agg PYTHONPATH=. $(BIN)/python tests/fuzz_programs.py --minutes $(MINUTES)
+
+fuzz-files: .venv/installed-dev  ## FILES=10000 random changes of each kind of file
+	$(ONE_THREAD) MPLBACKEND=Agg PYTHONPATH=. $(BIN)/python tests/fuzz_files.py $(FILES)
+
 lint: .venv/installed-dev  ## ruff (rules and format) and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,7 +56,7 @@ docs: .venv/installed-dev  ## the documentation into docs/_build/html, its examp
 	$(SPHINX) -b doctest docs docs/_build/doctest
 
 clean:  ## remove what the other targets made, .venv included; results/ stays
-	rm -rf .venv build dist docs/_build docs/_names.rst docs/generated docs/gallery
+	rm -rf .venv .venv-minimal build dist docs/_build docs/_names.rst docs/generated docs/gallery
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -66,4 +77,11 @@ clean:  ## remove what the other targets made, .venv included; results/ stays
 
 .venv/installed-torch: pyproject.toml .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --editable '.[torch,transformers]' '$(TORCH)'
+	@touch $@
+
+# Lower bounds become exact; what only the tests need is taken as new as it comes.
+.venv-minimal/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-minimal
+	$(PYTHON) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*(d.replace(">=", "==") for d in p["dependencies"]), sep="\n")' > .venv-minimal/minimal.txt
+	.venv-minimal/bin/python -m pip install --quiet --constraint .venv-minimal/minimal.txt --editable '.[dask,experiments]' hypothesis pyarrow pytest pytest-timeout pytest-xdist
 	@touch $@

@@ -9,6 +9,7 @@ an interrupted experiment only the figures of :mod:`experiments.measured` stay, 
 from __future__ import annotations
 
 import ast
+import errno
 import hashlib
 import importlib
 import json
@@ -31,6 +32,7 @@ from .measured import FILE as MEASURED
 
 __all__ = ["Claim", "Unavailable", "names", "run"]
 
+NO_ROOM = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES}
 HERE = Path(__file__).resolve().parent
 EXPERIMENTS = (
     "univariate_table",
@@ -116,6 +118,8 @@ def run(only: list[str] | None, out: Path, quick: bool) -> int:
         except Unavailable as reason:
             missing[name] = str(reason)
         except Exception as error:  # one experiment must not stop the others
+            if getattr(error, "errno", None) in NO_ROOM:  # nor can they be written
+                raise
             failures[name] = f"{type(error).__name__}: {error}"
             print(f"Experiment {name} failed:", file=sys.stderr)
             traceback.print_exc()

@@ -7,9 +7,10 @@ import json
 import os
 import shutil
 import tempfile
+import time
 import zipfile
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,27 @@ from typing import Any
 import numpy as np
 
 from fairprog.errors import DataError, FairprogError, ModelError
+from fairprog.fields import read, refuse
+from fairprog.labels import printable
 
 __all__ = [
     "check_folder",
     "check_suffix",
     "is_stream",
     "load",
+    "naming",
     "register",
     "save",
+    "together",
     "write_atomically",
     "write_text",
 ]
 
 FORMAT = 1
+NAMES = (ValueError, RuntimeError)  # of a NUL in a path, and of links in a loop
+HIDDEN = ".fairprog-"  # where files are written before they are moved into place
+ROOM = 2**30  # bytes that the arrays of any file may take
+STALE = 86400.0  # seconds after which such a folder is what a killed process has left
 # where the loader of a kind is registered, for modules that are imported only where they are used
 HOMES = {
     "concept_steering": "fairprog.estimators",
@@ -38,6 +47,7 @@ HOMES = {
     "moments": "fairprog.populations",
     "table_steering": "fairprog.cli.tabular",
 }
+_together: ContextVar[Any] = ContextVar("together", default=None)
 _LOADERS: dict[str, Callable[[dict[str, Any]], Any]] = {}
 
 
@@ -46,19 +56,46 @@ def register(kind: str, loader: Callable[[dict[str, Any]], Any]) -> None:
     _LOADERS[kind] = loader
 
 
+@contextlib.contextmanager
+def naming(
+    path: str | os.PathLike[str],
+    what: str,
+    argument: str = "path",
+    also: tuple[type[Exception], ...] = (),
+) -> Iterator[None]:
+    """Turn what the system says about a path, or about its stand-in, into one DataError."""
+    known: tuple[type[Exception], ...] = (OSError, *also)
+    try:
+        yield
+    except FairprogError:
+        raise
+    except known as error:
+        said = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{str(path)!r} cannot be {what}: {said}.", argument=argument) from error
+
+
 def check_folder(path: str | os.PathLike[str], argument: str = "path") -> None:
-    """Raise DataError where no file can be written: no folder, or a folder or device is there."""
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise DataError(f"The folder of {str(path)!r} does not exist.", argument=argument)
-    if target.is_dir():
-        raise DataError(f"{str(path)!r} is a folder; a file is needed.", argument=argument)
-    if is_stream(target):
-        raise DataError(
-            f"{str(path)!r} is a device, a pipe or where this process prints; files are written "
-            "whole or not at all, so the name of a file is needed.",
-            argument=argument,
-        )
+    """Raise DataError where no file can be written: no folder, or one that nobody may write to.
+
+    Also where a folder, a device or a pipe is there.
+    """
+    with naming(path, "written", argument, NAMES):
+        target = Path(path)
+        with contextlib.suppress(FileNotFoundError):
+            target.stat()  # says so where links lead in a circle
+        inside = target.resolve().parent
+        for bad, words in (
+            (not target.parent.is_dir() or not inside.is_dir(), "its folder does not exist"),
+            (target.is_dir(), "it is a folder; a file is needed"),
+            (
+                is_stream(target),
+                "it is a device, a pipe or where this process prints; files are written whole or "
+                "not at all, so the name of a file is needed",
+            ),
+            (not os.access(inside, os.W_OK | os.X_OK), "its folder is read-only"),
+        ):
+            if bad:
+                raise DataError(f"{str(path)!r} cannot be written: {words}.", argument=argument)
 
 
 def is_stream(path: Path) -> bool:
@@ -92,15 +129,45 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]
     A link goes on pointing to what it points to; a file keeps its permissions, and a new one has
     those that the process gives to new files.
     """
-    check_folder(path)
-    target = Path(path).resolve()
-    check_folder(target)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as folder:
-        temporary = Path(folder) / target.name
-        write(temporary)
-        if target.exists():
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
+    with together() as (stack, ready):
+        check_folder(path)
+        target = Path(path).resolve()
+        _sweep(target.parent)
+        with naming(path, "written"):
+            folder = tempfile.TemporaryDirectory(dir=target.parent, prefix=HIDDEN)
+            temporary = Path(stack.enter_context(folder)) / target.name
+            write(temporary)
+            if target.exists():
+                shutil.copymode(target, temporary)
+        ready.append((path, temporary, target))
+
+
+@contextlib.contextmanager
+def together() -> Iterator[Any]:
+    """Move the files that are written inside into place at its end: all of them, or none."""
+    outer = _together.get()
+    if outer is not None:
+        yield outer
+        return
+    with contextlib.ExitStack() as stack:
+        ready: list[tuple[Any, Path, Path]] = []
+        token = _together.set((stack, ready))
+        try:
+            yield stack, ready
+        finally:
+            _together.reset(token)
+        for path, temporary, target in ready:
+            with naming(path, "written"):
+                os.replace(temporary, target)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote has left in a folder."""
+    old = time.time() - STALE
+    for left in folder.glob(f"{HIDDEN}*"):
+        with contextlib.suppress(OSError):  # somebody else may sweep, or still write
+            if left.stat().st_mtime < old:
+                shutil.rmtree(left)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -123,7 +190,7 @@ def _pack(value: Any, arrays: dict[str, Any] | None) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):
-        if all(isinstance(k, str) for k in value):
+        if all(isinstance(k, str) and not k.startswith("__") for k in value):
             return {k: _pack(v, arrays) for k, v in value.items()}
         return {"__items__": [[_pack(k, arrays), _pack(v, arrays)] for k, v in value.items()]}
     if isinstance(value, tuple):
@@ -145,7 +212,7 @@ def _unpack(value: Any, arrays: Any) -> Any:
     if "__array__" in value:
         return np.array(value["__array__"], dtype=float)
     if "__stored__" in value:
-        return np.array(arrays[value["__stored__"]])
+        return arrays(value["__stored__"])
     if "__tuple__" in value:
         return tuple(_unpack(v, arrays) for v in value["__tuple__"])
     if "__items__" in value:
@@ -176,14 +243,23 @@ def save(path: str | os.PathLike[str], kind: str, data: dict[str, Any]) -> None:
     write_atomically(path, write)
 
 
-def _read_npz(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the arrays of a file; ValueError where it is damaged."""
-    with open(path, "rb") as stream:
-        try:
-            with np.load(stream, allow_pickle=False) as stored:
-                return {key: stored[key] for key in stored.files}
-        except (RuntimeError, OSError) as error:  # flags and offsets of no zip file
-            raise ValueError(error) from error
+class _Arrays:
+    """The arrays of a .npz file that its header refers to, read when they are asked for.
+
+    Together they may take 1 GiB, or 64 times the file where that is more: only matrices that are
+    mostly zeros are packed more tightly, and beside each of them stands one that is not.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, size: int) -> None:
+        self.archive, self.room = archive, max(ROOM, 64 * size)
+
+    def __call__(self, key: str) -> Any:
+        entry = self.archive.getinfo(f"{key}.npy")
+        self.room -= entry.file_size
+        if self.room < 0:
+            raise ValueError("its arrays claim far more memory than the file is long")
+        with self.archive.open(entry) as stream:
+            return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -203,7 +279,14 @@ def load(path: str | os.PathLike[str]) -> Any:
     Raises
     ------
     DataError
-        If the file is not one of ours, or of a newer format.
+        If there is no such file, or it is not one of ours, or of a newer format, or a field of it
+        is not what it should be.
+
+    Notes
+    -----
+    Nothing in a file is code: there is no pickle in it, and names of conditions stay names. Every
+    field is checked against groups, shapes, types and ranges; the numbers themselves are taken
+    as they are, so that a file is as good as who gives it.
 
     Examples
     --------
@@ -216,33 +299,43 @@ def load(path: str | os.PathLike[str]) -> Any:
     >>> again.kl == sol.kl
     True
     """
-    try:
-        if Path(path).suffix == ".npz":
-            arrays = _read_npz(path)
-            header = json.loads(str(arrays.pop("header")))
-        else:
-            arrays, header = {}, json.loads(Path(path).read_text(encoding="utf-8"))
-        kind, version = str.strip(header["kind"]), int(header["fairprog"])
-        data = header["data"]
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(
-            f"{str(path)!r} is not a file written by fairprog: {error}.", argument="path"
-        ) from error
+    with contextlib.ExitStack() as stack:
+        with naming(path, "read", also=NAMES):
+            if not Path(path).is_file():
+                found = "it is no file" if Path(path).exists() else "there is no such file"
+                raise DataError(f"{str(path)!r} cannot be read: {found}.", argument="path")
+            stream = stack.enter_context(open(path, "rb"))
+        try:
+            arrays, text = None, b""
+            if Path(path).suffix == ".npz":
+                archive = stack.enter_context(zipfile.ZipFile(stream))
+                arrays = _Arrays(archive, os.fstat(stream.fileno()).st_size)
+                text = str(arrays("header")).encode()
+            header = json.loads((text or stream.read()).decode("utf-8"), parse_constant=_constant)
+            return _loaded(header, arrays)
+        except Exception as error:  # whatever a loader makes of what somebody has written
+            ours = isinstance(error, FairprogError)
+            cause = error if ours else refuse(f"{type(error).__name__}: {error!s:.200}")
+            said = printable(" ".join(str(cause).split()))
+            raise DataError(f"{str(path)!r} cannot be read. {said}", argument="path") from error
+
+
+def _constant(name: str) -> float:
+    """Return an infinite number; NaN is none."""
+    if name == "NaN":
+        raise ValueError("NaN is no number")
+    return float(name)
+
+
+def _loaded(header: Any, arrays: Callable[[str], Any] | None) -> Any:
+    head = read(header, "header", {"fairprog": int, "kind": str, "data": Mapping})
+    kind, version = head["kind"].strip(), head["fairprog"]
     if kind not in _LOADERS and kind in HOMES:
         import_module(HOMES[kind])
     if version > FORMAT or kind not in _LOADERS:
         raise DataError(
-            f"{str(path)!r} holds a {kind!r} of format {version}; this version reads "
+            f"The file holds a {kind!r:.60} of format {version}; this version reads "
             f"{sorted({*_LOADERS, *HOMES})} up to format {FORMAT}.",
             argument="path",
         )
-    try:
-        return _LOADERS[kind](_unpack(data, arrays))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, FairprogError):
-            raise
-        raise DataError(
-            f"{str(path)!r} is not a file written by fairprog, or damaged: "
-            f"{type(error).__name__}: {error}.",
-            argument="path",
-        ) from error
+    return _LOADERS[kind](_unpack(head["data"], arrays))

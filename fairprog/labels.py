@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ __all__ = [
     "label_order",
     "label_vector",
     "plain",
+    "printable",
     "refuse_large",
     "sorted_labels",
     "unmasked",
@@ -332,9 +334,30 @@ def check_count(value: Any, argument: str, minimum: int = 0) -> int:
     return int(value)
 
 
+def printable(text: str, names: Iterable[Any] = ()) -> str:
+    r"""Return text with control characters escaped; of names that occur in it, line ends as well.
+
+    A terminal obeys what a group may be called, and a page with such a character is none.
+
+    Examples
+    --------
+    >>> from fairprog.labels import printable
+    >>> printable("groups: a\nb\x1b[2J", ["a\nb"])
+    'groups: a\\nb\\x1b[2J'
+    """
+
+    def escaped(text: str, kept: str = "") -> str:
+        control = {c for c in text if unicodedata.category(c)[0] == "C" and c not in kept}
+        return text.translate({ord(c): repr(c)[1:-1] for c in control})
+
+    for name in sorted({str(n) for n in names}, key=len, reverse=True):
+        text = text.replace(name, escaped(name))
+    return escaped(text, "\n")
+
+
 def address(name: str, *labels: Hashable) -> str:
     """Return the address of a condition: ``address("offset", "b", 1)`` is ``'offset[b,1]'``."""
-    return f"{name}[{','.join(str(label) for label in labels)}]"
+    return f"{name}[{','.join(printable(str(label), [label]) for label in labels)}]"
 
 
 def refuse_large(shape: tuple[int, ...], what: str, instead: str) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fairprog import fields
 from fairprog.errors import DataError
 from fairprog.labels import Array, check_features, check_finite, check_number, refuse_large
 from fairprog.row_blocks import Move, checked_dtype, map_rows, rows_as_they_lie
 
 __all__ = ["AffineMap", "ConjugatedMap", "DiagonalMap", "PiecewiseLinearMap"]
+
+
+KINDS = {"knots values": fields.array(None), "left right": fields.least(0)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,6 +323,11 @@ class PiecewiseLinearMap:
     def to_dict(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return dict(vars(self))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PiecewiseLinearMap:
+        """Rebuild a map from :meth:`to_dict`."""
+        return cls(**fields.read(data, "map", KINDS))
 
     def __matmul__(self, other: PiecewiseLinearMap) -> PiecewiseLinearMap:
         """Return the composition x -> self(other(x))."""

@@ -356,9 +356,9 @@ def test_features_that_depend_on_each_other(folder, capsys):
         (["--out", "./x/../data.csv"], "does not exist"),
         (["--out", "model.json", "--model", "model.json"], "or written to already"),
         (["--model", "model.pkl"], "must end in .json or .npz; found 'model.pkl'"),
-        (["--out", "."], "is a folder"),
+        (["--out", "."], "it is a folder"),
         (["--out", "-"], "'-' is no file"),
-        (["--out", "/dev/null"], "'/dev/null' is no file"),
+        (["--out", "/dev/null"], "it is a device"),
         (["--out", "out.parquet"], "--out is a CSV file; found 'out.parquet'"),
     ],
 )
@@ -682,9 +682,9 @@ def test_several_sensitive_columns_are_crossed(folder, capsys):
     assert Path("again.csv").read_bytes() == Path("steered.csv").read_bytes()
     model = fp.load("model.json")
     assert model.sensitive == ("g", "h")
-    old = TableSteering._from_dict(
-        {"label": "y", "sensitive": "g", "features": [], "solution": model.solution.to_dict()}
-    )
+    features = [(f.name, f.levels, f.kept) for f in model.features]
+    kept = {"label": "y", "features": features, "solution": model.solution.to_dict()}
+    old = TableSteering._from_dict({**kept, "sensitive": "g"})
     assert old.sensitive == ("g",)  # files of one column hold its name
 
 

@@ -25,6 +25,7 @@ LAYERS = {
     "labels": 1,
     "groups": 1,
     "codec": 1,
+    "fields": 1,
     "findings": 1,
     "pictures": 1,
     "tables": 2,

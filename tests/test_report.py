@@ -315,7 +315,7 @@ def test_a_path_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(fairprog.plotting.solution_report, "report_html", lambda *_, **__: "other")
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(fp.DataError, match="cannot be written: disk full"):
         sol.to_html(path)
     assert path.read_text(encoding="utf-8") == page
     assert os.listdir(tmp_path) == ["report.html"]

@@ -247,7 +247,7 @@ def test_another_suffix(tmp_path, name):
 
 
 def test_a_missing_file_says_so(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(fp.DataError, match="there is no such file"):
         fp.load(tmp_path / "nowhere.json")
 
 

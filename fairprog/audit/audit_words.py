@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fairprog.audit.result import Audit, GapInterval
+from fairprog.labels import printable
 
 __all__ = [
     "audit_summary",
@@ -227,4 +228,5 @@ def audit_summary(found: Audit) -> str:
                 movement_rows(found),
             ),
         ]
-    return "\n".join([*lines, "", f"Which tool: {found.recommendation}"])
+    lines += ["", f"Which tool: {found.recommendation}"]
+    return printable("\n".join(lines), (*found.classes, *found.groups))

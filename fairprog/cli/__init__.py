@@ -20,6 +20,7 @@ from fairprog.cli.audit_scores import run_audit
 from fairprog.cli.reproduce import run_reproduce
 from fairprog.cli.steering import TRANSPORTS, run_align, run_steer
 from fairprog.errors import FairprogError
+from fairprog.labels import printable
 from fairprog.versions import __version__
 
 __all__ = ["build_parser", "main"]
@@ -248,8 +249,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _UntilClosed(io.TextIOBase):
-    """Standard output until its reader has seen enough (`| head`); the work goes on without."""
+class _Terminal(io.TextIOBase):
+    """Standard output until its reader has seen enough (`| head`); the work goes on without.
+
+    Control characters of names are shown instead of obeyed.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self.stream: TextIO | None = stream
@@ -258,7 +262,7 @@ class _UntilClosed(io.TextIOBase):
         """Write and flush, or drop the text."""
         try:
             if self.stream is not None:
-                self.stream.write(text)
+                self.stream.write(printable(text))
                 self.stream.flush()
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -296,11 +300,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return 2
     try:
-        with redirect_stdout(_UntilClosed(sys.stdout)):
+        with redirect_stdout(_Terminal(sys.stdout)):
             code = int(options.run(options))
             sys.stdout.flush()
     except (FairprogError, OSError) as error:
-        print(f"fairprog {options.command}: {error}", file=sys.stderr)
+        print(f"fairprog {options.command}: {printable(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"fairprog {options.command}: interrupted.", file=sys.stderr)

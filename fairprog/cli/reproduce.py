@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fairprog.cli.csv_table import quoted
+from fairprog.codec import naming
 from fairprog.errors import DataError, ModelError
 
 __all__ = ["experiments_folder", "load_runner", "run_reproduce"]
@@ -112,4 +113,5 @@ def run_reproduce(only: list[str] | None, out: Path, quick: bool, show: bool = F
                 f"There is no experiment {quoted(unknown)}; there are {quoted(names)}.",
                 argument="only",
             )
-        return int(runner.run(only, out, quick))
+        with naming(out, "written", "out"):
+            return int(runner.run(only, out, quick))

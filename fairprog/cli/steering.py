@@ -17,8 +17,9 @@ from fairprog.cli.csv_table import Table, quoted, read_table
 from fairprog.cli.printed_report import comparison_text, design_text, note, solution_text
 from fairprog.cli.steering_page import write_report
 from fairprog.cli.tabular import Plan, TableSteering
-from fairprog.codec import is_stream
+from fairprog.codec import check_folder, together
 from fairprog.errors import FairprogWarning, ModelError
+from fairprog.labels import printable
 from fairprog.transports import Diagonal, Monotone, Scaling, Translation, Transport, Whitened
 
 __all__ = ["TRANSPORTS", "check_outputs", "remarks_of", "run_align", "run_steer"]
@@ -64,12 +65,13 @@ def run_steer(options: argparse.Namespace) -> int:
     )
     transport = TRANSPORTS[options.transport]()
     plan = Plan.choose(design, options.steer, options.reference, transport, options.base_rates)
-    print(design_text(table, design, plan, options.positive is None))
+    names = (*table.names, *np.unique(design.y), *np.unique(design.group))
+    print(printable(design_text(table, design, plan, options.positive is None), names))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FairprogWarning)
         steering = TableSteering.fit(design, plan)
     remarks = table.remark + remarks_of(caught) + _two_valued(design) + _identifiers(table, design)
-    print("\n" + solution_text(steering.solution))
+    print("\n" + printable(solution_text(steering.solution), names))
     for remark in remarks:
         print(note(remark))
     aligned = steering.align(table, drop_rows=options.drop_rows)
@@ -85,25 +87,31 @@ def run_steer(options: argparse.Namespace) -> int:
             seed=options.seed,
             progress=not options.quiet,
         )
-        print("\n" + comparison_text(comparison, design, options.test_size, options.splits))
+        text = comparison_text(comparison, design, options.test_size, options.splits)
+        print("\n" + printable(text, names))
     print()
+    with together():  # files of one run, whatever happens to it
+        if options.model is not None:
+            steering.save(options.model)
+        if options.out is not None:
+            aligned.write(options.out)
+        if options.report is not None:
+            write_report(
+                options.report,
+                steering.solution,
+                design,
+                plan,
+                comparison,
+                source=f"{table.name}, {len(design.y):,} rows",
+                test_size=options.test_size,
+                seed=options.seed,
+                remarks=remarks,
+            )
     if options.model is not None:
-        steering.save(options.model)
         print(f"Wrote {options.model}: the model, for `fairprog align`.")
     if options.out is not None:
-        _write_table(aligned, options.out)
+        print(_wrote(aligned, options.out))
     if options.report is not None:
-        write_report(
-            options.report,
-            steering.solution,
-            design,
-            plan,
-            comparison,
-            source=f"{table.name}, {len(design.y):,} rows",
-            test_size=options.test_size,
-            seed=options.seed,
-            remarks=remarks,
-        )
         print(f"Wrote {options.report}: the report.")
     if not outputs:
         print("Nothing was written: neither --out nor --model nor --report was given.")
@@ -123,7 +131,8 @@ def run_align(options: argparse.Namespace) -> int:
     if left_out:
         unknown = " or values the model does not know" if options.unseen == "drop" else ""
         print(note(f"{left_out:,} rows with missing values{unknown} were left out."))
-    _write_table(aligned, options.out)
+    aligned.write(options.out)
+    print(_wrote(aligned, options.out))
     return 0
 
 
@@ -164,9 +173,8 @@ def _identifiers(table: Table, design: Design) -> list[str]:
     return out
 
 
-def _write_table(table: Table, path: str) -> None:
-    table.write(path)
-    print(f"Wrote {path}: {len(table):,} rows, features aligned without labels.")
+def _wrote(table: Table, path: str) -> str:
+    return f"Wrote {path}: {len(table):,} rows, features aligned without labels."
 
 
 def _check_ending(path: str | None) -> None:
@@ -181,18 +189,14 @@ def check_outputs(outputs: list[Path], inputs: list[Path]) -> None:
     Raises
     ------
     ModelError
-        If an output is an input or the other output, or its folder does not exist.
+        If an output is an input or another output.
+    DataError
+        If it cannot be written.
     """
     for k, path in enumerate(outputs):
-        if not path.parent.is_dir():
-            raise ModelError(f"The folder {str(path.parent)!r} of {str(path)!r} does not exist.")
-        if path.is_dir():
-            raise ModelError(f"{str(path)!r} is a folder; the name of a file is needed.")
-        if str(path) == "-" or is_stream(path):
-            raise ModelError(
-                f"{str(path)!r} is no file; output is written whole or not at all, so the name of "
-                "a file is needed."
-            )
+        if str(path) == "-":
+            raise ModelError("'-' is no file; output is written whole, so name a file.")
+        check_folder(path)
         if any(_same_file(path, other) for other in (*inputs, *outputs[:k])):
             raise ModelError(
                 f"{str(path)!r} is read from or written to already; name another file, nothing "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from fairprog.cli.complaints import require_values
 from fairprog.cli.csv_table import Table
 from fairprog.codec import load, register, save
 from fairprog.errors import DataError
+from fairprog.fields import either, read, refuse
 from fairprog.labels import Array, index_of
 from fairprog.populations import Normal
 from fairprog.programs import NearestIdeal
@@ -269,8 +270,13 @@ class TableSteering:
 
     @classmethod
     def _from_dict(cls, data: dict[str, Any]) -> TableSteering:
+        data = read(data, KIND, FIELDS)
         features = tuple(Feature(*entry) for entry in data["features"])
         solution = Solution.from_dict(data["solution"])
+        names = [name for f in features for name in f.encoded]
+        known = all(set(f.kept) <= set(f.levels) for f in features)
+        if not known or not len(names) == len(set(names)) == solution.original.n_features:
+            raise refuse("its features are not those of its solution")
         found = data["sensitive"]  # one name in older files
         sensitive = (found,) if isinstance(found, str) else tuple(found)
         return cls(data["label"], sensitive, features, solution)
@@ -300,4 +306,10 @@ def _by_name(error: DataError, design: Design) -> DataError:
     )
 
 
+FIELDS = {
+    "label": str,
+    "sensitive": either(str, [str]),
+    "features": [(str, [str], [str])],
+    "solution": Mapping,
+}
 register(KIND, TableSteering._from_dict)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,7 +21,8 @@ from fairprog.estimators.fitted_population import (
 )
 from fairprog.estimators.sensitive_column import column_position, insert_column, take_column
 from fairprog.estimators.snap import lattices, snap_to
-from fairprog.estimators.step import SteeringStep, mean_over_groups
+from fairprog.estimators.step import SteeringStep, law, mean_over_groups
+from fairprog.fields import array, either, increasing, read, refuse
 from fairprog.labels import Array, Indices, check_finite, check_number
 from fairprog.lots import column_order, keys_for, row_keys, shared_too_widely
 from fairprog.populations import Bijection, Normal, Transformed, population_from_dict
@@ -163,15 +164,18 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
     _shift: Array
     _shared: bool
     _kind = "ideal_steering"
-    _kept = (
-        "n_features_in_",
-        "sample_weight_",
-        "_lattices",
-        "_mass",
-        "_order",
-        "_shift",
-        "_shared",
-    )
+    _more: ClassVar[dict[str, Any]] = {"feature_names": [str], "population": either(None, Mapping)}
+
+    @staticmethod
+    def _kept(groups: Sequence[Hashable], d: int) -> dict[str, Any]:
+        return {
+            "sample_weight_": array(None),
+            "_lattices": [either(None, increasing)],
+            "_mass": law(len(groups)),
+            "_order": either(None, permutation),
+            "_shift": array(None),
+            "_shared": bool,
+        }
 
     # -- fitting --
 
@@ -391,14 +395,30 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild the step from :meth:`to_dict`."""
         out = super().from_dict(data)
+        d = out.n_features_in_ - (out.sensitive_column is not None)
         if data["feature_names"]:
             out.feature_names_in_ = np.array(data["feature_names"], dtype=object)
+        solved = Mapping if len(out.groups_) > 1 else None
+        needed = dict.fromkeys(("population", "solution"), solved)
+        read({name: data[name] for name in needed}, cls._kind, needed)
         out.population_ = None
-        if data["population"] is not None:
-            population = population_from_dict(data["population"])
-            assert isinstance(population, (Normal, Transformed))
-            out.population_ = population
+        if out.solution_ is not None:
+            labels = data["classes"], data["groups"], d
+            for D in (population_from_dict(data["population"]), out.solution_.original):
+                same = (D.classes, D.groups, D.n_features) == labels
+                if not same or not isinstance(D, (Normal, Transformed)):
+                    raise refuse("its populations are not of its classes, groups and features")
+                out.population_ = out.population_ or D
+        sizes = {out._shift.size, len(out._lattices) or d}
+        sizes |= {d if out._order is None else out._order.size}
+        if sizes != {d} or len(data["feature_names"]) not in (0, out.n_features_in_):
+            raise refuse("it has names, values or shifts of other features")
         return out
+
+
+def permutation(value: Any) -> bool:
+    """Return whether a value holds the ranks of columns."""
+    return array(None)(value) and bool((np.sort(value) == np.arange(value.size)).all())
 
 
 def refuse_text(X: Any) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -20,7 +20,8 @@ from fairprog.estimators.score_columns import (
     forward,
 )
 from fairprog.estimators.score_maps import Plan, n_quantiles_of, program_maps, quantile_maps
-from fairprog.estimators.step import SteeringStep, mean_over_groups
+from fairprog.estimators.step import PARAMS, SteeringStep, law, mean_over_groups
+from fairprog.fields import array, either, increasing, read
 from fairprog.labels import Array, Indices
 from fairprog.lots import Keys, keys_for, lots, row_keys, shared_too_widely
 from fairprog.numeric import without_dust
@@ -154,7 +155,19 @@ class ScoreSteering(SteeringStep):
     _atoms: Array
     _shared: bool
     _kind = "score_steering"
-    _kept = ("n_features_in_", "_mass", "_atoms", "_shared")
+    _params = PARAMS | {"space": frozenset(OPTIONS["space"])}
+    _more: ClassVar[dict[str, Any]] = {
+        "maps tied_scores": Mapping,
+        "common_scores": either(None, increasing),
+    }
+
+    @staticmethod
+    def _kept(groups: Sequence[Hashable], d: int) -> dict[str, Any]:
+        return {
+            "_mass": law(len(groups)),
+            "_atoms": lambda s: array(0)(s) or increasing(s),
+            "_shared": bool,
+        }
 
     # -- fitting --
 
@@ -187,6 +200,13 @@ class ScoreSteering(SteeringStep):
             If scores are lower for the positive class, or tell two groups and hardly the classes.
         """
         steer, method = self._steer_and_method()
+        if steer is not self.steer:
+            warnings.warn(
+                f"ScoreSteering takes `steer` first, as IdealSteering does; write "
+                f"ScoreSteering(method={method!r}, ...). The old order will be refused later.",
+                FutureWarning,
+                stacklevel=2,
+            )
         for name, value in (("method", method), ("space", self.space), ("ties", self.ties)):
             if value not in OPTIONS[name]:
                 raise ModelError(
@@ -232,12 +252,6 @@ class ScoreSteering(SteeringStep):
         """Return `steer` and `method`, also where they were given in the old order."""
         steer, method = self.steer, self.method
         if isinstance(steer, str) and steer in OPTIONS["method"]:
-            warnings.warn(
-                f"ScoreSteering takes `steer` first, as IdealSteering does; write "
-                f"ScoreSteering(method={steer!r}, ...). The old order will be refused later.",
-                FutureWarning,
-                stacklevel=3,
-            )
             known = isinstance(method, str) and method in OPTIONS["method"]
             steer, method = "all" if known else method, steer
         return steer, method
@@ -341,8 +355,19 @@ class ScoreSteering(SteeringStep):
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild the step from :meth:`to_dict`."""
         out = super().from_dict(data)
-        out.maps_ = {g: PiecewiseLinearMap(**T) for g, T in data["maps"].items()}
-        space, common = out.space, data["common_scores"]
+        check_binary(data["classes"])
+        steer, method = out._steer_and_method()
+        plan = Plan.choose(data["groups"], steer, out.reference)
+        moving = plan.to_home if plan.moving else ()
+        tied, common = moving if data["common_scores"] is not None else (), data["common_scores"]
+        kinds = {
+            "maps": dict.fromkeys(moving, Mapping),
+            "solution": Mapping if moving and method != "quantile" else None,
+            "tied_scores": dict.fromkeys(tied, increasing),
+        }
+        read({name: data[name] for name in kinds}, cls._kind, kinds)
+        out.maps_ = {g: PiecewiseLinearMap.from_dict(T) for g, T in data["maps"].items()}
+        space = out.space
         out._lattices = {g: Lattice.of(s, space) for g, s in data["tied_scores"].items()}
         out._common = None if common is None else Lattice.of(common, space)
         return out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.estimators.step import SavedStep
+from fairprog.fields import array, either, least
 from fairprog.kernels.matched_effects import fluent_strengths, least_strength
 from fairprog.labels import Array, check_finite, check_number, index_of, plain
 from fairprog.populations import Normal
@@ -27,18 +28,6 @@ UNITS = ("log-odds", "probability")
 class SteeringVectors(SavedStep):
     """One steering vector and one probe per group, which a subclass finds by `fit`."""
 
-    _kept = (
-        "reference_",
-        "n_features_in_",
-        "basis_",
-        "shared_vector_",
-        "concept_vectors_",
-        "vectors_",
-        "probes_",
-        "matched_strength_",
-        "matched_effect_",
-        "_log_odds",
-    )
     steer: Any
     desired: Any
     transport: Any
@@ -55,6 +44,21 @@ class SteeringVectors(SavedStep):
     matched_strength_: float | None
     matched_effect_: float | None
     _log_odds: dict[Hashable, Array]
+
+    @staticmethod
+    def _kept(groups: Sequence[Hashable], d: int) -> dict[str, Any]:
+        vectors = dict.fromkeys(groups, array(d))
+        return {
+            "reference_": frozenset(groups),
+            "basis_": array(d, None),
+            "shared_vector_": array(d),
+            "concept_vectors_": vectors,
+            "vectors_": vectors,
+            "probes_": dict.fromkeys(groups, (array(d), float)),
+            "matched_strength_": either(None, least(0)),
+            "matched_effect_": either(None, least(0)),
+            "_log_odds": dict.fromkeys(groups, array(None)),
+        }
 
     # -- effects --
 

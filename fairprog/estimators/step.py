@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -13,26 +13,47 @@ from sklearn.utils.validation import check_is_fitted
 from fairprog.codec import load, save
 from fairprog.door import Rows
 from fairprog.errors import DataError, ModelError
+from fairprog.fields import array, either, labels, read
 from fairprog.groups import group_shares
 from fairprog.labels import Array, Indices, label_array
 from fairprog.populations.bijections import bijection_from_dict
 from fairprog.solution import Solution
 from fairprog.tables import template_from_dict
 
-__all__ = ["GroupReader", "SavedStep", "SteeringStep", "mean_over_groups"]
+__all__ = ["GroupReader", "SavedStep", "SteeringStep", "law", "mean_over_groups"]
+
+UNKNOWN = ("error", "pooled")
+AXES = {"groups": labels, "n_features_in_": int}
+STEP = AXES | {"params": Mapping, "classes": labels, "solution": either(None, Mapping)}
+# `fit` checks all parameters but those that are used without it
+PARAMS = {
+    "merge_groups": either(None, Mapping),
+    "unknown_group": frozenset(UNKNOWN),
+    "random_state": either(None, lambda value: type(value) is int),
+    "keep_sensitive": bool,
+}
+
+
+def law(G: int) -> Callable[[Any], bool]:
+    """Return the kind of a field that holds positive masses of G groups, which sum to one."""
+    return lambda p: array(G)(p) and p.min() > 0 and abs(p.sum() - 1.0) < 1e-9
 
 
 class SavedStep(BaseEstimator):
     """A step whose `fit` needs labels, and which has files of its own.
 
     A subclass names its kind of file in `_kind`, and in `_kept` the fitted attributes that files
-    hold as they are, beside parameters, labels and the solution.
+    hold as they are, beside parameters, labels and the solution, each with what it may be where
+    there are these groups and d features. What else `to_dict` adds is in `_more`.
     """
 
     _kind: str
-    _kept: tuple[str, ...]
+    _kept: Callable[[Sequence[Hashable], int], dict[str, Any]]
+    _more: ClassVar[dict[str, Any]] = {}
+    _params: ClassVar[dict[str, Any]] = PARAMS
     classes_: Any
     groups_: Any
+    n_features_in_: int
     solution_: Solution | None
 
     def __sklearn_tags__(self) -> Any:
@@ -50,22 +71,28 @@ class SavedStep(BaseEstimator):
             "classes": tuple(self.classes_.tolist()),
             "groups": tuple(self.groups_.tolist()),
             "solution": None if self.solution_ is None else self.solution_.to_dict(),
-            **{name: getattr(self, name) for name in self._kept},
+            "n_features_in_": self.n_features_in_,
+            **{name: getattr(self, name) for name in self._kept((), 0)},
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild the step from :meth:`to_dict`."""
+        """Rebuild the step from :meth:`to_dict`; DataError where a field does not fit."""
+        read({name: data[name] for name in AXES}, cls._kind, AXES)
+        kept = cls._kept(data["groups"], data["n_features_in_"])
+        data = read(data, cls._kind, STEP | kept | cls._more)
         params = dict(data["params"])
+        used = {name: kind for name, kind in cls._params.items() if name in params}
+        read({name: params[name] for name in used}, "params", used)
         if params.get("transport") is not None:
             params["transport"] = template_from_dict(params["transport"])
         if isinstance(params.get("family"), dict):
             params["family"] = bijection_from_dict(params["family"])
         out = cls(**params)
         out.classes_, out.groups_ = label_array(data["classes"]), label_array(data["groups"])
-        solution = data["solution"]
+        out.n_features_in_, solution = data["n_features_in_"], data["solution"]
         out.solution_ = None if solution is None else Solution.from_dict(solution)
-        for name in cls._kept:
+        for name in kept:
             setattr(out, name, data[name])
         return out
 
@@ -97,7 +124,7 @@ class GroupReader(BaseEstimator):
 
     def _keep_labels(self, rows: Rows) -> None:
         """Keep the labels and the groups' masses."""
-        if self.unknown_group not in ("error", "pooled"):
+        if self.unknown_group not in UNKNOWN:
             raise ModelError(
                 f"`unknown_group` must be 'error' or 'pooled'; found {self.unknown_group!r}.",
                 argument="unknown_group",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fairprog.evidence.words import costly_conditions, headline
+from fairprog.labels import printable
 from fairprog.solution import Solution
 from fairprog.tables import DemographicParity, EqualOpportunity
 
@@ -14,7 +15,9 @@ WIDTH = 88
 def summary_text(sol: Solution) -> str:
     """Return divergence, gaps, prices, bounds and certificate, at most 88 columns wide."""
     parts = [headline(sol), _before_and_after(sol), _prices(sol), _bounds(sol), _certificate(sol)]
-    lines = "\n\n".join(part for part in parts if part).split("\n")
+    D = sol.original
+    names = (*D.classes, *D.groups, *(D.feature_names or ()))
+    lines = printable("\n\n".join(part for part in parts if part), names).split("\n")
     return "\n".join(x if len(x) <= WIDTH else x[: WIDTH - 4] + " ..." for x in lines)
 
 

@@ -20,7 +20,9 @@ Function = Callable[[Array], Array]
 
 ORDER = 16
 DEPTH = 150.0  # densities below exp(-150) of the peak are nothing, whatever they are multiplied by
-REACH = 8.5  # asinh of the farthest z that is looked at (about 2500)
+REACH = 16.0  # asinh of the farthest z that is looked at (about 4e6)
+PANELS = 48
+STRIDE = 0.25  # widest panel in asinh(z - mode)
 STEP = 0.02  # of the difference stencil, in standard coordinates
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(ORDER)
 
@@ -34,16 +36,21 @@ def effective_range(phi: Function, support: tuple[float, float], name: str) -> A
         If phi is not a number somewhere, or does not rise to 150 within reach: the density is
         not in standard coordinates (location about 0, scale about 1) or not integrable.
     """
-    z = np.sinh(np.linspace(-REACH, REACH, 4001))
+    z = np.sinh(np.linspace(-REACH, REACH, 8001))
     z = np.unique(np.clip(z, *support))
-    with np.errstate(all="ignore"):
-        values = np.asarray(phi(z), dtype=float)
+    for _ in range(5):  # where the whole density lies between points, look there
+        with np.errstate(all="ignore"):
+            values = np.asarray(phi(z), dtype=float)
+        best = int(np.argmin(values)) if np.isfinite(values).any() else 0
+        around = slice(max(best - 1, 0), best + 2)
+        if not (values[around] - values[best] > DEPTH / 50.0).all(where=z[around] != z[best]):
+            break
+        z = np.unique(np.append(z, np.linspace(z[around][0], z[around][-1], 2001)))
     if np.isnan(values).any() or not np.isfinite(values).any():
         raise DataError(
             f"The density of {name} is not a number at z = {z[np.argmax(np.isnan(values))]:.4g}.",
             argument="family",
         )
-    best = int(np.argmin(values))
     deep = values - values[best] > DEPTH
     below, above = np.flatnonzero(deep[:best]), np.flatnonzero(deep[best:])
     for found, end in ((below, support[0]), (above, support[1])):
@@ -59,11 +66,18 @@ def effective_range(phi: Function, support: tuple[float, float], name: str) -> A
     return np.array([low, z[best], high])
 
 
-def panel_edges(ends: Array, kinks: Sequence[float], panels: int) -> Array:
-    """Return increasing edges from low to high, dense around the mode, breaking at kinks."""
+def panel_edges(
+    ends: Array, kinks: Sequence[float], panels: int | None = None, unit: float = 1.0
+) -> Array:
+    """Return increasing edges from low to high, dense around the mode, breaking at kinks.
+
+    By default enough of them that an integrand of scale `unit` about the mode is resolved.
+    """
     low, mode, high = ends
-    t = np.linspace(np.arcsinh(low - mode), np.arcsinh(high - mode), panels + 1)
-    edges = mode + np.sinh(t)
+    reach = np.arcsinh((low - mode) / unit), np.arcsinh((high - mode) / unit)
+    if panels is None:
+        panels = max(PANELS, int(np.ceil((reach[1] - reach[0]) / STRIDE)))
+    edges = mode + unit * np.sinh(np.linspace(*reach, panels + 1))
     edges[0], edges[-1] = low, high
     inner = [k for k in kinks if low < k < high]
     return np.unique(np.concatenate([edges, inner]))

@@ -28,6 +28,7 @@ __all__ = [
     "normal_moments",
     "quadratic_forms",
     "sample_moments",
+    "shifted",
     "slope_matrix",
 ]
 
@@ -216,14 +217,25 @@ def _newton_step(
     return step, float(np.sqrt(max(float(-gradient @ step), 0.0)))
 
 
+def shifted(theta: Array, by: float) -> Array:
+    """Return the map's numbers when its values, not its slopes, change by a constant.
+
+    Moments about a far point (a thousand standard deviations) are taken of a shifted map: those
+    of T itself would cancel.
+    """
+    out = theta.copy()
+    out[1:-1] += by
+    return out
+
+
 def map_divergence(
     knots: Array, theta: Array, law: tuple[float, float], goal: tuple[float, float]
 ) -> float:
     """Return KL(T # N(mean, std^2) || N(mu, sigma^2)) in nats, exactly; laws are (mean, std)."""
     (mean, std), (mu, sigma) = law, goal
     moments = normal_moments(knots, mean, std)
-    M, b = quadratic_forms(knots, moments)
-    square = float(theta @ M @ theta - 2.0 * mu * (b @ theta) + mu * mu)
     slopes = slope_matrix(knots) @ theta
+    about = shifted(theta, -mu)
+    square = float(about @ quadratic_forms(knots, moments)[0] @ about)
     spread = float(moments[0] @ np.log(slopes))
     return 0.5 * (square / sigma**2 - 1.0) + float(np.log(sigma / std)) - spread

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.optimize import brentq
 
 from fairprog.labels import Array
 
-__all__ = ["hessian", "minimise_scale_shift", "newton_step"]
+__all__ = ["bracket_scale_shift", "hessian", "minimise_scale_shift", "newton_step"]
 
 Cost = Callable[[Array], float]
 Gradient = Callable[[Array], Array]
+Slopes = Callable[[float, float], Array]
 
 STEP = 1e-4
 
@@ -92,3 +94,51 @@ def minimise_scale_shift(
         if decrement < 1e-15:
             return x, iteration
     return x, 100
+
+
+def bracket_scale_shift(
+    slopes: Slopes, start: Array, scales: bool = True
+) -> tuple[float, float, Array]:
+    """Return the minimiser (S, beta) of the same cost by one bracket within another.
+
+    Parameters
+    ----------
+    slopes : callable (S, beta) -> Array
+        Finite; the derivatives in log S and in beta come first. Both increase along their
+        variable, the first at the best beta of every S. Jumps, at kinks of phi, do no harm.
+    start : Array, shape (2,)
+    scales : bool
+        Whether S is free; else it stays 1.
+
+    Returns
+    -------
+    S, beta : float
+    slopes : Array
+        There. Where they jump in beta, those of both sides are mixed so that the one in beta is
+        zero: the mixture is a derivative of the best beta's cost.
+    """
+    best = float(start[1])
+
+    def settled(u: float) -> Array:
+        nonlocal best
+        S = float(np.exp(u))
+        best = _root(lambda beta: float(slopes(S, beta)[1]), best)
+        step = 1e-15 + 4.0 * np.spacing(abs(best))
+        below, above = slopes(S, best - step), slopes(S, best + step)
+        share = above[1] / (above[1] - below[1]) if below[1] < 0 < above[1] else 0.5
+        return np.asarray(share * below + (1.0 - share) * above)
+
+    u = 0.0 if not scales else _root(lambda v: float(settled(v)[0]), float(np.log(start[0])))
+    found = settled(u)
+    return float(np.exp(u)), best, found
+
+
+def _root(f: Callable[[float], float], start: float) -> float:
+    """Return where an increasing function changes sign, looking ever farther from `start`."""
+    ends, step, rises = [start, start], 0.25, f(start) < 0
+    for _ in range(60):
+        step *= 2.0
+        ends = [ends[1], ends[1] + step] if rises else [ends[0] - step, ends[0]]
+        if (f(ends[1]) >= 0) if rises else (f(ends[0]) <= 0):
+            return float(brentq(f, ends[0], ends[1], xtol=1e-15, rtol=1e-15, maxiter=500))
+    return start

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
+from fairprog.labels import printable
+
 __all__ = ["Markup", "data_table", "escape", "join", "paragraphs", "tag"]
 
 
@@ -23,7 +25,7 @@ def escape(value: object) -> Markup:
     >>> escape('<b>&"')
     '&lt;b&gt;&amp;&quot;'
     """
-    return value if isinstance(value, Markup) else Markup(html.escape(str(value)))
+    return value if isinstance(value, Markup) else Markup(html.escape(printable(str(value))))
 
 
 def join(parts: Iterable[object]) -> Markup:

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from fairprog.errors import DataError
+from fairprog.labels import printable
 
 __all__ = [
     "COLORS",
@@ -135,7 +136,7 @@ def short(label: object, length: int = 24) -> str:
     >>> short("people who moved here in the last five years")
     'people who m…five years'
     """
-    text = str(label)
+    text = printable(str(label), [label])
     if len(text) <= length:
         return text
     half = (length - 1) // 2

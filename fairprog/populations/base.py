@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, ModelError
+from fairprog.fields import array, either, labels, read, refuse
 from fairprog.labels import (
     Array,
     Indices,
@@ -22,6 +23,8 @@ from fairprog.populations.discretize import finite_version
 from fairprog.transports import AffineMap, ConjugatedMap
 
 __all__ = ["Population", "population_from_dict"]
+
+AXES = {"classes? groups?": either(None, labels), "feature_names?": either(None, [str])}
 
 
 class Population(BayesRules):
@@ -231,6 +234,10 @@ def population_from_dict(data: Mapping[str, Any]) -> Population:
     """Rebuild a population from ``Population.to_dict()``; ModelError for an unknown family."""
     arguments = dict(data)
     name = arguments.pop("population", None)
+    names = ("classes", "groups", "feature_names")
+    read({k: v for k, v in arguments.items() if k in names}, "population", AXES)
+    if not all(array()(v) for v in arguments.values() if isinstance(v, np.ndarray)):
+        raise refuse(f"a {name} of numbers that are not finite, or too large to square")
     if name not in Population._registry:
         known = [n for n, c in Population._registry.items() if c.family != Population.family]
         raise ModelError(f"Unknown population {name!r}; known are {sorted(known)}.")

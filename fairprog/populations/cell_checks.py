@@ -33,9 +33,12 @@ __all__ = [
     "warn_small",
 ]
 
+ROUNDING = (
+    "A feature whose deviation is below 1e-10 of its mean counts as constant, as rounding may be "
+    "all that varies: subtract a constant from it."
+)
 STRUCTURES = ("full", "tied", "diagonal")
 MEASURED = {
-    "positive": "found",
     "symmetric": "its largest asymmetry is",
     "positive definite": "its smallest eigenvalue, at unit variances, is",
 }
@@ -55,7 +58,7 @@ def refuse_cells(
         i, a = (int(k) for k in where[0])
         raise DataError(
             f"`{argument}` of class {classes[i]!r}, group {groups[a]!r} must be {needed}; "
-            f"{MEASURED[needed]} {found[i, a]:.6g}.",
+            f"{MEASURED.get(needed, 'found')} {found[i, a]:.6g}.",
             argument=argument,
             cell=(classes[i], groups[a]),
         )
@@ -84,7 +87,12 @@ def support_of_cells(
     _refuse_below(cov, -1e-8, classes, groups)
     basis, null = split_support(prior, mean, within)
     if basis.shape[1] == 0 or not np.diagonal(cov, axis1=-2, axis2=-1).max() > 0:
-        raise DataError("`cov` has no direction with positive variance.", argument="cov")
+        deviation = float(np.sqrt(np.diagonal(cov, axis1=-2, axis2=-1).max()))
+        raise DataError(
+            f"`cov` has no direction with positive variance: the largest standard deviation is "
+            f"{deviation:.3g}, about means up to {np.abs(mean).max():.3g}. {ROUNDING}",
+            argument="cov",
+        )
     spread = mean_spread(prior, mean, within, null)
     if spread.size and spread.max() > MEAN_SPREAD:
         direction = null[:, int(np.argmax(spread))]
@@ -94,7 +102,7 @@ def support_of_cells(
         raise DataError(
             f"The features {shown} have a combination that is constant within every cell but "
             f"differs between cells (by {spread.max():.3g} of its scale): the divergence between "
-            "cells is infinite. Drop one of these features.",
+            f"cells is infinite. Drop one of these features. {ROUNDING}",
             argument="mean",
         )
     _refuse_below(cov, 1e-13, classes, groups, basis)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairprog.door import counted
+from fairprog.fields import array, fits, least, read, refuse
 from fairprog.kernels.streaming import between, stream_moments
 from fairprog.labels import Array, Indices
 from fairprog.populations.cell_checks import room_for_covariances
@@ -113,10 +114,33 @@ class CellSums:
         }
 
     @classmethod
-    def from_dict(cls, covariance: str, data: Mapping[str, Any]) -> Self:
-        """Rebuild sums from :meth:`to_dict`."""
+    def from_dict(cls, covariance: str, data: Mapping[str, Any], d: int) -> Self:
+        """Rebuild sums over rows of d features from :meth:`to_dict`; DataError unless they fit."""
         out = cls(covariance)
+        shape = (d,) if covariance == "diagonal" else (d, d)
+        kinds = {
+            "cells": lambda v: fits(v, [(Hashable, Hashable)]) and len(set(v)) == len(v),
+            "count": [int],
+            "mass": [least(np.finfo(float).tiny)],
+            "mean": [array(d)],
+            "slots": tuple,
+            "scatter": [lambda S: array(*shape)(S) and _is_scatter(S)],
+        }
+        data = read(data, "moments", kinds)
         for name in ("count", "mass", "mean"):
             setattr(out, name, dict(zip(data["cells"], data[name], strict=True)))
         out.scatter = dict(zip(data["slots"], data["scatter"], strict=True))
+        if set(out.scatter) != set(map(out._slot, out.count)) or 0 in out.count.values():
+            raise refuse("`moments` has scatters of other cells, or empty cells")
         return out
+
+
+def _is_scatter(S: Array) -> bool:
+    """Return whether no variance is negative, and no covariance larger than variances allow."""
+    variance = S if S.ndim == 1 else np.diagonal(S)
+    rounding = 1e-9 * variance.max(initial=0.0)
+    if S.ndim == 1 or variance.min(initial=0.0) < -rounding:
+        return bool(variance.min(initial=0.0) >= -rounding)
+    root = np.sqrt(np.maximum(variance, 0.0))
+    limit = 2.0 * rounding + 1.0001 * np.outer(root, root)
+    return bool((np.maximum(np.abs(S), np.abs(S - S.T)) <= limit).all())

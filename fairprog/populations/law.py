@@ -20,7 +20,6 @@ from fairprog.labels import Array
 
 __all__ = ["Law"]
 
-PANELS = 48
 SOLVER_PANELS = 10  # enough for 1e-9; answers are evaluated anew
 KINKED_PANELS = 24
 
@@ -41,6 +40,8 @@ class Law:
         Default by quadrature.
     expectation : callable (target, alpha, beta) -> float or None, optional
         Closed form of E phi_target(alpha Z + beta), None where there is none.
+    gap : callable (target, alpha, beta) -> float or None, optional
+        Closed form of the divergence, where the difference of expectations loses digits.
     kinks : tuple of float
         Where phi is not smooth.
     support : (float, float)
@@ -56,6 +57,7 @@ class Law:
     slope: Callable[[Array], Array] | None = None
     cdf_: Callable[[Array], Array] | None = None
     expectation: Callable[[Law, float, float], float | None] | None = None
+    gap: Callable[[Law, float, float], float | None] | None = None
     kinks: tuple[float, ...] = ()
     support: tuple[float, float] = (-np.inf, np.inf)
     symmetric: bool = False
@@ -73,7 +75,7 @@ class Law:
     @cached_property
     def edges(self) -> Array:
         """Panels for integrands that are smooth where phi is."""
-        return panel_edges(self.range, self.kinks, PANELS)
+        return panel_edges(self.range, self.kinks)
 
     @cached_property
     def rule(self) -> tuple[Array, Array]:
@@ -120,17 +122,32 @@ class Law:
         return z, w * np.exp(-self.phi(z))
 
     def _rule_for(self, target: Law, alpha: float, beta: float) -> tuple[Array, Array]:
-        """Return a rule that also breaks where phi_target(alpha z + beta) is not smooth."""
-        if not target.kinks:
+        """Return a rule that also resolves phi_target(alpha z + beta), however steep it is."""
+        steepness = abs(alpha)
+        if not target.kinks and steepness <= 1.0:
             return self.rule
         breaks = [*self.kinks, *((k - beta) / alpha for k in target.kinks)]
-        return self._weighted(panel_edges(self.range, breaks, PANELS))
+        if steepness > 1.0:
+            ends = self.range[0], (target.range[1] - beta) / alpha, self.range[2]
+            breaks += list(panel_edges(np.array(ends), (), unit=1.0 / steepness))
+        return self._weighted(panel_edges(self.range, breaks))
 
     def derivative(self, z: Array) -> Array:
         """Return phi'(z)."""
         if self.slope is not None:
             return self.slope(z)
         return numeric_slope(self.phi, (*self.kinks, *self.support), z)
+
+    @property
+    def smooth(self) -> bool:
+        """Whether phi is smooth on the whole line."""
+        return not self.kinks and not np.isfinite(self.support).any()
+
+    def bounded_slope(self, z: Array) -> Array:
+        """Return phi'(z) within +-1e200, the ends of which stand for walls of the support."""
+        slope = np.clip(self.derivative(z), -1e200, 1e200)
+        out = np.where(z < self.support[0], -1e200, slope)
+        return np.where(z > self.support[1], 1e200, out)
 
     def expected(self, target: Law, alpha: float, beta: float) -> float:
         r"""Return :math:`E\,\varphi_{target}(\alpha Z + \beta)`; infinite unless supports nest."""
@@ -148,7 +165,7 @@ class Law:
         z, w = self._rule_for(target, alpha, beta)
         with np.errstate(over="ignore", invalid="ignore"):
             slope = target.derivative(alpha * z + beta)
-        return np.array([w @ (z * slope), w @ slope])
+            return np.array([w @ (z * slope), w @ slope])
 
     def nests(self, target: Law, alpha: float, beta: float) -> bool:
         """Return whether alpha Z + beta stays within the support of the target."""
@@ -158,6 +175,9 @@ class Law:
 
     def divergence(self, target: Law, alpha: float, beta: float) -> float:
         """Return KL of the law of alpha Z + beta from the target, nats."""
+        closed = None if self.gap is None else self.gap(target, alpha, beta)
+        if closed is not None:
+            return closed
         cross = self.expected(target, alpha, beta)
         return cross - self.entropy - float(np.log(abs(alpha)))
 

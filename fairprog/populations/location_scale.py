@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.door import Rows
-from fairprog.errors import DataError, ModelError
+from fairprog.errors import DataError, ModelError, SolverError
 from fairprog.labels import Array, check_features, check_finite, column_names
 from fairprog.populations.cell_checks import check_classes, refuse_cells, warn_small
 from fairprog.populations.cell_fit import maximum_likelihood
@@ -271,9 +271,9 @@ class LocationScale(LineCells):
         cells: list[tuple[float, ...]] = []
         for i, a in np.ndindex(*rows.shape):
             own = (rows.y == i) & (rows.a == a)
+            c, g = rows.classes[i], rows.groups[a]
             distinct = np.unique(x[own]).size
             if distinct < 2:
-                c, g = rows.classes[i], rows.groups[a]
                 raise DataError(
                     f"Class {c!r}, group {g!r} has {count[i, a]:.0f} row(s) and {distinct} "
                     "distinct value(s); at least 2 are needed in every cell. Merge the group or "
@@ -281,7 +281,11 @@ class LocationScale(LineCells):
                     argument="X",
                     cell=(c, g),
                 )
-            cells.append(cls.fit_cell(x[own], rows.weight[own]))
+            try:
+                cells.append(cls.fit_cell(x[own], rows.weight[own]))
+            except (DataError, SolverError) as error:
+                words = f"Class {c!r}, group {g!r}: {error}"
+                raise type(error)(words, argument="X", cell=(c, g)) from None
         warn_small(count, rows.classes, rows.groups)
         columns = [np.array(c).reshape(rows.shape) for c in zip(*cells, strict=True)]
         labels: dict[str, Any] = {"classes": rows.classes, "groups": rows.groups}

@@ -11,7 +11,8 @@ from typing import Any, Self
 
 from fairprog.codec import check_folder, check_suffix, load, register, save
 from fairprog.errors import DataError, ModelError
-from fairprog.populations.cell_checks import room_for_covariances
+from fairprog.fields import either, labels, read, refuse
+from fairprog.populations.cell_checks import STRUCTURES, room_for_covariances
 from fairprog.populations.cell_sums import CellSums
 from fairprog.populations.gathered import Gathered
 from fairprog.populations.moments_dask import gather_dask
@@ -253,10 +254,20 @@ class Moments(Gathered):
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Rebuild moments from :meth:`to_dict`."""
-        out = cls(data["covariance"], classes=data["classes"], groups=data["groups"])
-        out.feature_names, out.n_chunks = data["feature_names"], data["n_chunks"]
-        out._n_features, out.source = data["n_features"], data.get("source")
-        out._sums = CellSums.from_dict(out.covariance, data)
+        sums = {k: data[k] for k in ("cells", "count", "mass", "mean", "slots", "scatter")}
+        head = read({k: v for k, v in data.items() if k not in sums}, "moments", FIELDS)
+        out = cls(head["covariance"], classes=head["classes"], groups=head["groups"])
+        out.feature_names, out.n_chunks = head["feature_names"], head["n_chunks"]
+        out._n_features, out.source = head["n_features"], head["source"]
+        d = out._n_features or 0
+        out._sums = CellSums.from_dict(out.covariance, sums, d)
+        if len(out.feature_names or range(d)) != d or any(
+            label not in known
+            for cell in out._sums.count
+            for label, known in zip(cell, (out.classes, out.groups), strict=True)
+            if known is not None
+        ):
+            raise refuse("`moments` names other features or labels")
         return out
 
     def _take(self, stored: Any, path: str | os.PathLike[str]) -> None:
@@ -292,4 +303,12 @@ def _after(
     yield from iterator
 
 
+FIELDS = {
+    "covariance": frozenset(STRUCTURES),
+    "classes groups": either(None, labels),
+    "feature_names": either(None, [str]),
+    "n_chunks": int,
+    "n_features": either(None, int),
+    "source?": str,
+}
 register("moments", Moments.from_dict)

@@ -3,15 +3,17 @@ r"""Families on the positive half line: Weibull, gamma, exponential, solved in l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import lru_cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import digamma, gammainc, gammaincinv, gammaln, polygamma
+from scipy.special import digamma, gammainc, gammaincinv, gammaln, poch
 
 from fairprog.errors import DataError
+from fairprog.kernels.gamma import SHAPES, fit_shape, gamma_divergence, log_gamma_constant
 from fairprog.labels import Array, check_finite
+from fairprog.populations.cell_checks import refuse_cells
 from fairprog.populations.law import Law
 from fairprog.populations.laws import GumbelMin
 from fairprog.populations.location_scale import LocationScale, standard_law
@@ -88,18 +90,19 @@ class Weibull(_Positive):
         return {"shape": self.shape, "scale": self.scale}
 
 
-@cache
+@lru_cache(maxsize=64)  # populations hold theirs; a bootstrap has new shapes every time
 def log_gamma_law(k: float) -> Law:
     """Return the law of log of a gamma variable with shape k and scale 1."""
-    constant = float(gammaln(k))
+    log_k, constant = float(np.log(k)), log_gamma_constant(k)
 
     def phi(z: Array) -> Array:
+        v = np.asarray(z) - log_k
         with np.errstate(over="ignore"):
-            return np.asarray(np.exp(np.asarray(z)) - k * np.asarray(z) + constant)
+            return np.asarray(k * (np.expm1(v) - v) + constant)
 
     def slope(z: Array) -> Array:
         with np.errstate(over="ignore"):
-            return np.asarray(np.exp(np.asarray(z)) - k)
+            return np.asarray(k * np.expm1(np.asarray(z) - log_k))
 
     def cdf(z: Array) -> Array:
         with np.errstate(over="ignore"):
@@ -113,12 +116,23 @@ def log_gamma_law(k: float) -> Law:
         if target.name != "log-gamma":
             return None
         with np.errstate(over="ignore"):
-            tail = np.exp(gammaln(k + alpha) - constant + beta)
+            tail = poch(k, alpha) * np.exp(beta)
         t = target.shape
         return float(tail - t * (alpha * digamma(k) + beta) + gammaln(t))
 
+    def gap(target: Law, alpha: float, beta: float) -> float | None:
+        known = target.name == "log-gamma" and alpha == 1.0
+        return gamma_divergence(k, target.shape, beta) if known else None
+
     return Law(
-        "log-gamma", phi, draw, slope=slope, cdf_=cdf, expectation=expectation, shape=float(k)
+        "log-gamma",
+        phi,
+        draw,
+        slope=slope,
+        cdf_=cdf,
+        expectation=expectation,
+        gap=gap,
+        shape=float(k),
     )
 
 
@@ -132,7 +146,7 @@ class Gamma(_Positive):
     Parameters
     ----------
     prior, shape, mean : array_like, shape (K, G)
-        Positive; `mean` in the units of X.
+        Positive, `shape` from 1e-4 to 1e10; `mean` in the units of X.
     classes, groups, feature_names : optional
         As for :class:`LocationScale`.
 
@@ -165,12 +179,16 @@ class Gamma(_Positive):
         self._start(prior, classes, groups)
         self._set_feature_names(feature_names)
         self.shape = self._positive(shape, "shape")
+        wide = (self.shape < SHAPES[0]) | (self.shape > SHAPES[1])
+        words = f"between {SHAPES[0]:g} and {SHAPES[1]:g}"
+        refuse_cells(wide, self.shape, "shape", words, self.classes, self.groups)
         self.mean = self._positive(mean, "mean")
+        self._laws = {float(k): log_gamma_law(float(k)) for k in self.shape.ravel()}
         self._set_cells(np.log(self.mean / self.shape), np.ones(self.prior.shape))
 
     def law(self, i: int, a: int) -> Law:
         """Return the law of log of a gamma variable with the cell's shape."""
-        return log_gamma_law(float(self.shape[i, a]))
+        return self._laws[float(self.shape[i, a])]
 
     def with_cells(
         self, prior: Array, loc: Array, scale: Array, shape: Array | None = None
@@ -197,18 +215,9 @@ class Gamma(_Positive):
 
     @classmethod
     def fit_cell(cls, x: Array, weight: Array) -> tuple[float, ...]:
-        """Return the maximum-likelihood shape (log k - psi(k) = log mean - mean log) and mean."""
+        """Return the maximum-likelihood shape and mean."""
         v = weight / weight.sum()
-        mean = float(v @ x)
-        s = float(np.log(mean) - v @ np.log(x))
-        k = (3.0 - s + np.sqrt((s - 3.0) ** 2 + 24.0 * s)) / (12.0 * s)
-        for _ in range(50):  # Newton in 1/k (Minka 2002): converges in a few steps
-            f = np.log(k) - digamma(k) - s
-            step = f / (k**2 * (1.0 / k - polygamma(1, k)))
-            k = 1.0 / (1.0 / k + step)
-            if abs(step) < 1e-15 / k:
-                break
-        return float(k), mean
+        return fit_shape(x, v), float(v @ x)
 
     def _parameters(self) -> dict[str, Array]:
         return {"shape": self.shape, "mean": self.mean}

@@ -9,7 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairprog.errors import ModelError
-from fairprog.kernels.piecewise_linear import map_divergence, normal_moments, quadratic_forms
+from fairprog.kernels.piecewise_linear import (
+    map_divergence,
+    normal_moments,
+    quadratic_forms,
+    shifted,
+)
 from fairprog.labels import Array, Indices
 from fairprog.populations.base import Population
 from fairprog.populations.normal import Normal
@@ -102,26 +107,29 @@ class Pushforward(Population):
             for a in range(self.n_groups)
         ]
 
-    def _moment(self, square: bool) -> Array:
-        out = np.empty(self.prior.shape)
+    def _mean_and_std(self) -> Array:
+        """Return means and standard deviations (2, K, G), by moments about T(mean)."""
+        out = np.empty((2, *self.prior.shape))
         for i, a, m, s in self._cells():
             T = self.maps.get(self.groups[a])
-            if T is None:
-                out[i, a] = m * m + s * s if square else m
-                continue
-            M, b = quadratic_forms(T.knots, normal_moments(T.knots, m, s))
-            out[i, a] = T.theta @ M @ T.theta if square else b @ T.theta
+            out[:, i, a] = m, s
+            if T is not None:
+                center = float(T([m])[0])
+                M, b = quadratic_forms(T.knots, normal_moments(T.knots, m, s))
+                about = shifted(T.theta, -center)
+                rise = float(b @ about)
+                out[:, i, a] = center + rise, np.sqrt(about @ M @ about - rise**2)
         return out
 
     @property
     def mean(self) -> Array:
         """Cell means, shape (K, G)."""
-        return self._moment(False)
+        return np.asarray(self._mean_and_std()[0])
 
     @property
     def std(self) -> Array:
         """Cell standard deviations, shape (K, G)."""
-        return np.asarray(np.sqrt(self._moment(True) - self._moment(False) ** 2))
+        return np.asarray(self._mean_and_std()[1])
 
     def sample(
         self, n: int, random_state: int | np.random.Generator | None = None
@@ -285,7 +293,7 @@ class Pushforward(Population):
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild a population from :meth:`to_dict`."""
         base = {k: v for k, v in data["base"].items() if k != "population"}
-        maps = {g: PiecewiseLinearMap(**T) for g, T in data["maps"].items()}
+        maps = {g: PiecewiseLinearMap.from_dict(T) for g, T in data["maps"].items()}
         return cls(Normal(**base), maps)
 
     def __repr__(self) -> str:

@@ -12,11 +12,13 @@ import numpy as np
 
 from fairprog.codec import register, save
 from fairprog.errors import DataError
-from fairprog.labels import Array
+from fairprog.fields import array, either, read, refuse
+from fairprog.labels import Array, printable
 from fairprog.pictures import Reported
 from fairprog.populations import Categorical, population_from_dict
 from fairprog.solution.classifier import RandomizedClassifier
-from fairprog.tables import Constraint, Notion, OutcomeTable, template_from_dict
+from fairprog.solution.solution import PRICES
+from fairprog.tables import Constraint, Notion, OutcomeTable, Risk, template_from_dict
 
 __all__ = ["ClassifierCertificate", "ClassifierSolution"]
 
@@ -187,7 +189,7 @@ class ClassifierSolution(Reported):
             f"{'global' if cert.globally_optimal else 'best of the levels searched'}; "
             f"duality gap {cert.duality_gap:.1e}, violation {max(cert.violation, 0.0):.1e}"
         )
-        return "\n".join(lines)
+        return printable("\n".join(lines), (*D.classes, *D.groups))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a .json or .npz file, atomically; read it by ``fp.load``.
@@ -230,29 +232,28 @@ class ClassifierSolution(Reported):
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ClassifierSolution:
         """Rebuild a solution from :meth:`to_dict`; custom constraints stay names."""
-        population = population_from_dict(data["population"])
+        data = read(data, "classifier", FIELDS)
+        population = population_from_dict(data.pop("population"))
         if not isinstance(population, Categorical):
             raise DataError("The file holds a population of another family.", argument="path")
-        settings = dict(data["settings"])
+        m, K, G = len(population.support.weight), population.n_classes, population.n_groups
+        rule = {name: data.pop(name) for name in ("h", "uses_group", "costs")}
+        shapes = {"h": array(m, K), "costs": either(None, array(G, K, K)), "uses_group": bool}
+        h = read(rule, "classifier", shapes)["h"]
+        if h.min() < -1e-6 or np.abs(h.sum(axis=1) - 1.0).max() > 1e-6:
+            raise refuse("`classifier.h` holds no laws of the prediction")
+        settings = read(data["settings"], "settings", SETTINGS)
         settings["risk"] = template_from_dict(settings["risk"])
         settings["constraints"] = {
             key: c if isinstance(c, str) else template_from_dict(c)
             for key, c in settings["constraints"].items()
         }
-        rest = {
-            k: data[k]
-            for k in ("risk", "price", "price_interval", "duals", "sensitivity", "solver")
-        }
-        return cls(
-            table=population.table(data["h"]),
-            classifier=RandomizedClassifier(
-                population, data["h"], bool(data["uses_group"]), data["costs"]
-            ),
-            certificate=ClassifierCertificate(**data["certificate"]),
-            settings=settings,
-            seconds=data["seconds"],
-            **rest,
-        )
+        kinds = {"risk": Risk, "constraints": {str: either(str, Constraint)}, "uses_group": bool}
+        read(settings, "settings", kinds)
+        residuals = read(data["certificate"], "certificate", CERTIFICATE)
+        data |= {"settings": settings, "certificate": ClassifierCertificate(**residuals)}
+        classifier = RandomizedClassifier(population, **rule)
+        return cls(table=population.table(h), classifier=classifier, **data)
 
     def __repr__(self) -> str:
         return (
@@ -265,4 +266,11 @@ def _name(condition: Any) -> str:
     return condition if isinstance(condition, str) else str(condition.qualified_name())
 
 
+FIELDS = PRICES | {
+    "risk": float,
+    "population certificate settings": Mapping,
+    "h uses_group costs": lambda v: True,
+}
+SETTINGS = {"risk": Mapping, "constraints": {str: either(str, Mapping)}, "uses_group": bool}
+CERTIFICATE = {f.name: float for f in fields(ClassifierCertificate)} | {"globally_optimal": bool}
 register("classifier_solution", ClassifierSolution.from_dict)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from fairprog.codec import register, save
 from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import DataError
+from fairprog.fields import read, refuse
 from fairprog.kernels.weighted_quantiles import (
     balanced_weights,
     common_levels,
@@ -197,7 +198,10 @@ class QuantileMap:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> QuantileMap:
         """Rebuild the maps from :meth:`to_dict`."""
-        return cls({g: [PiecewiseLinearMap(**T) for T in Ts] for g, Ts in data["maps"].items()})
+        maps = read(data, "quantile_map", {"maps": {Hashable: [Mapping]}})["maps"]
+        if len({len(Ts) for Ts in maps.values()} - {0}) != 1 or not all(maps.values()):
+            raise refuse("its groups have no maps of the same features")
+        return cls({g: [PiecewiseLinearMap.from_dict(T) for T in Ts] for g, Ts in maps.items()})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the maps to a .json or .npz file, atomically; read them by ``fp.load``."""

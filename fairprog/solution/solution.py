@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from fairprog.codec import register, save
 from fairprog.errors import DataError
+from fairprog.fields import array, either, fits, least, read, refuse
 from fairprog.findings import finding
 from fairprog.labels import Array
 from fairprog.pictures import Reported
@@ -22,7 +23,7 @@ from fairprog.solution.bounds import Bounds
 from fairprog.solution.certificate import Certificate
 from fairprog.solution.moved_rows import MovedRows
 from fairprog.tables import template_from_dict
-from fairprog.transports import AffineMap, DiagonalMap, PiecewiseLinearMap
+from fairprog.transports import AffineMap, DiagonalMap, PiecewiseLinearMap, Transport
 
 __all__ = ["Solution"]
 
@@ -231,26 +232,34 @@ class Solution(MovedRows, Reported):
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Solution:
         """Rebuild a solution from :meth:`to_dict`; custom constraints stay names."""
+        data = read(data, "solution", FIELDS)
         original, population = (population_from_dict(data[k]) for k in ("original", "population"))
-        if type(original) is not type(population) and not isinstance(population, Pushforward):
-            raise DataError("The file holds populations of two families.", argument="path")
-        settings = dict(data["settings"])
-        settings["transport"] = template_from_dict(settings["transport"])
-        # their effect is in the numbers, and loading runs no code of the user's
+        for D, E in ((original, population), (original.core, population.core)):
+            if D._name() != E._name() and not isinstance(E, Pushforward):
+                raise DataError("The file holds populations of two families.", argument="path")
+        for axis in ("classes", "groups", "n_features"):
+            if getattr(original, axis) != getattr(population, axis):
+                raise refuse(f"its populations differ in `{axis}`")
+        if (
+            not set(data["price_by_condition"] or ())
+            <= set(data["duals"])
+            == set(data["sensitivity"])
+        ):
+            raise refuse("its multipliers and sensitivities are not of the same addresses")
+        groups = frozenset(original.groups)
+        known = {"steer": either(frozenset(["all"]), [groups]), "reference": either(None, groups)}
+        settings = read(data["settings"], "settings", SETTINGS | known)
+        # the effect of constraints is in the numbers, and loading runs no code of the user's
         settings["constraints"] = tuple(settings["constraints"])
-        rest = {
-            k: data[k]
-            for k in ("kl", "duals", "sensitivity", "price", "price_interval", "solver", "seconds")
-        }
-        return cls(
-            original=original,
-            population=population,
-            affine={g: _map_from(value) for g, value in data["affine"].items()},
-            price_by_condition=data.get("price_by_condition", {}),
-            certificate=Certificate(**data["certificate"]),
-            settings=settings,
-            **rest,
-        )
+        settings["transport"] = template_from_dict(settings["transport"])
+        if set(data["affine"]) != groups or not isinstance(settings["transport"], Transport):
+            raise refuse(f"it must hold a map of each of the groups {list(groups)}, and no other")
+        affine = {g: _map_from(data["affine"][g]) for g in original.groups}
+        _check_maps(affine, original, population, settings["orientation"])
+        certificate = Certificate(**read(data["certificate"], "certificate", CERTIFICATE))
+        data |= {"original": original, "population": population, "affine": affine}
+        data |= {"settings": settings, "certificate": certificate}
+        return cls(**data | {"price_by_condition": data["price_by_condition"] or {}})
 
     def __post_init__(self) -> None:
         for name in MAPPINGS:
@@ -274,6 +283,20 @@ class Solution(MovedRows, Reported):
         return f"Solution(kl={self.kl:.6g}, solver={self.solver!r}, {kind} optimum)"
 
 
+def _check_maps(affine: Mapping[Hashable, Any], D: Any, E: Any, orientation: str) -> None:
+    """Refuse maps of a file that do not fit its populations or its orientation."""
+    bends = set(E.core.maps) if isinstance(E.core, Pushforward) else set()
+    for g, T in affine.items():
+        bent, low = isinstance(T, PiecewiseLinearMap), 0 if orientation == "preserve" else -2
+        fit = bent == (g in bends) and (1 if bent else T.offset.size) == D.n_features
+        if isinstance(T, DiagonalMap):
+            fit = fit and np.sign(T.diagonal).min() > low
+        elif fit and not bent:
+            fit = np.linalg.slogdet(T.matrix)[0] > low
+        if not fit:
+            raise refuse(f"the map of group {g!r} is singular, mirrors or fits no population")
+
+
 def _plain_map(T: AffineMap | PiecewiseLinearMap) -> Any:
     if isinstance(T, PiecewiseLinearMap):
         return T.to_dict()
@@ -282,8 +305,35 @@ def _plain_map(T: AffineMap | PiecewiseLinearMap) -> Any:
 
 def _map_from(value: Any) -> AffineMap | PiecewiseLinearMap:
     if isinstance(value, dict):
-        return PiecewiseLinearMap(**value)
-    return (DiagonalMap if np.ndim(value[0]) == 1 else AffineMap)(*value)
+        return PiecewiseLinearMap.from_dict(value)
+    if not fits(value, (array(), array(None))):
+        raise refuse(f"`affine` cannot hold {value!r:.80}")
+    return (DiagonalMap if value[0].ndim == 1 else AffineMap)(*value)
 
 
+PRICES = {
+    "price": {str: float},
+    "price_interval": {str: 2 * (lambda v: fits(v, float) or v in (-np.inf, np.inf),)},
+    "duals sensitivity": {str: either(float, array())},
+    "solver": str,
+    "seconds": least(0),
+}
+FIELDS = PRICES | {
+    "kl": least(-1e-9),
+    "original population affine certificate settings": Mapping,
+    "price_by_condition?": {str: float},
+}
+CERTIFICATE = {
+    "kkt_residual ideality_residual staying_residual feasibility_residual": least(0),
+    "conic_gap parameter_gap": either(None, least(0)),
+    "globally_optimal requires_ideality": bool,
+    "ideality_tolerance": least(0, 1e-2),
+}
+SETTINGS = {
+    "transport": Mapping,
+    "orientation": frozenset(["preserve", "any"]),
+    "base_rates": either(frozenset(["equalize", "keep", "joint"]), array(None), [least(0, 1)]),
+    "map_bound": least(0),
+    "constraints": [str],
+}
 register("solution", Solution.from_dict)

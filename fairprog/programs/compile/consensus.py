@@ -16,7 +16,7 @@ import cvxpy as cp
 import numpy as np
 
 from fairprog.errors import ModelError
-from fairprog.labels import Array
+from fairprog.labels import Array, address
 from fairprog.programs.compile.custom import (
     condition_gradients,
     condition_prices,
@@ -132,16 +132,16 @@ def compile_consensus(geometry: Parameters, problems: Sequence[GroupProblem]) ->
     for problem in problems:
         g, parts = problem.group, problem.parts
         own = [
-            {part: cp.Variable(shape, name=f"{part}[{g},{c}]") for part, shape in parts.items()}
+            {part: cp.Variable(shape, name=address(part, g, c)) for part, shape in parts.items()}
             for c in classes
         ]
-        common = {part: cp.Variable(shape, name=f"{part}[{g}]") for part, shape in parts.items()}
+        common = {part: cp.Variable(shape, name=address(part, g)) for part, shape in parts.items()}
         cell = Variables(problem, common, own)
         cells.append(cell)
         for i, c in enumerate(classes):
             cost, cones = problem.express(cp, i, own[i])
             objective = objective + cost
-            constraints += [cone.set_label(f"support[{g},{c}]") for cone in cones]
+            constraints += [cone.set_label(address("support", g, c)) for cone in cones]
             for part, variable in own[i].items():
                 where = variable.name()
                 if bound is None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from fairprog.labels import Array
+from fairprog.labels import Array, address
 
 __all__ = ["Gradient", "GroupMaps", "GroupProblem", "Theta", "best_signs", "relative_gap"]
 
@@ -136,7 +136,7 @@ class GroupMaps:
     def addresses(self, classes: Sequence[Hashable]) -> list[list[str]]:
         """Return the addresses of the consensus conditions of every class, part by part."""
         group, parts = self.problem.group, tuple(self.problem.parts)
-        return [[f"{part}[{group},{c}]" for part in parts] for c in classes]
+        return [[address(part, group, c) for part in parts] for c in classes]
 
     @cached_property
     def user_map(self) -> Any:

@@ -1,0 +1,217 @@
+"""Numbers that textbook formulas, Newton's method or too few nodes get silently wrong."""
+
+import gc
+import tracemalloc
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from family_laws import Power15
+from scipy import stats
+from scipy.integrate import quad
+from scipy.optimize import minimize
+
+import fairprog as fp
+from fairprog.populations.cell_fit import Term, best_scale_shift, maximum_likelihood
+from fairprog.populations.location_scale import standard_law
+from fairprog.populations.positive import log_gamma_law
+
+Y, A = [0, 0, 1, 1], [0, 1, 0, 1]
+Q = [[0.25, 0.25], [0.25, 0.25]]
+
+
+def fit(family, x, **kwargs):
+    n = len(x)
+    return family.fit(np.tile(x, 4), np.repeat(Y, n), sensitive_features=np.repeat(A, n), **kwargs)
+
+
+def cells(family, *parameters):
+    return family(Q, *(np.full((2, 2), float(p)) for p in parameters))
+
+
+# -- maximum likelihood --
+
+
+def rows(kind, size=1000):
+    rng = np.random.default_rng(1)
+    return {
+        "far below": lambda: np.r_[rng.gumbel(size=size - 1), -100.0],
+        "farther below": lambda: np.r_[rng.gumbel(size=size - 1), -1e6],
+        "far above": lambda: np.r_[rng.gumbel(size=size - 1), 1e9],
+        "heavy tails": lambda: rng.standard_t(1.5, size=size),
+        "Cauchy": lambda: rng.standard_cauchy(size=size),
+        "mostly one value": lambda: np.r_[np.zeros(size - 100), rng.normal(size=100)],
+        "two values": lambda: np.repeat([0.0, 1.0], 5),
+    }[kind]()
+
+
+LAWS = {fp.Gumbel: stats.gumbel_r, fp.GumbelMin: stats.gumbel_l, fp.Logistic: stats.logistic}
+KINDS = (
+    "far below", "farther below", "far above", "heavy tails", "Cauchy", "mostly one value",
+    "two values",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("family", LAWS)
+def test_no_row_leads_a_fit_astray(family, kind):
+    x = rows(kind)
+    D = fit(family, x)
+    law, (loc, scale) = LAWS[family], (D.loc[0, 0], D.scale[0, 0])
+    found = law.logpdf(x, loc, scale).sum()
+    best = law.logpdf(x, *law.fit(x)).sum()
+    assert found >= best - 1e-9 * abs(best)
+    for near in ((loc + 1e-3 * scale, scale), (loc, 1.001 * scale)):  # a maximum, and a strict one
+        assert law.logpdf(x, *near).sum() < found
+
+
+@pytest.mark.parametrize("far", [1e6, 1e-6, 1e16])
+def test_a_weibull_fit_survives_a_sentinel(far):
+    x = np.r_[np.random.default_rng(1).weibull(2.0, size=999), far]
+    D = fit(fp.Weibull, x)
+    k, scale = D.shape[0, 0], D.scale[0, 0]
+    power = (x / scale) ** k
+    assert power.mean() == pytest.approx(1.0, rel=1e-9)  # the score equations
+    assert (power * np.log(x)).mean() - np.log(x).mean() == pytest.approx(1 / k, rel=1e-8)
+    if far == 1e6:
+        assert k == pytest.approx(0.38344, abs=1e-5)
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-2, 1e-4])
+def test_a_gamma_fit_solves_its_equation_for_nearly_constant_rows(spread):
+    x = 1.0 + spread * np.array([0.0, 1.0, 2.0, 4.0, 4.0])
+    k = fit(fp.Gamma, x).shape[0, 0]
+    d = x / x.mean() - 1.0
+    s = (
+        sum((-1) ** j * (d**j).mean() / j for j in range(2, 60))
+        if spread < 1
+        else (np.log(x.mean()) - np.log(x).mean())
+    )
+    series = 1 / (2 * k) + 1 / (12 * k**2) - 1 / (120 * k**4) + 1 / (252 * k**6)
+    assert series == pytest.approx(s, rel=1e-9 if spread < 1 else 1e-4)
+
+
+@pytest.mark.parametrize("family", [fp.Gamma, fp.Weibull, fp.Gumbel, fp.Logistic])
+def test_rows_without_a_spread_are_refused_in_words(family):
+    with pytest.raises(fp.DataError, match="Class 0, group 0") as caught:
+        fit(family, np.array([1.0, 1.0, 1.0, 1.0]))
+    assert caught.value.cell == (0, 0)
+    with pytest.raises(fp.DataError, match=r"Class 0, group 0: The values lie between"):
+        fit(fp.Gamma, 1.0 + 1e-9 * np.arange(5.0))
+
+
+def test_brackets_find_maxima_at_kinks_and_walls():
+    rng = np.random.default_rng(3)
+    x, w = rng.laplace(size=301), np.ones(301)
+    loc, scale = maximum_likelihood(standard_law(fp.Laplace), x, w)
+    assert (loc, scale) == pytest.approx(fp.Laplace.fit_cell(x, w), rel=1e-12)
+    x = 5.0 + rng.exponential(size=301)
+    loc, scale = maximum_likelihood(standard_law(fp.ShiftedExponential), x, w)
+    assert (loc, scale) == pytest.approx(fp.ShiftedExponential.fit_cell(x, w), rel=1e-12)
+    x = Power15.draw(rng, 301)
+
+    def cost(p):
+        return Power15.neg_log_density((x - p[0]) / np.exp(p[1])).mean() + p[1]
+
+    loc, scale = maximum_likelihood(standard_law(Power15), x, w)
+    other = minimize(cost, [0.0, 0.0], method="Nelder-Mead", options={"fatol": 1e-14}).fun
+    assert cost([loc, np.log(scale)]) <= other + 1e-12
+
+
+@pytest.mark.parametrize("family", [fp.Gumbel, fp.Logistic, fp.Laplace])
+def test_a_fit_that_is_no_maximum_is_never_returned(family):
+    """Rows of one value: the likelihood grows for ever as the scale shrinks."""
+    law, weight = standard_law(family), np.full(5, 0.2)
+    with pytest.raises(fp.SolverError, match="no maximum that could be verified"):
+        best_scale_shift([Term(1.0, np.zeros(5), weight, law)], np.array([1.0, 0.0]))
+    S, beta, _ = best_scale_shift([Term(1.0, np.arange(5.0), weight, law)], np.array([1.0, 0.0]))
+    assert 0 < S < 10 and -10 < beta < 0  # with a spread there is one
+
+
+# -- divergences --
+
+
+def test_the_divergence_along_a_bent_map_does_not_depend_on_the_origin():
+    def solved(offset):
+        mean = np.array([[0.0, 1.0], [2.0, 2.5]]) + offset
+        D = fp.Normal([[0.3, 0.2], [0.2, 0.3]], mean, std=[[1.0, 1.2], [1.0, 2.0]])
+        return fp.NearestIdeal(D, steer=[1], transport=fp.PiecewiseLinear(16)).solve()
+
+    here = solved(0.0)
+    assert here.kl == pytest.approx(0.0837287, abs=1e-7)
+    for offset in (-1e5, 1e6, 1e8, 1e9):
+        there = solved(offset)
+        assert there.kl == pytest.approx(here.kl, rel=1e-15 * abs(offset) + 1e-9)
+        assert there.population.mean - offset == pytest.approx(here.population.mean, abs=1e-6)
+        assert there.population.std == pytest.approx(here.population.std, rel=1e-6)
+        assert there.population.kl(there.population) == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("ratio", [1e-6, 0.1, 3.0, 500.0, 1e4, 1e9])
+@pytest.mark.parametrize("shift", [0.0, 0.3, 30.0])
+def test_the_logistic_divergence_is_exact_at_every_ratio_of_scales(ratio, shift):
+    def phi(z):
+        return abs(z) + 2 * np.log1p(np.exp(-abs(z)))
+
+    steps = np.array([0.0, 1, 4, 16, 64, 256]) / ratio
+    kink = -shift / ratio + np.r_[steps, -steps]
+    points = np.unique(np.r_[-700, -40, -10, 0, 10, 40, 700, kink[np.abs(kink) < 700]])
+    cross = sum(
+        quad(lambda z: np.exp(-phi(z)) * phi(ratio * z + shift), a, b, epsrel=1e-13)[0]
+        for a, b in pairwise(points)
+    )
+    found = cells(fp.Logistic, shift, ratio).kl(cells(fp.Logistic, 0, 1))
+    assert found == pytest.approx(cross - 2 - np.log(ratio), rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("k", "m", "k2", "m2", "value"),
+    [  # in 60 digits
+        (1e-3, 1.0, 2e-3, 3.0, 0.30733123719019958),
+        (2.5, 1.0, 2.5, 1.25, 0.057858878285524389),
+        (19.0, 1.0, 21.0, 1.5, 1.5174010667056889),
+        (1e5, 1.0, 1.1e5, 1.0001, 0.0028948443485108112),
+        (1e8, 2.0, 1.5e8, 2.0001, 0.23475494678868549),
+        (0.1122, 4e-13, 0.1122, 5093.0, 4.0485052143999157),
+        (1e3, 1e-9, 1e-3, 1.0, 8.9695828462149558),
+        (1e10, 1.0, 1e10, 1.00001, 0.49999333341488361),
+    ],
+)
+def test_the_gamma_divergence_keeps_its_digits_at_every_shape(k, m, k2, m2, value):
+    assert cells(fp.Gamma, k, m).kl(cells(fp.Gamma, k2, m2)) == pytest.approx(value, abs=1e-9)
+
+
+@pytest.mark.parametrize("k", [1e-4, 0.01, 1.0, 1e3, 1e7, 1e10])
+def test_narrow_and_wide_log_gamma_laws_are_integrated(k):
+    law, exact = log_gamma_law(k), stats.loggamma(k)
+    assert law.mass == pytest.approx(1.0, abs=1e-9)
+    assert law.mean == pytest.approx(exact.mean(), rel=1e-9)
+    assert law.std == pytest.approx(exact.std(), rel=1e-6)
+
+
+def test_shapes_that_no_double_can_follow_are_refused():
+    for k in (1e-5, 1e11):
+        with pytest.raises(fp.DataError, match="class 0, group 0 must be between"):
+            cells(fp.Gamma, k, 1.0)
+
+
+def test_ever_new_shapes_leave_no_memory_behind():
+    def solve(k):
+        D = fp.Gamma(Q, [[2 + k, 2 + k], [3 + k, 3 + k]], [[1.0, 2.0], [3.0, 4.0]])
+        fp.NearestIdeal(D, steer=[1]).solve()
+
+    for k in range(40):
+        solve(1e-3 * k)
+    gc.collect()
+    tracemalloc.start()
+    for k in range(120):
+        solve(1.0 + 1e-6 * k)
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert grown < 4e6
+
+
+def test_features_lost_in_rounding_are_named_as_such():
+    with pytest.raises(fp.DataError, match="subtract a constant"):
+        fp.Normal(Q, [[1e12, 1e12], [1e12 + 1, 1e12]], std=np.ones((2, 2)))
