@@ -21,19 +21,6 @@ from fairprog.errors import DataError, FairprogError, ModelError
 from fairprog.fields import read, refuse
 from fairprog.labels import printable
 
-__all__ = [
-    "check_folder",
-    "check_suffix",
-    "is_stream",
-    "load",
-    "naming",
-    "register",
-    "save",
-    "together",
-    "write_atomically",
-    "write_text",
-]
-
 FORMAT = 1
 NAMES = (ValueError, RuntimeError)  # of a NUL in a path, and of links in a loop
 HIDDEN = ".fairprog-"  # where files are written before they are moved into place

@@ -29,8 +29,6 @@ from fairprog.labels import (
     plain,
 )
 
-__all__ = ["Rows", "counted", "refuse_reordered"]
-
 
 @dataclass(frozen=True, eq=False)
 class Rows:

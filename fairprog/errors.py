@@ -16,16 +16,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-__all__ = [
-    "DataError",
-    "FairprogError",
-    "FairprogWarning",
-    "InfeasibleError",
-    "MissingExtraError",
-    "ModelError",
-    "SolverError",
-]
-
 
 class FairprogWarning(UserWarning):
     """Something the user should know about an answer that is nevertheless valid.

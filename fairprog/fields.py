@@ -18,8 +18,6 @@ import numpy as np
 
 from fairprog.errors import DataError
 
-__all__ = ["array", "either", "fits", "increasing", "labels", "least", "read", "refuse"]
-
 Test = Callable[[Any], bool]
 
 

@@ -7,8 +7,6 @@ methods (``.summary()``, ``.to_html()``, ...), which find the function here.
 from importlib import import_module
 from typing import Any
 
-__all__ = ["HOMES", "finding"]
-
 HOMES = {  # function: the module that defines it
     "summary_text": "fairprog.evidence.summary",
     "evidence_of_rows": "fairprog.evidence.rows",

@@ -20,8 +20,6 @@ from fairprog.labels import (
     unmasked,
 )
 
-__all__ = ["group_labels", "group_shares", "refuse_small", "refuse_swapped"]
-
 
 def group_labels(
     sensitive_features: Any, n: int, merge_groups: Mapping[Any, Any] | None = None

@@ -13,31 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from fairprog.errors import DataError, ModelError
 from fairprog.numeric import as_numbers
 
-__all__ = [
-    "Array",
-    "Indices",
-    "address",
-    "as_given",
-    "as_labels",
-    "check_count",
-    "check_features",
-    "check_finite",
-    "check_number",
-    "check_weights",
-    "column_names",
-    "encode",
-    "index_of",
-    "is_missing",
-    "label_array",
-    "label_order",
-    "label_vector",
-    "plain",
-    "printable",
-    "refuse_large",
-    "sorted_labels",
-    "unmasked",
-]
-
 LARGEST_ARRAY = 2**30  # bytes of a dense matrix that is formed from a diagonal one
 
 Array = NDArray[np.floating[Any]]  # what numpy.linalg's stubs return

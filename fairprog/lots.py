@@ -25,8 +25,6 @@ from numpy.typing import ArrayLike, NDArray
 from fairprog.errors import FairprogWarning
 from fairprog.labels import Array, Indices, label_vector
 
-__all__ = ["Keys", "column_order", "keys_for", "keys_of", "lots", "row_keys", "shared_too_widely"]
-
 Keys = NDArray[np.uint64]
 BLOCK = 2**18  # entries hashed at once
 

@@ -15,9 +15,6 @@ from fairprog.errors import DataError
 from fairprog.labels import Array, check_features, check_finite, check_number, refuse_large
 from fairprog.row_blocks import Move, checked_dtype, map_rows, rows_as_they_lie
 
-__all__ = ["AffineMap", "ConjugatedMap", "DiagonalMap", "PiecewiseLinearMap"]
-
-
 KINDS = {"knots values": fields.array(None), "left right": fields.least(0)}
 
 

@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError
 
-__all__ = ["as_numbers", "without_dust"]
-
 Numbers = NDArray[np.floating[Any]]
 DUST = 1e-12  # of a number: less than what sums in another order differ by is no difference
 

@@ -12,8 +12,6 @@ from typing import Any
 
 from fairprog.codec import write_text
 
-__all__ = ["HOMES", "PICTURES", "Drawn", "Reported", "picture"]
-
 PICTURES = {  # result: what draws it
     "Audit": "plot_audit",
     "Bounds": "plot_bounds",

@@ -18,8 +18,6 @@ from fairprog.codec import write_atomically
 from fairprog.errors import DataError
 from fairprog.labels import Array, Indices, check_features
 
-__all__ = ["Move", "checked_dtype", "map_rows", "rows_as_they_lie"]
-
 Move = Callable[[Array, Array], Any]  # rows, and where the moved rows go: same shape and type
 BLOCK_BYTES = 2**22  # of rows taken at once
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))

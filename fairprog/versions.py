@@ -5,8 +5,6 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
-__all__ = ["__version__", "show_versions", "versions"]
-
 __version__ = "0.1.0"
 
 _DEPENDENCIES = (

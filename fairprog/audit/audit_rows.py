@@ -20,8 +20,6 @@ from fairprog.labels import (
 from fairprog.numeric import as_numbers, without_dust
 from fairprog.populations.score_direction import warn_of_direction
 
-__all__ = ["AuditRows"]
-
 
 @dataclass(frozen=True, eq=False)
 class AuditRows:

@@ -5,17 +5,6 @@ from __future__ import annotations
 from fairprog.audit.result import Audit, GapInterval
 from fairprog.labels import printable
 
-__all__ = [
-    "audit_summary",
-    "facts",
-    "leakage_rows",
-    "movement_rows",
-    "rate_rows",
-    "rates_title",
-    "recommendation_words",
-    "verdict_words",
-]
-
 FEW_ROWS = 50  # of a cell: bands are too wide to say much
 FEW_SCORES = 20
 NOTHING = 0.9995  # an upper end that excludes nothing, as printed

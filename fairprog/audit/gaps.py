@@ -22,8 +22,6 @@ from fairprog.kernels.threshold_rates import (
 )
 from fairprog.labels import Array, Indices
 
-__all__ = ["gaps_at_thresholds"]
-
 LONG = 20_000_000  # rows times repetitions from which a progress bar is shown
 NOTIONS = (
     "equalized odds",

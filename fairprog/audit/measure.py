@@ -21,8 +21,6 @@ from fairprog.errors import DataError, FairprogWarning
 from fairprog.evidence.held_out import check_confidence
 from fairprog.labels import Array, Indices, check_number
 
-__all__ = ["audit"]
-
 
 def audit(
     y_true: ArrayLike,

@@ -12,8 +12,6 @@ from fairprog.audit.result import GapInterval
 from fairprog.kernels.proportions import largest_difference
 from fairprog.labels import Array, Indices
 
-__all__ = ["rate_gaps"]
-
 
 def rate_gaps(
     rows: AuditRows, guess: Indices, repetitions: int, random_state: int

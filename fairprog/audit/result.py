@@ -17,8 +17,6 @@ from fairprog.tables import OutcomeTable
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Audit", "GapInterval", "Leakage", "ScoreMovement"]
-
 
 @dataclass(frozen=True)
 class GapInterval:

@@ -13,8 +13,6 @@ from fairprog.kernels.gap_bands import spearman
 from fairprog.kernels.ranking import auc, auc_standard_error
 from fairprog.labels import Indices
 
-__all__ = ["leakage", "movement"]
-
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 

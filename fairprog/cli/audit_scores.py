@@ -17,8 +17,6 @@ from fairprog.cli.steering import check_outputs, remarks_of
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.labels import Array
 
-__all__ = ["run_audit"]
-
 
 def run_audit(options: argparse.Namespace) -> int:
     """Measure the gaps of a score in a table, print them, write a report; exit code 0."""

@@ -17,8 +17,6 @@ from fairprog.kernels.gap_bands import worst_gap
 from fairprog.labels import Array, Indices
 from fairprog.tables import DemographicParity, EqualizedOdds, OutcomeTable
 
-__all__ = ["Comparison", "Measure", "compare_held_out", "held_out_scores"]
-
 
 @dataclass(frozen=True, eq=False)
 class Measure:

@@ -20,8 +20,6 @@ from fairprog.cli.csv_table import Table, Text, as_numbers, in_order, quoted
 from fairprog.errors import DataError
 from fairprog.labels import Array
 
-__all__ = ["Design", "Feature", "read_design"]
-
 
 @dataclass(frozen=True)
 class Feature:

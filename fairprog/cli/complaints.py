@@ -12,17 +12,6 @@ from fairprog.cli.csv_table import Table, as_numbers
 from fairprog.errors import DataError
 from fairprog.labels import Array
 
-__all__ = [
-    "LEVELS",
-    "codes",
-    "complaint",
-    "complete_rows",
-    "identifiers",
-    "listed",
-    "require_values",
-    "unusable_columns",
-]
-
 MOST = 0.5  # a column with a larger share of missing values is "mostly missing"
 MANY = 30  # rows of which whole numbers differ by chance no more
 NEARLY = 0.9  # of the rows: so many different whole numbers may be identifiers

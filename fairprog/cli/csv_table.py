@@ -19,8 +19,6 @@ from fairprog.labels import Array
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MISSING", "Table", "Text", "as_numbers", "in_order", "quoted", "read_table"]
-
 Text = NDArray[Any]  # of dtype object, holding str
 
 MISSING = frozenset(

@@ -15,18 +15,6 @@ from fairprog.evidence.words import costly_conditions
 from fairprog.labels import Array
 from fairprog.solution import Solution
 
-__all__ = [
-    "comparison_text",
-    "design_text",
-    "figure_text",
-    "legend_words",
-    "note",
-    "solution_text",
-    "warning",
-    "worse_words",
-    "wrapped",
-]
-
 WIDTH = 88
 MARGIN = 14
 

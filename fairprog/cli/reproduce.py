@@ -14,8 +14,6 @@ from fairprog.cli.csv_table import quoted
 from fairprog.codec import naming
 from fairprog.errors import DataError, ModelError
 
-__all__ = ["experiments_folder", "load_runner", "run_reproduce"]
-
 PACKAGE = "experiments"
 HERE = Path(__file__).resolve().parents[1]  # the folder of the package fairprog
 PLACES = (HERE / PACKAGE, HERE.parent / PACKAGE)  # in an installed wheel, in a source checkout

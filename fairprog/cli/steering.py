@@ -22,8 +22,6 @@ from fairprog.errors import FairprogWarning, ModelError
 from fairprog.labels import printable
 from fairprog.transports import Diagonal, Monotone, Scaling, Translation, Transport, Whitened
 
-__all__ = ["TRANSPORTS", "check_outputs", "remarks_of", "run_align", "run_steer"]
-
 TRANSPORTS: dict[str, type[Transport]] = {
     "monotone": Monotone,
     "whitened": Whitened,

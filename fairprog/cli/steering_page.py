@@ -18,8 +18,6 @@ from fairprog.evidence.movement import movement_of_rows
 from fairprog.evidence.rows import Evidence, Section, score_ranks
 from fairprog.solution import Solution
 
-__all__ = ["evidence_of_design", "write_report"]
-
 
 def write_report(
     path: str | os.PathLike[str],

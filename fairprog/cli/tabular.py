@@ -22,8 +22,6 @@ from fairprog.programs import NearestIdeal
 from fairprog.solution import Solution
 from fairprog.transports import Monotone, Transport
 
-__all__ = ["Plan", "TableSteering"]
-
 KIND = "table_steering"
 
 

@@ -28,8 +28,6 @@ from fairprog.populations import Moments
 from fairprog.programs import NearestIdeal
 from fairprog.transports import Affine, Transport
 
-__all__ = ["ConceptSteering"]
-
 OVERFIT = 0.5  # share of the fitted log-odds that rows left out should show
 
 

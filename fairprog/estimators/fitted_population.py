@@ -22,8 +22,6 @@ from fairprog.populations import (
 )
 from fairprog.programs.base_rates import steered_prior
 
-__all__ = ["base_rate_weights", "check_options", "fit_population", "weigh_classes_equally"]
-
 FAMILIES: dict[str, type[Normal]] = {"normal": Normal, "lognormal": LogNormal}
 BIJECTIONS: dict[str, Any] = {"yeo-johnson": YeoJohnson.fit, "quantile": QuantileNormal.fit}
 

@@ -11,8 +11,6 @@ from fairprog.door import Rows
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, Indices
 
-__all__ = ["folds"]
-
 
 def folds(cv: Any, rows: Rows, least: int, lot: Array) -> list[tuple[Indices, Indices]]:
     """Return (train, held out) for every model.

@@ -32,8 +32,6 @@ from fairprog.programs.geometries.base import refuse_bound
 from fairprog.solution import Solution
 from fairprog.transports import Transport
 
-__all__ = ["IdealSteering"]
-
 
 class IdealSteering(OneToOneFeatureMixin, SteeringStep):
     r"""Bring every group into the common coordinates of the nearest ideal population.

@@ -21,8 +21,6 @@ from fairprog.estimators.score_columns import forward
 from fairprog.labels import Array, Indices
 from fairprog.numeric import DUST
 
-__all__ = ["Lattice", "edges", "is_lattice", "near", "refuse_constant", "spread_evenly"]
-
 SHARE = 0.1  # fewer distinct values than this share of the rows: a lattice
 POINTS = 16  # by which an atom that is spread over its cell stands for a uniform law
 

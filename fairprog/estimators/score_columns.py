@@ -11,8 +11,6 @@ from scipy.special import expit, logit
 from fairprog.errors import DataError
 from fairprog.labels import Array, check_finite
 
-__all__ = ["backward", "check_binary", "check_scores", "forward"]
-
 CLIP = float(np.finfo(np.float64).eps)
 ROUNDING = 1e-9  # beyond [0, 1]
 

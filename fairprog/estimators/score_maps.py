@@ -16,8 +16,6 @@ from fairprog.programs import NearestIdeal
 from fairprog.solution import QuantileMap, Solution
 from fairprog.transports import Monotone, PiecewiseLinear, PiecewiseLinearMap
 
-__all__ = ["Plan", "n_quantiles_of", "program_maps", "quantile_maps"]
-
 Maps = dict[Hashable, PiecewiseLinearMap]
 
 

@@ -29,8 +29,6 @@ from fairprog.populations.score_direction import warn_of_direction
 from fairprog.solution import Solution
 from fairprog.transports import PiecewiseLinearMap
 
-__all__ = ["ScoreSteering", "shares_lots"]
-
 OPTIONS = {
     "method": ("quantile", "monotone", "normal"),
     "space": ("logit", "identity"),

@@ -9,8 +9,6 @@ from sklearn.utils import _safe_indexing
 
 from fairprog.errors import DataError, ModelError
 
-__all__ = ["column_position", "insert_column", "take_column"]
-
 
 def take_column(X: Any, column: Any, sensitive_features: Any) -> tuple[Any, Any]:
     """Return X without the sensitive column, and the groups.

@@ -13,8 +13,6 @@ from fairprog.estimators.lattice import is_lattice
 from fairprog.labels import Array, Indices
 from fairprog.lots import Keys, lots
 
-__all__ = ["lattices", "snap_to"]
-
 
 def lattices(X: Array, count: float, snap: str | bool) -> list[Array | None]:
     """Return for every column the values it may take, or None where it is continuous.

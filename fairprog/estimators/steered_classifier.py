@@ -32,8 +32,6 @@ from fairprog.lots import column_order, keys_for, lots, row_keys
 from fairprog.numeric import without_dust
 from fairprog.populations.cell_checks import check_classes
 
-__all__ = ["SteeredClassifier"]
-
 
 class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, GroupReader):
     """A binary classifier whose scores have equalized odds at every threshold.

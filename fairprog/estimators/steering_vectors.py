@@ -20,8 +20,6 @@ from fairprog.labels import Array, check_finite, check_number, index_of, plain
 from fairprog.populations import Normal
 from fairprog.solution import Solution
 
-__all__ = ["SteeringVectors"]
-
 UNITS = ("log-odds", "probability")
 
 

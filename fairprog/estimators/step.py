@@ -20,8 +20,6 @@ from fairprog.populations.bijections import bijection_from_dict
 from fairprog.solution import Solution
 from fairprog.tables import template_from_dict
 
-__all__ = ["GroupReader", "SavedStep", "SteeringStep", "law", "mean_over_groups"]
-
 UNKNOWN = ("error", "pooled")
 AXES = {"groups": labels, "n_features_in_": int}
 STEP = AXES | {"params": Mapping, "classes": labels, "solution": either(None, Mapping)}

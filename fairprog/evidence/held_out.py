@@ -13,8 +13,6 @@ from fairprog.kernels.gap_bands import acceptance_gaps, gap_half_width, worst_ga
 from fairprog.labels import Array, Indices, check_finite, check_number, encode
 from fairprog.populations.base import Population
 
-__all__ = ["GapCurve", "check_confidence", "gap_curves", "posterior"]
-
 MAX_CLASSES = 8  # of more, the largest ones are shown
 
 

@@ -20,8 +20,6 @@ from fairprog.labels import Array, Indices, column_names, encode
 from fairprog.solution import Solution
 from fairprog.transports import DiagonalMap
 
-__all__ = ["LEVELS", "Movement", "movement_of_rows", "population_movement"]
-
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 MAX_FEATURES = 12  # of more, those that move most are described
 

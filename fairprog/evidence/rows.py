@@ -17,8 +17,6 @@ from fairprog.kernels.gap_bands import spearman
 from fairprog.labels import Array, encode
 from fairprog.solution import Solution
 
-__all__ = ["Evidence", "Section", "evidence_of_rows", "score_ranks"]
-
 
 @dataclass(frozen=True)
 class Section:

@@ -7,8 +7,6 @@ from fairprog.labels import printable
 from fairprog.solution import Solution
 from fairprog.tables import DemographicParity, EqualOpportunity
 
-__all__ = ["summary_text"]
-
 WIDTH = 88
 
 

@@ -15,17 +15,6 @@ from fairprog.solution.certificate import Certificate
 from fairprog.tables import DemographicParity, EqualizedOdds, EqualOpportunity
 from fairprog.transports import PiecewiseLinearMap
 
-__all__ = [
-    "bounds_words",
-    "certificate_words",
-    "conditions_words",
-    "costly_conditions",
-    "grown_gaps",
-    "headline",
-    "settings_rows",
-    "warnings_of",
-]
-
 
 def headline(sol: Solution) -> str:
     """Return in one line what the population is and how it was reached."""

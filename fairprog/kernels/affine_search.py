@@ -29,8 +29,6 @@ from fairprog.kernels.normal import symmetrize
 from fairprog.kernels.one_group import cell_gradients, cell_kl
 from fairprog.labels import Array
 
-__all__ = ["best_offset", "cost", "descend", "search", "structural_starts", "sweep_rows"]
-
 SWEEPS = (15, 45)  # of all starts, then of the better quarter
 FINISHED = (8, 3)  # distinct ends of the sweeps that are finished, up to EXACT and beyond
 DENSE = 40  # beyond, the d^4 numbers of the quadratic form take too much room

@@ -7,8 +7,6 @@ import numpy as np
 from fairprog.kernels.normal import symmetrize
 from fairprog.labels import Array
 
-__all__ = ["common_laws_residual", "profile_cost", "pull_back"]
-
 
 def pull_back(
     w: Array, matrices: Array, offsets: Array, mean: Array, cov: Array

@@ -18,8 +18,6 @@ from scipy.linalg import qr
 from fairprog.kernels.blas import cholesky
 from fairprog.labels import Array
 
-__all__ = ["balance"]
-
 SPREAD = 1e4  # condition of C'RC below which any C serves
 SWEEPS = 40
 

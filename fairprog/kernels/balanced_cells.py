@@ -26,21 +26,6 @@ from fairprog.kernels.blas import (
 )
 from fairprog.labels import Array, Indices
 
-__all__ = [
-    "Cells",
-    "Tables",
-    "_rows_times_p",
-    "_sandwich",
-    "balancing_basis",
-    "barrier_diagonal",
-    "cell_tables",
-    "exact_gradient",
-    "hessian_product",
-    "offset_gradient",
-    "start_gradient",
-    "weighted_square",
-]
-
 Cells = tuple[Array, Array, Array, Array, Array, list[Indices]]  # w, m, Gamma, mu, Sigma, parts
 Tables = tuple[list[Array], list[tuple[Array, Array]], list[Array], list[Array], Array, float]
 """Cells in the basis, see :func:`_cell_tables`."""

@@ -12,8 +12,6 @@ from fairprog.kernels.small_maps import small_map
 from fairprog.labels import Array
 from fairprog.transports import Kind
 
-__all__ = ["DENSE", "best_map"]
-
 DENSE = 12  # dimensions up to which the Hessian of a symmetric S is formed
 
 

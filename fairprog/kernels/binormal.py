@@ -7,8 +7,6 @@ from scipy.special import ndtr
 
 from fairprog.labels import Array
 
-__all__ = ["binormal_cdf", "mixture_spearman"]
-
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 

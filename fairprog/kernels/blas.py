@@ -12,22 +12,6 @@ from scipy.linalg import blas, lapack
 
 from fairprog.labels import Array
 
-__all__ = [
-    "add_outer",
-    "average",
-    "cholesky",
-    "general_inverse",
-    "gram",
-    "inverse",
-    "log_abs_det",
-    "log_det",
-    "product",
-    "solve",
-    "solve_lower",
-    "times_lower",
-    "upper_times",
-]
-
 
 def product(X: Array, Y: Array, out: Array | None = None, *, add: bool = False) -> Array:
     """Return X Y, in `out` if given (C order), on top of what it holds with `add`."""

@@ -6,8 +6,6 @@ import numpy as np
 
 from fairprog.labels import Array, Indices
 
-__all__ = ["cell_moments"]
-
 
 def cell_moments(
     X: Array,

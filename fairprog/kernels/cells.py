@@ -22,17 +22,6 @@ from fairprog.kernels.blas import (
 )
 from fairprog.labels import Array, Indices
 
-__all__ = [
-    "LARGE",
-    "decrement_bound",
-    "distinct_cells",
-    "factor",
-    "map_residuals",
-    "push_cov",
-    "raw_gradients",
-    "stacked_kl",
-]
-
 LARGE = 64  # dimensions from which cells are taken one by one
 
 

@@ -16,8 +16,6 @@ from scipy.sparse.linalg import LinearOperator, lsqr
 from fairprog.kernels.normal import symmetric_root, symmetrize
 from fairprog.labels import Array, Indices
 
-__all__ = ["common_map", "map_residual", "mean_rounding"]
-
 UNLINKED = 1e-6  # links below this are rounding: everything is scaled to order one
 ULPS = 4.0  # means are known to a few units in their last place
 MOST_STEPS = 50  # least squares in a block: walks of a common map have few singular values

@@ -14,8 +14,6 @@ import numpy as np
 
 from fairprog.labels import Array
 
-__all__ = ["best_rates", "chord_minimum", "rates_cost"]
-
 
 def best_rates(V: Array, mass: Array, log_rates: Array) -> tuple[Array, float]:
     """Return the best common base rates (K,) for divergences V (K, G), and the divergence.

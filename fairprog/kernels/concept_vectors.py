@@ -18,8 +18,6 @@ from scipy.special import expit
 
 from fairprog.labels import Array, Indices
 
-__all__ = ["concept_basis", "concept_vectors", "logistic_probe"]
-
 
 def logistic_probe(X: Array, y: Indices, penalty: float) -> Array:
     r"""Return (w, c) of a logistic regression, shape (d + 1,).

@@ -7,8 +7,6 @@ import numpy as np
 from fairprog.errors import ModelError
 from fairprog.labels import Array
 
-__all__ = ["outside_cone", "outside_dual_cone"]
-
 
 def outside_cone(kind: str, s: Array) -> float:
     """Return how far s is outside its cone."""

@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 
 from fairprog.labels import Array
 
-__all__ = ["merged_form", "upper_tail"]
-
 # Of the hyperbola's ends from the vertical; beyond pi/4 exp(sigma^2 s^2 / 2) would grow. The
 # second and third are tried where the first did not converge.
 ANGLES = (np.pi / 8, np.pi / 14, np.pi / 24)

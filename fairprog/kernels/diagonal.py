@@ -17,14 +17,6 @@ import numpy as np
 from fairprog.labels import Array
 from fairprog.transports import Kind
 
-__all__ = [
-    "best_diagonal",
-    "diagonal_decrement",
-    "diagonal_gradients",
-    "diagonal_kl",
-    "diagonal_residual",
-]
-
 
 def diagonal_kl(mean: Array, var: Array, to_mean: Array, to_var: Array) -> Array:
     """Return KL of normal laws with independent features, nats, summed over the last axis.

@@ -21,8 +21,6 @@ from fairprog.kernels.diagonal import best_diagonal
 from fairprog.labels import Array, Indices
 from fairprog.transports import Kind
 
-__all__ = ["best_gains", "best_ratios", "common_cells", "gain_cost", "pulled_back"]
-
 BLOCK = 2048  # features taken at once
 STEPS = 60
 STEADY = 1e-13  # the gradient, relative to the weights

@@ -16,8 +16,6 @@ from fairprog.kernels.common_map import ULPS
 from fairprog.kernels.diagonal import diagonal_residual
 from fairprog.labels import Array
 
-__all__ = ["featurewise_map", "is_common"]
-
 WIDTHS = (1e-13, 1e-11, 1e-9)  # ratios closer than this, relatively, may be rotated together
 
 

@@ -11,8 +11,6 @@ from scipy.special import ndtri
 from fairprog.kernels.univariate_regions import bayes_decisions
 from fairprog.labels import Array
 
-__all__ = ["NOISE", "REPLICATES", "independent_form", "sampled_rates"]
-
 NOISE = 1e-13  # coefficients of the log odds below this part of what they are made of are zero
 REPLICATES = 16
 SOBOL_DIMENSIONS = 1024  # beyond, pseudo-random numbers are as good and sooner at hand

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from fairprog.labels import Array, Indices
 
-__all__ = ["bayes_actions", "same_posterior_laws", "tables_at_thresholds"]
-
 Codes = NDArray[np.integer[Any]]
 
 # posteriors closer than this are not told apart, so that rounding makes no spurious gap

@@ -15,15 +15,6 @@ from scipy.special import digamma, gammaln
 from fairprog.errors import DataError
 from fairprog.labels import Array
 
-__all__ = [
-    "SHAPES",
-    "excess",
-    "fit_shape",
-    "gamma_divergence",
-    "log_gamma_constant",
-    "log_ratio",
-]
-
 SHAPES = (1e-4, 1e10)  # beyond them log X has no density that doubles can follow
 LARGE = 20.0  # from here Stirling's series ends below rounding
 

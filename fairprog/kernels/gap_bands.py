@@ -9,8 +9,6 @@ from numpy.typing import ArrayLike
 
 from fairprog.labels import Array
 
-__all__ = ["acceptance_gaps", "dkw_half_width", "gap_half_width", "spearman", "worst_gap"]
-
 
 def dkw_half_width(count: ArrayLike, n_cdfs: int, confidence: float = 0.95) -> Array:
     r"""Return :math:`e = \sqrt{\log(2m/\delta) / (2n)}`, the DKW half width of a cdf.

@@ -14,8 +14,6 @@ import numpy as np
 from fairprog.errors import DataError
 from fairprog.labels import Array
 
-__all__ = ["effective_range", "numeric_slope", "panel_edges", "panel_rule", "partial_integrals"]
-
 Function = Callable[[Array], Array]
 
 ORDER = 16

@@ -15,8 +15,6 @@ import numpy as np
 from fairprog.kernels.univariate_regions import bayes_decisions
 from fairprog.labels import Array, Indices
 
-__all__ = ["level_masses", "line_regions", "monotone_edges"]
-
 Function = Callable[[Array], Array]
 
 GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)

@@ -11,8 +11,6 @@ import numpy as np
 
 from fairprog.labels import Array
 
-__all__ = ["divergence", "pool", "pool_residual"]
-
 
 def pool(laws: Array, weights: Array) -> tuple[Array, float]:
     """Return the log-linear pool of laws and its weighted divergence from them, in nats.

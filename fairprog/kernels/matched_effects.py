@@ -12,8 +12,6 @@ import numpy as np
 
 from fairprog.labels import Array
 
-__all__ = ["fluent_strengths", "least_strength"]
-
 
 def fluent_strengths(perplexity_ratio: Array, tolerance: float) -> int:
     r"""Return how many strengths come before the first with a ratio above :math:`1 + \tau`.

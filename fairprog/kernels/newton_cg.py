@@ -42,8 +42,6 @@ from fairprog.kernels.normal import symmetrize
 from fairprog.kernels.one_group import exact_step
 from fairprog.labels import Array
 
-__all__ = ["decrement_cg", "newton_cg"]
-
 SMALL = 64  # below, float64 costs as little
 DRIFT = 1e-3  # of a float64 gradient: below, its updates by float32 products have lost digits
 PRODUCTS = 1e-5  # precision of a step by products in the basis, until a float64 gradient tells

@@ -7,16 +7,6 @@ from scipy.special import ndtr
 
 from fairprog.labels import Array
 
-__all__ = [
-    "gaussian_map",
-    "interval_mass",
-    "kl",
-    "pooled_covariance",
-    "push",
-    "symmetric_root",
-    "symmetrize",
-]
-
 
 def symmetrize(S: Array) -> Array:
     """Return (S + S') / 2 over the last two axes."""

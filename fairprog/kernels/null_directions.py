@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from fairprog.labels import Array
 
-__all__ = ["constant_features", "mean_spread", "split_support", "variance_share"]
-
 CONSTANT = 1e-10  # a column varies if its deviation is above this fraction of its mean
 NULL_VARIANCE = 1e-10  # of the largest, columns at unit variance
 MEAN_SPREAD = 1e-5  # up to which means of cells along a null direction are alike

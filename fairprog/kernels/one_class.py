@@ -17,8 +17,6 @@ from scipy.linalg import eigh
 from fairprog.kernels.blas import cholesky, gram, solve_lower, upper_times
 from fairprog.labels import Array
 
-__all__ = ["one_class"]
-
 
 def one_class(root: Array, m: Array, Gamma: Array, mu: Array, Sigma: Array) -> tuple[Array, Array]:
     """Return (S, beta) with S root # N(m, Gamma) = N(mu, Sigma) up to the shift beta.

@@ -16,18 +16,6 @@ from fairprog.kernels.normal import kl, symmetrize
 from fairprog.labels import Array
 from fairprog.transports import Kind, Pattern
 
-__all__ = [
-    "cell_gradients",
-    "cell_kl",
-    "closed_form",
-    "decrement",
-    "exact_step",
-    "linear_basis",
-    "linear_size",
-    "newton",
-    "project_gradient",
-]
-
 
 def cell_kl(B: Array, beta: Array, m: Array, Gamma: Array, mu: Array, Sigma: Array) -> Array:
     """Return V_i = KL((B, beta) # N(m_i, Gamma_i) || N(mu_i, Sigma_i)), shape (K,).

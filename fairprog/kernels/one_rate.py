@@ -19,8 +19,6 @@ import numpy as np
 from fairprog.kernels.sorted_scores import Curve, atom_at, best_response, locate, prefix, total
 from fairprog.labels import Array
 
-__all__ = ["balanced_slopes", "rule_at_rate", "solve_one_rate"]
-
 ROUNDING = 4e-15  # of a rate: sums of blocks carry no more
 
 

@@ -19,19 +19,6 @@ from scipy.special import ndtr, ndtri
 
 from fairprog.labels import Array
 
-__all__ = [
-    "cell_gradient",
-    "decrement",
-    "map_divergence",
-    "mixture_quantiles",
-    "nearest",
-    "normal_moments",
-    "quadratic_forms",
-    "sample_moments",
-    "shifted",
-    "slope_matrix",
-]
-
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 

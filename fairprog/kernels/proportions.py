@@ -7,8 +7,6 @@ from scipy.special import ndtri
 
 from fairprog.labels import Array
 
-__all__ = ["largest_difference", "wilson"]
-
 
 def wilson(p: Array, n: Array, confidence: float = 0.95) -> tuple[Array, Array]:
     """Return Wilson's interval (1927) of proportions p of n rows.

@@ -23,8 +23,6 @@ from scipy.special import ndtr
 from fairprog.kernels.contour_integral import merged_form, upper_tail
 from fairprog.labels import Array
 
-__all__ = ["canonical_form", "cdf", "normal_mass", "spectral_cdf", "spectral_form"]
-
 NEGLIGIBLE = 1e-12  # a weight below this fraction of the standard deviation of Q acts linearly
 
 

@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from fairprog.labels import Array
 
-__all__ = ["auc", "auc_standard_error"]
-
 
 def _placements(x: Array, others: Array, weight: Array) -> Array:
     """Return P(other < x) + P(other = x) / 2 for every entry of x."""

@@ -11,14 +11,6 @@ from numpy.polynomial import Polynomial
 
 from fairprog.labels import Array
 
-__all__ = [
-    "best_scale_ratio",
-    "is_best_ratio",
-    "polynomial",
-    "scale_ratio_cost",
-    "two_group_cells",
-]
-
 
 def _weights(w: Array, std: Array) -> tuple[Array, Array, Array, Array]:
     """Return a_i, c_i = w_ia / sigma_ia^2 for a = 0, 1 and the harmonic W_0, W_1."""

@@ -14,8 +14,6 @@ from scipy.optimize import brentq
 
 from fairprog.labels import Array
 
-__all__ = ["bracket_scale_shift", "hessian", "minimise_scale_shift", "newton_step"]
-
 Cost = Callable[[Array], float]
 Gradient = Callable[[Array], Array]
 Slopes = Callable[[float, float], Array]

@@ -14,8 +14,6 @@ import numpy as np
 from fairprog.errors import SolverError
 from fairprog.labels import Array
 
-__all__ = ["linear_shifts", "minimise_shifts", "sinkhorn"]
-
 MAX_ITER = 20_000
 TOLERANCE = 1e-14
 

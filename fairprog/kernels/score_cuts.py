@@ -22,8 +22,6 @@ from fairprog.kernels.score_rules import boundary
 from fairprog.kernels.sorted_scores import Curve, prefix, total
 from fairprog.labels import Array
 
-__all__ = ["solve_with_cuts"]
-
 SCALE = 1e3  # of rows and objective: HiGHS accepts violations of 1e-10, here 1e-13
 VIOLATION = 1e-14
 MOST_ROUNDS = 500

@@ -19,8 +19,6 @@ from fairprog.kernels.score_rules import apply_rule
 from fairprog.kernels.sorted_scores import Curve, prefix, total
 from fairprog.labels import Array
 
-__all__ = ["extreme_scores", "least_multipliers", "price_range"]
-
 NEGLIGIBLE = 1e-10  # mass at a threshold that counts as rounding
 SLACK = 1e-11  # of a condition that counts as active
 SLACKS = (1e-11, 1e-9, 1e-7)  # of reduced costs: the rows concerned have next to no mass

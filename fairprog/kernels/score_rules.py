@@ -20,8 +20,6 @@ import numpy as np
 from fairprog.kernels.sorted_scores import Curve, atom_at, locate, prefix, total
 from fairprog.labels import Array
 
-__all__ = ["apply_rule", "boundary", "prove_rules", "rule_at_point"]
-
 CHUNK = 1 << 16
 BOTH = np.ones(2)
 

@@ -6,8 +6,6 @@ import numpy as np
 
 from fairprog.labels import Array, Indices
 
-__all__ = ["optimal_shrinkage", "shrink"]
-
 NULL = 1e-10  # least share of the largest variance, columns at unit variance, that counts
 
 

@@ -19,8 +19,6 @@ from fairprog.kernels.one_group import exact_step
 from fairprog.labels import Array
 from fairprog.transports import Kind
 
-__all__ = ["small_map"]
-
 
 def small_map(
     kind: Kind, sign: float, w: Array, m: Array, Gamma: Array, mu: Array, Sigma: Array

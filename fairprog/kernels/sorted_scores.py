@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 
 from fairprog.labels import Array
 
-__all__ = ["Curve", "atom_at", "best_response", "locate", "prefix", "sort_scores", "total"]
-
 BLOCK = 512
 Curve = tuple[Array, Array | None, float, Array]
 

@@ -24,8 +24,6 @@ from numpy.typing import NDArray
 from fairprog.kernels.blas import cholesky
 from fairprog.labels import Array, Indices
 
-__all__ = ["between", "stream_moments"]
-
 WINDOW_BYTES = 2**28  # of consecutive rows whose cells are gathered together
 BLOCK_BYTES = 2**21  # of centred rows: they stay in the cache between the passes over them
 SAMPLE = 64  # rows, evenly spaced, whose mean is the centre of a cell

@@ -11,8 +11,6 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-__all__ = ["one_blas_pool", "one_blas_thread"]
-
 OF_NUMPY, OF_SCIPY = "scipy_openblas64_", "scipy_openblas-"  # file names of the libraries
 
 

@@ -15,16 +15,6 @@ from numpy.typing import NDArray
 
 from fairprog.labels import Array, Indices
 
-__all__ = [
-    "RATES",
-    "bootstrap_deviations",
-    "cumulated",
-    "permuted_worst_gaps",
-    "rates_of",
-    "tie_ends",
-    "worst_gaps",
-]
-
 RATES = ("tpr", "fpr", "selection", "accuracy")
 
 

@@ -16,8 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairprog.labels import Array
 
-__all__ = ["bayes_decisions", "decision_regions"]
-
 Integers = NDArray[np.intp]
 
 TIE = 1e-12  # relative difference of expected costs below which they count as equal

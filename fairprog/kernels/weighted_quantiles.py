@@ -11,15 +11,6 @@ import numpy as np
 
 from fairprog.labels import Array
 
-__all__ = [
-    "balanced_weights",
-    "common_levels",
-    "matched_knots",
-    "middle_levels",
-    "quantiles",
-    "repeated_quantiles",
-]
-
 
 def balanced_weights(y: Array, weight: Array, n_classes: int) -> Array:
     """Return weights with the same total 1 / K in every class, y holding class positions."""

@@ -15,8 +15,6 @@ from fairprog.plotting.html import Markup, data_table, join, paragraphs, tag
 from fairprog.plotting.html_page import panel, panels, whole_page
 from fairprog.plotting.style import MARKERS, group_color, legend_columns, new_axes, short, style
 
-__all__ = ["audit_html", "plot_audit", "plot_class_rates"]
-
 MOST = 16  # pictures of curves
 
 

@@ -14,8 +14,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 from fairprog.plotting.style import COLORS, group_color, new_axes, short, style
 from fairprog.solution import Bounds, Certificate, Solution
 
-__all__ = ["plot_bounds", "plot_certificate", "plot_prices"]
-
 WIDTH = 3.7  # inches, of a figure of its own
 MOST = 16  # bars; of more conditions the most costly are drawn
 TINY = 1e-17  # a residual of zero is drawn here

@@ -16,8 +16,6 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from fairprog.labels import Array
 from fairprog.plotting.style import MARKERS, class_line, group_color, legend_columns, short
 
-__all__ = ["Frame", "draw_cells", "frame_of", "legend_handles"]
-
 Function = Callable[[Array], Array]
 
 HALF = np.sqrt(2.0 * np.log(2.0))  # this many standard deviations hold half of a normal law in 2-d

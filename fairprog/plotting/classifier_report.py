@@ -20,8 +20,6 @@ from fairprog.solution.classifier_solution import TOLERANCE, ClassifierSolution
 from fairprog.tables import Constraint, Notion
 from fairprog.versions import versions
 
-__all__ = ["classifier_html", "classifier_notebook_html"]
-
 
 def classifier_html(sol: ClassifierSolution, title: str | None = None) -> str:
     """Return the whole report as one HTML page that loads nothing.

@@ -11,8 +11,6 @@ from numpy.typing import ArrayLike
 
 from fairprog.plotting.style import COLORS, new_axes, style
 
-__all__ = ["plot_curves", "plot_gaps"]
-
 
 def plot_curves(
     x: ArrayLike,

@@ -11,8 +11,6 @@ from fairprog.labels import Array, Indices
 from fairprog.plotting.style import COLORS, MARKERS, group_color, new_axes, style
 from fairprog.solution import ClassifierSolution, Frontier
 
-__all__ = ["plot_classifier", "plot_frontier"]
-
 FEW = 200  # atoms of a group that are drawn one by one
 MOST = 2000  # points of a line through more of them
 

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 
 from fairprog.labels import printable
 
-__all__ = ["Markup", "data_table", "escape", "join", "paragraphs", "tag"]
-
 
 class Markup(str):
     """Text that is HTML already; everything else is escaped where it enters."""

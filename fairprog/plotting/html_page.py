@@ -15,19 +15,6 @@ from fairprog.plotting.style import style
 from fairprog.plotting.svg import figure_svg
 from fairprog.versions import versions
 
-__all__ = [
-    "PANEL",
-    "captioned",
-    "fact_list",
-    "pair",
-    "panel",
-    "panels",
-    "stylesheet",
-    "verdict",
-    "warning_list",
-    "whole_page",
-]
-
 PANEL = (3.7, 2.9)  # inches: text of 8 points stays readable at the width of a telephone
 
 

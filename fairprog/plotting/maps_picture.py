@@ -14,8 +14,6 @@ from fairprog.plotting.style import class_line, figure_of, group_color, style
 from fairprog.solution import Solution
 from fairprog.transports import PiecewiseLinearMap
 
-__all__ = ["plot_maps"]
-
 
 def plot_maps(sol: Solution, ax: Sequence[Axes] | None = None) -> tuple[Figure, tuple[Axes, ...]]:
     """Draw the steered groups' densities (original ones thin and grey), and their maps.

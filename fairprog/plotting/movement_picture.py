@@ -9,8 +9,6 @@ from matplotlib.figure import Figure
 from fairprog.evidence.movement import Movement
 from fairprog.plotting.style import MARKERS, group_color, new_axes, short, style
 
-__all__ = ["plot_movement"]
-
 MOST = 64  # intervals that can be told apart in one picture
 
 

@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 from fairprog.plotting.cells_picture import cells_legend, draw_cells, frame_of, legend_handles
 from fairprog.plotting.style import new_axes, style
 
-__all__ = ["plot_population"]
-
 
 def plot_population(population: Any, ax: Axes | None = None) -> tuple[Figure, Axes]:
     """Draw every cell of a population with the 0-1 Bayes rule of each group.

@@ -10,8 +10,6 @@ from fairprog.plotting.style import MARKERS, group_color, legend_columns, new_ax
 from fairprog.populations import Evaluation
 from fairprog.tables import OutcomeTable
 
-__all__ = ["plot_rates"]
-
 
 def plot_rates(
     of: OutcomeTable | Evaluation, ax: Axes | None = None, *, standard_error: float = 0.0

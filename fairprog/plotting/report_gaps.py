@@ -24,8 +24,6 @@ from fairprog.tables import (
     PredictiveEquality,
 )
 
-__all__ = ["gaps_section", "rows_section", "threshold_gaps", "zero"]
-
 DRAWN = ("equal opportunity", "predictive equality", "demographic parity")
 
 

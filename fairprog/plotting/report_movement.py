@@ -11,8 +11,6 @@ from fairprog.plotting.html import Markup, data_table, join, paragraphs
 from fairprog.plotting.html_page import captioned, pair
 from fairprog.plotting.movement_picture import plot_movement
 
-__all__ = ["movement_section"]
-
 
 def movement_section(move: Movement, ranks: Mapping[Hashable, float] | None) -> Markup:
     """Return displacements and ranks of every cell."""

@@ -17,8 +17,6 @@ from fairprog.plotting.svg import figure_svg, variable_of
 from fairprog.plotting.weights import draw_atoms
 from fairprog.solution import Solution
 
-__all__ = ["legend", "population_panels", "populations_section"]
-
 
 def populations_section(sol: Solution, movement: Movement | None) -> Markup:
     """Return pictures of the populations with what they show."""

@@ -16,14 +16,6 @@ from fairprog.plotting.html_page import captioned, pair
 from fairprog.solution import Solution
 from fairprog.versions import versions
 
-__all__ = [
-    "bounds_section",
-    "certificate_section",
-    "price_picture",
-    "prices_section",
-    "settings_section",
-]
-
 
 def price_picture(sol: Solution) -> Markup:
     """Return the bars of prices."""

@@ -16,8 +16,6 @@ from fairprog.plotting.style import figure_of, style
 from fairprog.populations import Pushforward
 from fairprog.solution import Solution
 
-__all__ = ["plot_solution"]
-
 LONG = 28  # characters of a title that fit above one panel
 
 

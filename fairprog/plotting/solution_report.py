@@ -31,8 +31,6 @@ from fairprog.populations import Evaluation
 from fairprog.solution import Solution
 from fairprog.tables import EqualizedOdds
 
-__all__ = ["notebook_html", "report_html"]
-
 SAMPLES = 2**12  # where rates have no closed form
 
 

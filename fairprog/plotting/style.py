@@ -15,20 +15,6 @@ from matplotlib.figure import Figure, SubFigure
 from fairprog.errors import DataError
 from fairprog.labels import printable
 
-__all__ = [
-    "COLORS",
-    "LINES",
-    "MARKERS",
-    "class_line",
-    "figure_of",
-    "group_color",
-    "legend_columns",
-    "new_axes",
-    "save_figure",
-    "short",
-    "style",
-]
-
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 LINES = ("--", "-", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 MARKERS = ("o", "s", "^", "D", "v", "P")

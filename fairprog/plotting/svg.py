@@ -13,8 +13,6 @@ from matplotlib.figure import Figure
 from fairprog.plotting.html import Markup, escape
 from fairprog.plotting.style import COLORS
 
-__all__ = ["figure_svg", "variable_of"]
-
 _VARIABLES = {
     "#000000": "ink",  # also the last group colour: it must stay visible in the dark
     "#ffffff": "paper",

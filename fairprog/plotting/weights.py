@@ -21,8 +21,6 @@ from fairprog.plotting.style import (
 from fairprog.populations import Categorical
 from fairprog.solution import Solution
 
-__all__ = ["draw_atoms", "plot_atoms", "plot_weights"]
-
 FEW = 25  # atoms that are marked and named
 ABREAST = 36  # letters that find room below an axis
 

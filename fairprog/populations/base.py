@@ -22,8 +22,6 @@ from fairprog.populations.bayes_rules import BayesRules
 from fairprog.populations.discretize import finite_version
 from fairprog.transports import AffineMap, ConjugatedMap
 
-__all__ = ["Population", "population_from_dict"]
-
 AXES = {"classes? groups?": either(None, labels), "feature_names?": either(None, [str])}
 
 

@@ -20,8 +20,6 @@ from fairprog.populations.evaluation import (
 from fairprog.tables import CostSensitiveRisk, DemographicParity, Notion, OutcomeTable, Risk
 from fairprog.tables.risks import rule_costs
 
-__all__ = ["BayesRules"]
-
 
 class BayesRules(Coordinates):
     """Evaluation and ideality, once for all families.

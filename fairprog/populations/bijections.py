@@ -20,17 +20,6 @@ from fairprog.errors import DataError, ModelError
 from fairprog.kernels.weighted_quantiles import repeated_quantiles
 from fairprog.labels import Array, check_features, check_finite, check_number, check_weights
 
-__all__ = [
-    "Bijection",
-    "Log",
-    "Logit",
-    "Power",
-    "QuantileNormal",
-    "YeoJohnson",
-    "as_bijection",
-    "bijection_from_dict",
-]
-
 
 @dataclass(frozen=True, eq=False)
 class Bijection:

@@ -26,8 +26,6 @@ from fairprog.populations.categorical_support import CategoricalSupport
 from fairprog.populations.score_bins import are_labels, check_posterior, encode_groups, score_bins
 from fairprog.populations.support import Support, effective_rows
 
-__all__ = ["CategoricalRows"]
-
 
 class CategoricalRows(CategoricalSupport):
     """Where a finite population comes from, and rows drawn from it."""

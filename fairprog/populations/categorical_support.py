@@ -15,8 +15,6 @@ from fairprog.populations.base import Population
 from fairprog.populations.score_bins import ScoreBins
 from fairprog.populations.support import Support, checked_values, support_prior
 
-__all__ = ["CategoricalSupport"]
-
 
 class CategoricalSupport(Population):
     """The support of a finite population, its dense tables, and its plain data."""

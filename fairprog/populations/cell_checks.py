@@ -16,23 +16,6 @@ from fairprog.kernels.normal import pooled_covariance
 from fairprog.kernels.null_directions import MEAN_SPREAD, mean_spread, split_support
 from fairprog.labels import Array, Indices, check_number
 
-__all__ = [
-    "STRUCTURES",
-    "RestrictedCells",
-    "check_cells_of_variances",
-    "check_classes",
-    "check_counts",
-    "check_shrinkage",
-    "check_structure",
-    "refuse_asymmetric",
-    "refuse_cells",
-    "refuse_single_rows",
-    "restrict",
-    "room_for_covariances",
-    "support_of_cells",
-    "warn_small",
-]
-
 ROUNDING = (
     "A feature whose deviation is below 1e-10 of its mean counts as constant, as rounding may be "
     "all that varies: subtract a constant from it."

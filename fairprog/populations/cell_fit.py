@@ -12,8 +12,6 @@ from fairprog.kernels.scale_shift import bracket_scale_shift, minimise_scale_shi
 from fairprog.labels import Array
 from fairprog.populations.law import Law
 
-__all__ = ["Term", "best_scale_shift", "maximum_likelihood"]
-
 SCORE = 1e-7  # largest derivative of a fit's likelihood, relative to the sum of its parts
 
 

@@ -14,8 +14,6 @@ from fairprog.kernels.streaming import between, stream_moments
 from fairprog.labels import Array, Indices
 from fairprog.populations.cell_checks import room_for_covariances
 
-__all__ = ["Cell", "CellSums"]
-
 Cell = tuple[Hashable, Hashable]
 
 

@@ -12,8 +12,6 @@ from fairprog.errors import DataError
 from fairprog.labels import encode, label_vector, plain, sorted_labels
 from fairprog.numeric import as_numbers
 
-__all__ = ["codes_of", "refuse_empty", "refuse_missing", "rows_of"]
-
 
 def refuse_empty(X: NDArray[Any]) -> int:
     """Return the number of rows, which must not be zero."""

@@ -17,8 +17,6 @@ from fairprog.labels import Array, Indices
 from fairprog.pictures import Drawn
 from fairprog.populations.labelled import Labelled
 
-__all__ = ["Coordinates", "normalized_log"]
-
 
 def normalized_log(joint: Array, otherwise: Array) -> Array:
     """Return log P(Y=i | z) from log joint densities (n, K).

@@ -24,8 +24,6 @@ from fairprog.populations.normal import Normal
 from fairprog.populations.normal_cells import NormalCells
 from fairprog.transports import AffineMap, DiagonalMap
 
-__all__ = ["DiagonalLogNormal", "DiagonalNormal"]
-
 
 class DiagonalNormal(Normal):
     """A normal population with independent features; see :class:`Normal`.

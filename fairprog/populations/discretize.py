@@ -17,8 +17,6 @@ from fairprog.errors import DataError
 from fairprog.kernels.finite import bayes_actions
 from fairprog.labels import Array, check_number
 
-__all__ = ["finite_version"]
-
 SPLIT = 8  # sub-bins, or scrambles, by which the error is measured
 
 

@@ -23,8 +23,6 @@ from fairprog.populations.cell_fit import Term, best_scale_shift
 from fairprog.populations.location_scale import LocationScale
 from fairprog.transports import AffineMap, ConjugatedMap, Translation, Transport
 
-__all__ = ["Empirical", "EmpiricalFit"]
-
 
 @dataclass(frozen=True, eq=False)
 class EmpiricalFit:

@@ -13,15 +13,6 @@ from fairprog.labels import Array
 from fairprog.pictures import Drawn
 from fairprog.tables import ErrorRate, Notion, OutcomeTable
 
-__all__ = [
-    "Evaluation",
-    "gap_at_thresholds",
-    "scan_thresholds",
-    "search_costs",
-    "table_of_rates",
-    "tables_at_thresholds",
-]
-
 # Thresholds closer than this are not told apart: without it, two groups whose log odds agree up
 # to rounding would show a spurious gap where the law of the log odds has an atom or an edge.
 RESOLUTION = 1e-11

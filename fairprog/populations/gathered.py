@@ -15,8 +15,6 @@ from fairprog.populations.cell_sums import CellSums
 from fairprog.populations.coded_rows import codes_of, refuse_missing, rows_of
 from fairprog.populations.table_chunks import Chunk
 
-__all__ = ["Gathered"]
-
 
 class Gathered:
     """What `Moments` gathers, row by row or from others; see there."""

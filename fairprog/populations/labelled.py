@@ -13,8 +13,6 @@ from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, Indices, as_labels, check_finite
 from fairprog.populations.cell_checks import refuse_cells
 
-__all__ = ["Labelled"]
-
 
 def check_prior(
     prior: ArrayLike, classes: Iterable[Any] | None, groups: Iterable[Any] | None

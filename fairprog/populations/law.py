@@ -18,8 +18,6 @@ from fairprog.kernels.line_quadrature import (
 )
 from fairprog.labels import Array
 
-__all__ = ["Law"]
-
 SOLVER_PANELS = 10  # enough for 1e-9; answers are evaluated anew
 KINKED_PANELS = 24
 

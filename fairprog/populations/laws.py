@@ -15,8 +15,6 @@ from fairprog.labels import Array
 from fairprog.populations.law import Law
 from fairprog.populations.location_scale import LocationScale
 
-__all__ = ["Gumbel", "GumbelMin", "Laplace", "Logistic", "ShiftedExponential"]
-
 
 def _same_family(target: Law, name: str) -> bool:
     return target.name == name

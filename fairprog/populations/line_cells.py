@@ -14,8 +14,6 @@ from fairprog.populations.coordinates import normalized_log
 from fairprog.populations.law import Law
 from fairprog.populations.line_group import LineGroup
 
-__all__ = ["LineCells"]
-
 
 class LineCells(Population):
     """Cells with standard laws, moved and scaled: what pictures, reports and Bayes rules ask.

@@ -12,8 +12,6 @@ from fairprog.kernels.line_regions import level_masses, line_regions, monotone_e
 from fairprog.labels import Array, Indices
 from fairprog.populations.law import Law
 
-__all__ = ["LineGroup"]
-
 GRID = 161  # nodes of every cell's own grid
 LEVELS = [1e-6, 1e-5, 1e-4, 1e-3, *np.linspace(0.004, 0.996, 60), 0.999, 0.9999, 0.99999]
 

@@ -19,8 +19,6 @@ from fairprog.populations.law import Law
 from fairprog.populations.line_cells import LineCells
 from fairprog.transports import AffineMap
 
-__all__ = ["LineLaws", "LocationScale", "standard_law"]
-
 LineLaws = tuple[Sequence[Law], Array, Array]  # standard laws, locations and scales (K,)
 
 

@@ -11,8 +11,6 @@ from fairprog.labels import Array
 from fairprog.populations.normal import Normal
 from fairprog.transports import AffineMap, ConjugatedMap
 
-__all__ = ["LogCoordinates", "LogNormal"]
-
 
 class LogCoordinates:
     """Families on the positive half line: their own coordinates are log X."""

@@ -20,8 +20,6 @@ from fairprog.populations.moments_population import estimated
 from fairprog.populations.normal import Normal
 from fairprog.populations.table_chunks import Columns, chunks_of
 
-__all__ = ["Moments"]
-
 
 class Moments(Gathered):
     r"""Counts, means and covariances per (class, group), gathered from any number of pieces.

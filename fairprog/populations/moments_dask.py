@@ -7,8 +7,6 @@ from typing import Any
 
 from fairprog.errors import DataError
 
-__all__ = ["gather_dask"]
-
 
 def gather_dask(empty: Any, X: Any, vectors: Sequence[Any]) -> Any:
     """Return `empty` plus the moments of the chunks of rows, merged in their order.

@@ -20,8 +20,6 @@ from fairprog.populations.cell_checks import (
 from fairprog.populations.cell_sums import CellSums
 from fairprog.populations.normal import Normal
 
-__all__ = ["estimated"]
-
 
 def estimated(
     sums: CellSums,

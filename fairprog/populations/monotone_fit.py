@@ -24,8 +24,6 @@ from fairprog.labels import (
 )
 from fairprog.transports import PiecewiseLinearMap
 
-__all__ = ["fit_piecewise_linear"]
-
 
 def fit_piecewise_linear(
     X: ArrayLike,

@@ -20,8 +20,6 @@ from fairprog.populations.cell_checks import restrict
 from fairprog.populations.coordinates import normalized_log
 from fairprog.populations.normal_rows import NormalRows
 
-__all__ = ["Normal"]
-
 
 class Normal(NormalRows):
     """Normal law of X in every cell: X | Y=i, A=a ~ N(mean[i, a], cov[i, a]).

@@ -30,8 +30,6 @@ from fairprog.populations.cell_checks import (
     support_of_cells,
 )
 
-__all__ = ["NormalCells"]
-
 
 class NormalCells(Population):
     """Means and covariances of normal cells, and the directions in which they vary.

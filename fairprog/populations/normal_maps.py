@@ -16,8 +16,6 @@ from fairprog.populations.cell_checks import RestrictedCells, restrict
 from fairprog.populations.normal_cells import NormalCells
 from fairprog.transports import AffineMap
 
-__all__ = ["NormalMaps"]
-
 TIED = 1e-12  # of the largest variance: what rounding makes of covariances that are one
 NormalLaws = tuple[Array, Array]  # means (K, d) and covariances (K, d, d)
 
@@ -37,6 +35,7 @@ class ComputedMap:
         return self._compute()
 
     def __call__(self, X: Array) -> Array:
+        """Move rows (n, d)."""
         return self.map(X)
 
 

@@ -25,8 +25,6 @@ from fairprog.populations.cell_checks import (
 from fairprog.populations.coded_rows import refuse_empty
 from fairprog.populations.normal_maps import NormalMaps
 
-__all__ = ["NormalRows"]
-
 
 class NormalRows(NormalMaps):
     """What a normal population does with rows; see :class:`Normal`."""

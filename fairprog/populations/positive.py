@@ -19,8 +19,6 @@ from fairprog.populations.laws import GumbelMin
 from fairprog.populations.location_scale import LocationScale, standard_law
 from fairprog.populations.lognormal import LogCoordinates
 
-__all__ = ["Exponential", "Gamma", "Weibull"]
-
 
 class _Positive(LogCoordinates, LocationScale):
     """What Weibull, gamma and exponential populations share."""

@@ -21,8 +21,6 @@ from fairprog.populations.normal import Normal
 from fairprog.tables import Notion, OutcomeTable
 from fairprog.transports import AffineMap, PiecewiseLinearMap
 
-__all__ = ["Pushforward"]
-
 
 def _as_piecewise(T: AffineMap | PiecewiseLinearMap) -> PiecewiseLinearMap:
     if isinstance(T, PiecewiseLinearMap):

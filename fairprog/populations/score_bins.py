@@ -22,8 +22,6 @@ from fairprog.labels import (
 )
 from fairprog.numeric import DUST
 
-__all__ = ["ScoreBins", "are_labels", "check_posterior", "encode_groups", "score_bins"]
-
 
 @dataclass(frozen=True, eq=False)
 class ScoreBins:

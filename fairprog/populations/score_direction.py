@@ -9,8 +9,6 @@ from fairprog.errors import FairprogWarning
 from fairprog.kernels.ranking import auc
 from fairprog.labels import Array, Indices
 
-__all__ = ["warn_of_direction"]
-
 
 def warn_of_direction(
     score: Array,

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from fairprog.errors import DataError
 from fairprog.labels import Array, label_array, plain
 
-__all__ = ["Support", "checked_values", "effective_rows", "support_prior"]
-
 CHUNK = 1 << 16  # rows
 
 

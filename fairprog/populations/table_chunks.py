@@ -15,8 +15,6 @@ from fairprog.labels import column_names
 from fairprog.numeric import as_numbers
 from fairprog.populations.coded_rows import rows_of
 
-__all__ = ["Chunk", "Columns", "chunks_of"]
-
 
 @dataclass(frozen=True)
 class Chunk:

@@ -17,8 +17,6 @@ from fairprog.populations.categorical import Categorical
 from fairprog.tables import OutcomeTable
 from fairprog.transports import AffineMap, ConjugatedMap
 
-__all__ = ["Transformed"]
-
 
 def _of_base(name: str) -> Any:
     """Return the method or property of that name that asks the base."""

@@ -13,8 +13,6 @@ from fairprog.errors import FairprogWarning
 from fairprog.programs.geometries.group_map import GroupMaps
 from fairprog.solution.certificate import CONIC_TOLERANCE, PARAMETER_TOLERANCE
 
-__all__ = ["Answer", "Conic"]
-
 
 @dataclass(frozen=True)
 class Conic:

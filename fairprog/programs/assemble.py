@@ -11,8 +11,6 @@ from fairprog.programs.multipliers import multipliers_of
 from fairprog.programs.proof import certify
 from fairprog.solution import Solution
 
-__all__ = ["assemble"]
-
 
 def assemble(geometry: Geometry, answer: Answer, seconds: float) -> Solution:
     """Build the steered population and prove it."""

@@ -11,8 +11,6 @@ from fairprog.errors import DataError, InfeasibleError, ModelError
 from fairprog.labels import Array, check_finite
 from fairprog.populations import Population
 
-__all__ = ["base_rate_residual", "steered_prior"]
-
 EQUAL = 1e-6
 
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from fairprog.errors import FairprogError, ModelError
 
-__all__ = ["Condition", "as_list", "checked_conditions", "constraint"]
-
 
 @dataclass(frozen=True)
 class Condition:

@@ -24,8 +24,6 @@ from fairprog.solution.classifier_solution import ClassifierSolution
 from fairprog.solution.frontier import Frontier
 from fairprog.tables import Risk
 
-__all__ = ["FairClassifier"]
-
 SOLVERS = ("auto", "SORT", "HIGHS", "CLARABEL", "SCS")
 
 

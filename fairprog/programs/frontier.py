@@ -17,8 +17,6 @@ from fairprog.programs.ladder import compile_choices, find_answer
 from fairprog.programs.verified import verified
 from fairprog.solution.frontier import Frontier
 
-__all__ = ["map_bound_frontier"]
-
 
 def map_bound_frontier(
     geometry: Geometry, map_bounds: ArrayLike, time_limit: float | None

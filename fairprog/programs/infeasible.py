@@ -8,8 +8,6 @@ import numpy as np
 
 from fairprog.errors import InfeasibleError
 
-__all__ = ["infeasible"]
-
 
 def infeasible(compiled: Any, status: str) -> InfeasibleError:
     """Return the error: conditions with a non-zero multiplier in the infeasibility certificate."""

@@ -25,8 +25,6 @@ from fairprog.programs.geometries.base import Geometry
 from fairprog.programs.ladder import find_answer, second_opinion
 from fairprog.solution import Solution
 
-__all__ = ["solve_at_rates", "solve_joint"]
-
 SMALL = 0.01  # a class below one per cent may be on its way out
 LEAST = 1e-12  # rates below differ by less than the gap
 GAP = 1e-9  # nats, between the answer and its lower bound

@@ -10,8 +10,6 @@ import numpy as np
 from fairprog.programs.answer import Answer
 from fairprog.programs.geometries.base import Geometry
 
-__all__ = ["kkt_residual"]
-
 
 def kkt_residual(geometry: Geometry, answer: Answer) -> float:
     """Return the Newton decrement of the Lagrangian's gradient, in root nats."""

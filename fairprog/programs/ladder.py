@@ -16,8 +16,6 @@ from fairprog.errors import InfeasibleError, ModelError, SolverError
 from fairprog.programs.answer import Answer, Conic
 from fairprog.programs.geometries.base import CONIC, Geometry
 
-__all__ = ["SOLVERS", "compile_choices", "find_answer", "second_opinion"]
-
 SOLVERS = ("auto", "closed-form", "newton", *CONIC)
 
 

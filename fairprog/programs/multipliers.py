@@ -13,8 +13,6 @@ from fairprog.programs.answer import Answer
 from fairprog.programs.geometries.base import Geometry
 from fairprog.solution.arrays import ComputedArrays
 
-__all__ = ["Multipliers", "multipliers_of"]
-
 
 @dataclass(frozen=True)
 class Multipliers:

@@ -25,8 +25,6 @@ from fairprog.solution import ReweightedSolution, Solution
 from fairprog.solution.frontier import Frontier
 from fairprog.transports import Transport
 
-__all__ = ["NearestIdeal"]
-
 
 class NearestIdeal:
     """Find the ideal population nearest to D: minimise KL(D~ || D), in nats.

@@ -14,8 +14,6 @@ from fairprog.programs.geometries.base import Geometry
 from fairprog.programs.kkt_residual import kkt_residual
 from fairprog.solution import Certificate
 
-__all__ = ["certify"]
-
 
 def certify(
     geometry: Geometry,

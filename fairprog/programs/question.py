@@ -15,8 +15,6 @@ from fairprog.populations import Population
 from fairprog.programs.conditions import Condition, checked_conditions
 from fairprog.transports import Transport
 
-__all__ = ["Question", "ask"]
-
 
 @dataclass(frozen=True, eq=False)
 class Question:

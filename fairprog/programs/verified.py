@@ -11,8 +11,6 @@ from fairprog.errors import SolverError
 from fairprog.solution import Solution
 from fairprog.solution.classifier_solution import ClassifierSolution
 
-__all__ = ["verified"]
-
 Proven = TypeVar("Proven", Solution, ClassifierSolution)
 
 

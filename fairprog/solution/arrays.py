@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 
 from fairprog.labels import Array
 
-__all__ = ["ComputedArrays"]
-
 
 class ComputedArrays(Mapping[str, Array]):
     """A read-only mapping whose arrays are computed at every access and not kept.

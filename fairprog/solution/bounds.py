@@ -20,8 +20,6 @@ from fairprog.labels import Array, index_of
 from fairprog.pictures import Drawn
 from fairprog.tables.risks import cost_matrix
 
-__all__ = ["Bounds", "total_variation_bound"]
-
 
 def total_variation_bound(kl: ArrayLike) -> Array:
     r"""Return :math:`\min(\sqrt{KL/2}, \sqrt{1 - e^{-KL}})`, an upper bound on total variation.

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from fairprog.pictures import Drawn
 
-__all__ = ["Certificate"]
-
 IDEALITY_TOLERANCE = 1e-8
 STAYING_TOLERANCE = 1.01e-6  # what the program accepts, and rounding
 KKT_TOLERANCE = 1e-4

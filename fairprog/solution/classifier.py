@@ -17,8 +17,6 @@ from fairprog.lots import keys_for, lots, row_keys, shared_too_widely
 from fairprog.populations import Categorical
 from fairprog.populations.score_bins import check_posterior
 
-__all__ = ["RandomizedClassifier"]
-
 TIE = 1e-9  # adjusted costs closer than this (times the largest) are a tie
 
 

@@ -20,8 +20,6 @@ from fairprog.solution.classifier import RandomizedClassifier
 from fairprog.solution.solution import PRICES
 from fairprog.tables import Constraint, Notion, OutcomeTable, Risk, template_from_dict
 
-__all__ = ["ClassifierCertificate", "ClassifierSolution"]
-
 TOLERANCE = 1e-6
 
 

@@ -11,8 +11,6 @@ from fairprog.pictures import Drawn
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Frontier"]
-
 
 @dataclass(frozen=True, eq=False)
 class Frontier(Drawn):

@@ -16,8 +16,6 @@ from fairprog.populations import Normal
 from fairprog.row_blocks import Move, checked_dtype, map_rows, rows_as_they_lie
 from fairprog.transports import AffineMap, ConjugatedMap, PiecewiseLinearMap
 
-__all__ = ["MovedRows"]
-
 FAR = 8.0  # standard deviations from the origin, where float32 begins to lose digits
 
 

@@ -31,8 +31,6 @@ from fairprog.labels import (
 )
 from fairprog.transports import PiecewiseLinearMap
 
-__all__ = ["QuantileMap"]
-
 
 @dataclass(frozen=True, eq=False)
 class QuantileMap:

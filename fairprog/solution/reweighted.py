@@ -14,8 +14,6 @@ from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, Indices, encode, plain
 from fairprog.solution.solution import Solution
 
-__all__ = ["ReweightedSolution"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ReweightedSolution(Solution):

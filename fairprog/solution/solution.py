@@ -25,8 +25,6 @@ from fairprog.solution.moved_rows import MovedRows
 from fairprog.tables import template_from_dict
 from fairprog.transports import AffineMap, DiagonalMap, PiecewiseLinearMap, Transport
 
-__all__ = ["Solution"]
-
 MAPPINGS = (
     "affine",
     "duals",

@@ -12,8 +12,6 @@ from fairprog.labels import Array
 from fairprog.populations import Categorical
 from fairprog.solution.classifier import TIE, RandomizedClassifier
 
-__all__ = ["ThresholdClassifier"]
-
 
 class ThresholdClassifier(RandomizedClassifier):
     """A group-aware classifier whose decision depends on the score alone.

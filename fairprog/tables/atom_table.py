@@ -13,8 +13,6 @@ from fairprog.errors import DataError
 from fairprog.labels import Array
 from fairprog.tables.outcome import OutcomeTable
 
-__all__ = ["AtomTable", "atoms_of"]
-
 
 @dataclass(frozen=True, eq=False)
 class AtomTable(OutcomeTable):

@@ -18,8 +18,6 @@ from fairprog.tables.notions import Event, Notion
 from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.templates import TableView, Term
 
-__all__ = ["F1Parity", "FalseOmissionRateParity", "FractionalNotion", "PredictiveParity"]
-
 Fraction = tuple[tuple[Hashable, ...], Array, Array]  # address labels, numerator, denominator
 
 

@@ -12,8 +12,6 @@ from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.risks import CostSensitiveRisk, Risk
 from fairprog.tables.templates import TableView, Term
 
-__all__ = ["GroupRiskVariance", "RenyiInformation", "WorstGroupRisk", "group_risks"]
-
 
 @dataclass(frozen=True, repr=False)
 class CostRisk(Risk):

@@ -13,8 +13,6 @@ from fairprog.tables.atom_table import atoms_of
 from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.templates import Constraint, TableView, Term
 
-__all__ = ["IndividualFairness"]
-
 
 @dataclass(frozen=True, repr=False)
 class IndividualFairness(Constraint):

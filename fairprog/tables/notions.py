@@ -22,15 +22,6 @@ from fairprog.labels import Array, address, index_of, plain
 from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.templates import Constraint, TableView, Term
 
-__all__ = [
-    "AccuracyParity",
-    "DemographicParity",
-    "EqualOpportunity",
-    "EqualizedOdds",
-    "Notion",
-    "PredictiveEquality",
-]
-
 Mask = list[tuple[int, int]]  # (true class, predicted class) pairs
 Event = tuple[tuple[Hashable, ...], Mask, list[int]]  # address labels, outcomes, true classes
 

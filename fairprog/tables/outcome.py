@@ -21,8 +21,6 @@ from fairprog.labels import (
 )
 from fairprog.pictures import Drawn
 
-__all__ = ["OutcomeTable"]
-
 
 @dataclass(frozen=True, eq=False)
 class OutcomeTable(Drawn):

@@ -14,8 +14,6 @@ from fairprog.labels import Array
 from fairprog.tables.notions import Event, Mask, Notion
 from fairprog.tables.outcome import OutcomeTable
 
-__all__ = ["Parity"]
-
 _GRAMMAR = re.compile(r"\s*P\(\s*yhat\s*(!?=)\s*([^|]+?)\s*(?:\|\s*y\s*(!?=)\s*(.+?)\s*)?\)\s*")
 
 

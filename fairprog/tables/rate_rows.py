@@ -19,8 +19,6 @@ from fairprog.labels import Array
 from fairprog.tables.notions import Notion
 from fairprog.tables.templates import Constraint, Term
 
-__all__ = ["Affine", "NotLinear", "RateRows", "rate_rows"]
-
 LEVELS = 64  # room for free levels; a program that needs more goes to the LP
 
 

@@ -14,8 +14,6 @@ from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.risks import Risk
 from fairprog.tables.templates import Constraint, TableView, Term
 
-__all__ = ["RiskBound"]
-
 
 @dataclass(frozen=True, repr=False)
 class RiskBound(Constraint):

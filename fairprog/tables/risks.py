@@ -15,8 +15,6 @@ from fairprog.labels import Array, check_finite, check_number
 from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.templates import TableView, Template, Term
 
-__all__ = ["CostSensitiveRisk", "ErrorRate", "Risk", "WeightedRisk", "cost_matrix", "rule_costs"]
-
 
 def cost_matrix(cost: ArrayLike | Mapping[str, float] | None, n_classes: int) -> Array:
     """Return the K x K cost matrix: C[i, j] = cost of predicting j when the truth is i.

@@ -16,8 +16,6 @@ from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.templates import Constraint, TableView, Term
 from fairprog.tables.worst_case import check_ball, express_worst_case, worst_case
 
-__all__ = ["Robust"]
-
 
 @dataclass(frozen=True, repr=False)
 class Robust(Constraint):

@@ -15,8 +15,6 @@ from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.templates import TableView, Term
 from fairprog.tables.worst_case import check_ball, express_worst_case, worst_case
 
-__all__ = ["CVaR", "RobustRisk"]
-
 
 @dataclass(frozen=True, repr=False)
 class TailRisk(CostRisk):

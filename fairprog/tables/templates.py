@@ -15,8 +15,6 @@ import numpy as np
 from fairprog.errors import ModelError
 from fairprog.labels import Array
 
-__all__ = ["Constraint", "Sense", "TableView", "Template", "Term", "template_from_dict"]
-
 Sense = Literal["==", "<=", "abs<=", "minimize"]
 
 

@@ -21,8 +21,6 @@ from fairprog.errors import ModelError
 from fairprog.labels import Array
 from fairprog.tables.templates import TableView, Term
 
-__all__ = ["BALLS", "check_ball", "express_worst_case", "worst_case"]
-
 BALLS = ("tv", "kl", "chi2")
 
 

@@ -12,8 +12,6 @@ from fairprog.labels import Array
 from fairprog.populations import LocationScale, population_from_dict
 from fairprog.populations.law import Law
 
-__all__ = ["check_family"]
-
 PRIOR = np.array([[0.3, 0.2], [0.25, 0.25]])
 FIRST = np.array([[0.5, 1.0], [2.0, 1.5]])
 SECOND = np.array([[1.0, 1.5], [0.8, 1.2]])

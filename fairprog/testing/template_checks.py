@@ -25,8 +25,6 @@ from fairprog.tables import (
     template_from_dict,
 )
 
-__all__ = ["check_template"]
-
 ATOMS = 10
 FAR = 1e4  # units a risk may be away from zero
 

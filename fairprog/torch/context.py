@@ -25,8 +25,6 @@ from fairprog.torch.layers import (
 from fairprog.torch.moves import Move, Part, move_of, moved
 from fairprog.transports import AffineMap
 
-__all__ = ["Hook"]
-
 Place = tuple[Any, Any]  # the device and the type in which hidden states are moved
 
 

@@ -23,8 +23,6 @@ from fairprog.torch.layers import Layer
 from fairprog.torch.moves import affine_of, probed
 from fairprog.transports import AffineMap
 
-__all__ = ["AlignHook", "MapHook", "SteerHook"]
-
 
 class MapHook(Hook):
     r"""Apply a map per group to the hidden states of a layer, while the context lasts.

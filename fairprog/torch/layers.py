@@ -12,16 +12,6 @@ import torch
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import label_array
 
-__all__ = [
-    "device_of",
-    "eager",
-    "find_layers",
-    "hidden_of",
-    "is_compiled",
-    "labels_of",
-    "with_hidden",
-]
-
 Layer = Any  # a name, or the module itself
 WRAPPER = "_orig_mod"  # where torch.compile keeps the model it compiles
 COMPILED = (  # where modules keep what was compiled

@@ -13,8 +13,6 @@ from fairprog.labels import Array
 from fairprog.torch.layers import labels_of
 from fairprog.transports import AffineMap, DiagonalMap
 
-__all__ = ["Move", "Part", "affine_of", "move_of", "moved", "probed"]
-
 
 class Move(NamedTuple):
     """T(h) - h = D h + c of one key; D is (d, d), a diagonal (d,), or None for zero."""

@@ -11,8 +11,6 @@ import torch
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, Indices
 
-__all__ = ["Pooling", "name_of", "pool"]
-
 Pooling = Literal["last", "first", "mean", "tokens"] | Callable[[Any, Any], Any]
 
 

@@ -18,8 +18,6 @@ from fairprog.populations import Moments
 from fairprog.torch.layers import Layer, device_of, eager, find_layers, hidden_of, labels_of
 from fairprog.torch.pooling import Pooling, name_of, pool
 
-__all__ = ["HiddenStates", "collect"]
-
 Chunk = tuple[Any, ...]
 MASK = "attention_mask"  # what tokenizers of Hugging Face call it
 

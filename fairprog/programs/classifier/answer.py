@@ -13,8 +13,6 @@ from fairprog.solution.classifier import RandomizedClassifier
 from fairprog.solution.classifier_solution import ClassifierCertificate, ClassifierSolution
 from fairprog.tables import Constraint
 
-__all__ = ["assemble_classifier", "price_vectors"]
-
 ZERO = 1e-9  # prices below this are rounding
 
 

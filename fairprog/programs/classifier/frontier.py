@@ -20,8 +20,6 @@ from fairprog.solution.classifier_solution import TOLERANCE, ClassifierSolution
 from fairprog.solution.frontier import Frontier
 from fairprog.tables import Constraint
 
-__all__ = ["classifier_frontier"]
-
 
 def classifier_frontier(
     question: ClassifierQuestion,

@@ -12,8 +12,6 @@ import numpy as np
 from fairprog.errors import FairprogError, InfeasibleError, SolverError
 from fairprog.programs.classifier.question import ClassifierQuestion
 
-__all__ = ["explain_clash"]
-
 CLASH = 1e-8  # least sum of violations that proves a clash
 
 

@@ -11,8 +11,6 @@ from fairprog.errors import ModelError
 from fairprog.programs.classifier.infeasible import explain_clash
 from fairprog.programs.classifier.question import ClassifierQuestion
 
-__all__ = ["search_level"]
-
 LEVELS = 41  # tried before the best is refined
 WIDTH = 1e-7  # of the interval that is left
 

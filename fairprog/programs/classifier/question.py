@@ -11,8 +11,6 @@ from fairprog.populations import Categorical
 from fairprog.programs.conditions import Condition, as_list
 from fairprog.tables import Constraint, ErrorRate, FractionalNotion, Risk
 
-__all__ = ["ClassifierQuestion", "ask_classifier"]
-
 
 @dataclass(frozen=True, eq=False)
 class ClassifierQuestion:

@@ -25,8 +25,6 @@ from fairprog.labels import Array
 from fairprog.populations import Categorical
 from fairprog.tables.rate_rows import RateRows, rate_rows
 
-__all__ = ["ScoreAnswer", "solve_scores", "sort_groups"]
-
 TINY = 1e-300
 
 

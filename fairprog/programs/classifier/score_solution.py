@@ -18,8 +18,6 @@ from fairprog.solution.threshold_classifier import ThresholdClassifier
 from fairprog.tables import OutcomeTable
 from fairprog.tables.rate_rows import NotLinear
 
-__all__ = ["solve_by_sorting"]
-
 FEW = 20_000  # pairs up to which the table knows its individuals (it holds them in arrays)
 ZERO = 1e-9  # prices below this, in units of the risk, are rounding
 

@@ -27,8 +27,6 @@ from fairprog.programs.conditions import Condition
 from fairprog.tables import Constraint, Risk
 from fairprog.tables.templates import Term
 
-__all__ = ["CompiledClassifier", "compile_classifier", "link_matrix", "value_at"]
-
 
 class Entries:
     """Z[a, i, j] out of one vector variable."""

@@ -27,8 +27,6 @@ from fairprog.programs.compile.views import original_view, steered_view
 from fairprog.programs.geometries.group_map import GroupMaps, GroupProblem
 from fairprog.programs.geometries.parameters import Parameters
 
-__all__ = ["Compiled", "compile_consensus"]
-
 
 @dataclass(frozen=True, eq=False)
 class Variables:

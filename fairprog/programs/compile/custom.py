@@ -12,14 +12,6 @@ from fairprog.errors import ModelError
 from fairprog.labels import Array
 from fairprog.programs.conditions import Condition
 
-__all__ = [
-    "add_gradient",
-    "condition_gradients",
-    "condition_prices",
-    "custom_constraints",
-    "worst_slackness",
-]
-
 
 def custom_constraints(
     views: tuple[Any, Any], conditions: Sequence[Condition], taken: Collection[str]

@@ -26,8 +26,6 @@ from fairprog.programs.compile.custom import (
 from fairprog.programs.compile.views import CellView, original_view
 from fairprog.programs.geometries.parameters import Parameters
 
-__all__ = ["CompiledFinite", "compile_finite"]
-
 Cell = tuple[int, int]  # class, group
 LEAST = 1e-9  # mass of an atom that variables are scaled by
 

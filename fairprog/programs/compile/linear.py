@@ -10,8 +10,6 @@ import scipy.sparse as sp
 
 from fairprog.labels import Array
 
-__all__ = ["HIGHS", "DualFace", "Form", "linear_model", "run_linear"]
-
 HIGHS = {
     "primal_feasibility_tolerance": 1e-9,
     "dual_feasibility_tolerance": 1e-9,

@@ -14,8 +14,6 @@ from fairprog.populations import LocationScale
 from fairprog.populations.law import Law
 from fairprog.programs.geometries.line_atoms import atom, expected_atom
 
-__all__ = ["Shifts", "atom_values", "compile_shifts"]
-
 
 @dataclass(frozen=True, eq=False)
 class Shifts:

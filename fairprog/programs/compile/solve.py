@@ -13,8 +13,6 @@ from fairprog.errors import ModelError, SolverError
 from fairprog.programs.compile.linear import HIGHS
 from fairprog.programs.infeasible import infeasible
 
-__all__ = ["SOLVED", "attempts", "solve"]
-
 SOLVER_OPTIONS: dict[str, dict[str, Any]] = {
     "HIGHS": HIGHS,
     "CLARABEL": {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12, "max_iter": 200},

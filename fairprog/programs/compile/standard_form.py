@@ -23,8 +23,6 @@ from fairprog.labels import Array
 from fairprog.programs.compile.linear import DualFace, Form, linear_model, run_linear
 from fairprog.programs.compile.solve import SOLVED, attempts
 
-__all__ = ["StandardForm"]
-
 TOLERANCE = 1e-6  # residuals above which an answer is not one
 
 

@@ -12,8 +12,6 @@ from fairprog.errors import ModelError
 from fairprog.labels import Array
 from fairprog.tables.templates import Term
 
-__all__ = ["TableVariables", "compile_terms"]
-
 INDIVIDUAL = ("h", "weight", "posterior", "atom", "group")
 
 

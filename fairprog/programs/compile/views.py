@@ -10,8 +10,6 @@ from fairprog.labels import index_of
 from fairprog.populations import Population
 from fairprog.programs.geometries.parameters import Parameters
 
-__all__ = ["CellView", "Labelled", "original_view", "steered_view"]
-
 
 class Labelled:
     """Values indexed ``[class label, group label]``."""

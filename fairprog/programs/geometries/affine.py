@@ -25,8 +25,6 @@ from fairprog.programs.geometries.map_space import MapSpace
 from fairprog.programs.geometries.normal_all import nearest_all
 from fairprog.transports import Affine, AffineMap, Diagonal, Monotone, Transport, Whitened
 
-__all__ = ["nearest_all_affine", "nearest_one_affine"]
-
 ROUNDS = 5
 GAIN = 1e-10  # a round that gains less, relative to max(1, KL), is the last
 

@@ -28,8 +28,6 @@ from fairprog.programs.question import Question
 from fairprog.solution import Solution
 from fairprog.transports import AffineMap, Monotone, Transport
 
-__all__ = ["CONIC", "Geometry", "refuse_bound"]
-
 CONIC = ("CLARABEL", "SCS")
 
 

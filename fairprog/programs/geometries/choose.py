@@ -23,8 +23,6 @@ from fairprog.programs.geometries.piecewise import PiecewiseGeometry
 from fairprog.solution import Solution
 from fairprog.transports import Transport
 
-__all__ = ["choose", "lifted"]
-
 FAMILIES: dict[type[Population], type[Geometry]] = {  # a subclass has that of its parent
     Categorical: FiniteGeometry,
     DiagonalNormal: IndependentGeometry,

@@ -26,8 +26,6 @@ from fairprog.programs.geometries.group_map import GroupProblem
 from fairprog.solution import ReweightedSolution
 from fairprog.transports import AffineMap, Identity, Transport
 
-__all__ = ["FiniteGeometry", "LawsAnswer"]
-
 ACCURATE = 1e-9  # relative duality gap that needs no second solve
 REFINEMENTS = [  # what Clarabel adds, and whether variables are scaled to the best answer yet
     ({}, True),

@@ -42,8 +42,6 @@ from fairprog.programs.geometries.group_map import relative_gap
 from fairprog.programs.geometries.whitening import Whitening
 from fairprog.transports import AffineMap, Kind, Monotone, Pattern, Transport
 
-__all__ = ["Frame", "Map", "make_frame"]
-
 PROVEN = 1e-6  # a bound on the decrement below this needs no sharpening
 
 Map = tuple[Array, Array]  # S~ (k, k) and beta (k,), or gradients in them

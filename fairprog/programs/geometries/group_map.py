@@ -16,8 +16,6 @@ import numpy as np
 
 from fairprog.labels import Array, address
 
-__all__ = ["Gradient", "GroupMaps", "GroupProblem", "Theta", "best_signs", "relative_gap"]
-
 Theta = tuple[Any, ...]  # a map in the problem's own coordinates, part by part
 Gradient = tuple[Any, ...]  # of the same parts
 

@@ -36,8 +36,6 @@ from fairprog.programs.geometries.normalise import normalised_features
 from fairprog.solution.certificate import IDEALITY_TOLERANCE
 from fairprog.transports import Diagonal, Transport
 
-__all__ = ["IndependentGeometry", "keeps_independent"]
-
 FEATUREWISE = ("fixed", "scalar", "diagonal")
 
 

@@ -26,8 +26,6 @@ from fairprog.populations import Normal
 from fairprog.programs.geometries.group_map import relative_gap
 from fairprog.transports import AffineMap, DiagonalMap, Kind
 
-__all__ = ["Cells", "IndependentFrame", "independent_frame"]
-
 Cells = tuple[Array, Array]  # means and variances (K, k)
 Map = tuple[Array, Array]  # gain and beta (k,), or derivatives by them
 

@@ -26,8 +26,6 @@ from fairprog.programs.geometries.line_bounded import line_frame
 from fairprog.programs.geometries.line_frame import LineFrame
 from fairprog.transports import AffineMap, Diagonal, Monotone, Scaling, Translation, Transport
 
-__all__ = ["LineGeometry"]
-
 NORMALISED = 1e-6  # how far from one a density's integral by quadrature may be
 
 

@@ -20,8 +20,6 @@ from fairprog.programs.geometries.group_map import GroupMaps
 from fairprog.programs.geometries.line_bounded import line_frame
 from fairprog.transports import Transport
 
-__all__ = ["average_laws", "nearest_shifts", "shared_laws"]
-
 SAME = 1e-9
 
 

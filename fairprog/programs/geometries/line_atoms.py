@@ -16,8 +16,6 @@ from fairprog.errors import ModelError
 from fairprog.populations import LocationScale
 from fairprog.populations.law import Law
 
-__all__ = ["atom", "expected_atom"]
-
 EXPONENTIAL = {"log-gamma": 1.0, "GumbelMin": 1.0, "Gumbel": -1.0}  # phi = exp(+-z) -+ k z
 
 

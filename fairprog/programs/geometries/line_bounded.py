@@ -17,8 +17,6 @@ from fairprog.populations import LocationScale
 from fairprog.populations.law import Law
 from fairprog.programs.geometries.line_frame import LineFrame, Map
 
-__all__ = ["BoundedLineFrame", "line_frame"]
-
 ACTIVE = 1e-7  # slack of a support that counts as none
 
 

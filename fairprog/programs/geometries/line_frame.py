@@ -26,8 +26,6 @@ from fairprog.programs.geometries.group_map import relative_gap
 from fairprog.programs.geometries.line_atoms import expected_atom
 from fairprog.transports import AffineMap
 
-__all__ = ["LineFrame"]
-
 Map = tuple[float, float]  # S and beta, or derivatives by them
 
 

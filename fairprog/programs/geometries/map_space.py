@@ -20,8 +20,6 @@ from fairprog.kernels.one_group import cell_gradients, cell_kl, linear_size, pro
 from fairprog.labels import Array
 from fairprog.programs.geometries.frame import Frame
 
-__all__ = ["MapSpace"]
-
 RANDOM_STARTS = 2
 OUTSIDE = 1e30  # cost where rounding has made a covariance singular
 

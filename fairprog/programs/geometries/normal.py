@@ -34,8 +34,6 @@ from fairprog.programs.geometries.normalise import normalised
 from fairprog.solution.certificate import IDEALITY_TOLERANCE
 from fairprog.transports import AffineMap, Kind, Pattern, Translation, Transport, Whitened
 
-__all__ = ["NormalGeometry"]
-
 CLARABEL_DIMENSION = 12  # beyond, a full covariance takes the interior point method seconds
 DIAGONAL_DIMENSION = 64  # the same for maps with at most one number per feature
 CONIC_CONDITION = 1e6  # of R~: beyond, interior points end in rounding and tell nothing

@@ -31,8 +31,6 @@ from fairprog.programs.geometries.frame import Frame, make_frame
 from fairprog.programs.geometries.map_space import MapSpace
 from fairprog.transports import AffineMap, Monotone, Transport, Whitened
 
-__all__ = ["nearest_all", "nearest_two_groups"]
-
 EQUALLY_GOOD = 1e-9  # nats, relative to max(1, cost)
 BRIEF = 20  # steps from every start in many dimensions, where only the best then goes on
 

@@ -12,8 +12,6 @@ from fairprog.labels import Array
 from fairprog.populations import Normal
 from fairprog.transports import AffineMap, Transport
 
-__all__ = ["normalised", "normalised_features"]
-
 Cells = tuple[Array, Array]  # means and variances (K, k)
 
 

@@ -7,8 +7,6 @@ from typing import Any, ClassVar
 from fairprog.errors import ModelError
 from fairprog.programs.question import Question
 
-__all__ = ["Parameters"]
-
 
 class Parameters:
     """The question, and the parameters of cells that stay as they are."""

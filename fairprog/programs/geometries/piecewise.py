@@ -29,8 +29,6 @@ from fairprog.programs.geometries.normal import NormalGeometry
 from fairprog.solution.certificate import IDEALITY_TOLERANCE
 from fairprog.transports import PiecewiseLinearMap, Transport
 
-__all__ = ["Pieces", "PiecewiseGeometry"]
-
 Map = tuple[Array]  # (g_left, values, g_right), shape (n + 2,)
 
 

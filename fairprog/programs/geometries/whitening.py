@@ -23,8 +23,6 @@ from fairprog.kernels.normal import symmetric_root, symmetrize
 from fairprog.labels import Array
 from fairprog.transports import Kind, Pattern
 
-__all__ = ["Whitening", "pooled_root"]
-
 
 @dataclass(eq=False)
 class Whitening:
