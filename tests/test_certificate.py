@@ -5,7 +5,8 @@ from dataclasses import replace
 import cvxpy as cp
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from instances import multivariate, random_matrix, univariate
 
 import fairprog as fp

@@ -5,7 +5,8 @@ import itertools
 import cvxpy as cp
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import linprog
 from test_categorical import UNIVARIATE, ideal_categorical, random_categorical
 

@@ -3,7 +3,8 @@
 import cvxpy as cp
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from instances import problems
 from scipy.optimize import linprog, minimize
 from scipy.stats import ks_2samp

@@ -4,7 +4,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from instances import multivariate, random_matrix, transformed
 from scipy.linalg import sqrtm
 from scipy.optimize import minimize

@@ -4,7 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from instances import multivariate, random_matrix, transformed, univariate
 from scipy.integrate import quad
 from scipy.stats import ks_2samp, multivariate_normal, norm

@@ -11,14 +11,10 @@ import fairprog as fp
 from fairprog.populations import Population
 from fairprog.tables import Template
 
-# its front door is composed anew
-STILL_OPAQUE: set[str] = set()
 CLASSES = {
     name: thing
     for name in fp.__all__
-    if isinstance(thing := getattr(fp, name), type)
-    and not issubclass(thing, BaseException)
-    and name not in STILL_OPAQUE
+    if isinstance(thing := getattr(fp, name), type) and not issubclass(thing, BaseException)
 }
 POPULATIONS = [c for c in CLASSES.values() if issubclass(c, Population)]
 RISKS = [c for c in CLASSES.values() if issubclass(c, Template)]

@@ -13,7 +13,8 @@ import cvxpy as cp
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from instances import multivariate, univariate
 from scipy.stats import ks_2samp, norm
 

@@ -9,7 +9,8 @@ from typing import ClassVar
 import cvxpy as cp
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import fairprog as fp
 from fairprog.programs.compile.terms import TableVariables, compile_terms

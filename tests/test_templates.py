@@ -5,7 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from instances import univariate
 from scipy.optimize import linprog, minimize_scalar
 from test_categorical import random_categorical
