@@ -594,13 +594,13 @@ def test_large_programs_leave_the_cores_to_one_pool_of_threads(monkeypatch):
     from threadpoolctl import threadpool_info, threadpool_limits
 
     from fairprog.kernels.threads import OF_NUMPY, OF_SCIPY
-    from fairprog.programs import joint_rates
+    from fairprog.programs import prove as module
 
     def pools():
         return {p["filepath"]: p["num_threads"] for p in threadpool_info()}
 
     seen = []
-    find = joint_rates.find_answer
+    find = module.find_answer
 
     def spy(*args):
         seen.append(pools())
@@ -608,7 +608,7 @@ def test_large_programs_leave_the_cores_to_one_pool_of_threads(monkeypatch):
 
     small, large = (fp.NearestIdeal(embedding_population(d, 2), steer=["b"]) for d in (3, 70))
     small.solve()  # loads what solvers bring along
-    monkeypatch.setattr(joint_rates, "find_answer", spy)
+    monkeypatch.setattr(module, "find_answer", spy)
     with threadpool_limits(limits=2, user_api="blas"):
         before = pools()
         small.solve()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 
-from fairprog.errors import FairprogWarning
 from fairprog.programs.geometries.group_map import GroupMaps
-from fairprog.solution.certificate import CONIC_TOLERANCE, PARAMETER_TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -78,21 +75,3 @@ class Answer:
         here, there = self.cost(), other.cost()
         gap = abs(here - there) / max(1.0, here) if np.isfinite(there) else None
         return replace(self, conic_gap=gap, parameter_gap=self.gap(other), **changes)
-
-    def kept(self, solver: str) -> Self:
-        """Return the answer; without the second one, and with a warning, where that differs.
-
-        For answers that are proven by themselves. Where the optimum is so flat that the same KL is
-        reached by other parameters, KL alone is compared.
-        """
-        if (self.conic_gap or 0.0) <= CONIC_TOLERANCE:
-            near = (self.parameter_gap or 0.0) <= PARAMETER_TOLERANCE
-            return self if near else replace(self, parameter_gap=None)
-        gap = np.inf if self.conic_gap is None else self.conic_gap
-        warnings.warn(
-            f"{solver} ends {gap:.2g} (KL) and {self.parameter_gap:.2g} (parameters) from the "
-            "exact answer, which is kept: its own residuals prove it.",
-            FairprogWarning,
-            stacklevel=5,
-        )
-        return replace(self, conic_gap=None, parameter_gap=None)

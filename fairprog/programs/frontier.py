@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 from fairprog.errors import DataError
 from fairprog.labels import check_finite
 from fairprog.programs.answer import Conic
-from fairprog.programs.assemble import assemble
 from fairprog.programs.geometries.base import Geometry
-from fairprog.programs.ladder import compile_choices, find_answer
+from fairprog.programs.ladder import compile_choices
+from fairprog.programs.prove import prove
 from fairprog.programs.verified import verified
 from fairprog.solution.frontier import Frontier
 
@@ -44,8 +44,7 @@ def map_bound_frontier(
             compiled = compiled or compile_choices(at_bound)
             for program in compiled:
                 program.map_bound.value = float(bound)
-        answer = find_answer(at_bound, "auto", conic, compiled if bound > 0 else ())
-        solution = assemble(at_bound, answer, 0.0)
+        solution = prove(at_bound, "auto", conic, started, compiled if bound > 0 else ())
         verified(solution, f" at bound {bound:g}", geometry.advice)
         kl.append(solution.kl)
         price.append(solution.price.get("consensus", np.nan))

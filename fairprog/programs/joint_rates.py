@@ -10,7 +10,6 @@ chords as lower bounds is a proof, wherever the maps for given rates are global 
 from __future__ import annotations
 
 import heapq
-import time
 import warnings
 from dataclasses import replace
 
@@ -20,9 +19,8 @@ from fairprog.errors import FairprogWarning
 from fairprog.kernels.common_rates import best_rates, chord_minimum
 from fairprog.labels import Array
 from fairprog.programs.answer import Conic
-from fairprog.programs.assemble import assemble
 from fairprog.programs.geometries.base import Geometry
-from fairprog.programs.ladder import find_answer, second_opinion
+from fairprog.programs.prove import prove
 from fairprog.solution import Solution
 
 SMALL = 0.01  # a class below one per cent may be on its way out
@@ -31,18 +29,6 @@ GAP = 1e-9  # nats, between the answer and its lower bound
 EVALUATIONS = 3000
 ALTERNATIONS = 200
 STEADY = 1e-12  # KL, relative to max(1, KL)
-
-
-def solve_at_rates(geometry: Geometry, solver: str, conic: Conic, started: float) -> Solution:
-    """Return the proven answer at the base rates of the question."""
-    with geometry.threads():
-        answer = find_answer(geometry, solver, conic)
-        solution = assemble(geometry, answer, time.perf_counter() - started)
-        if geometry.question.constraints and not solution.certificate.ok:
-            # a condition may have a kink at the answer: ask the other conic solver
-            answer = second_opinion(geometry, answer, conic)
-            solution = assemble(geometry, answer, time.perf_counter() - started)
-    return solution
 
 
 def solve_joint(geometry: Geometry, solver: str, conic: Conic, started: float) -> Solution:
@@ -79,7 +65,7 @@ class _Rates:
         """Return the answer for fixed rates."""
         rho = np.maximum(rho, LEAST)
         fixed = self.geometry.at(self.geometry.question.at_rates(rho / rho.sum()))
-        return solve_at_rates(fixed, self.solver, self.conic, self.started)
+        return prove(fixed, self.solver, self.conic, self.started)
 
     def best(self, solution: Solution) -> Array:
         """Return the best rates for the maps of an answer."""

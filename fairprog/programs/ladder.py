@@ -149,7 +149,7 @@ def _compared(geometry: Geometry, answer: Answer, conic: Conic) -> Answer:
     # an inaccurate answer of Clarabel has met looser tolerances; one of SCS may be unfinished
     if program.problem.status != "optimal" and solver != "CLARABEL":
         return answer
-    return geometry.compared(answer, program, solver).kept(solver)
+    return geometry.compared(answer, program, solver)
 
 
 def second_opinion(geometry: Geometry, answer: Answer, conic: Conic) -> Answer:

@@ -18,7 +18,8 @@ from fairprog.programs.answer import Conic
 from fairprog.programs.conditions import Condition
 from fairprog.programs.frontier import map_bound_frontier
 from fairprog.programs.geometries.choose import choose, lifted
-from fairprog.programs.joint_rates import solve_at_rates, solve_joint
+from fairprog.programs.joint_rates import solve_joint
+from fairprog.programs.prove import prove
 from fairprog.programs.question import Question, ask
 from fairprog.programs.verified import verified
 from fairprog.solution import ReweightedSolution, Solution
@@ -223,10 +224,8 @@ class NearestIdeal:
             time_limit = check_number(time_limit, "time_limit")
         conic = Conic(time_limit, verbose, solver_options)
         geometry = self._geometry
-        solve = solve_at_rates
-        if self.question.base_rates == "joint" and geometry.joint_by_search:
-            solve = solve_joint
-        solution = solve(geometry, solver, conic, started)
+        joint = self.question.base_rates == "joint" and geometry.joint_by_search
+        solution = (solve_joint if joint else prove)(geometry, solver, conic, started)
         return lifted(verified(solution, advice=geometry.advice), self.population)
 
     def frontier(self, map_bounds: ArrayLike, time_limit: float | None = None) -> Frontier:

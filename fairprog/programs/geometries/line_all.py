@@ -78,9 +78,7 @@ def nearest_shifts(
     if second is None:
         return exact
     other = answer(*second)
-    if solver in CONIC:
-        return other.compared(exact)
-    return exact.compared(other).kept(other.solver)
+    return other.compared(exact) if solver in CONIC else exact.compared(other)
 
 
 @dataclass(frozen=True, eq=False)
