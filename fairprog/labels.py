@@ -335,6 +335,14 @@ def address(name: str, *labels: Hashable) -> str:
     return f"{name}[{','.join(printable(str(label), [label]) for label in labels)}]"
 
 
+def addresses(
+    names: Iterable[str], group: Hashable, classes: Iterable[Hashable]
+) -> list[dict[str, str]]:
+    """Return the address of every name for a group, by class."""
+    known = tuple(names)
+    return [{name: address(name, group, c) for name in known} for c in classes]
+
+
 def refuse_large(shape: tuple[int, ...], what: str, instead: str) -> None:
     """Raise a ModelError instead of forming a dense array of more than a gibibyte."""
     size = 8.0 * float(np.prod([float(n) for n in shape]))

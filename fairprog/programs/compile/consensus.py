@@ -16,7 +16,7 @@ import cvxpy as cp
 import numpy as np
 
 from fairprog.errors import ModelError
-from fairprog.labels import Array, address
+from fairprog.labels import Array, address, addresses
 from fairprog.programs.compile.custom import (
     condition_gradients,
     condition_prices,
@@ -129,9 +129,10 @@ def compile_consensus(geometry: Parameters, problems: Sequence[GroupProblem]) ->
         bound = cp.Parameter(nonneg=True, value=question.map_bound, name="map_bound")
     for problem in problems:
         g, parts = problem.group, problem.parts
+        where_all = addresses([*parts, "support"], g, classes)
         own = [
-            {part: cp.Variable(shape, name=address(part, g, c)) for part, shape in parts.items()}
-            for c in classes
+            {part: cp.Variable(shape, name=where[part]) for part, shape in parts.items()}
+            for where in where_all
         ]
         common = {part: cp.Variable(shape, name=address(part, g)) for part, shape in parts.items()}
         cell = Variables(problem, common, own)
@@ -139,7 +140,7 @@ def compile_consensus(geometry: Parameters, problems: Sequence[GroupProblem]) ->
         for i, c in enumerate(classes):
             cost, cones = problem.express(cp, i, own[i])
             objective = objective + cost
-            constraints += [cone.set_label(address("support", g, c)) for cone in cones]
+            constraints += [cone.set_label(where_all[i]["support"]) for cone in cones]
             for part, variable in own[i].items():
                 where = variable.name()
                 if bound is None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from fairprog.labels import Array, address
+from fairprog.labels import Array, addresses
 
 Theta = tuple[Any, ...]  # a map in the problem's own coordinates, part by part
 Gradient = tuple[Any, ...]  # of the same parts
@@ -133,8 +133,8 @@ class GroupMaps:
 
     def addresses(self, classes: Sequence[Hashable]) -> list[list[str]]:
         """Return the addresses of the consensus conditions of every class, part by part."""
-        group, parts = self.problem.group, tuple(self.problem.parts)
-        return [[address(part, group, c) for part in parts] for c in classes]
+        found = addresses(self.problem.parts, self.problem.group, classes)
+        return [list(by_part.values()) for by_part in found]
 
     @cached_property
     def user_map(self) -> Any:
