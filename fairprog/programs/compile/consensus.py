@@ -137,7 +137,7 @@ def compile_consensus(geometry: Parameters, problems: Sequence[GroupProblem]) ->
         common = {part: cp.Variable(shape, name=address(part, g)) for part, shape in parts.items()}
         cell = Variables(problem, common, own)
         cells.append(cell)
-        for i, c in enumerate(classes):
+        for i in range(len(classes)):
             cost, cones = problem.express(cp, i, own[i])
             objective = objective + cost
             constraints += [cone.set_label(where_all[i]["support"]) for cone in cones]
