@@ -92,6 +92,8 @@ class NormalMaps(NormalCells):
                 mean[:, a], pushed = m @ T.matrix.T + T.offset, np.empty(distinct.shape)
                 for i, S in enumerate(distinct):
                     pushed[i] = push_cov(T.matrix, S)
+            if self.is_univariate:  # files hold the deviation, and what is loaded is the same
+                pushed = np.sqrt(pushed) ** 2
             covs[a] = np.broadcast_to(pushed, M.shape)
         if not together:
             return self._with_cells(prior, mean, np.stack(covs, axis=1), tied)
