@@ -15,7 +15,7 @@ from fairprog.kernels.one_group import newton
 from fairprog.programs.compile.consensus import Compiled
 from fairprog.programs.compile.custom import worst_slackness
 from fairprog.programs.geometries import normal
-from fairprog.programs.geometries.frame import Frame
+from fairprog.programs.geometries.independent_frame import IndependentFrame
 from fairprog.programs.geometries.normal import NormalGeometry
 from fairprog.programs.geometries.normal_all import nearest_two_groups
 
@@ -29,8 +29,8 @@ def test_tampered_maps_are_noticed(monkeypatch):
         S, beta = best(frame, closed)
         return S * 1.01, beta
 
-    best = Frame.best
-    monkeypatch.setattr(Frame, "best", off)
+    best = IndependentFrame.best
+    monkeypatch.setattr(IndependentFrame, "best", off)
     with pytest.raises(fp.SolverError, match="fails its certificate") as caught:
         fp.NearestIdeal(D, steer=["b"]).solve("closed-form")
     assert caught.value.status == "unverified"
@@ -95,8 +95,10 @@ def test_an_offset_that_costs_little_of_a_large_divergence_is_noticed(monkeypatc
     """KL is 6,256 nats here; an answer one ten-millionth above it is still wrong."""
     D = fp.Normal(QUARTERS, [[0.0, 0.0], [1000.0, -500.0]], std=[[1.0, 1.0], [1.0, 2.0]])
     best = fp.NearestIdeal(D, steer=[1]).solve("closed-form").kl
-    exact = Frame.best
-    monkeypatch.setattr(Frame, "best", lambda f, c: (exact(f, c)[0], exact(f, c)[1] + 0.05))
+    exact = IndependentFrame.best
+    monkeypatch.setattr(
+        IndependentFrame, "best", lambda f, c: (exact(f, c)[0], exact(f, c)[1] + 0.05)
+    )
     with pytest.raises(fp.SolverError) as caught:
         fp.NearestIdeal(D, steer=[1]).solve("closed-form")
     assert caught.value.details["solution"].kl > best + 1e-4

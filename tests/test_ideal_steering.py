@@ -367,10 +367,10 @@ def test_columns_that_vary_in_some_cells_only_are_named():
     X, y, a = data(400)
     table = pd.DataFrame(X, columns=["u", "v", "w"])
     table["rare"] = ((a == "b") & (y == 1) & (X[:, 0] > 0)).astype(float)
-    with pytest.raises(fp.DataError, match=r"elsewhere: rare\. .* ScoreSteering") as info:
+    with pytest.raises(fp.DataError, match=r"group 'a': rare\. .* ScoreSteering") as info:
         fp.IdealSteering(shrinkage=0.0).fit(table, y, sensitive_features=a)
     assert info.value.cell[1] in ("a", "b") and info.value.argument == "X"
-    with pytest.raises(fp.DataError, match="elsewhere: column 3"):
+    with pytest.raises(fp.DataError, match="group 'a': column 3"):
         fp.IdealSteering(shrinkage=0.0).fit(table.to_numpy(), y, sensitive_features=a)
     table["rare"] = np.where((a == "a") & (y == 1), X[:, 0] + X[:, 1], X[:, 2])
     table["w"] = np.random.default_rng(0).normal(size=400)

@@ -533,7 +533,7 @@ def test_null_directions_may_lean_by_what_is_left_of_their_variance(scale):
     D = tilted_plane(scale)
     assert D.null_dimension == 1
     sol = fp.NearestIdeal(D, steer=[1]).solve()
-    P = sol.population
+    P = fp.Normal(sol.population.prior, sol.population.mean, cov=sol.population.cov)  # as of rows
     lean = np.abs(D._null.T @ P.support_basis).max()
     assert lean > 1e-6 and P._same_support(D) and D._same_support(P)
     on_the_same = D._moved(P.prior, P.location, [P.cov_of(a) for a in range(2)]).kl(D)

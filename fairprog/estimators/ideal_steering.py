@@ -21,7 +21,7 @@ from fairprog.estimators.fitted_population import (
 )
 from fairprog.estimators.sensitive_column import column_position, insert_column, take_column
 from fairprog.estimators.snap import lattices, snap_to
-from fairprog.estimators.step import SteeringStep, law, mean_over_groups
+from fairprog.estimators.step import FIRST, SteeringStep, law, mean_over_groups
 from fairprog.fields import array, either, increasing, read, refuse
 from fairprog.labels import Array, Indices, check_finite, check_number
 from fairprog.lots import column_order, keys_for, row_keys, shared_too_widely
@@ -163,6 +163,7 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
     _shared: bool
     _kind = "ideal_steering"
     _more: ClassVar[dict[str, Any]] = {"feature_names": [str], "population": either(None, Mapping)}
+    _first = FIRST | _more | {"n_features": int, "sample_weight": array(None), "lattices": tuple}
 
     @staticmethod
     def _kept(groups: Sequence[Hashable], d: int) -> dict[str, Any]:
@@ -173,6 +174,22 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
             "_order": either(None, permutation),
             "_shift": array(None),
             "_shared": bool,
+        }
+
+    @staticmethod
+    def _of_first(data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of a file of version 0.1.0 as they are called now."""
+        data = dict(data)
+        d, lattices = data.pop("n_features"), data.pop("lattices")
+        D = None if data["population"] is None else population_from_dict(data["population"])
+        return data | {
+            "n_features_in_": d,
+            "sample_weight_": data.pop("sample_weight"),
+            "_lattices": list(lattices),
+            "_mass": np.ones(1) if D is None else D.group_mass,
+            "_order": None,
+            "_shift": np.zeros(d),
+            "_shared": False,
         }
 
     # -- fitting --
