@@ -226,7 +226,7 @@ def test_nearest_populations_have_the_same_frontier():
     assert repr(frontier) == "Frontier(kl, 4 values of 'map_bound' in [0, 0.6])"
     with pytest.raises(fp.ModelError, match="steer='all'"):
         fp.NearestIdeal(UNIVARIATE).frontier([0.1])
-    with pytest.raises(fp.DataError, match="at least 0"):
+    with pytest.raises(fp.DataError, match="none below 0"):
         prog.frontier([-0.1])
 
 

@@ -125,6 +125,11 @@ class NearestIdeal:
         return self.question.orientation
 
     @property
+    def base_rates(self) -> str | tuple[float, ...]:
+        """The common base rates, as they were asked for."""
+        return self.question.base_rates
+
+    @property
     def map_bound(self) -> float:
         """How far maps of the classes may be apart."""
         return self.question.map_bound
