@@ -29,6 +29,8 @@ class Moments(Gathered):
     the cell's mean, and summed in float64, where that resolves the variance of every direction;
     of all others, and of rows such as a layer norm returns, everything is float64.
 
+    Source: Chan, Golub and LeVeque (1983), theory.md section 9.
+
     Parameters
     ----------
     covariance : {"full", "tied", "diagonal"}
@@ -46,10 +48,6 @@ class Moments(Gathered):
     source : str or None
         What the rows are, in words, if whoever gathers them says so: checkpoints and pieces of
         another source are refused.
-
-    Notes
-    -----
-    Source: Chan, Golub and LeVeque (1983), theory.md section 9.
 
     Examples
     --------

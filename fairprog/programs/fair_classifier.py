@@ -30,6 +30,8 @@ SOLVERS = ("auto", "SORT", "HIGHS", "CLARABEL", "SCS")
 class FairClassifier:
     """Find the randomised classifier of least risk that satisfies any number of notions.
 
+    Source: theory.md section 8.
+
     Parameters
     ----------
     population : Categorical
@@ -50,10 +52,6 @@ class FairClassifier:
     ModelError
         For another population, risks or constraints that are none, or a group-blind classifier
         where every atom belongs to one group.
-
-    Notes
-    -----
-    Source: theory.md section 8.
 
     Examples
     --------

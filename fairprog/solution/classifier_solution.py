@@ -81,6 +81,8 @@ class ClassifierCertificate:
 class ClassifierSolution(Reported):
     """The optimal fair classifier, proven; returned by ``FairClassifier.solve()``.
 
+    Source: theory.md section 8.
+
     Attributes
     ----------
     risk : float
@@ -104,10 +106,6 @@ class ClassifierSolution(Reported):
         ``risk``, ``constraints`` by name, ``uses_group``.
     solver : str
     seconds : float
-
-    Notes
-    -----
-    Source: theory.md section 8.
 
     Examples
     --------

@@ -40,6 +40,8 @@ MAPPINGS = (
 class Solution(MovedRows, Reported):
     """The nearest ideal population, proven; returned by ``NearestIdeal.solve()``.
 
+    Source: theory.md sections 3 to 6.
+
     Attributes
     ----------
     kl : float
@@ -75,10 +77,6 @@ class Solution(MovedRows, Reported):
         ``map_bound``: the dual norm of its multiplier in the pooled metric. These sum to
         ``price["consensus"]`` and, unlike sensitivities, do not depend on the units of the
         features. Empty where there is no such price (piecewise linear maps, finite populations).
-
-    Notes
-    -----
-    Source: theory.md sections 3 to 6.
 
     Examples
     --------

@@ -28,6 +28,8 @@ class OutcomeTable(Drawn):
 
     Group comes first here, the one exception to the class-first axis order.
 
+    Source: theory.md section 8.
+
     Parameters
     ----------
     Z : array_like, shape (G, K, K)
@@ -39,10 +41,6 @@ class OutcomeTable(Drawn):
     ------
     DataError
         If the array is not such a law.
-
-    Notes
-    -----
-    Source: theory.md section 8.
 
     Examples
     --------
