@@ -91,12 +91,7 @@ from fairprog.tables.notions import (
     Notion,
     PredictiveEquality,
 )
-from fairprog.tables.risks import (
-    CostSensitiveRisk,
-    ErrorRate,
-    Risk,
-    WeightedRisk,
-)
+from fairprog.tables.risks import CostSensitiveRisk, ErrorRate, Risk, WeightedRisk
 from fairprog.transports import (
     Affine,
     AffineMap,

@@ -226,11 +226,7 @@ def _checked_support(support: Any, features: Array) -> tuple[float, float] | Non
 
 
 def _map(
-    own: Array,
-    common: Array,
-    feature: int,
-    group: Hashable,
-    support: tuple[float, float] | None,
+    own: Array, common: Array, feature: int, group: Hashable, support: tuple[float, float] | None
 ) -> PiecewiseLinearMap:
     knots, values = matched_knots(own, common)
     if len(knots) < 2:

@@ -11,14 +11,7 @@ from numpy.typing import ArrayLike
 
 from fairprog.door import Rows
 from fairprog.errors import DataError
-from fairprog.labels import (
-    Array,
-    as_labels,
-    check_finite,
-    encode,
-    label_vector,
-    sorted_labels,
-)
+from fairprog.labels import Array, as_labels, check_finite, encode, label_vector, sorted_labels
 from fairprog.pictures import Drawn
 
 
