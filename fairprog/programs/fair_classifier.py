@@ -236,17 +236,8 @@ class FairClassifier:
         SolverError
             If the answer at one of the bounds fails its certificate.
         """
-        return classifier_frontier(
-            self.question,
-            bounds,
-            constraint,
-            bootstrap=bootstrap,
-            sample_size=sample_size,
-            confidence=confidence,
-            random_state=random_state,
-            solver=solver,
-            progress=progress,
-        )
+        resampling = bootstrap, sample_size, confidence, random_state, progress
+        return classifier_frontier(self.question, bounds, constraint, solver, resampling)
 
 
 def _run(question: ClassifierQuestion, problem: Any, how: tuple[Any, ...]) -> Any:
