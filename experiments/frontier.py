@@ -22,7 +22,7 @@ from fairprog.populations.evaluation import gap_at_thresholds
 
 from .claims import Claim, write_csv
 from .pictures import save_picture
-from .random_populations import steps
+from .random_populations import steps, two_groups
 
 NOTIONS = {"DP": fp.DemographicParity(), "EO": fp.EqualOpportunity()}
 STEP = 2e-3  # of map_bound, for the slope at zero
@@ -31,11 +31,8 @@ SLOPE, SOLVER = 1e-3, 1e-6  # allowed: relative error of slopes, errors of the c
 
 def univariate() -> fp.Normal:
     """Return a population with one feature, base rates equal."""
-    return fp.Normal(
-        [[0.30, 0.20], [0.30, 0.20]],
-        [[0.0, -0.4], [2.2, 1.0]],
-        std=[[1.0, 1.1], [1.2, 1.8]],
-        groups=["a", "b"],
+    return two_groups(
+        [[0.30, 0.20], [0.30, 0.20]], [[0.0, -0.4], [2.2, 1.0]], [[1.0, 1.1], [1.2, 1.8]]
     )
 
 

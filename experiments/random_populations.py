@@ -1,4 +1,4 @@
-"""Random populations that several experiments share, and a progress bar for going through them."""
+"""Populations that several experiments share, and a progress bar for going through them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 import fairprog as fp
 
-__all__ = ["random_population", "steps"]
+__all__ = ["random_population", "steps", "two_groups"]
 
 Item = TypeVar("Item")
 GROUPS = ("a", "b", "c", "d")
+
+
+def two_groups(prior: ArrayLike, mean: ArrayLike, std: ArrayLike) -> fp.Normal:
+    """Return a population of one feature with groups a and b."""
+    return fp.Normal(prior, mean, std=std, groups=GROUPS[:2])
 
 
 def random_population(

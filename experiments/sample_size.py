@@ -22,7 +22,7 @@ from fairprog.populations.evaluation import gap_at_thresholds
 
 from .claims import Claim, write_csv
 from .pictures import plain_ticks, save_picture
-from .random_populations import steps
+from .random_populations import steps, two_groups
 
 SEED = 11
 NOTIONS = {"DP": fp.DemographicParity(), "EO": fp.EqualOpportunity()}
@@ -32,11 +32,8 @@ CONFIDENCE = 0.95
 
 def univariate() -> fp.Normal:
     """Return a population with one feature."""
-    return fp.Normal(
-        [[0.30, 0.24], [0.30, 0.16]],
-        [[0.0, -0.4], [2.2, 1.2]],
-        std=[[1.0, 1.1], [1.2, 1.4]],
-        groups=["a", "b"],
+    return two_groups(
+        [[0.30, 0.24], [0.30, 0.16]], [[0.0, -0.4], [2.2, 1.2]], [[1.0, 1.1], [1.2, 1.4]]
     )
 
 

@@ -22,22 +22,17 @@ from fairprog.populations.evaluation import gap_at_thresholds
 from . import univariate_table
 from .claims import Claim, write_csv
 from .pictures import save_picture
+from .random_populations import two_groups
 
 NOTIONS = {"DP": fp.DemographicParity(), "EO": fp.EqualOpportunity()}
-TITLES = {
-    "DP": "demographic parity, every threshold",
-    "EO": "equal opportunity, every threshold",
-}
+TITLES = {"DP": "demographic parity, every threshold", "EO": "equal opportunity, every threshold"}
 TOLERANCE = 1e-7
 
 
 def example() -> fp.Normal:
     """Return the plain population."""
-    return fp.Normal(
-        [[0.30, 0.24], [0.30, 0.16]],
-        [[0.0, -0.4], [2.6, 1.2]],
-        std=[[1.0, 1.1], [1.2, 1.5]],
-        groups=["a", "b"],
+    return two_groups(
+        [[0.30, 0.24], [0.30, 0.16]], [[0.0, -0.4], [2.6, 1.2]], [[1.0, 1.1], [1.2, 1.5]]
     )
 
 

@@ -23,6 +23,7 @@ from fairprog.plotting import COLORS, plot_solution, style
 from .claims import Claim, write_csv
 from .measures import blind_rule, jensen_shannon
 from .pictures import save_picture
+from .random_populations import two_groups
 
 # From search_parameters.py. Axes: class 0, 1; group a, b. Group b is the disadvantaged one.
 GROUP_SHARE = (0.61, 0.39)  # P(A=a), P(A=b)
@@ -44,7 +45,7 @@ def population() -> fp.Normal:
     """Return the original population."""
     share, rate = np.array(GROUP_SHARE), np.array(POSITIVE_RATE)
     prior = np.stack([share * (1.0 - rate), share * rate])
-    return fp.Normal(prior, MEAN, std=STD, groups=["a", "b"])
+    return two_groups(prior, MEAN, STD)
 
 
 def rows(D: fp.Normal) -> dict[str, fp.Normal]:

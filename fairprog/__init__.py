@@ -64,38 +64,34 @@ from fairprog.solution import (
     load,
 )
 from fairprog.tables import (
+    AccuracyParity,
     AtomTable,
     Constraint,
+    CostSensitiveRisk,
     CVaR,
+    DemographicParity,
+    EqualizedOdds,
+    EqualOpportunity,
+    ErrorRate,
     F1Parity,
     FalseOmissionRateParity,
     FractionalNotion,
     GroupRiskVariance,
     IndividualFairness,
+    Notion,
     OutcomeTable,
     Parity,
+    PredictiveEquality,
     PredictiveParity,
     RenyiInformation,
+    Risk,
     RiskBound,
     Robust,
     RobustRisk,
     Term,
+    WeightedRisk,
     WorstGroupRisk,
     template_from_dict,
-)
-from fairprog.tables.notions import (
-    AccuracyParity,
-    DemographicParity,
-    EqualizedOdds,
-    EqualOpportunity,
-    Notion,
-    PredictiveEquality,
-)
-from fairprog.tables.risks import (
-    CostSensitiveRisk,
-    ErrorRate,
-    Risk,
-    WeightedRisk,
 )
 from fairprog.transports import (
     Affine,

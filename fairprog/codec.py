@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -205,6 +205,24 @@ def _unpack(value: Any, arrays: Any) -> Any:
     if "__items__" in value:
         return {_unpack(k, arrays): _unpack(v, arrays) for k, v in value["__items__"]}
     return {k: _unpack(v, arrays) for k, v in value.items()}
+
+
+class Saved:
+    """What has files: it says its kind, and gives itself as plain data by `to_dict`."""
+
+    _kind: ClassVar[str]
+    to_dict: Callable[[], dict[str, Any]]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to a .json or .npz file, atomically; read it by ``fp.load``.
+
+        Raises
+        ------
+        ModelError
+            For another suffix, labels JSON cannot hold, or a custom constraint that cannot be
+            imported by its qualified name.
+        """
+        save(path, self._kind, self.to_dict())
 
 
 def save(path: str | os.PathLike[str], kind: str, data: dict[str, Any]) -> None:

@@ -44,8 +44,7 @@ def as_labels(labels: Iterable[Any] | None, count: int, argument: str) -> tuple[
         hash(out)
     except TypeError:
         raise DataError(
-            f"`{argument}` must be a list of hashable labels; found {labels!r}.",
-            argument=argument,
+            f"`{argument}` must be a list of hashable labels; found {labels!r}.", argument=argument
         ) from None
     if len(out) != count:
         raise DataError(
@@ -88,8 +87,7 @@ def index_of(labels: Sequence[Hashable], label: Any, argument: str) -> int:
         return list(labels).index(plain(label))
     except ValueError:
         raise DataError(
-            f"`{argument}` names {label!r}, which is not one of {list(labels)}.",
-            argument=argument,
+            f"`{argument}` names {label!r}, which is not one of {list(labels)}.", argument=argument
         ) from None
 
 
@@ -187,8 +185,7 @@ def label_vector(values: ArrayLike | None, argument: str, n: int | None = None) 
         )
     if n is not None and array.shape[0] != n:
         raise DataError(
-            f"`{argument}` has {array.shape[0]} entries but there are {n} rows.",
-            argument=argument,
+            f"`{argument}` has {array.shape[0]} entries but there are {n} rows.", argument=argument
         )
     missing = np.flatnonzero(is_missing(array))
     if missing.size:

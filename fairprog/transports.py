@@ -186,6 +186,8 @@ class Diagonal(Transport):
 class Monotone(Transport):
     """Maps x -> S M x + b with S positive definite: gradients of convex functions in the metric M.
 
+    Source: theory.md section 4.
+
     Parameters
     ----------
     metric : {"pooled", "identity"} or array_like (d, d), default "pooled"
@@ -197,10 +199,6 @@ class Monotone(Transport):
     ------
     ModelError
         For another word; DataError for a matrix that is not symmetric positive definite.
-
-    Notes
-    -----
-    Source: theory.md section 4.
 
     Examples
     --------
@@ -256,15 +254,13 @@ class Monotone(Transport):
 class Whitened(Transport):
     """Maps x -> S S_kr^{-1/2} x + b: the form of the paper's Theorem 4.1.
 
+    Source: the paper, Prop. 3.2 and Thm 4.1; theory.md section 4.
+
     Parameters
     ----------
     class_ : hashable, optional
         The class k whose reference covariance is whitened by its symmetric root; default the
         last. The answer depends on the units of the features.
-
-    Notes
-    -----
-    Source: the paper, Prop. 3.2 and Thm 4.1; theory.md section 4.
 
     Examples
     --------
@@ -310,8 +306,6 @@ class Affine(Transport):
     metric), `Whitened` (any class) or `Diagonal`, and labelled local unless nothing can be nearer.
     Equivariant under every affine change of coordinates of the features.
 
-    Notes
-    -----
     Source: theory.md section 4.
 
     Examples

@@ -4,6 +4,15 @@ import numpy as np
 
 import fairprog as fp
 
+CONVEX = [
+    fp.Translation(),
+    fp.Scaling(),
+    fp.Diagonal(),
+    fp.Monotone(),
+    fp.Monotone("identity"),
+    fp.Whitened(),
+]
+
 
 def univariate(rng, K=2, G=2, base_rates="any"):
     """Return a univariate normal population, spreads within a factor of about 8."""

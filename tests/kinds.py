@@ -3,20 +3,9 @@
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
+import fixed_populations as fixed
 import numpy as np
 from family_laws import Power15
-from fixed_populations import (
-    diagonal,
-    finite,
-    labels,
-    line,
-    normal,
-    normal1,
-    positive,
-    prior,
-    tied,
-    with_constant_feature,
-)
 
 import fairprog as fp
 
@@ -34,17 +23,17 @@ class Kind:
 
 def one_shape(seed, K, G):
     """Return parameters that are the same in all groups: closed under what programs move."""
-    return np.repeat(positive(seed, K, G)[:, :1], G, axis=1)
+    return np.repeat(fixed.positive(seed, K, G)[:, :1], G, axis=1)
 
 
 def gamma(family):
     return lambda K, G: family(
-        prior(7, K, G), one_shape(300, K, G), positive(301, K, G), **labels(K, G)
+        fixed.prior(7, K, G), one_shape(300, K, G), fixed.positive(301, K, G), **fixed.labels(K, G)
     )
 
 
 def location_scale(family):
-    return Kind(lambda K, G: line(family, 1, K, G, one_scale=True), free=SHIFT)
+    return Kind(lambda K, G: fixed.line(family, 1, K, G, one_scale=True), free=SHIFT)
 
 
 SHIFT = {"transport": fp.Translation()}
@@ -53,8 +42,8 @@ MONOTONE = {"transport": fp.Monotone()}
 AFFINE = {"transport": fp.Affine()}
 
 KINDS = {
-    "normal-1": Kind(lambda K, G: normal1(1, K, G)),
-    "log-normal-1": Kind(lambda K, G: normal1(1, K, G, fp.LogNormal)),
+    "normal-1": Kind(lambda K, G: fixed.normal1(1, K, G)),
+    "log-normal-1": Kind(lambda K, G: fixed.normal1(1, K, G, fp.LogNormal)),
     "Laplace": location_scale(fp.Laplace),
     "Logistic": location_scale(fp.Logistic),
     "Gumbel": location_scale(fp.Gumbel),
@@ -62,37 +51,42 @@ KINDS = {
     "ShiftedExponential": location_scale(fp.ShiftedExponential),
     "a user's family": location_scale(Power15),
     "Exponential": Kind(
-        lambda K, G: fp.Exponential(prior(7, K, G), positive(301, K, G), **labels(K, G))
+        lambda K, G: fp.Exponential(
+            fixed.prior(7, K, G), fixed.positive(301, K, G), **fixed.labels(K, G)
+        )
     ),
     "Gamma": Kind(gamma(fp.Gamma)),
     "Weibull": Kind(gamma(fp.Weibull), free=SHIFT),
-    "normal-2": Kind(lambda K, G: normal(2, 1, K, G)),
-    "affine-2": Kind(lambda K, G: normal(2, 1, K, G), AFFINE),
-    "tied-2": Kind(lambda K, G: tied(2, 1, K, G)),
-    "constant feature": Kind(lambda K, G: with_constant_feature(normal(2, 1, K, G))),
-    "log-normal-2": Kind(lambda K, G: normal(2, 1, K, G, fp.LogNormal)),
-    "diagonal-2": Kind(lambda K, G: diagonal(2, 1, K, G)),
-    "diagonal-1": Kind(lambda K, G: diagonal(1, 1, K, G)),
-    "diagonal monotone": Kind(lambda K, G: diagonal(2, 1, K, G), MONOTONE),
-    "log-normal diagonal": Kind(lambda K, G: diagonal(2, 1, K, G, fp.LogNormal)),
-    "log of normal-1": Kind(lambda K, G: fp.Transformed(normal1(1, K, G), "log")),
+    "normal-2": Kind(lambda K, G: fixed.normal(2, 1, K, G)),
+    "affine-2": Kind(lambda K, G: fixed.normal(2, 1, K, G), AFFINE),
+    "tied-2": Kind(lambda K, G: fixed.tied(2, 1, K, G)),
+    "constant feature": Kind(lambda K, G: fixed.with_constant_feature(fixed.normal(2, 1, K, G))),
+    "log-normal-2": Kind(lambda K, G: fixed.normal(2, 1, K, G, fp.LogNormal)),
+    "diagonal-2": Kind(lambda K, G: fixed.diagonal(2, 1, K, G)),
+    "diagonal-1": Kind(lambda K, G: fixed.diagonal(1, 1, K, G)),
+    "diagonal monotone": Kind(lambda K, G: fixed.diagonal(2, 1, K, G), MONOTONE),
+    "log-normal diagonal": Kind(lambda K, G: fixed.diagonal(2, 1, K, G, fp.LogNormal)),
+    "log of normal-1": Kind(lambda K, G: fp.Transformed(fixed.normal1(1, K, G), "log")),
     "Yeo-Johnson of normal-2": Kind(
-        lambda K, G: fp.Transformed(normal(2, 1, K, G), fp.YeoJohnson([0.5, 1.5]))
+        lambda K, G: fp.Transformed(fixed.normal(2, 1, K, G), fp.YeoJohnson([0.5, 1.5]))
     ),
     "log of Logistic": Kind(
-        lambda K, G: fp.Transformed(line(fp.Logistic, 1, K, G, one_scale=True), "log"), free=SHIFT
+        lambda K, G: fp.Transformed(fixed.line(fp.Logistic, 1, K, G, one_scale=True), "log"),
+        free=SHIFT,
     ),
-    "log of diagonal": Kind(lambda K, G: fp.Transformed(diagonal(2, 1, K, G), fp.Log())),
+    "log of diagonal": Kind(lambda K, G: fp.Transformed(fixed.diagonal(2, 1, K, G), fp.Log())),
     "log of diagonal monotone": Kind(
-        lambda K, G: fp.Transformed(diagonal(2, 1, K, G), fp.Log()), MONOTONE
+        lambda K, G: fp.Transformed(fixed.diagonal(2, 1, K, G), fp.Log()), MONOTONE
     ),
     "log of power of normal-1": Kind(
-        lambda K, G: fp.Transformed(fp.Transformed(normal1(1, K, G), fp.Power(0.5)), fp.Log())
+        lambda K, G: fp.Transformed(
+            fp.Transformed(fixed.normal1(1, K, G), fp.Power(0.5)), fp.Log()
+        )
     ),
-    "finite": Kind(lambda K, G: finite(4, 1, K, G)),
-    "piecewise": Kind(lambda K, G: normal1(1, K, G), PIECEWISE, free=None),
+    "finite": Kind(lambda K, G: fixed.finite(4, 1, K, G)),
+    "piecewise": Kind(lambda K, G: fixed.normal1(1, K, G), PIECEWISE, free=None),
     "log of piecewise": Kind(
-        lambda K, G: fp.Transformed(normal1(1, K, G), "log"), PIECEWISE, free=None
+        lambda K, G: fp.Transformed(fixed.normal1(1, K, G), "log"), PIECEWISE, free=None
     ),
 }
 LINES = [

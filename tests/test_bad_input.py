@@ -1,5 +1,7 @@
 """Bad input: the right error, about the right argument and cell, saying what is needed."""
 
+from functools import partial
+
 import cvxpy as cp
 import numpy as np
 import pytest
@@ -477,33 +479,28 @@ def test_everyone_by_list_is_all():
 
 
 def test_groups_that_stay_must_be_ideal_among_themselves():
-    prior = np.full((2, 3), 1 / 6)
-    mean = [[0.0, 0.0, 1.0], [2.0, 3.0, 1.0]]
-    D = fp.Normal(prior, mean, std=np.ones((2, 3)), groups=["a", "b", "c"])
-    error = check(
-        lambda: fp.NearestIdeal(D, steer=["c"]),
-        fp.InfeasibleError,
+    def refused(prior, mean, words):
+        D = fp.Normal(prior, mean, std=np.ones((2, 3)), groups=["a", "b", "c"])
+        program = partial(fp.NearestIdeal, D, steer=["c"])
+        return check(program, fp.InfeasibleError, words, "steer", (None, "b")), program
+
+    error, _ = refused(
+        np.full((2, 3), 1 / 6),
+        [[0.0, 0.0, 1.0], [2.0, 3.0, 1.0]],
         r"Groups \['a', 'b'\] both stay but are not ideal among themselves: no affine map.*"
         r"residual .*needed is 1e-06\). Steer all groups but one",
-        "steer",
-        (None, "b"),
     )
     assert error.details["groups"] == ["a", "b"]
     assert error.details["conditions"] == ["class_conditionals"]
     # base rates alone
-    prior = np.array([[0.2, 0.1, 0.2], [0.1, 0.2, 0.2]])
-    same = [[0.0, 0.0, 1.0], [2.0, 2.0, 1.0]]
-    D = fp.Normal(prior, same, std=np.ones((2, 3)), groups=["a", "b", "c"])
-    error = check(
-        lambda: fp.NearestIdeal(D, steer=["c"]),
-        fp.InfeasibleError,
+    error, program = refused(
+        [[0.2, 0.1, 0.2], [0.1, 0.2, 0.2]],
+        [[0.0, 0.0, 1.0], [2.0, 2.0, 1.0]],
         r"Groups \['a', 'b'\] stay.*equal to each other; those of group 'b' are off by 0\.333.*"
         r"base_rates='keep'",
-        "steer",
-        (None, "b"),
     )
     assert error.details == {"conditions": ["base_rates"], "groups": ["a", "b"]}
-    assert fp.NearestIdeal(D, steer=["c"], base_rates="keep").solve().certificate.ok
+    assert program(base_rates="keep").solve().certificate.ok
     check(
         lambda: fp.NearestIdeal(D1, steer=["b"], base_rates=[0.3, 0.7]),
         fp.InfeasibleError,

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fairprog as fp
-from fairprog.kernels import diagonal_all, scale_ratio_polynomial
+from fairprog.kernels import diagonal_all
+from fairprog.kernels.scale_ratio_polynomial import best_scale_ratio, scale_ratio_cost
 
 TRANSPORTS = [fp.Translation(), fp.Scaling(), fp.Diagonal()]
 
@@ -92,10 +93,8 @@ def test_the_polynomials_of_all_features_are_those_of_each(seed, mirror):
     assert excess.max() <= 1e-12
     for j in range(40):
         std = np.sqrt(var[..., j])
-        one = scale_ratio_polynomial.best_scale_ratio(w, mean[..., j], std, mirror)[0]
-        F = scale_ratio_polynomial.scale_ratio_cost(
-            np.array([one, ratio[j]]), w, mean[..., j], std
-        )
+        one = best_scale_ratio(w, mean[..., j], std, mirror)[0]
+        F = scale_ratio_cost(np.array([one, ratio[j]]), w, mean[..., j], std)
         assert abs(F[1] - F[0]) <= 1e-11 * max(1.0, abs(F[0]))
 
 

@@ -13,6 +13,7 @@ import re
 import cvxpy as cp
 import numpy as np
 import pytest
+from instances import CONVEX
 from kinds import (
     BOUND,
     CONVEX_FREE,
@@ -30,17 +31,7 @@ pytestmark = [
 ]
 
 SOME_RATES = {2: [0.4, 0.6], 3: [0.2, 0.3, 0.5]}
-TRANSPORTS = [
-    fp.Identity(),
-    fp.Translation(),
-    fp.Scaling(),
-    fp.Diagonal(),
-    fp.Monotone(),
-    fp.Monotone("identity"),
-    fp.Whitened(),
-    fp.Affine(),
-    fp.PiecewiseLinear(8),
-]
+TRANSPORTS = [fp.Identity(), *CONVEX, fp.Affine(), fp.PiecewiseLinear(8)]
 # a sentence of a refusal that tells its reader what to do
 REMEDY = re.compile(
     r"\b(use|let|leave|give|move|takes? the|take Trans\w*|instead|steer all|needs?|is for)\b",

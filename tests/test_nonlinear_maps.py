@@ -10,16 +10,7 @@ from scipy.optimize import minimize
 from scipy.stats import ks_1samp, norm
 
 import fairprog as fp
-from fairprog.kernels.piecewise_linear import (
-    decrement,
-    map_divergence,
-    mixture_quantiles,
-    nearest,
-    normal_moments,
-    quadratic_forms,
-    sample_moments,
-    slope_matrix,
-)
+from fairprog.kernels import piecewise_linear as kernel
 
 seeds = st.integers(0, 2**32 - 1)
 KEEP = {"base_rates": "keep"}
@@ -39,7 +30,7 @@ def test_normal_moments_on_segments_are_those_of_quadrature(seed):
     rng = np.random.default_rng(seed)
     knots = np.sort(rng.normal(scale=2.0, size=5))
     mean, std = rng.normal(), np.exp(rng.uniform(-1, 1))
-    moments = normal_moments(knots, mean, std)
+    moments = kernel.normal_moments(knots, mean, std)
     ends = np.concatenate([[mean - 12 * std], knots, [mean + 12 * std]])
     anchors = np.concatenate([knots[:1], knots])
     for k in range(6):
@@ -59,11 +50,11 @@ def test_normal_moments_on_segments_are_those_of_quadrature(seed):
 def test_sample_moments_reproduce_the_mean_and_the_square():
     rng = np.random.default_rng(0)
     T, x, w = random_map(rng), rng.normal(size=500), rng.exponential(size=500)
-    M, b = quadratic_forms(T.knots, sample_moments(T.knots, x, w))
+    M, b = kernel.quadratic_forms(T.knots, kernel.sample_moments(T.knots, x, w))
     w = w / w.sum()
     assert b @ T.theta == pytest.approx(w @ T(x), abs=1e-12)
     assert T.theta @ M @ T.theta == pytest.approx(w @ T(x) ** 2, abs=1e-12)
-    slopes = slope_matrix(T.knots) @ T.theta
+    slopes = kernel.slope_matrix(T.knots) @ T.theta
     assert np.allclose(slopes[[0, -1]], [T.left, T.right])
 
 
@@ -159,11 +150,13 @@ def test_brute_force_finds_nothing_nearer():
 def test_nested_knots_never_hurt_and_an_exact_affine_map_is_found():
     D = univariate(np.random.default_rng(4), base_rates="equal")
     w, kl = D.prior[:, 1], []
-    fine = mixture_quantiles(w, D.mean[:, 0], D.std[:, 0], (np.arange(31) + 0.5) / 31)
+    fine = kernel.mixture_quantiles(w, D.mean[:, 0], D.std[:, 0], (np.arange(31) + 0.5) / 31)
     for step in (10, 5, 2, 1):
         knots = fine[::step]
-        moments = np.stack([normal_moments(knots, D.mean[i, 0], D.std[i, 0]) for i in range(2)])
-        kl.append(nearest(knots, w, moments, D.mean[:, 1], D.std[:, 1])[1])
+        moments = np.stack(
+            [kernel.normal_moments(knots, D.mean[i, 0], D.std[i, 0]) for i in range(2)]
+        )
+        kl.append(kernel.nearest(knots, w, moments, D.mean[:, 1], D.std[:, 1])[1])
     assert (np.diff([kl[0], kl[1], kl[3]]) <= 1e-12).all()
     assert kl[3] <= kl[2] + 1e-12
     copy = fp.Normal(
@@ -185,11 +178,11 @@ def test_sensitivities_are_finite_differences_and_sum_to_zero():
 
     def optimum(delta):
         def f(theta):
-            if (slope_matrix(T.knots) @ theta).min() <= 0:
+            if (kernel.slope_matrix(T.knots) @ theta).min() <= 0:
                 return 1e6
             return sum(
                 D.prior[i, 1]
-                * map_divergence(
+                * kernel.map_divergence(
                     T.knots,
                     theta + (delta if i == 1 else 0.0),
                     (D.mean[i, 0], D.std[i, 0]),
@@ -241,7 +234,7 @@ def test_divergences_of_pushforwards_are_those_of_quadrature():
 
     def log_density(x, base, i, a, M):
         inverse = M.inverse()
-        slopes = slope_matrix(inverse.knots) @ inverse.theta
+        slopes = kernel.slope_matrix(inverse.knots) @ inverse.theta
         slope = slopes[np.searchsorted(inverse.knots, x)]
         return norm.logpdf(inverse(np.atleast_1d(x))[0], base.mean[i, a], base.std[i, a]) + np.log(
             slope
@@ -361,9 +354,11 @@ def test_the_fit_is_stationary_and_takes_ties_and_weights():
     )
     grid = np.linspace(-3, 5, 30)
     assert np.allclose(T(grid), repeated(grid), atol=0.05)
-    moments = np.stack([sample_moments(T.knots, x[y == i], copies[y == i]) for i in range(2)])
+    moments = np.stack(
+        [kernel.sample_moments(T.knots, x[y == i], copies[y == i]) for i in range(2)]
+    )
     args = T.knots, np.full(2, 0.5), moments, np.array([0.0, 2.0]), np.ones(2)
-    assert decrement(T.theta, *args) < 1e-6
+    assert kernel.decrement(T.theta, *args) < 1e-6
     for wrong, message in (
         ((np.ones(5), [0, 1, 0, 1, 0], [0, 1], [1, 1]), "constant"),
         ((np.arange(3.0), [0, 1, 0], [0, 1], [1, 1]), "distinct values"),

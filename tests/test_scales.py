@@ -18,37 +18,32 @@ def population(scales: np.ndarray) -> fp.Normal:
     return fp.Normal(np.full((3, 2), 1 / 6), mean, cov=cov)
 
 
+def check_units(scales: np.ndarray, steer: object, rel: float, residual: float) -> None:
+    """A metric undoes the units of the features, and without it the answer depends on them."""
+    plain, scaled = population(np.ones(len(scales))), population(scales)
+
+    def solve(D: fp.Normal, metric: object) -> fp.Solution:
+        return fp.NearestIdeal(D, steer=steer, transport=fp.Monotone(metric)).solve()
+
+    back = solve(scaled, np.diag(scales**-2.0))
+    assert back.kl == pytest.approx(solve(plain, "identity").kl, rel=rel)
+    forth = solve(scaled, "identity")
+    assert forth.certificate.ok and forth.certificate.kkt_residual < residual
+    assert forth.kl == pytest.approx(solve(plain, np.diag(scales**2.0)).kl, rel=rel)
+    assert abs(forth.kl - back.kl) > 1e-4  # the answer does depend on units
+
+
 @pytest.mark.parametrize("first", [[1e-3], [1e-4], [1e-3, 1e3], [1e-6, 1e6]])
 def test_badly_scaled_columns_are_solved_and_units_are_a_metric(first: list[float]) -> None:
     scales = np.ones(10)
     scales[: len(first)] = first
-    plain, scaled = population(np.ones(10)), population(scales)
-
-    def solve(D: fp.Normal, metric: object) -> fp.Solution:
-        return fp.NearestIdeal(D, steer=[1], transport=fp.Monotone(metric)).solve()
-
-    back = solve(scaled, np.diag(scales**-2.0))
-    assert back.kl == pytest.approx(solve(plain, "identity").kl, rel=1e-10)
-    forth = solve(scaled, "identity")
-    assert forth.certificate.ok and forth.certificate.kkt_residual < 1e-9
-    assert forth.kl == pytest.approx(solve(plain, np.diag(scales**2.0)).kl, rel=1e-10)
-    assert abs(forth.kl - back.kl) > 1e-4  # the answer does depend on units
+    check_units(scales, [1], 1e-10, residual=1e-9)
 
 
 def test_all_groups_in_a_metric_with_units() -> None:
     """Units of one column: the same answer in the metric that undoes them, not beside it."""
     scales = np.array([1e-3, 1.0, 1.0, 1e2])
-    plain, scaled = population(np.ones(4)), population(scales)
-
-    def solve(D: fp.Normal, metric: object) -> fp.Solution:
-        return fp.NearestIdeal(D, transport=fp.Monotone(metric)).solve()
-
-    back = solve(scaled, np.diag(scales**-2.0))
-    assert back.kl == pytest.approx(solve(plain, "identity").kl, rel=1e-9)
-    forth = solve(scaled, "identity")
-    assert forth.certificate.ok and forth.certificate.kkt_residual < 1e-7
-    assert forth.kl == pytest.approx(solve(plain, np.diag(scales**2.0)).kl, rel=1e-9)
-    assert abs(forth.kl - back.kl) > 1e-4  # the answer does depend on units
+    check_units(scales, "all", 1e-9, residual=1e-7)
 
 
 def test_all_groups_need_units_of_their_coordinates(monkeypatch: pytest.MonkeyPatch) -> None:

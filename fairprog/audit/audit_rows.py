@@ -11,12 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairprog.door import Rows
 from fairprog.errors import DataError
-from fairprog.labels import (
-    Array,
-    Indices,
-    check_finite,
-    label_vector,
-)
+from fairprog.labels import Array, Indices, check_finite, label_vector
 from fairprog.numeric import as_numbers, without_dust
 from fairprog.populations.score_direction import warn_of_direction
 

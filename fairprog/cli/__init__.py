@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from fairprog.cli.audit_scores import run_audit
 from fairprog.cli.reproduce import run_reproduce
@@ -64,6 +64,10 @@ POSITIVE = (
     "the class that counts as positive (default: the last, numbers ascending, else alphabetical)"
 )
 
+SEVERAL: dict[str, Any] = {"action": "extend", "nargs": "+"}
+NEEDED: dict[str, Any] = {**SEVERAL, "required": True, "metavar": "COL"}
+DROP_ROWS: dict[str, Any] = {"action": "store_true", "help": "leave out rows with missing values"}
+
 REPRODUCE = """\
 Make the tables and figures of the experiments on this machine.
 """
@@ -91,47 +95,32 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=partial(argparse.HelpFormatter, max_help_position=28),
     )
     parser.add_argument("--version", action="version", version=f"fairprog {__version__}")
-    commands = parser.add_subparsers(dest="command", title="commands")
     raw = partial(argparse.RawDescriptionHelpFormatter, max_help_position=28)
+    commands = parser.add_subparsers(dest="command", title="commands")
+    command = partial(commands.add_parser, formatter_class=raw)
 
-    steer = commands.add_parser(
-        "steer",
-        help="bring the groups of a CSV file into common coordinates",
-        description=STEER,
-        formatter_class=raw,
+    steer = command(
+        "steer", help="bring the groups of a CSV file into common coordinates", description=STEER
     )
     steer.add_argument("data", metavar="data.csv", help=TABLE)
     columns = steer.add_argument_group("columns")
     columns.add_argument("--label", required=True, metavar="COL", help="the class to predict")
-    columns.add_argument(
-        "--sensitive",
-        required=True,
-        action="extend",
-        nargs="+",
-        metavar="COL",
-        help="the group; several: crossed",
-    )
+    columns.add_argument("--sensitive", **NEEDED, help="the group; several: crossed")
     columns.add_argument("--positive", metavar="V", help=POSITIVE)
     columns.add_argument(
         "--features",
-        action="extend",
-        nargs="+",
+        **SEVERAL,
         metavar="COL",
         help="default: every other column but identifiers (nearly all different whole numbers)",
     )
-    columns.add_argument(
-        "--exclude", action="extend", nargs="+", default=[], metavar="COL", help="no features"
-    )
+    columns.add_argument("--exclude", **SEVERAL, default=[], metavar="COL", help="no features")
     columns.add_argument("--onehot", action="store_true", help="encode text columns")
     columns.add_argument("--drop", action="store_true", help="leave out unusable columns")
-    columns.add_argument(
-        "--drop-rows", action="store_true", help="leave out rows with missing values"
-    )
+    columns.add_argument("--drop-rows", **DROP_ROWS)
     program = steer.add_argument_group("program")
     program.add_argument(
         "--steer",
-        action="extend",
-        nargs="+",
+        **SEVERAL,
         metavar="GROUP",
         help="the groups to move, or `all` (default: every group but the reference, or but the "
         "largest)",
@@ -181,18 +170,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     steer.set_defaults(run=run_steer)
 
-    align = commands.add_parser(
-        "align",
-        help="align new rows by a saved model, without labels",
-        description=ALIGN,
-        formatter_class=raw,
+    align = command(
+        "align", help="align new rows by a saved model, without labels", description=ALIGN
     )
     align.add_argument("data", metavar="new.csv", help=TABLE)
     align.add_argument("--model", required=True, metavar="FILE.json", help="of `fairprog steer`")
     align.add_argument("--out", required=True, metavar="FILE.csv", help="the aligned table")
-    align.add_argument(
-        "--drop-rows", action="store_true", help="leave out rows with missing values"
-    )
+    align.add_argument("--drop-rows", **DROP_ROWS)
     align.add_argument(
         "--unseen",
         choices=["error", "drop", "zeros"],
@@ -202,17 +186,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     align.set_defaults(run=run_align)
 
-    audit = commands.add_parser(
-        "audit",
-        help="measure the gaps of a score at every threshold",
-        description=AUDIT,
-        formatter_class=raw,
+    audit = command(
+        "audit", help="measure the gaps of a score at every threshold", description=AUDIT
     )
     audit.add_argument("data", metavar="scores.csv", help=TABLE)
     audit.add_argument("--label", required=True, metavar="COL", help="the true class")
-    several = partial(audit.add_argument, required=True, action="extend", nargs="+", metavar="COL")
-    several("--score", help="the score")
-    several("--sensitive", help="the group; several: crossed")
+    audit.add_argument("--score", **NEEDED, help="the score")
+    audit.add_argument("--sensitive", **NEEDED, help="the group; several: crossed")
     audit.add_argument("--positive", metavar="V", help=POSITIVE)
     audit.add_argument("--after", metavar="COL", help="the score after steering, to compare")
     audit.add_argument("--weight", metavar="COL", help="weights of the rows")
@@ -224,19 +204,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     audit.add_argument("--confidence", type=_share, default=0.95, metavar="P", help="default 0.95")
     audit.add_argument("--seed", type=_count, default=0, help="of permutations (default 0)")
-    audit.add_argument(
-        "--drop-rows", action="store_true", help="leave out rows with missing values"
-    )
+    audit.add_argument("--drop-rows", **DROP_ROWS)
     audit.add_argument("--report", metavar="FILE.html", help="all of it with pictures, one page")
     audit.set_defaults(run=run_audit)
 
-    again = commands.add_parser(
-        "reproduce", help="run the experiments", description=REPRODUCE, formatter_class=raw
-    )
+    again = command("reproduce", help="run the experiments", description=REPRODUCE)
     again.add_argument(
         "--only",
-        action="extend",
-        nargs="+",
+        **SEVERAL,
         metavar="NAME",
         help="these experiments only; real: those on real data, which run only if named",
     )

@@ -102,10 +102,7 @@ def program_maps(z: Array, rows: Rows, plan: Plan, method: str) -> tuple[Maps, S
         )
     own = plan.rows(rows)
     D = Normal.fit(
-        z[own],
-        rows.label[own],
-        sensitive_features=rows.group[own],
-        sample_weight=rows.weight[own],
+        z[own], rows.label[own], sensitive_features=rows.group[own], sample_weight=rows.weight[own]
     )
     prior = np.tile(D.group_mass / 2.0, (2, 1))
     D = Normal(prior, D.mean, std=D.std, classes=D.classes, groups=D.groups)

@@ -13,12 +13,7 @@ from fairprog.codec import register
 from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import ModelError
 from fairprog.estimators.lattice import Lattice, near, refuse_constant, spread_evenly
-from fairprog.estimators.score_columns import (
-    backward,
-    check_binary,
-    check_scores,
-    forward,
-)
+from fairprog.estimators.score_columns import backward, check_binary, check_scores, forward
 from fairprog.estimators.score_maps import Plan, n_quantiles_of, program_maps, quantile_maps
 from fairprog.estimators.step import FIRST, PARAMS, SteeringStep, law, mean_over_groups
 from fairprog.fields import array, either, increasing, read

@@ -196,10 +196,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, GroupReader):
             )
             s = without_dust(_scores(model, _safe_indexing(features, test)))
             step = clone(steering).fit(
-                s,
-                label[test],
-                sensitive_features=group[test],
-                sample_weight=rows.weight[test],
+                s, label[test], sensitive_features=group[test], sample_weight=rows.weight[test]
             )
             self.estimators_.append(model)
             self.steerings_.append(step)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -130,16 +131,10 @@ def descend(
         out = np.einsum("irs,isc->rc", P, Z @ Gamma + moved[:, :, None] * m[:, None, :])
         return np.asarray((out + Q * (inverse @ Z @ inverse).T).ravel())
 
+    search = partial(minimize, value, B.ravel(), jac=gradient)
     if d > EXACT:
-        result = minimize(
-            value,
-            B.ravel(),
-            jac=gradient,
-            hessp=product,
-            method="trust-krylov",
-            options={"gtol": 1e-8, "maxiter": 500, "inexact": False},
-        )
-        x = result.x
+        options = {"gtol": 1e-8, "maxiter": 500, "inexact": False}
+        x = search(hessp=product, method="trust-krylov", options=options).x
     else:
         H = quadratic_form(*args)[0].reshape(d * d, d * d)
 
@@ -148,15 +143,8 @@ def descend(
             barrier = np.einsum("cs,er->rcse", inverse, inverse)
             return np.asarray(H + Q * barrier.reshape(d * d, d * d))
 
-        result = minimize(
-            value,
-            B.ravel(),
-            jac=gradient,
-            hess=hessian,
-            method="trust-exact",
-            options={"gtol": 1e-9, "maxiter": 500},
-        )
-        x = result.x
+        options = {"gtol": 1e-9, "maxiter": 500}
+        x = search(hess=hessian, method="trust-exact", options=options).x
         for _ in range(3):  # the last digits, which differences of costs cannot see
             try:
                 step = np.linalg.solve(hessian(x), gradient(x))

@@ -97,10 +97,7 @@ def profile_cost(
 
 
 def common_laws_residual(
-    w: Array,
-    cells: tuple[Array, Array],
-    best: tuple[Array, Array],
-    fixed: int | None = None,
+    w: Array, cells: tuple[Array, Array], best: tuple[Array, Array], fixed: int | None = None
 ) -> float:
     """Return how far common laws (K, d), (K, d, d) are from the best ones, whitened, weighted.
 

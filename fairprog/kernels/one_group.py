@@ -102,6 +102,8 @@ def closed_form(
         V = \sum u_i (m_i - \bar m)^2,\quad R = \sum u_i (m_i - \bar m)(\mu_i - \bar\mu),\quad
         S = \sum w_i s_i^2 / \sigma_i^2 .
 
+    Source: theory.md section 4.
+
     Parameters
     ----------
     w : Array, shape (K,)
@@ -112,10 +114,6 @@ def closed_form(
         Means and standard deviations of the group that is steered.
     mirror : bool
         Take gamma < 0 instead (the same formula with m -> -m).
-
-    Notes
-    -----
-    Source: theory.md section 4.
 
     Examples
     --------

@@ -25,16 +25,14 @@ def scale_ratio_cost(gamma: Array, w: Array, mean: Array, std: Array) -> Array:
     .. math:: F(\gamma) = \sum_i \frac{w_{i\cdot}}2 \log(a_i\gamma^2 + c_i)
         - w_{\cdot 0}\log|\gamma| + \frac{(D_0-\gamma D_1)^2}{2(1/W_0+\gamma^2/W_1)}
 
+    Source: theory.md section 5.
+
     Parameters
     ----------
     gamma : Array, shape (...)
         Scale of group 0 over that of group 1; negative for a mirror image.
     w, mean, std : Array, shape (2, 2)
         Weights, means and standard deviations, class first.
-
-    Notes
-    -----
-    Source: theory.md section 5.
     """
     a, c, W0, W1 = _weights(w, std)
     D = mean[1] - mean[0]

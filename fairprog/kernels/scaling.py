@@ -21,6 +21,8 @@ TOLERANCE = 1e-14
 def sinkhorn(log_matrix: Array, rows: Array, columns: Array) -> tuple[Array, Array, float]:
     r"""Return (alpha, beta) with :math:`e^{\alpha_i + \beta_a + M_{ia}}` of the given marginals.
 
+    Source: theory.md section 5; Sinkhorn (1967).
+
     Parameters
     ----------
     log_matrix : Array, shape (K, G)
@@ -33,10 +35,6 @@ def sinkhorn(log_matrix: Array, rows: Array, columns: Array) -> tuple[Array, Arr
         Normalised by beta[0] = 0.
     residual : float
         Largest relative violation of a marginal: the certificate of convergence.
-
-    Notes
-    -----
-    Source: theory.md section 5; Sinkhorn (1967).
 
     Examples
     --------

@@ -25,7 +25,7 @@ SLACKS = (1e-11, 1e-9, 1e-7)  # of reduced costs: the rows concerned have next t
 INFEASIBLE = 2
 SCALE = 1e3
 
-Polyhedron = tuple[Array, Array, Array, Array]
+Polyhedron = tuple[Array, Array, Array, Array, Array, Array]
 
 
 def extreme_scores(curve: Curve, rule: Array) -> tuple[list[float], list[float]]:
@@ -48,8 +48,28 @@ def extreme_scores(curve: Curve, rule: Array) -> tuple[list[float], list[float]]
     return [min(below), max(below)] if below else [], [min(above), max(above)] if above else []
 
 
-def _polyhedron(curves: Sequence[Curve], rules: Array, objective: Array, A: Array) -> Polyhedron:
-    """Return U, u, E, e: multipliers m with U m <= u and E m = e prove the rules optimal."""
+def multiplier_polyhedron(
+    curves: Sequence[Curve],
+    rules: Array,
+    objective: Array,
+    A: Array,
+    low: Array,
+    high: Array,
+    v: Array,
+) -> Polyhedron:
+    """Return U, u, E, e, P, N: the multipliers m = p - n that prove the rules optimal.
+
+    They satisfy U m <= u, E m = e, 0 <= p <= P and 0 <= n <= N (0 or infinite).
+
+    Parameters
+    ----------
+    curves, objective, A, low, high
+        As in :func:`fairprog.kernels.score_cuts.solve_with_cuts`.
+    rules : Array, shape (G, 5)
+        Optimal rules.
+    v : Array, shape (2 G + L,)
+        Optimal rates and levels.
+    """
     G = len(curves)
     mass = np.array([total(c) for c in curves])
     rows, right = [], []
@@ -64,22 +84,17 @@ def _polyhedron(curves: Sequence[Curve], rules: Array, objective: Array, A: Arra
                 rows.append(-sign * (A[:, here] @ unit))
                 right.append(-sign * float(objective[here] @ unit))
     E, e = A[:, 2 * G :].T, objective[2 * G :]
-    return np.array(rows).reshape(-1, len(A)), np.array(right), E, e
-
-
-def _signs(A: Array, low: Array, high: Array, v: Array) -> tuple[Array, Array]:
-    """Return the largest positive and negative part each multiplier may have (0 or infinite)."""
     value = A @ v
     positive = np.where(value <= low + SLACK, np.inf, 0.0)
     negative = np.where(value >= high - SLACK, np.inf, 0.0)
-    return positive, negative
+    return np.array(rows).reshape(-1, len(A)), np.array(right), E, e, positive, negative
 
 
-def _extreme(weight: Array, system: Polyhedron, parts: tuple[Array, Array]) -> Array | None:
+def _extreme(weight: Array, polyhedron: Polyhedron) -> Array | None:
     """Minimise weight . (p + n); None where the LP has no (bounded) answer."""
     from scipy.optimize import linprog
 
-    U, u, E, e = system
+    U, u, E, e, *parts = polyhedron
     for slack in SLACKS:
         result = linprog(
             SCALE * np.concatenate([weight, weight]),
@@ -99,57 +114,25 @@ def _extreme(weight: Array, system: Polyhedron, parts: tuple[Array, Array]) -> A
     return None
 
 
-def least_multipliers(
-    curves: Sequence[Curve],
-    rules: Array,
-    objective: Array,
-    A: Array,
-    low: Array,
-    high: Array,
-    v: Array,
-) -> Array | None:
-    """Return the optimal multipliers with the least sum of absolute values, (m,).
+def least_multipliers(polyhedron: Polyhedron) -> Array | None:
+    """Return the multipliers with the least sum of absolute values, (m,).
 
-    Parameters
-    ----------
-    curves, objective, A, low, high
-        As in :func:`fairprog.kernels.score_cuts.solve_with_cuts`.
-    rules : Array, shape (G, 5)
-        Optimal rules.
-    v : Array, shape (2 G + L,)
-        Optimal rates and levels.
-
-    Returns
-    -------
-    Array or None
-        None where rounding leaves no multiplier that satisfies complementary slackness exactly.
+    None where rounding leaves no multiplier that satisfies complementary slackness exactly.
     """
-    system = _polyhedron(curves, rules, objective, A)
-    return _extreme(np.ones(len(A)), system, _signs(A, low, high, v))
+    return _extreme(np.ones(len(polyhedron[4])), polyhedron)
 
 
-def price_range(
-    curves: Sequence[Curve],
-    rules: Array,
-    objective: Array,
-    A: Array,
-    low: Array,
-    high: Array,
-    v: Array,
-    weight: Array,
-) -> tuple[float, float] | None:
+def price_range(polyhedron: Polyhedron, weight: Array) -> tuple[float, float] | None:
     """Return least and largest weight . |m| over the optimal multipliers.
 
     The largest is infinite where the polyhedron allows it or where a condition is an equation
     (then only the least is a derivative: the bound cannot fall below zero).
     """
-    system = _polyhedron(curves, rules, objective, A)
-    parts = _signs(A, low, high, v)
-    least = _extreme(weight, system, parts)
+    least = _extreme(weight, polyhedron)
     if least is None:
         return None
-    if np.any((weight > 0) & (parts[0] > 0) & (parts[1] > 0)):
+    if np.any((weight > 0) & (polyhedron[4] > 0) & (polyhedron[5] > 0)):
         return float(weight @ np.abs(least)), np.inf
-    most = _extreme(-weight, system, parts)
+    most = _extreme(-weight, polyhedron)
     largest = np.inf if most is None else float(weight @ np.abs(most))
     return float(weight @ np.abs(least)), largest

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from fairprog import tables
 from fairprog.evidence.rows import Evidence, Section
 from fairprog.labels import Array
 from fairprog.plotting.curves import plot_gaps
@@ -15,14 +16,6 @@ from fairprog.plotting.rates_picture import plot_rates
 from fairprog.populations import Evaluation
 from fairprog.populations.evaluation import tables_at_thresholds
 from fairprog.solution import Solution
-from fairprog.tables import (
-    AccuracyParity,
-    DemographicParity,
-    EqualizedOdds,
-    EqualOpportunity,
-    Notion,
-    PredictiveEquality,
-)
 
 DRAWN = ("equal opportunity", "predictive equality", "demographic parity")
 
@@ -33,9 +26,9 @@ def threshold_gaps(sol: Solution) -> dict[str, tuple[Array, Array, Array]]:
         return {}
     odds = np.linspace(-25.0, 25.0, 301)  # thresholds next to 0 and 1 as well
     t = np.union1d(1.0 / (1.0 + np.exp(-odds)), np.linspace(0.005, 0.995, 199))
-    tables = [tables_at_thresholds(P, t) for P in (sol.original, sol.population)]
+    by_side = [tables_at_thresholds(P, t) for P in (sol.original, sol.population)]
     gaps = {
-        name: [np.array([notion.gap(z) for z in side]) for side in tables]
+        name: [np.array([notion.gap(z) for z in side]) for side in by_side]
         for name, notion in _notions(2).items()
     }
     return {name: (t, before, after) for name, (before, after) in gaps.items()}
@@ -102,13 +95,13 @@ def gaps_section(
     return join([paragraphs(said), panels(*figures) if figures else "", table])
 
 
-def _notions(n_classes: int) -> dict[str, Notion]:
-    notions: dict[str, Notion] = {
-        "equal opportunity": EqualOpportunity(),
-        "predictive equality": PredictiveEquality(),
-        "demographic parity": DemographicParity(),
-        "equalized odds": EqualizedOdds(),
-        "accuracy parity": AccuracyParity(),
+def _notions(n_classes: int) -> dict[str, tables.Notion]:
+    notions: dict[str, tables.Notion] = {
+        "equal opportunity": tables.EqualOpportunity(),
+        "predictive equality": tables.PredictiveEquality(),
+        "demographic parity": tables.DemographicParity(),
+        "equalized odds": tables.EqualizedOdds(),
+        "accuracy parity": tables.AccuracyParity(),
     }
     if n_classes != 2:
         del notions["predictive equality"]

@@ -10,14 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, ModelError
 from fairprog.fields import array, either, labels, read, refuse
-from fairprog.labels import (
-    Array,
-    Indices,
-    check_count,
-    check_features,
-    column_names,
-    label_array,
-)
+from fairprog.labels import Array, Indices, check_count, check_features, column_names, label_array
 from fairprog.populations.bayes_rules import BayesRules
 from fairprog.populations.discretize import finite_version
 from fairprog.transports import AffineMap, ConjugatedMap

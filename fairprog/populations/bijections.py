@@ -161,14 +161,12 @@ class Power(Bijection):
 class YeoJohnson(Bijection):
     """Yeo and Johnson's power transform, one exponent per feature.
 
+    Source: Yeo and Johnson (2000), Biometrika 87.
+
     Parameters
     ----------
     exponents : array_like, shape (d,)
         In [0, 2]: then every real number is a value, and the inverse exists everywhere.
-
-    Notes
-    -----
-    Source: Yeo and Johnson (2000), Biometrika 87.
 
     Examples
     --------

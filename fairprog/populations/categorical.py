@@ -27,6 +27,8 @@ __all__ = ["Categorical", "Support"]
 class Categorical(CategoricalRows):
     """Joint law of a finite X, class and group: ``joint[x, i, a]`` = P(X=x, Y=i, A=a).
 
+    Source: theory.md sections 1 and 8.
+
     Parameters
     ----------
     joint : array_like, shape (X, K, G)
@@ -54,10 +56,6 @@ class Categorical(CategoricalRows):
     DataError
         For NaN, wrong shapes, negative entries, a sum other than one, a class without mass in a
         group.
-
-    Notes
-    -----
-    Source: theory.md sections 1 and 8.
 
     Examples
     --------

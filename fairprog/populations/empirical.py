@@ -64,6 +64,8 @@ class Empirical:
     here: `fit_map` minimises a *fit criterion*, the cross-entropy of the moved sample, which
     becomes the objective of :class:`NearestIdeal` (up to a constant) as the sample grows.
 
+    Source: theory.md section 4 (the reference may be any law with finite E[-log p]).
+
     Parameters
     ----------
     X : array_like, shape (n,) or (n, 1)
@@ -75,10 +77,6 @@ class Empirical:
     ------
     DataError
         For missing values or lengths that differ.
-
-    Notes
-    -----
-    Source: theory.md section 4 (the reference may be any law with finite E[-log p]).
 
     Examples
     --------

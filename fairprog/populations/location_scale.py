@@ -55,6 +55,8 @@ class LocationScale(LineCells):
     (where phi is not smooth), ``support``, ``symmetric`` (phi(-z) = phi(z): allows mirror
     images). Check it by :func:`fairprog.testing.check_family`.
 
+    Source: theory.md sections 2 and 4, Theorem B.
+
     Parameters
     ----------
     prior : array_like, shape (K, G)
@@ -69,10 +71,6 @@ class LocationScale(LineCells):
     ------
     DataError
         For NaN, wrong shapes, priors that are no law, scales that are not positive.
-
-    Notes
-    -----
-    Source: theory.md sections 2 and 4, Theorem B.
 
     Examples
     --------

@@ -52,8 +52,6 @@ class LogNormal(LogCoordinates, Normal):
     divergence, posteriors and ideality are invariant under the logarithm, so everything is
     solved in log space; maps act on X in the user's units as x -> exp(b) x^gamma.
 
-    Notes
-    -----
     Source: theory.md section 2.
 
     Examples

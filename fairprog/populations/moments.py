@@ -9,7 +9,7 @@ from operator import length_hint
 from pathlib import Path
 from typing import Any, Self
 
-from fairprog.codec import check_folder, check_suffix, load, register, save
+from fairprog.codec import Saved, check_folder, check_suffix, load, register
 from fairprog.errors import DataError, ModelError
 from fairprog.fields import either, labels, read, refuse
 from fairprog.populations.cell_checks import STRUCTURES, room_for_covariances
@@ -21,13 +21,15 @@ from fairprog.populations.normal import Normal
 from fairprog.populations.table_chunks import Columns, chunks_of
 
 
-class Moments(Gathered):
+class Moments(Gathered, Saved):
     r"""Counts, means and covariances per (class, group), gathered from any number of pieces.
 
     Rows are seen once and never kept, so data may be larger than memory; pieces may be gathered
     anywhere and merged. Of float32 (or float16) rows the products are float32 about a point near
     the cell's mean, and summed in float64, where that resolves the variance of every direction;
     of all others, and of rows such as a layer norm returns, everything is float64.
+
+    Source: Chan, Golub and LeVeque (1983), theory.md section 9.
 
     Parameters
     ----------
@@ -47,10 +49,6 @@ class Moments(Gathered):
         What the rows are, in words, if whoever gathers them says so: checkpoints and pieces of
         another source are refused.
 
-    Notes
-    -----
-    Source: Chan, Golub and LeVeque (1983), theory.md section 9.
-
     Examples
     --------
     >>> import fairprog as fp
@@ -64,6 +62,8 @@ class Moments(Gathered):
     >>> bool(abs(E.mean - F.mean).max() < 1e-12), moments.n_rows
     (True, 1000)
     """
+
+    _kind = "moments"
 
     def update(
         self,
@@ -231,10 +231,6 @@ class Moments(Gathered):
             )
 
     # -- files --
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to a .npz (or .json) file, atomically; read it by ``fp.load``."""
-        save(path, "moments", self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_dict` reads back."""

@@ -43,6 +43,8 @@ def fit_piecewise_linear(
     over maps that are piecewise linear on quantiles of the sample. For normal classes of a
     population use ``NearestIdeal(..., transport=PiecewiseLinear())``, which is exact.
 
+    Source: theory.md section 4.
+
     Parameters
     ----------
     X : array_like, shape (n,) or (n, 1)
@@ -69,10 +71,6 @@ def fit_piecewise_linear(
         For NaN, shapes that differ, an empty class, fewer than four distinct values.
     SolverError
         If the Newton decrement of the answer is not small.
-
-    Notes
-    -----
-    Source: theory.md section 4.
 
     Examples
     --------

@@ -24,6 +24,8 @@ from fairprog.populations.normal_rows import NormalRows
 class Normal(NormalRows):
     """Normal law of X in every cell: X | Y=i, A=a ~ N(mean[i, a], cov[i, a]).
 
+    Source: theory.md sections 0 to 3.
+
     Parameters
     ----------
     prior : array_like, shape (K, G)
@@ -54,10 +56,6 @@ class Normal(NormalRows):
         but differ between them. The message names the cell.
     ModelError
         For labels that print alike, or both / none of `std` and `cov`.
-
-    Notes
-    -----
-    Source: theory.md sections 0 to 3.
 
     Examples
     --------

@@ -31,36 +31,27 @@ from fairprog.populations.cell_checks import (
 )
 
 
-class NormalCells(Population):
-    """Means and covariances of normal cells, and the directions in which they vary.
-
-    One array of covariances per group. Nothing of size K G d^2 is formed for tied ones, and
-    populations made by :meth:`_moved` share the arrays they did not change. Parameters are those
-    of :class:`Normal`.
-    """
+class CellStorage(Population):
+    """Chooses who stores the cells: the class asked for, or one that keeps variances only."""
 
     _diagonal_types: ClassVar[dict[type, type[Any]]] = {}  # who keeps variances instead
 
     def __new__(
-        cls,
-        prior: ArrayLike,
-        mean: ArrayLike,
-        *,
-        std: ArrayLike | None = None,
-        cov: ArrayLike | None = None,
-        covariance: str = "full",
-        classes: Iterable[Any] | None = None,
-        groups: Iterable[Any] | None = None,
-        feature_names: Iterable[str] | None = None,
+        cls, *args: Any, covariance: str = "full", std: ArrayLike | None = None, **labels: Any
     ) -> Self:
         """Return an object of the class that keeps variances only, where these are diagonal."""
         diagonal = covariance == "diagonal" and std is None
         found: type[Self] = cls._diagonal_types.get(cls, cls) if diagonal else cls
         return object.__new__(found)
 
-    def __getnewargs__(self) -> tuple[Array, Array]:
-        """Return what copying and pickling hand to `__new__`, which looks at neither."""
-        return self.prior, self._mean
+
+class NormalCells(CellStorage):
+    """Means and covariances of normal cells, and the directions in which they vary.
+
+    One array of covariances per group. Nothing of size K G d^2 is formed for tied ones, and
+    populations made by :meth:`_moved` share the arrays they did not change. Parameters are those
+    of :class:`Normal`.
+    """
 
     def __init__(
         self,

@@ -141,16 +141,14 @@ class Gamma(_Positive):
     log X. With shapes k, k' and means m, m', r = m k' / (m' k):
     KL = (k - k') psi(k) - log Gamma(k) + log Gamma(k') - k' log r + k (r - 1).
 
+    Source: theory.md sections 2 and 5.
+
     Parameters
     ----------
     prior, shape, mean : array_like, shape (K, G)
         Positive, `shape` from 1e-4 to 1e10; `mean` in the units of X.
     classes, groups, feature_names : optional
         As for :class:`LocationScale`.
-
-    Notes
-    -----
-    Source: theory.md sections 2 and 5.
 
     Examples
     --------
@@ -227,16 +225,14 @@ class Exponential(Gamma):
     The gamma law of shape 1: programs take `Translation()`, a shift of log X, x -> exp(b) x.
     KL = m/m' - 1 - log(m/m').
 
+    Source: theory.md sections 2 and 5.
+
     Parameters
     ----------
     prior, mean : array_like, shape (K, G)
         `mean` positive, in the units of X.
     classes, groups, feature_names : optional
         As for :class:`LocationScale`.
-
-    Notes
-    -----
-    Source: theory.md sections 2 and 5.
 
     Examples
     --------

@@ -38,6 +38,8 @@ class Pushforward(Population):
     population `base`, to the bit; only divergences and moments see the map. Divergences from a
     normal population and from another pushforward are exact: normal moments on segments.
 
+    Source: theory.md section 4, nonlinear monotone maps.
+
     Parameters
     ----------
     base : Normal
@@ -49,10 +51,6 @@ class Pushforward(Population):
     ------
     ModelError
         For a base of several features, or an unknown group.
-
-    Notes
-    -----
-    Source: theory.md section 4, nonlinear monotone maps.
 
     Examples
     --------

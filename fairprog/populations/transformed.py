@@ -38,6 +38,9 @@ class Transformed(Population):
     base population's, except for features: maps act on X in the user's units, and ``.affine`` of
     a map is the affine map of g(X).
 
+    Source: theory.md section 2. A bijection fitted to data is part of the model: both
+    populations of a solution share it.
+
     Parameters
     ----------
     base : Population
@@ -49,11 +52,6 @@ class Transformed(Population):
     ------
     ModelError
         For something that is no population or no bijection, or whose dimensions clash.
-
-    Notes
-    -----
-    Source: theory.md section 2. A bijection fitted to data is part of the model: both
-    populations of a solution share it.
 
     Examples
     --------

@@ -21,6 +21,8 @@ def steered_prior(D: Population, stay: Sequence[int], base_rates: str | ArrayLik
     KL-nearest common rate rho(i) proportional to exp(sum_a p_a log rho_a(i)); ``"keep"`` changes
     nothing; a vector is that rate; ``"joint"`` begins as "equalize" (no group may stay).
 
+    Source: theory.md section 3.
+
     Raises
     ------
     ModelError
@@ -29,10 +31,6 @@ def steered_prior(D: Population, stay: Sequence[int], base_rates: str | ArrayLik
         For a vector that is not a positive law on the classes.
     InfeasibleError
         If groups that stay have base rates that differ, or differ from the vector.
-
-    Notes
-    -----
-    Source: theory.md section 3.
     """
     rates, mass = D.base_rates, D.group_mass
     if isinstance(base_rates, str):

@@ -30,6 +30,8 @@ SOLVERS = ("auto", "SORT", "HIGHS", "CLARABEL", "SCS")
 class FairClassifier:
     """Find the randomised classifier of least risk that satisfies any number of notions.
 
+    Source: theory.md section 8.
+
     Parameters
     ----------
     population : Categorical
@@ -50,10 +52,6 @@ class FairClassifier:
     ModelError
         For another population, risks or constraints that are none, or a group-blind classifier
         where every atom belongs to one group.
-
-    Notes
-    -----
-    Source: theory.md section 8.
 
     Examples
     --------
@@ -238,17 +236,8 @@ class FairClassifier:
         SolverError
             If the answer at one of the bounds fails its certificate.
         """
-        return classifier_frontier(
-            self.question,
-            bounds,
-            constraint,
-            bootstrap=bootstrap,
-            sample_size=sample_size,
-            confidence=confidence,
-            random_state=random_state,
-            solver=solver,
-            progress=progress,
-        )
+        resampling = bootstrap, sample_size, confidence, random_state, progress
+        return classifier_frontier(self.question, bounds, constraint, solver, resampling)
 
 
 def _run(question: ClassifierQuestion, problem: Any, how: tuple[Any, ...]) -> Any:

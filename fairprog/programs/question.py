@@ -148,8 +148,7 @@ def _reference_group(D: Population, staying: Sequence[int], reference: Any) -> i
     if not staying:
         if reference is not None:
             raise ModelError(
-                "steer='all' has no reference group: the common law is free.",
-                argument="reference",
+                "steer='all' has no reference group: the common law is free.", argument="reference"
             )
         return None
     if reference is None:

@@ -15,9 +15,7 @@ Proven = TypeVar("Proven", Solution, ClassifierSolution)
 
 
 def verified(
-    solution: Proven,
-    where: str = "",
-    advice: str | Callable[[], str] = "Try another solver.",
+    solution: Proven, where: str = "", advice: str | Callable[[], str] = "Try another solver."
 ) -> Proven:
     """Return the solution if its certificate is ok and its divergence finite.
 

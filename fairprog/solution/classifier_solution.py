@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from fairprog.codec import register, save
+from fairprog.codec import Saved, register
 from fairprog.errors import DataError
 from fairprog.fields import array, either, read, refuse
 from fairprog.labels import Array, printable
@@ -78,8 +77,10 @@ class ClassifierCertificate:
 
 
 @dataclass(frozen=True, eq=False)
-class ClassifierSolution(Reported):
+class ClassifierSolution(Reported, Saved):
     """The optimal fair classifier, proven; returned by ``FairClassifier.solve()``.
+
+    Source: theory.md section 8.
 
     Attributes
     ----------
@@ -105,10 +106,6 @@ class ClassifierSolution(Reported):
     solver : str
     seconds : float
 
-    Notes
-    -----
-    Source: theory.md section 8.
-
     Examples
     --------
     >>> import fairprog as fp
@@ -119,6 +116,8 @@ class ClassifierSolution(Reported):
     >>> "What fairness costs" in sol.to_html()
     True
     """
+
+    _kind: ClassVar[str] = "classifier_solution"
 
     risk: float
     table: OutcomeTable
@@ -188,17 +187,6 @@ class ClassifierSolution(Reported):
             f"duality gap {cert.duality_gap:.1e}, violation {max(cert.violation, 0.0):.1e}"
         )
         return printable("\n".join(lines), (*D.classes, *D.groups))
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to a .json or .npz file, atomically; read it by ``fp.load``.
-
-        Raises
-        ------
-        ModelError
-            For another suffix, labels JSON cannot hold, or a custom constraint that cannot be
-            imported by its qualified name.
-        """
-        save(path, "classifier_solution", self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data (arrays, labels, text) that :meth:`from_dict` reads back."""

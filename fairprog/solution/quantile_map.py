@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.codec import register, save
+from fairprog.codec import Saved, register
 from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import DataError
 from fairprog.fields import read, refuse
@@ -33,7 +32,7 @@ from fairprog.transports import PiecewiseLinearMap
 
 
 @dataclass(frozen=True, eq=False)
-class QuantileMap:
+class QuantileMap(Saved):
     """One increasing map per group and feature that matches class-balanced quantiles.
 
     Every group is given equal class weights (its base rates play no part), and the quantiles of
@@ -67,6 +66,8 @@ class QuantileMap:
     >>> float(np.median(np.abs(moved - z)[a == 1])) < 0.1
     True
     """
+
+    _kind: ClassVar[str] = "quantile_map"
 
     maps: Mapping[Hashable, Sequence[PiecewiseLinearMap]]
 
@@ -164,8 +165,7 @@ class QuantileMap:
 
         Returns
         -------
-        Array, shape of X
-            A DataFrame or Series comes back as one, with its index and names.
+        Array, shape of X; or a DataFrame or Series, with its index and names
 
         Raises
         ------
@@ -201,10 +201,6 @@ class QuantileMap:
             raise refuse("its groups have no maps of the same features")
         return cls({g: [PiecewiseLinearMap.from_dict(T) for T in Ts] for g, Ts in maps.items()})
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the maps to a .json or .npz file, atomically; read them by ``fp.load``."""
-        save(path, "quantile_map", self.to_dict())
-
 
 def _checked_support(support: Any, features: Array) -> tuple[float, float] | None:
     if support is None:
@@ -226,11 +222,7 @@ def _checked_support(support: Any, features: Array) -> tuple[float, float] | Non
 
 
 def _map(
-    own: Array,
-    common: Array,
-    feature: int,
-    group: Hashable,
-    support: tuple[float, float] | None,
+    own: Array, common: Array, feature: int, group: Hashable, support: tuple[float, float] | None
 ) -> PiecewiseLinearMap:
     knots, values = matched_knots(own, common)
     if len(knots) < 2:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.codec import register, save
+from fairprog.codec import register
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, Indices, encode, plain
 from fairprog.solution.solution import Solution
@@ -30,6 +29,7 @@ class ReweightedSolution(Solution):
     array([0.794, 0.795])
     """
 
+    _kind: ClassVar[str] = "reweighted_solution"
     moves_rows: ClassVar[bool] = False
 
     @property
@@ -106,10 +106,6 @@ class ReweightedSolution(Solution):
             "sample_weight(y, X=X, sensitive_features=...).",
             argument="X",
         )
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to a .json or .npz file, atomically; read it by ``fp.load``."""
-        save(path, "reweighted_solution", self.to_dict())
 
 
 def _keys(rows: Any, ndim: int) -> list[Any]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.codec import register, save
+from fairprog.codec import Saved, register
 from fairprog.errors import DataError
 from fairprog.fields import array, either, fits, least, read, refuse
 from fairprog.findings import finding
@@ -37,8 +37,10 @@ MAPPINGS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Solution(MovedRows, Reported):
+class Solution(MovedRows, Reported, Saved):
     """The nearest ideal population, proven; returned by ``NearestIdeal.solve()``.
+
+    Source: theory.md sections 3 to 6.
 
     Attributes
     ----------
@@ -76,10 +78,6 @@ class Solution(MovedRows, Reported):
         ``price["consensus"]`` and, unlike sensitivities, do not depend on the units of the
         features. Empty where there is no such price (piecewise linear maps, finite populations).
 
-    Notes
-    -----
-    Source: theory.md sections 3 to 6.
-
     Examples
     --------
     >>> import fairprog as fp
@@ -89,6 +87,7 @@ class Solution(MovedRows, Reported):
     (0.0805, True, 0.283)
     """
 
+    _kind: ClassVar[str] = "solution"
     moves_rows: ClassVar[bool] = True  # whether data go to the answer by maps, or by weights
 
     kl: float
@@ -186,17 +185,6 @@ class Solution(MovedRows, Reported):
         """
         given = X, y, sensitive_features, scores, confidence
         return self._page(path, finding("evidence_of_rows")(self, *given), title=title)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the solution to a .json or .npz file, atomically; read it by ``fp.load``.
-
-        Raises
-        ------
-        ModelError
-            For another suffix, labels JSON cannot hold, or a custom constraint that cannot be
-            imported by its qualified name.
-        """
-        save(path, "solution", self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data (arrays, labels, text) that :meth:`from_dict` reads back.

@@ -130,8 +130,6 @@ class RenyiInformation(Risk):
     sum_{a,j} P(Yhat=j, A=a)^2 / (P(Yhat=j) P(A=a)) - 1, at least 0 and 0 iff the prediction is
     independent of the group. Convex because the group masses are fixed.
 
-    Notes
-    -----
     Source: theory.md section 8.
 
     Examples

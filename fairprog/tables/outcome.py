@@ -11,14 +11,7 @@ from numpy.typing import ArrayLike
 
 from fairprog.door import Rows
 from fairprog.errors import DataError
-from fairprog.labels import (
-    Array,
-    as_labels,
-    check_finite,
-    encode,
-    label_vector,
-    sorted_labels,
-)
+from fairprog.labels import Array, as_labels, check_finite, encode, label_vector, sorted_labels
 from fairprog.pictures import Drawn
 
 
@@ -27,6 +20,8 @@ class OutcomeTable(Drawn):
     """Joint law of group, class and prediction: Z[a, i, j] = P(A=a, Y=i, Yhat=j).
 
     Group comes first here, the one exception to the class-first axis order.
+
+    Source: theory.md section 8.
 
     Parameters
     ----------
@@ -39,10 +34,6 @@ class OutcomeTable(Drawn):
     ------
     DataError
         If the array is not such a law.
-
-    Notes
-    -----
-    Source: theory.md section 8.
 
     Examples
     --------

@@ -155,6 +155,8 @@ class ErrorRate(Risk):
 class CostSensitiveRisk(Risk):
     """Expected cost sum_{a,i,j} C[i,j] P(A=a, Y=i, Yhat=j).
 
+    Source: theory.md section 0.
+
     Parameters
     ----------
     cost : array_like, shape (K, K), or mapping with keys 'fp' and 'fn'
@@ -164,10 +166,6 @@ class CostSensitiveRisk(Risk):
     ------
     DataError
         If the matrix is not square and finite, or the mapping not usable.
-
-    Notes
-    -----
-    Source: theory.md section 0.
 
     Examples
     --------

@@ -53,6 +53,9 @@ class CVaR(TailRisk):
     min_t t + E (loss - t)_+ / (1 - level). The loss of an individual is its expected cost
     E[C[Y, Yhat] | x, a]; of a group, E[C[Y, Yhat] | A=a].
 
+    Source: Rockafellar and Uryasev, *Optimization of conditional value-at-risk*, 2000; over
+    groups: Williamson and Menon, *Fairness risk measures*, 2019.
+
     Parameters
     ----------
     cost : array_like (K, K) or mapping, optional
@@ -65,11 +68,6 @@ class CVaR(TailRisk):
     ------
     DataError, ModelError
         For a level outside [0, 1), an unknown `over`, or an unusable cost.
-
-    Notes
-    -----
-    Source: Rockafellar and Uryasev, *Optimization of conditional value-at-risk*, 2000; over
-    groups: Williamson and Menon, *Fairness risk measures*, 2019.
 
     Examples
     --------
@@ -110,6 +108,9 @@ class RobustRisk(TailRisk):
 
     sup { E_Q loss : D(Q, P) <= radius }, Y given (x, a) and the classifier kept.
 
+    Source: theory.md section 8; Duchi and Namkoong, *Learning models with uniform performance
+    via distributionally robust optimization*, 2021.
+
     Parameters
     ----------
     cost : array_like (K, K) or mapping, optional
@@ -124,11 +125,6 @@ class RobustRisk(TailRisk):
     ------
     DataError, ModelError
         For a negative radius, an unknown `ball` or `over`, or an unusable cost.
-
-    Notes
-    -----
-    Source: theory.md section 8; Duchi and Namkoong, *Learning models with uniform performance
-    via distributionally robust optimization*, 2021.
 
     Examples
     --------

@@ -24,17 +24,16 @@ from fairprog.tables import Constraint
 def classifier_frontier(
     question: ClassifierQuestion,
     bounds: ArrayLike,
-    constraint: str | None = None,
-    *,
-    bootstrap: int = 0,
-    sample_size: int | None = None,
-    confidence: float = 0.9,
-    random_state: int | np.random.Generator = 0,
-    solver: str = "auto",
-    progress: bool = True,
+    constraint: str | None,
+    solver: str,
+    resampling: tuple[int, int | None, float, int | np.random.Generator, bool],
 ) -> Frontier:
-    """Return risk and price at every bound: the body of :meth:`FairClassifier.frontier`."""
+    """Return risk and price at every bound: the body of :meth:`FairClassifier.frontier`.
+
+    What is resampled is said by its bootstrap, sample_size, confidence, random_state, progress.
+    """
     started = time.perf_counter()
+    bootstrap, sample_size, confidence, random_state, progress = resampling
     key = _swept(question, constraint)
     values = np.atleast_1d(check_finite(bounds, "bounds"))
     risks, prices, compilations, solves = _sweep(question, key, values, solver)

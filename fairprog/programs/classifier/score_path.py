@@ -18,7 +18,11 @@ import numpy as np
 from fairprog.errors import InfeasibleError, SolverError
 from fairprog.kernels.one_rate import balanced_slopes, rule_at_rate, solve_one_rate
 from fairprog.kernels.score_cuts import solve_with_cuts
-from fairprog.kernels.score_multipliers import least_multipliers, price_range
+from fairprog.kernels.score_multipliers import (
+    least_multipliers,
+    multiplier_polyhedron,
+    price_range,
+)
 from fairprog.kernels.score_rules import prove_rules, rule_at_point
 from fairprog.kernels.sorted_scores import Curve, best_response, sort_scores, total
 from fairprog.labels import Array
@@ -226,15 +230,15 @@ def _prices(
     price_intervals: bool,
 ) -> tuple[Array, tuple[float, ...], tuple[tuple[float, float], ...]]:
     """Return least multipliers where they exist to rounding, else the master's, and prices."""
-    program = curves, rules, rows.objective, rows.A, rows.low, rows.high, v
-    least = least_multipliers(*program)
+    optimal = multiplier_polyhedron(curves, rules, rows.objective, rows.A, rows.low, rows.high, v)
+    least = least_multipliers(optimal)
     marginals = marginals if least is None else least
     weight = rows.price_weight(v)
     price, interval = [], []
     for k in range(n):
         own = np.where(rows.owner == k, weight, 0.0)
         price.append(float(own @ np.abs(marginals)))
-        found = price_range(*program, own) if price_intervals and least is not None else None
+        found = price_range(optimal, own) if price_intervals and least is not None else None
         interval.append((np.nan, np.nan) if found is None else found)
     return marginals, tuple(price), tuple(interval)
 

@@ -70,9 +70,7 @@ def _check(item: Any, condition: Condition, where: str) -> None:
         )
 
 
-def condition_prices(
-    conditions: Mapping[str, Any],
-) -> tuple[dict[str, Array], dict[str, float]]:
+def condition_prices(conditions: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, float]]:
     """Return the multiplier of every condition (CVXPY's signs), and the price of inequalities."""
     duals = {where: np.asarray(c.dual_value, dtype=float) for where, c in conditions.items()}
     bounded = (cp.constraints.Inequality, cp.constraints.NonPos)

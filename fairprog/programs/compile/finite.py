@@ -18,11 +18,7 @@ import numpy as np
 
 from fairprog.kernels.log_linear_pool import pool
 from fairprog.labels import Array, address
-from fairprog.programs.compile.custom import (
-    add_gradient,
-    condition_prices,
-    custom_constraints,
-)
+from fairprog.programs.compile.custom import add_gradient, condition_prices, custom_constraints
 from fairprog.programs.compile.views import CellView, original_view
 from fairprog.programs.geometries.parameters import Parameters
 

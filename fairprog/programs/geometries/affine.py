@@ -118,10 +118,7 @@ def _search_again(frames: Sequence[Frame], best: Sequence[Map], mirror: bool) ->
 
 
 def _coordinates(
-    frames: Sequence[Frame],
-    maps: Sequence[Map],
-    anchor: int,
-    log_rates: Array | None = None,
+    frames: Sequence[Frame], maps: Sequence[Map], anchor: int, log_rates: Array | None = None
 ) -> tuple[MapSpace, Array]:
     """Return the space of maps on the same sides of det = 0, and the point in it."""
     own = np.linalg.inv(maps[anchor][0])
@@ -132,10 +129,7 @@ def _coordinates(
 
 
 def _descend(
-    frames: Sequence[Frame],
-    maps: Sequence[Map],
-    anchor: int,
-    log_rates: Array | None = None,
+    frames: Sequence[Frame], maps: Sequence[Map], anchor: int, log_rates: Array | None = None
 ) -> tuple[float, list[Map]]:
     """Return (cost, maps) of the local optimum below a start."""
     space, x = _coordinates(frames, maps, anchor, log_rates)

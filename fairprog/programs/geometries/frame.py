@@ -308,11 +308,7 @@ class Frame(Whitening):
 
 
 def make_frame(
-    D: Normal,
-    transport: Transport,
-    group: int,
-    w: Array,
-    reference: tuple[Array, Array],
+    D: Normal, transport: Transport, group: int, w: Array, reference: tuple[Array, Array]
 ) -> Frame:
     """Whiten one group.
 

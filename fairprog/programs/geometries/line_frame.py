@@ -74,16 +74,8 @@ class LineFrame:
     def only(self, i: int) -> LineFrame:
         """Return the problem of one class alone."""
         k = slice(i, i + 1)
-        return replace(
-            self,
-            w=self.w[k],
-            laws=self.laws[k],
-            own_laws=self.own_laws[k],
-            loc=self.loc[k],
-            scale=self.scale[k],
-            own_loc=self.own_loc[k],
-            own_scale=self.own_scale[k],
-        )
+        per_class = ("w", "laws", "own_laws", "loc", "scale", "own_loc", "own_scale")
+        return replace(self, **{name: getattr(self, name)[k] for name in per_class})
 
     # -- the cost and its derivatives --
 

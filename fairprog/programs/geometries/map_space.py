@@ -169,13 +169,7 @@ class MapSpace:
     def _profile(self, S: Array, betas: Array) -> tuple[float, Array, Array]:
         """Return the same by determinants, in a few matrix products per cell."""
         value, G, g = profile_cost(
-            self._w,
-            S @ self._root,
-            betas,
-            self._mu,
-            self._precision,
-            self._log_dets,
-            self.fixed,
+            self._w, S @ self._root, betas, self._mu, self._precision, self._log_dets, self.fixed
         )
         N = [project_gradient(self.kind, G_a, R) for G_a, R in zip(G, self._root, strict=True)]
         return value, np.stack(N), g

@@ -44,10 +44,7 @@ def nearest_two_groups(
     steered_mean, steered_std = two_group_cells(gamma, prior, mean, std)
     # common coordinates: those of group 1
     offset = steered_mean[0, 0] - gamma * steered_mean[0, 1]
-    maps = [
-        _lift(D, np.array([[gamma]]), np.array([offset])),
-        AffineMap.identity(D.n_features),
-    ]
+    maps = [_lift(D, np.array([[gamma]]), np.array([offset])), AffineMap.identity(D.n_features)]
     return maps, (steered_mean[:, 1:], steered_std[:, 1:, None] ** 2)
 
 
@@ -58,11 +55,7 @@ def _lift(D: Normal, A: Array, b: Array) -> AffineMap:
 
 
 def nearest_all(
-    D: Normal,
-    prior: Array,
-    transport: Transport,
-    mirror: bool,
-    log_rates: Array | None = None,
+    D: Normal, prior: Array, transport: Transport, mirror: bool, log_rates: Array | None = None
 ) -> tuple[list[AffineMap], tuple[Array, Array], int | None]:
     """Return maps, common cells (support coordinates) and the anchor: the best optimum found.
 

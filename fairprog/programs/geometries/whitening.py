@@ -173,15 +173,8 @@ class Whitening:
     def only(self, i: int) -> Self:
         """Return the frame of one class alone."""
         k = slice(i, i + 1)
-        return replace(
-            self,
-            w=self.w[k],
-            mean=self.mean[k],
-            cov=self.cov[k],
-            own_mean=self.own_mean[k],
-            own_cov=self.own_cov[k],
-            outside=self.outside[k],
-        )
+        per_class = ("w", "mean", "cov", "own_mean", "own_cov", "outside")
+        return replace(self, **{name: getattr(self, name)[k] for name in per_class})
 
     @property
     def is_large(self) -> bool:
