@@ -17,12 +17,13 @@ from __future__ import annotations
 import math
 import warnings
 from hashlib import blake2b
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fairprog.errors import FairprogWarning
+from fairprog.errors import FairprogWarning, ModelError
 from fairprog.labels import Array, Indices, label_vector
 
 Keys = NDArray[np.uint64]
@@ -30,7 +31,7 @@ BLOCK = 2**18  # entries hashed at once
 
 
 def lots(seed: int, purpose: str, keys: Keys) -> Array:
-    """Return one number in [0, 1) per key.
+    """Return one number in [0, 1) per key; ModelError if the seed is no whole number.
 
     Examples
     --------
@@ -38,6 +39,12 @@ def lots(seed: int, purpose: str, keys: Keys) -> Array:
     >>> lots(0, "example", keys_of(["Ann", "Bob"])).round(6)
     array([0.236372, 0.783482])
     """
+    if not isinstance(seed, Integral):
+        raise ModelError(
+            "`random_state` must be a whole number, so that a row is moved the same way in every "
+            f"call; found {seed!r}.",
+            argument="random_state",
+        )
     start = np.array([int(seed) % 2**64], np.uint64) + _text(purpose)
     return (_mix(keys + _mix(start)) >> np.uint64(11)) * 2.0**-53
 

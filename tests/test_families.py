@@ -344,6 +344,22 @@ def test_control_broken_families_are_named(changes, message):
         fp.testing.check_family(broken(**changes))
 
 
+def test_control_a_family_that_is_not_as_symmetric_as_it_says_is_named():
+    lopsided = type(
+        "Lopsided", (fp.Gumbel,), {"symmetric": True, "atom": staticmethod(gumbel_atom)}
+    )
+    with pytest.raises(fp.ModelError, match="`symmetric` is True, but its density at"):
+        fp.testing.check_family(lopsided)
+    D = lopsided([[0.3, 0.2], [0.3, 0.2]], [[0.0, 1.0], [2.0, 2.0]], [[1.0, 1.0], [1.0, 2.0]])
+    with pytest.raises(fp.ModelError, match="Lopsided calls itself symmetric"):
+        fp.NearestIdeal(D, steer=[1], orientation="any")
+    assert fp.NearestIdeal(D, steer=[1]).solve().certificate.ok
+
+
+def gumbel_atom(z):
+    return z + cp.exp(-z)
+
+
 def test_a_family_that_is_not_log_concave_is_named():
     with pytest.raises(fp.ModelError, match="StudentT"):
         fp.testing.check_family(StudentT)

@@ -66,6 +66,16 @@ class Law:
         return self is other or (self.name == other.name and self.shape == other.shape)
 
     @cached_property
+    def lopsided_at(self) -> float | None:
+        """Return where phi(-z) is not phi(z) although the law is called symmetric, if anywhere."""
+        if not self.symmetric:
+            return None
+        z = self.points
+        off = np.abs(self.phi(z) - self.phi(-z)) / np.maximum(1.0, np.abs(self.phi(z)))
+        k = int(np.argmax(off))
+        return None if off[k] <= 1e-9 else float(z[k])
+
+    @cached_property
     def range(self) -> Array:
         """Return (low, mode, high) of the part that has mass."""
         return effective_range(self.phi, self.support, self.name)

@@ -88,6 +88,13 @@ class Weibull(_Positive):
         return {"shape": self.shape, "scale": self.scale}
 
 
+class _LogGamma(Law):
+    """A law that is pickled as its shape."""
+
+    def __reduce__(self) -> tuple[Callable[[float], Law], tuple[float]]:
+        return log_gamma_law, (self.shape,)
+
+
 @lru_cache(maxsize=64)  # populations hold theirs; a bootstrap has new shapes every time
 def log_gamma_law(k: float) -> Law:
     """Return the law of log of a gamma variable with shape k and scale 1."""
@@ -122,7 +129,7 @@ def log_gamma_law(k: float) -> Law:
         known = target.name == "log-gamma" and alpha == 1.0
         return gamma_divergence(k, target.shape, beta) if known else None
 
-    return Law(
+    return _LogGamma(
         "log-gamma",
         phi,
         draw,

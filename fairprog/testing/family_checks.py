@@ -34,10 +34,10 @@ def check_family(family: Any, random_state: int = 0) -> None:
     ------
     ModelError
         Naming the family and the first promise it breaks: the density integrates to one; the
-        atom equals it and is convex by CVXPY's rules; -log density is convex; the sampler draws
-        from it (KS, level 1e-6); KL agrees with scipy's numerical integration to 1e-8; a shift
-        and a change of scale leave KL and the program's optimum unchanged; ``to_dict`` rebuilds
-        an equal population.
+        atom equals it and is convex by CVXPY's rules; -log density is convex, and symmetric
+        where it says so; the sampler draws from it (KS, level 1e-6); KL agrees with scipy's
+        numerical integration to 1e-8; a shift and a change of scale leave KL and the program's
+        optimum unchanged; ``to_dict`` rebuilds an equal population.
 
     Examples
     --------
@@ -69,6 +69,7 @@ def check_family(family: Any, random_state: int = 0) -> None:
         _check_density(law, name)
         _check_atom(type(D), law, name)
         _check_convexity(law, name)
+        _check_symmetry(law, name)
         _check_sampler(law, name, rng)
     _check_divergence(D, name)
     _check_saving(D, name)
@@ -115,6 +116,14 @@ def _check_convexity(law: Law, name: str) -> None:
             name,
             f"-log density is not convex between z = {where[0]:.4g} and {where[1]:.4g}: the "
             "density is not log-concave.",
+        )
+
+
+def _check_symmetry(law: Law, name: str) -> None:
+    z = law.lopsided_at
+    if z is not None:
+        raise _fail(
+            name, f"`symmetric` is True, but its density at {z:.4g} is not that at {-z:.4g}."
         )
 
 

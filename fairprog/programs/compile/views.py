@@ -11,6 +11,10 @@ from fairprog.populations import Population
 from fairprog.programs.geometries.parameters import Parameters
 
 
+class ParameterError(ModelError, AttributeError):
+    """A condition asks for a parameter that the family does not have."""
+
+
 class Labelled:
     """Values indexed ``[class label, group label]``."""
 
@@ -44,7 +48,11 @@ class CellView:
     def __getattr__(self, name: str) -> Any:
         values = self.__dict__.get("_values", {})
         if name not in values:
-            raise AttributeError(f"There is no {name!r} here; there are {sorted(values)}.")
+            raise ParameterError(
+                f"A condition asks for `view.{name}`; of these populations there are "
+                f"{', '.join(f'`view.{known}`' for known in sorted(values))}.",
+                argument="constraints",
+            )
         return values[name]
 
 

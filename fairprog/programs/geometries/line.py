@@ -78,6 +78,12 @@ class LineGeometry(Geometry):
             )
         for law in laws:
             _refuse_density(law, name)
+            if question.mirrors and law.lopsided_at is not None:
+                raise ModelError(
+                    f"The family {name} calls itself symmetric, but -log density differs between "
+                    f"z = {law.lopsided_at:.4g} and its mirror image. Drop `symmetric = True`.",
+                    argument="population",
+                )
         for a, T in self._staying.items():
             r = question.reference
             assert r is not None
