@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import OneToOneFeatureMixin
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted
 
 from fairprog.codec import register
 from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import DataError
+from fairprog.estimators.feature_reader import FeatureReader
 from fairprog.estimators.fitted_population import (
     base_rate_weights,
     check_options,
@@ -21,7 +21,7 @@ from fairprog.estimators.fitted_population import (
 )
 from fairprog.estimators.sensitive_column import column_position, insert_column, take_column
 from fairprog.estimators.snap import lattices, snap_to
-from fairprog.estimators.step import FIRST, SteeringStep, law, mean_over_groups
+from fairprog.estimators.step import SteeringStep, law, mean_over_groups
 from fairprog.fields import array, either, increasing, read, refuse
 from fairprog.labels import Array, Indices, check_finite, check_number
 from fairprog.lots import column_order, keys_for, row_keys, shared_too_widely
@@ -33,7 +33,7 @@ from fairprog.solution import Solution
 from fairprog.transports import Transport
 
 
-class IdealSteering(OneToOneFeatureMixin, SteeringStep):
+class IdealSteering(FeatureReader, SteeringStep):
     r"""Bring every group into the common coordinates of the nearest ideal population.
 
     `fit` estimates a population, finds the ideal one nearest to it and keeps one map
@@ -163,7 +163,6 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
     _shared: bool
     _kind = "ideal_steering"
     _more: ClassVar[dict[str, Any]] = {"feature_names": [str], "population": either(None, Mapping)}
-    _first = FIRST | _more | {"n_features": int, "sample_weight": array(None), "lattices": tuple}
 
     @staticmethod
     def _kept(groups: Sequence[Hashable], d: int) -> dict[str, Any]:
@@ -174,22 +173,6 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
             "_order": either(None, permutation),
             "_shift": array(None),
             "_shared": bool,
-        }
-
-    @staticmethod
-    def _of_first(data: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields of a file of version 0.1.0 as they are called now."""
-        data = dict(data)
-        d, lattices = data.pop("n_features"), data.pop("lattices")
-        D = None if data["population"] is None else population_from_dict(data["population"])
-        return data | {
-            "n_features_in_": d,
-            "sample_weight_": data.pop("sample_weight"),
-            "_lattices": list(lattices),
-            "_mass": np.ones(1) if D is None else D.group_mass,
-            "_order": None,
-            "_shift": np.zeros(d),
-            "_shared": False,
         }
 
     # -- fitting --
@@ -271,31 +254,6 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
                 aligned = self._moved(features, np.eye(len(rows.groups))[rows.a], inverse=True)
                 self._shift = rows.weight @ (features - aligned) / rows.weight.sum()
         return self
-
-    def _read(self, X: Any, sensitive_features: Any, reset: bool) -> tuple[Array, Any]:
-        """Return the features, checked, and what says the groups."""
-        rest, groups = take_column(X, self.sensitive_column, sensitive_features)
-        refuse_text(rest)
-        least = 2 if reset else 1  # our own check of what is finite names the column
-        features = check_array(
-            rest, dtype=np.float64, ensure_min_samples=least, ensure_all_finite=False
-        )
-        validate_data(self, X, reset=reset, skip_check_array=True)
-        if not np.isfinite(features).all():
-            check_finite(rest if hasattr(rest, "columns") else features, "X", rows=True)
-        return features, groups
-
-    def _features_only(self, names: Any) -> Any:
-        """Return the entries of an array over the columns of X that belong to features."""
-        if self.sensitive_column is None:
-            return names
-        j = self.sensitive_column
-        return np.delete(names, list(names).index(j) if isinstance(j, str) else j)
-
-    def get_feature_names_out(self, input_features: Any = None) -> Any:
-        """Return the names of the columns that `transform` returns."""
-        names = super().get_feature_names_out(input_features)
-        return names if self.keep_sensitive else self._features_only(names)
 
     def _home(self) -> Any:
         """Return the group on whose values the others are rounded."""
@@ -434,21 +392,6 @@ class IdealSteering(OneToOneFeatureMixin, SteeringStep):
 def permutation(value: Any) -> bool:
     """Return whether a value holds the ranks of columns."""
     return array(None)(value) and bool((np.sort(value) == np.arange(value.size)).all())
-
-
-def refuse_text(X: Any) -> None:
-    """Refuse a data frame with columns that are no numbers, by name."""
-    kinds: Any = getattr(X, "dtypes", None)
-    if not hasattr(kinds, "items"):
-        return
-    text = [str(c) for c, kind in kinds.items() if getattr(kind, "kind", "O") not in "biuf"]
-    if text:
-        raise DataError(
-            f"Columns {text[:5]} of `X` hold no numbers. Encode them first, or steer the score "
-            "of a model that takes them (ScoreSteering, SteeredClassifier): the better tool for "
-            "categories.",
-            argument="X",
-        )
 
 
 register("ideal_steering", IdealSteering.from_dict)

@@ -12,10 +12,11 @@ from sklearn.utils.validation import check_is_fitted
 from fairprog.codec import register
 from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import ModelError
+from fairprog.estimators.first_version import of_now
 from fairprog.estimators.lattice import Lattice, near, refuse_constant, spread_evenly
 from fairprog.estimators.score_columns import backward, check_binary, check_scores, forward
 from fairprog.estimators.score_maps import Plan, n_quantiles_of, program_maps, quantile_maps
-from fairprog.estimators.step import FIRST, PARAMS, SteeringStep, law, mean_over_groups
+from fairprog.estimators.step import PARAMS, SteeringStep, law, mean_over_groups
 from fairprog.fields import array, either, increasing, read
 from fairprog.labels import Array, Indices
 from fairprog.lots import Keys, keys_for, lots, row_keys, shared_too_widely
@@ -153,11 +154,6 @@ class ScoreSteering(SteeringStep):
         "maps tied_scores": Mapping,
         "common_scores": either(None, increasing),
     }
-    _first = FIRST | {
-        "maps": Mapping,
-        "lattices": {Hashable: increasing},
-        "common_lattice": either(None, increasing),
-    }
 
     @staticmethod
     def _kept(groups: Sequence[Hashable], d: int) -> dict[str, Any]:
@@ -165,24 +161,6 @@ class ScoreSteering(SteeringStep):
             "_mass": law(len(groups)),
             "_atoms": lambda s: array(0)(s) or increasing(s),
             "_shared": bool,
-        }
-
-    @staticmethod
-    def _of_first(data: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields of a file of version 0.1.0 as they are called now.
-
-        It kept tied scores where maps act, and no group's mass.
-        """
-        data = dict(data)
-        tied, common = data.pop("lattices"), data.pop("common_lattice")
-        G, space = len(data["groups"]), data["params"].get("space", "logit")
-        return data | {
-            "n_features_in_": 1,
-            "tied_scores": {g: backward(z, space) for g, z in tied.items()},
-            "common_scores": None if common is None else backward(common, space),
-            "_mass": np.full(G, 1.0 / G),
-            "_atoms": np.zeros(0),
-            "_shared": False,
         }
 
     # -- fitting --
@@ -370,7 +348,7 @@ class ScoreSteering(SteeringStep):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild the step from :meth:`to_dict`."""
-        data = cls._now(data)
+        data = of_now(cls._kind, data)
         out = super().from_dict(data)
         check_binary(data["classes"])
         steer, method = out._steer_and_method()

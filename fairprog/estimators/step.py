@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from fairprog.codec import load, save
 from fairprog.door import Rows
 from fairprog.errors import DataError, ModelError
+from fairprog.estimators.first_version import of_now
 from fairprog.fields import array, either, labels, read
 from fairprog.groups import group_shares
 from fairprog.labels import Array, Indices, label_array
@@ -22,13 +23,7 @@ from fairprog.tables import template_from_dict
 
 UNKNOWN = ("error", "pooled")
 AXES = {"groups": labels, "n_features_in_": int}
-FIRST = {
-    "params": Mapping,
-    "classes": labels,
-    "groups": labels,
-    "solution": either(None, Mapping),
-}
-STEP = AXES | FIRST
+STEP = AXES | {"params": Mapping, "classes": labels, "solution": either(None, Mapping)}
 # `fit` checks all parameters but those that are used without it
 PARAMS = {
     "merge_groups": either(None, Mapping),
@@ -48,14 +43,12 @@ class SavedStep(BaseEstimator):
 
     A subclass names its kind of file in `_kind`, and in `_kept` the fitted attributes that files
     hold as they are, beside parameters, labels and the solution, each with what it may be where
-    there are these groups and d features. What else `to_dict` adds is in `_more`. Fields of
-    version 0.1.0 are in `_first`, and `_of_first` says what they are called now.
+    there are these groups and d features. What else `to_dict` adds is in `_more`.
     """
 
     _kind: str
     _kept: Callable[[Sequence[Hashable], int], dict[str, Any]]
     _more: ClassVar[dict[str, Any]] = {}
-    _first: ClassVar[dict[str, Any]] = {}
     _params: ClassVar[dict[str, Any]] = PARAMS
     classes_: Any
     groups_: Any
@@ -84,7 +77,7 @@ class SavedStep(BaseEstimator):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild the step from :meth:`to_dict`; DataError where a field does not fit."""
-        data = cls._now(data)
+        data = of_now(cls._kind, data)
         read({name: data[name] for name in AXES}, cls._kind, AXES)
         kept = cls._kept(data["groups"], data["n_features_in_"])
         data = read(data, cls._kind, STEP | kept | cls._more)
@@ -102,17 +95,6 @@ class SavedStep(BaseEstimator):
         for name in kept:
             setattr(out, name, data[name])
         return out
-
-    @classmethod
-    def _now(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the fields of a file, of version 0.1.0 too, as they are called now."""
-        if not cls._first or set(data) != set(cls._first):
-            return data
-        return cls._of_first(read(data, cls._kind, cls._first))
-
-    @staticmethod
-    def _of_first(data: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(data)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted step to a .json or .npz file, atomically; read it by :meth:`load`."""

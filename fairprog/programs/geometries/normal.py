@@ -383,9 +383,7 @@ def _check_scales(D: Normal, transport: Transport, everyone: bool) -> None:
         return
     cells = D.support_mean[:, 0], D.support_cov_of(0)
     frame = make_frame(D, transport, 0, D.prior[:, 0], cells)
-    limit = DESCENT_LIMIT if everyone else LIMIT
-    if frame.is_balanced:
-        limit = BALANCED_LIMIT
+    limit = BALANCED_LIMIT if frame.is_balanced else DESCENT_LIMIT if everyone else LIMIT
     condition = frame.root_condition
     if condition <= limit:
         return
