@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairprog.errors import DataError
+from fairprog.errors import DataError, ModelError
 from fairprog.labels import (
     Array,
     Indices,
@@ -59,6 +59,11 @@ def group_labels(
         labels = label_array([tuple(map(plain, row)) for row in zip(*columns, strict=True)])
     else:
         labels = label_vector(sensitive_features, "sensitive_features", n)
+    if not isinstance(merge_groups, Mapping | None):
+        raise ModelError(
+            f"`merge_groups` must be a mapping of groups to groups; found {merge_groups!r}.",
+            argument="merge_groups",
+        )
     if not merge_groups:
         return labels
     merged = [merge_groups.get(plain(v), plain(v)) for v in labels.tolist()]

@@ -6,6 +6,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 from instances import multivariate, univariate
+from sklearn.linear_model import LogisticRegression
 
 import fairprog as fp
 
@@ -826,3 +827,22 @@ def test_a_well_separated_but_valid_population_is_not_refused():
     assert fp.NearestIdeal(D, steer=["b"]).solve(solver="closed-form").certificate.ok
     rng = np.random.default_rng(4)
     assert fp.NearestIdeal(multivariate(rng, 2), steer=["b"]).solve().certificate.ok
+
+
+def test_options_of_another_kind_are_refused_by_name():
+    D = fp.Normal([[0.3, 0.2], [0.3, 0.2]], [[0.0, 1.0], [2.0, 2.0]], std=np.ones((2, 2)))
+    X, y, a = D.sample(200, random_state=0)
+    by = {"sensitive_features": a}
+
+    def steer(**options):
+        return fp.IdealSteering(**options).fit(X, y, **by)
+
+    check(
+        lambda: steer(merge_groups=3), fp.ModelError, "mapping of groups to groups", "merge_groups"
+    )
+    check(lambda: steer(snap="foo"), fp.ModelError, "'auto', True or False", "snap")
+    model = fp.SteeredClassifier(LogisticRegression(), cv="x")
+    check(lambda: model.fit(X, y, **by), fp.ModelError, "splitter", "cv")
+    check(lambda: D.is_ideal("x"), fp.DataError, "finite number", "atol")
+    rounded = steer(snap=True, steer=[1], random_state=None)
+    check(lambda: rounded.transform(X, **by), fp.ModelError, "whole number", "random_state")

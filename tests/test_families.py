@@ -12,7 +12,7 @@ from scipy import integrate, stats
 
 import fairprog as fp
 from fairprog.kernels.line_quadrature import numeric_slope
-from fairprog.populations import Population
+from fairprog.populations import Population, population_from_dict
 from tests.family_laws import FAMILIES, POSITIVE, SCIPY, Power15
 
 Q = np.array([[0.3, 0.2], [0.25, 0.25]])
@@ -354,6 +354,15 @@ def test_control_a_family_that_is_not_as_symmetric_as_it_says_is_named():
     with pytest.raises(fp.ModelError, match="Lopsided calls itself symmetric"):
         fp.NearestIdeal(D, steer=[1], orientation="any")
     assert fp.NearestIdeal(D, steer=[1]).solve().certificate.ok
+
+
+def test_a_family_of_ones_own_takes_no_name_of_the_package():
+    with pytest.raises(fp.ModelError, match=r"has a population 'Laplace'.*another one"):
+        type("Laplace", (Power15,), {})
+    for _ in range(2):
+        type("Mine", (Power15,), {})  # one's own may be written anew
+    D = fp.Laplace([[0.3, 0.2], [0.3, 0.2]], [[0.0, 1.0], [2.0, 2.0]], [[1.0, 1.0], [1.0, 2.0]])
+    assert type(population_from_dict(D.to_dict())) is fp.Laplace
 
 
 def gumbel_atom(z):

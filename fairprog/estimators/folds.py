@@ -30,7 +30,7 @@ def folds(cv: Any, rows: Rows, least: int, lot: Array) -> list[tuple[Indices, In
     everything = np.arange(rows.y.size)
     if isinstance(cv, str) and cv == "prefit":
         return [(everything[:0], everything)]
-    if hasattr(cv, "split"):
+    if hasattr(cv, "split") and not isinstance(cv, str):
         cell = len(rows.groups) * rows.y + rows.a
         return _checked(cv.split(np.zeros((cell.size, 1)), cell), rows, least)
     if isinstance(cv, (list, tuple)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fairprog.errors import ModelError
 from fairprog.estimators.lattice import is_lattice
 from fairprog.labels import Array, Indices
 from fairprog.lots import Keys, lots
@@ -26,7 +27,14 @@ def lattices(X: Array, count: float, snap: str | bool) -> list[Array | None]:
     snap : "auto" or bool
         "auto": columns with fewer distinct values than a tenth of the rows; True: every column;
         False: none.
+
+    Raises
+    ------
+    ModelError
+        For another `snap`.
     """
+    if snap not in ("auto", True, False, None):
+        raise ModelError(f"`snap` must be 'auto', True or False; found {snap!r}.", argument="snap")
     few = [is_lattice(x, count) if snap == "auto" else bool(snap) for x in X.T]
     return [np.unique(x) if f else None for x, f in zip(X.T, few, strict=True)]
 

@@ -33,6 +33,13 @@ class Population(BayesRules):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        known = Population._registry.get(cls.__name__, cls).__module__
+        if known.startswith("fairprog.") and not cls.__module__.startswith("fairprog."):
+            raise ModelError(
+                f"The package has a population {cls.__name__!r}, and files go by this name; give "
+                "yours another one.",
+                argument="family",
+            )
         Population._registry[cls.__name__] = cls
 
     def _order_of(self, other: Population, argument: str) -> tuple[list[int], list[int]]:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from fairprog.errors import ModelError
 from fairprog.kernels.threads import one_blas_thread
-from fairprog.labels import Array
+from fairprog.labels import Array, check_number
 from fairprog.populations.coordinates import Coordinates
 from fairprog.populations.evaluation import (
     Evaluation,
@@ -119,7 +119,7 @@ class BayesRules(Coordinates):
             standard deviations per feature where a mean is a million of them) is added to it, so
             that units and origins of features do not matter.
         """
-        if np.ptp(self.base_rates, axis=1).max() > atol:
+        if np.ptp(self.base_rates, axis=1).max() > check_number(atol, "atol"):
             return False
         return all(self._is_image(a, atol) for a in range(1, self.n_groups))
 
