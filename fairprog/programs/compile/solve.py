@@ -10,6 +10,7 @@ import cvxpy as cp
 import numpy as np
 
 from fairprog.errors import ModelError, SolverError
+from fairprog.programs.compile.interruptible import interruptible
 from fairprog.programs.compile.linear import HIGHS
 from fairprog.programs.infeasible import infeasible
 
@@ -19,6 +20,7 @@ SOLVER_OPTIONS: dict[str, dict[str, Any]] = {
     "SCS": {"eps_abs": 1e-9, "eps_rel": 1e-9, "max_iters": 200_000},
 }
 SOLVED = (cp.OPTIMAL, cp.OPTIMAL_INACCURATE)
+INTERRUPTED = "interrupted"  # what SCS says
 LAST_RESORT = 20_000  # iterations; what they reach is judged by our own residuals
 TIME_LIMIT = {"HIGHS": "time_limit", "CLARABEL": "time_limit", "SCS": "time_limit_secs"}
 
@@ -62,6 +64,8 @@ def attempts(
             if isinstance(error, TypeError):
                 raise
             status = f"error: {error}"  # such as data that overflow in the solver's form
+        if status == INTERRUPTED:  # by Ctrl-C, which SCS takes for itself
+            raise KeyboardInterrupt
         yield name, status
 
 
@@ -98,8 +102,15 @@ def solve(
     status, log = "not run", []
 
     def run(name: str, settings: dict[str, Any]) -> str:
-        compiled.problem.solve(solver=name, verbose=verbose, **settings)
-        return str(compiled.problem.status)
+        problem = compiled.problem
+        data, chain, inverse = problem.get_problem_data(
+            name, verbose=verbose, solver_opts=settings
+        )
+        raw = interruptible(chain.solve_via_data, problem, data, True, verbose, settings)
+        if name == "SCS" and raw["info"]["status"] == INTERRUPTED:
+            return INTERRUPTED
+        problem.unpack_results(raw, chain, inverse)
+        return str(problem.status)
 
     for name, status in attempts(ladder, run, time_limit, options):
         log.append(f"{name}: {status}")

@@ -20,6 +20,7 @@ import scipy.sparse as sp
 from fairprog.errors import ModelError, SolverError
 from fairprog.kernels.cones import outside_cone, outside_dual_cone
 from fairprog.labels import Array
+from fairprog.programs.compile.interruptible import interruptible
 from fairprog.programs.compile.linear import DualFace, Form, linear_model, run_linear
 from fairprog.programs.compile.solve import SOLVED, attempts
 
@@ -148,7 +149,8 @@ class StandardForm:
     def _solve_conic(self, name: str, settings: dict[str, Any], verbose: bool) -> str:
         if name == "SCS":
             return self._solve_scs(settings, verbose)
-        raw = self._chain.solver.solve_via_data(self._data, False, verbose, settings)
+        run = self._chain.solver.solve_via_data
+        raw = interruptible(run, self._data, False, verbose, settings)
         self.problem.unpack_results(raw, self._chain, self._inverse)
         if str(self.problem.status) in ("optimal", "optimal_inaccurate"):
             self.x, self.y = np.asarray(raw.x), np.asarray(raw.z)
@@ -164,7 +166,7 @@ class StandardForm:
         if data.get("P") is not None and data["P"].nnz:
             problem["P"] = sp.triu(data["P"]).tocsc()
         cones = {"z": dims.zero, "l": dims.nonneg, "q": list(dims.soc), "ep": dims.exp}
-        result = scs.SCS(problem, cones, verbose=verbose, **settings).solve()
+        result = interruptible(scs.SCS(problem, cones, verbose=verbose, **settings).solve)
         status = str(result["info"]["status"])
         if status in ("solved", "solved (inaccurate - reached max_iters)"):
             self.accept(np.asarray(result["x"]), np.asarray(result["y"]))
