@@ -96,7 +96,7 @@ def label_order(
 ) -> tuple[Hashable, ...]:
     """Return the label order: the given one, else the labels found, sorted."""
     if given is None:
-        return sorted_labels(found.tolist())
+        return sorted_labels((found if found.dtype.kind == "O" else np.unique(found)).tolist())
     labels = tuple(given)
     return as_labels(labels, len(labels), argument)
 

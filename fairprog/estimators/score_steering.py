@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,6 +15,14 @@ from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import ModelError
 from fairprog.estimators.first_version import of_now
 from fairprog.estimators.lattice import Lattice, near, refuse_constant, spread_evenly
+from fairprog.estimators.score_channel import (
+    check_notion,
+    fit_channel,
+    released,
+    shares_levels,
+    two_lots,
+    weighted_for,
+)
 from fairprog.estimators.score_columns import backward, check_binary, check_scores, forward
 from fairprog.estimators.score_maps import Plan, n_quantiles_of, program_maps, quantile_maps
 from fairprog.estimators.step import PARAMS, SteeringStep, law, mean_over_groups
@@ -22,11 +31,11 @@ from fairprog.labels import Array, Indices
 from fairprog.lots import Keys, keys_for, lots, row_keys, shared_too_widely
 from fairprog.numeric import without_dust
 from fairprog.populations.score_direction import warn_of_direction
-from fairprog.solution import Solution
+from fairprog.solution import Channel, ScoreSolution, Solution
 from fairprog.transports import PiecewiseLinearMap
 
 OPTIONS = {
-    "method": ("quantile", "monotone", "normal"),
+    "method": ("quantile", "monotone", "normal", "channel"),
     "space": ("logit", "identity"),
     "ties": ("auto", "spread", "keep"),
 }
@@ -46,14 +55,21 @@ class ScoreSteering(SteeringStep):
     steer : "all" or list of groups, default "all"
         Which groups may move; scores of the others stay exactly as they are, and so do the gaps
         among those.
-    method : {"quantile", "monotone", "normal"}
+    method : {"quantile", "monotone", "normal", "channel"}
         "quantile": match quantiles of the class-balanced scores of every group, without a model
         (:class:`fairprog.QuantileMap`): at every threshold the gaps given Y = 1 and given Y = 0
         of two groups are then opposite, so that no other increasing map has a smaller worst one.
         "monotone": the convex program over piecewise-linear maps between normal fits
         (:class:`fairprog.PiecewiseLinear`; some group must stay).
         "normal": the nearest ideal normal population, increasing affine maps.
+        "channel": :class:`fairprog.FairScore`, randomised and rank-keeping: the RAW rows, as new
+        ones come, are fair at every threshold, which no map can give. It levels groups down;
+        `solution_` says by how much. Released scores are costs: at cost c the threshold is c.
         (Before `steer` in older code: still read, with a warning.)
+    notion : notion, optional
+        Of method "channel" (default ``EqualizedOdds()``, its ``difference_bound`` the worst gap
+        over all thresholds); of method "quantile" a one-sided notion: its quantiles are then those
+        of the rows it is about, and ``DemographicParity()`` needs no labels (``y=None``).
     space : {"logit", "identity"}
         Where maps act. "logit": scores are probabilities and stay in [0, 1]; they are clipped to
         [eps, 1 - eps], eps = 2.2e-16, so that 0 and 1 have a logit. "identity": any real scores.
@@ -61,6 +77,8 @@ class ScoreSteering(SteeringStep):
         Of method "quantile". "auto": four times the fourth root of the number of rows of the
         smallest cell (class, group), at least 4 and at most 1000. Between q quantiles the map is
         linear, an error of order 1/q^2, to be as small as the sampling error and not smaller.
+        Of method "channel": bins that scores are counted in first; "auto": none, or 100 where
+        groups stay.
     ties : {"auto", "spread", "keep"}
         "spread" splits tied scores: each is spread by lot over the cell of its value, moved, and
         collected on values that occur. A row's lot depends on its `key` alone (by default on the
@@ -80,10 +98,10 @@ class ScoreSteering(SteeringStep):
 
     Attributes
     ----------
-    maps_ : dict of group to PiecewiseLinearMap
-        From the group's own to the common coordinates, in `space`.
-    solution_ : Solution or None
-        Of the program, for "monotone" and "normal".
+    maps_ : dict of group to PiecewiseLinearMap, or to Channel
+        From the group's own to the common coordinates, in `space`; channels take scores as given.
+    solution_ : Solution, ScoreSolution or None
+        Of the program, for "monotone" and "normal", and for "channel".
     classes_, groups_ : arrays of labels
         The last class is the positive one.
     n_features_in_ : int
@@ -116,6 +134,7 @@ class ScoreSteering(SteeringStep):
         method: str | Iterable[Any] = "quantile",
         space: str = "logit",
         *,
+        notion: Any = None,
         n_quantiles: int | str = "auto",
         ties: str = "auto",
         min_cell: int = 2,
@@ -127,6 +146,7 @@ class ScoreSteering(SteeringStep):
         self.steer = steer
         self.method = method
         self.space = space
+        self.notion = notion
         self.n_quantiles = n_quantiles
         self.ties = ties
         self.min_cell = min_cell
@@ -142,8 +162,8 @@ class ScoreSteering(SteeringStep):
         tags.input_tags.two_d_array = False
         return tags
 
-    maps_: dict[Hashable, PiecewiseLinearMap]
-    solution_: Solution | None
+    maps_: dict[Hashable, Any]
+    solution_: Solution | ScoreSolution | None  # type: ignore[assignment]
     _lattices: dict[Hashable, Lattice]
     _common: Lattice | None
     _atoms: Array
@@ -166,7 +186,7 @@ class ScoreSteering(SteeringStep):
     # -- fitting --
 
     def fit(
-        self, X: Any, y: Any, *, sensitive_features: Any = None, sample_weight: Any = None
+        self, X: Any, y: Any = None, *, sensitive_features: Any = None, sample_weight: Any = None
     ) -> Self:
         """Find the maps.
 
@@ -175,7 +195,7 @@ class ScoreSteering(SteeringStep):
         X : array_like, shape (n,) or (n, 1)
             Scores of the positive class (the last one), of rows the model was not trained on.
         y : array_like, shape (n,)
-            Two classes.
+            Two classes; None for demographic parity by quantiles.
         sensitive_features : array_like, shape (n,) or (n, k), or a data frame
             Group of each row; several columns are crossed, their groups are tuples.
         sample_weight : array_like, shape (n,), optional
@@ -207,18 +227,20 @@ class ScoreSteering(SteeringStep):
                     f"`{name}` must be one of {list(OPTIONS[name])}; found {value!r}.",
                     argument=name,
                 )
-        s = check_scores(X, self.space)
+        check_notion(method, self.notion, y)
+        s, blind = check_scores(X, self.space), y is None
         rows = Rows.check(
-            y, sensitive_features, sample_weight, s.size,
+            np.zeros(s.size, int) if blind else y, sensitive_features, sample_weight, s.size,
             merge_groups=self.merge_groups, cross=True, X=X,
         )  # fmt: skip
-        check_binary(rows.classes)
+        if not blind:
+            check_binary(rows.classes)
         rows.require(self.min_cell)
         plan = Plan.choose(rows.groups, steer, self.reference)
         s = without_dust(rows.of(s))
-        warn_of_direction(
-            forward(s, self.space), rows.y, rows.a, rows.weight, rows.classes, stacklevel=2
-        )
+        if not blind:
+            z = forward(s, self.space)
+            warn_of_direction(z, rows.y, rows.a, rows.weight, rows.classes, stacklevel=2)
         self._keep_labels(rows)
         self.n_features_in_ = 1
         self._lattices, self._common, self._atoms, self._shared = {}, None, np.zeros(0), False
@@ -226,10 +248,17 @@ class ScoreSteering(SteeringStep):
         if not plan.moving:
             return self
         refuse_constant(s, rows)
+        if method == "channel":
+            self.solution_ = fit_channel(s, rows, self.notion, steer, self.n_quantiles)
+            self.maps_ = {g: self.solution_.channels[g] for g in plan.moving}
+            self._shared = shares_levels(self.maps_, rows, s, row_keys(s))
+            return self
         z, points, tied = spread_evenly(s, self.space, rows, self.ties)
         if method == "quantile":
             count = n_quantiles_of(rows, plan, self.n_quantiles)
-            self.maps_ = quantile_maps(z, points, plan, count)
+            own, y = weighted_for(self.notion, points)
+            points = replace(points, y=y, a=points.a[own], weight=points.weight[own])
+            self.maps_ = quantile_maps(z[own], points, plan, count)
         else:
             self.maps_, self.solution_ = program_maps(z, points, plan, method)
         if tied:
@@ -298,9 +327,16 @@ class ScoreSteering(SteeringStep):
         ------
         DataError
             As `transform`; for groups known by probabilities only.
+        ModelError
+            For method "channel".
         """
         check_is_fitted(self, "groups_")
         refuse_reordered(X=X, sensitive_features=sensitive_features)
+        if isinstance(self.solution_, ScoreSolution):
+            raise ModelError(
+                "A channel draws lots, which cannot be undone: method='channel' has no inverse. "
+                "Keep the scores as they were."
+            )
         s = check_scores(X, self.space)
         shares = self._shares(sensitive_features, s.size, certain=True)
         z = forward(s, self.space)
@@ -310,11 +346,15 @@ class ScoreSteering(SteeringStep):
         return out[:, None] if np.ndim(X) == 2 else out
 
     def _levels(self, keys: Keys) -> Array:
-        """Return where in its cell a tied score of each row goes, in [0, 1)."""
+        """Return where in its cell a tied score of a row goes, in [0, 1); of channels (n, 2)."""
+        if self._steer_and_method()[1] == "channel":
+            return two_lots(self.random_state, keys)
         return lots(self.random_state, "spread ties", keys)
 
     def _steered(self, s: Array, shares: Array, level: Array) -> Array:
         """Return the moved scores of rows with these shares of the groups and these levels."""
+        if level.ndim == 2:
+            return released(self.maps_, self.groups_.tolist(), s, shares, level)
         z = forward(s, self.space)
 
         def moved(group: Hashable, rows: Indices) -> Array:
@@ -353,7 +393,7 @@ class ScoreSteering(SteeringStep):
         check_binary(data["classes"])
         steer, method = out._steer_and_method()
         plan = Plan.choose(data["groups"], steer, out.reference)
-        moving = plan.to_home if plan.moving else ()
+        moving = plan.moving if method == "channel" else plan.to_home if plan.moving else ()
         tied, common = moving if data["common_scores"] is not None else (), data["common_scores"]
         kinds = {
             "maps": dict.fromkeys(moving, Mapping),
@@ -361,7 +401,8 @@ class ScoreSteering(SteeringStep):
             "tied_scores": dict.fromkeys(tied, increasing),
         }
         read({name: data[name] for name in kinds}, cls._kind, kinds)
-        out.maps_ = {g: PiecewiseLinearMap.from_dict(T) for g, T in data["maps"].items()}
+        kind = Channel if method == "channel" else PiecewiseLinearMap
+        out.maps_ = {g: kind.from_dict(T) for g, T in data["maps"].items()}
         space = out.space
         out._lattices = {g: Lattice.of(s, space) for g, s in data["tied_scores"].items()}
         out._common = None if common is None else Lattice.of(common, space)
