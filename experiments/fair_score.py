@@ -28,7 +28,7 @@ LOOKS = {
     "none": ("k", "o", "as they are"),
     "score steering": (COLORS[1], "*", "quantile map"),
     "threshold optimizer": (COLORS[3], "P", "ThresholdOptimizer"),
-    "exponentiated gradient": (COLORS[2], "D", "ExponentiatedGradient"),
+    "exponentiated gradient": (COLORS[2], "D", "ExponentiatedGradient, two splits"),
     "fair classifier": (COLORS[4], "s", "FairClassifier"),
 }
 
@@ -120,8 +120,8 @@ def _beside_the_map(runs: Sequence[Run], case: str) -> Claim:
     error = standard_error(lost)
     exact = own[0]
     return judged(
-        f"{case}: where the frontier is no less fair than the quantile map, it loses at most two "
-        "standard errors of accuracy",
+        f"{case}: where, in hindsight, the frontier is no less fair than the quantile map, it "
+        "loses at most two standard errors of accuracy",
         f"{lost.mean():+.4f} (s.e. {error:.4f}); map "
         f"{steered.values[:, 2:4].max(axis=1).mean():.3f} at {steered.mean('accuracy'):.4f}, "
         f"bound 0 {exact.values[:, 2:4].max(axis=1).mean():.3f} at "

@@ -12,11 +12,10 @@ from fairprog.door import Rows
 from fairprog.errors import FairprogWarning, ModelError
 from fairprog.kernels.weighted_quantiles import repeated_quantiles
 from fairprog.labels import Array, Indices, check_count
-from fairprog.lots import Keys, lots, shared_too_widely
+from fairprog.lots import Keys, shared_too_widely
 from fairprog.populations import ScoreCounts
 from fairprog.programs import FairScore
 from fairprog.solution import Channel, ScoreSolution
-from fairprog.solution.channel import PURPOSE
 from fairprog.tables import DemographicParity, EqualizedOdds, EqualOpportunity, PredictiveEquality
 
 CHANCE = 0.87  # mean of Kolmogorov's distribution: sqrt(n) times the largest gap by chance
@@ -95,11 +94,6 @@ def _warn_of_chance(rows: Rows, notion: Any) -> None:
         )
 
 
-def two_lots(seed: int, keys: Keys) -> Array:
-    """Return the lots of rows, shape (n, 2): of the level, and of the group where it is drawn."""
-    return np.stack([lots(seed, PURPOSE, keys), lots(seed, "group", keys)], axis=1)
-
-
 def released(
     channels: Mapping[Hashable, Channel],
     groups: Sequence[Hashable],
@@ -107,17 +101,21 @@ def released(
     shares: Array,
     lot: Array,
 ) -> Array:
-    """Return released scores; a group known by probabilities is drawn, groups that stay stay."""
+    """Return released scores; a group known by probabilities is drawn, groups that stay stay.
+
+    The group is drawn by the last digits of the lot.
+    """
     if ((shares == 0.0) | (shares == 1.0)).all():
         group = shares.argmax(axis=1)
     else:
         ends = np.cumsum(shares, axis=1)
-        group = np.minimum((lot[:, 1:] * ends[:, -1:] >= ends).sum(axis=1), len(groups) - 1)
+        digits = (lot * 2.0**26 % 1.0)[:, None]
+        group = np.minimum((digits * ends[:, -1:] >= ends).sum(axis=1), len(groups) - 1)
     out = s.copy()
     for a, g in enumerate(groups):
         if g in channels:
             own = np.flatnonzero(group == a)
-            out[own] = channels[g].draw(channels[g].blocks(s[own]), lot[own, 0])
+            out[own] = channels[g].draw(channels[g].blocks(s[own]), lot[own])
     return out
 
 

@@ -20,7 +20,6 @@ from fairprog.estimators.score_channel import (
     fit_channel,
     released,
     shares_levels,
-    two_lots,
     weighted_for,
 )
 from fairprog.estimators.score_columns import backward, check_binary, check_scores, forward
@@ -32,6 +31,7 @@ from fairprog.lots import Keys, keys_for, lots, row_keys, shared_too_widely
 from fairprog.numeric import without_dust
 from fairprog.populations.score_direction import warn_of_direction
 from fairprog.solution import Channel, ScoreSolution, Solution
+from fairprog.solution.channel import PURPOSE
 from fairprog.transports import PiecewiseLinearMap
 
 OPTIONS = {
@@ -346,14 +346,13 @@ class ScoreSteering(SteeringStep):
         return out[:, None] if np.ndim(X) == 2 else out
 
     def _levels(self, keys: Keys) -> Array:
-        """Return where in its cell a tied score of a row goes, in [0, 1); of channels (n, 2)."""
-        if self._steer_and_method()[1] == "channel":
-            return two_lots(self.random_state, keys)
-        return lots(self.random_state, "spread ties", keys)
+        """Return where in its cell, or in its channel's law, a row's score goes, in [0, 1)."""
+        channel = self._steer_and_method()[1] == "channel"
+        return lots(self.random_state, PURPOSE if channel else "spread ties", keys)
 
     def _steered(self, s: Array, shares: Array, level: Array) -> Array:
         """Return the moved scores of rows with these shares of the groups and these levels."""
-        if level.ndim == 2:
+        if isinstance(self.solution_, ScoreSolution):
             return released(self.maps_, self.groups_.tolist(), s, shares, level)
         z = forward(s, self.space)
 

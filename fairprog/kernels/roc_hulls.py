@@ -29,15 +29,13 @@ def roc_curve(mass: Array) -> Array:
     return np.asarray(out / out[-1])
 
 
-def roc_hull(mass: Array, most: int = MOST_EDGES) -> tuple[Indices, Array]:
+def roc_hull(mass: Array) -> tuple[Indices, Array]:
     """Return the blocks of a group's atoms and the hull of its ROC curve.
 
     Parameters
     ----------
     mass : Array, shape (n, 2)
         Negatives and positives of every atom, by rising score; none empty.
-    most : int
-        Edges kept; where the hull has more, neighbours are joined, evenly in mass.
 
     Returns
     -------
@@ -50,12 +48,16 @@ def roc_hull(mass: Array, most: int = MOST_EDGES) -> tuple[Indices, Array]:
     p = mass / mass.sum(axis=0)
     weight = p.sum(axis=1)
     starts = isotonic_regression(p[:, 1] / weight, weights=weight).blocks[:-1]
-    joined = np.add.reduceat(p, starts, axis=0)
-    if len(starts) > most:
-        place = np.floor(most * np.cumsum(joined.sum(axis=1)) / 2.0000001).astype(int)
-        first = np.concatenate([[True], np.diff(place) > 0])
-        starts, joined = starts[first], np.add.reduceat(joined, np.flatnonzero(first), axis=0)
-    return np.asarray(starts, np.intp), roc_curve(joined)
+    return np.asarray(starts, np.intp), roc_curve(np.add.reduceat(p, starts, axis=0))
+
+
+def joined(starts: Indices, curve: Array, most: int = MOST_EDGES) -> tuple[Indices, Array]:
+    """Return blocks and hull with at most so many edges: neighbours are joined, evenly in mass."""
+    if len(starts) <= most:
+        return starts, curve
+    place = np.floor(most * np.diff(curve, axis=0)[::-1].sum(axis=1).cumsum() / 2.0000001)
+    first = np.append(True, np.diff(place) > 0)
+    return starts[first], curve[::-1][np.append(first, True)][::-1]
 
 
 def height(curve: Array, F: Array) -> Array:

@@ -77,8 +77,8 @@ def plot_score_price(solution: ScoreSolution, *, ax: Axes | None = None) -> tupl
         ax.plot(cost, price, color="0.45", linewidth=1.0, label=f"price, mean {total:.3f}")
         for a, (g, share) in enumerate(solution.lot.items()):
             ax.step(
-                np.concatenate([[0.0], solution.levels]),
-                np.concatenate([[0.0], share]),
+                np.concatenate([[0.0], solution.levels, [1.0]]),
+                np.concatenate([[0.0], share, [0.0]]),
                 where="pre",
                 color=group_color(a),
                 label=f"by lot, {short(g, 18)}",

@@ -25,6 +25,9 @@ from fairprog.labels import Array
 from fairprog.programs.compile.linear import HIGHS, linear_model, run_linear
 from fairprog.programs.compile.standard_form import StandardForm
 
+LARGE = 4000  # exceedances from which on the simplex method takes longer than interior points
+INTERIOR = {"solver": "ipm", "run_crossover": "off", "ipm_optimality_tolerance": 1e-11}
+
 
 @dataclass(eq=False)
 class ScoreProgram:
@@ -53,7 +56,9 @@ class ScoreProgram:
             With the least bound that is feasible in ``details["least_bound"]``.
         """
         self.bound.value = bound
-        if self.form.solve(*how) == "infeasible":
+        size = sum(h.size for h in self.exceedances)
+        options = INTERIOR if how[0] == "HIGHS" and size > LARGE else {}
+        if self.form.solve(*how, options) == "infeasible":
             least = self.least_bound()
             raise InfeasibleError(
                 "No score is that fair.", status="infeasible", details={"least_bound": least}

@@ -11,14 +11,14 @@ import numpy as np
 
 from fairprog.errors import DataError, InfeasibleError, ModelError, SolverError
 from fairprog.kernels.pool_channel import pool_channel
-from fairprog.kernels.roc_hulls import area, height, least_value, roc_curve, roc_hull
+from fairprog.kernels.roc_hulls import area, height, least_value, roc_curve
 from fairprog.labels import Array
 from fairprog.programs.scores.fair_path import both_rates_path, common_path, one_rate_path
 from fairprog.programs.scores.question import ScoreQuestion
 from fairprog.solution.channel import Channel
 from fairprog.solution.score_solution import ScoreCertificate, ScoreSolution
 
-GRID = 24  # thresholds of the linear program where all costs count
+GRID = 20  # thresholds of the linear program where all costs count
 FEW = 1600  # entries of a channel up to which that of least movement is found
 MOST_LEVELS = 500  # that groups that stay may bring to the linear program
 NEXT_TO_ZERO = 1e-7  # a bound at which prices are those at 0
@@ -111,10 +111,10 @@ def _dual(question: ScoreQuestion, cost: Array, K: Array, price: Array) -> Array
     """Return the Lagrangian's minimum at every cost, over hulls of all atoms: a lower bound."""
     q, events = question.q, question.events
     out = (1.0 - cost) * q[1].sum() - question.bound * price
-    for a, mass in enumerate(question.mass):
+    for a, (_, hull) in enumerate(question.hulls):
         w = cost * q[0, a] - K[:, :, a] @ events[:, a, 0]
         u = (1.0 - cost) * q[1, a] + K[:, :, a] @ events[:, a, 1]
-        out += least_value(roc_hull(mass, len(mass))[1], w, u)
+        out += least_value(hull, w, u)
     return out
 
 
@@ -142,7 +142,7 @@ def _solution(
         mass[g] = np.add.reduceat(m, first, axis=0)
         raw = roc_curve(m)
         auc[g] = (area(raw), area(roc_curve((mass[g].T @ chance[a]).T)))
-        hull = max(hull, float((raw[:, 1] - height(roc_hull(m, len(m))[1], raw[:, 0])).max()))
+        hull = max(hull, float((raw[:, 1] - height(question.hulls[a][1], raw[:, 0])).max()))
     settings = {
         "notion": question.notion,
         "staying": tuple(groups[a] for a in question.staying),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from fairprog.errors import DataError, ModelError
-from fairprog.kernels.roc_hulls import roc_curve, roc_hull
+from fairprog.kernels.roc_hulls import joined, roc_curve, roc_hull
 from fairprog.labels import Array, Indices, address, check_finite, index_of
 from fairprog.populations import Categorical
 from fairprog.programs.conditions import Condition, checked_conditions
@@ -51,6 +52,11 @@ class ScoreQuestion:
     scores: Sequence[Array]
     mass: Sequence[Array]
 
+    @cached_property
+    def hulls(self) -> list[tuple[Indices, Array]]:
+        """Blocks and hull of every group."""
+        return [roc_hull(m) for m in self.mass]
+
     @property
     def bound(self) -> float:
         """The difference bound."""
@@ -85,7 +91,7 @@ class ScoreQuestion:
     def blocks(self, a: int) -> tuple[Indices, Array]:
         """Return the blocks of a group and their curve; a group that stays has its own scores."""
         if a not in self.staying:
-            return roc_hull(self.mass[a])
+            return joined(*self.hulls[a])
         return np.arange(len(self.mass[a])), roc_curve(self.mass[a])
 
     def at_bound(self, bound: float) -> ScoreQuestion:
