@@ -14,7 +14,13 @@ from fairprog.codec import register
 from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import ModelError
 from fairprog.estimators.first_version import of_now
-from fairprog.estimators.lattice import Lattice, near, refuse_constant, spread_evenly
+from fairprog.estimators.lattice import (
+    Lattice,
+    near,
+    refuse_constant,
+    shares_lots,
+    spread_evenly,
+)
 from fairprog.estimators.score_channel import (
     check_notion,
     fit_channel,
@@ -23,22 +29,25 @@ from fairprog.estimators.score_channel import (
     weighted_for,
 )
 from fairprog.estimators.score_columns import backward, check_binary, check_scores, forward
-from fairprog.estimators.score_maps import Plan, n_quantiles_of, program_maps, quantile_maps
+from fairprog.estimators.score_maps import (
+    OPTIONS,
+    Plan,
+    check_options,
+    in_order,
+    n_quantiles_of,
+    program_maps,
+    quantile_maps,
+)
 from fairprog.estimators.step import PARAMS, SteeringStep, law, mean_over_groups
 from fairprog.fields import array, either, increasing, read
 from fairprog.labels import Array, Indices
-from fairprog.lots import Keys, keys_for, lots, row_keys, shared_too_widely
+from fairprog.lots import Keys, keys_for, lots, row_keys
 from fairprog.numeric import without_dust
 from fairprog.populations.score_direction import warn_of_direction
 from fairprog.solution import Channel, ScoreSolution, Solution
 from fairprog.solution.channel import PURPOSE
+from fairprog.tables import DemographicParity
 from fairprog.transports import PiecewiseLinearMap
-
-OPTIONS = {
-    "method": ("quantile", "monotone", "normal", "channel"),
-    "space": ("logit", "identity"),
-    "ties": ("auto", "spread", "keep"),
-}
 
 
 class ScoreSteering(SteeringStep):
@@ -213,7 +222,7 @@ class ScoreSteering(SteeringStep):
         FairprogWarning
             If scores are lower for the positive class, or tell two groups and hardly the classes.
         """
-        steer, method = self._steer_and_method()
+        steer, method = in_order(self.steer, self.method)
         if steer is not self.steer:
             warnings.warn(
                 f"ScoreSteering takes `steer` first, as IdealSteering does; write "
@@ -221,12 +230,7 @@ class ScoreSteering(SteeringStep):
                 FutureWarning,
                 stacklevel=2,
             )
-        for name, value in (("method", method), ("space", self.space), ("ties", self.ties)):
-            if value not in OPTIONS[name]:
-                raise ModelError(
-                    f"`{name}` must be one of {list(OPTIONS[name])}; found {value!r}.",
-                    argument=name,
-                )
+        check_options(method=method, space=self.space, ties=self.ties)
         check_notion(method, self.notion, y)
         s, blind = check_scores(X, self.space), y is None
         rows = Rows.check(
@@ -270,14 +274,6 @@ class ScoreSteering(SteeringStep):
         else:
             self._atoms = self._tied_after(s, rows)
         return self
-
-    def _steer_and_method(self) -> tuple[Any, Any]:
-        """Return `steer` and `method`, also where they were given in the old order."""
-        steer, method = self.steer, self.method
-        if isinstance(steer, str) and steer in OPTIONS["method"]:
-            known = isinstance(method, str) and method in OPTIONS["method"]
-            steer, method = "all" if known else method, steer
-        return steer, method
 
     def _tied_after(self, s: Array, rows: Rows) -> Array:
         """Return the scores, after moving, that several rows share: there ties are kept."""
@@ -347,7 +343,7 @@ class ScoreSteering(SteeringStep):
 
     def _levels(self, keys: Keys) -> Array:
         """Return where in its cell, or in its channel's law, a row's score goes, in [0, 1)."""
-        channel = self._steer_and_method()[1] == "channel"
+        channel = in_order(self.steer, self.method)[1] == "channel"
         return lots(self.random_state, PURPOSE if channel else "spread ties", keys)
 
     def _steered(self, s: Array, shares: Array, level: Array) -> Array:
@@ -389,8 +385,9 @@ class ScoreSteering(SteeringStep):
         """Rebuild the step from :meth:`to_dict`."""
         data = of_now(cls._kind, data)
         out = super().from_dict(data)
-        check_binary(data["classes"])
-        steer, method = out._steer_and_method()
+        if not isinstance(out.notion, DemographicParity):
+            check_binary(data["classes"])
+        steer, method = in_order(out.steer, out.method)
         plan = Plan.choose(data["groups"], steer, out.reference)
         moving = plan.moving if method == "channel" else plan.to_home if plan.moving else ()
         tied, common = moving if data["common_scores"] is not None else (), data["common_scores"]
@@ -406,14 +403,6 @@ class ScoreSteering(SteeringStep):
         out._lattices = {g: Lattice.of(s, space) for g, s in data["tied_scores"].items()}
         out._common = None if common is None else Lattice.of(common, space)
         return out
-
-
-def shares_lots(a: Indices, s: Array, keys: Keys) -> bool:
-    """Return whether tied scores of a group share so many lots that these set the error."""
-    if not s.size:
-        return False
-    values, place = np.unique(s, return_inverse=True)
-    return shared_too_widely(a, a * values.size + place, keys)
 
 
 register("score_steering", ScoreSteering.from_dict)

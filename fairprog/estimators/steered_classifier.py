@@ -24,9 +24,10 @@ from sklearn.utils.validation import (
 from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import DataError, ModelError
 from fairprog.estimators.folds import folds
+from fairprog.estimators.lattice import shares_lots
 from fairprog.estimators.score_channel import shares_levels
 from fairprog.estimators.score_columns import check_binary
-from fairprog.estimators.score_steering import ScoreSteering, shares_lots
+from fairprog.estimators.score_steering import ScoreSteering
 from fairprog.estimators.sensitive_column import take_column
 from fairprog.estimators.step import GroupReader
 from fairprog.labels import Array, Indices, check_number, check_weights, label_vector
