@@ -62,12 +62,12 @@ class ScoreQuestion:
         """The difference bound."""
         return self.notion.difference_bound
 
-    @property
+    @cached_property
     def q(self) -> Array:
         """P(Y=i, A=a), shape (2, G)."""
         return np.stack([m.sum(axis=0) for m in self.mass], axis=1)
 
-    @property
+    @cached_property
     def events(self) -> Array:
         """Weights of (F, T) in the rate of every event, shape (E, G, 2)."""
         share = (self.q / self.q.sum(axis=0)).T
