@@ -315,18 +315,20 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, GroupReader):
         p = np.zeros(n)
         for k, (model, step) in enumerate(zip(self.estimators_, self.steerings_, strict=True)):
             if served is None:
-                p += step._steered(_scores(model, features), shares, levels) / len(self.steerings_)
+                p += step._steered(_scores(model, features), shares, levels)
             elif (own := np.flatnonzero(served == k)).size:
                 s = _scores(model, _safe_indexing(features, own))
                 p[own] = step._steered(s, shares[own], levels[own])
+        p = p / len(self.steerings_) if served is None else p
         return np.stack([1.0 - p, p], axis=1)
 
     def _served(self, keys: Keys) -> Indices | None:
         """Return the fold that serves each row, where scores are drawn; None: all, averaged.
 
-        A mean of fair scores is not fair: people would have to be fair to one score after another.
+        A mean of fair scores is not fair: scores that are each fair may go together in one group
+        and apart in another.
         """
-        if self._steering.method != "channel":
+        if not isinstance(self.steerings_[0].solution_, ScoreSolution):
             return None
         lot = lots(self.random_state, "which fold serves", keys)
         return (lot * len(self.steerings_)).astype(np.intp)

@@ -51,11 +51,8 @@ def solve_by_path(question: ScoreQuestion, started: float) -> ScoreSolution:
         points, levels = points[at], 0.5 * (np.append(1.0, wanted) + np.append(wanted, 0.0))
     chance = []
     for a, curve in enumerate(curves):
-        P, R = (np.diff(c, axis=0)[::-1] for c in (curve, points[:, a]))
-        if P.shape[0] * R.shape[0] <= FEW:
-            chance.append(_least_movement(P, R, curve, points[:, a]))
-        else:
-            chance.append(pool_channel(curve, points[:, a])[::-1, ::-1])
+        pool = pool_channel(curve, points[:, a])[::-1, ::-1]
+        chance.append(_of_least_movement(pool, np.diff(curve, axis=0)[::-1]))
     rising = _strictly(levels[::-1])
     if question.costs is None:
         dual = float(np.trapezoid(lowest, node))
@@ -66,18 +63,6 @@ def solve_by_path(question: ScoreQuestion, started: float) -> ScoreSolution:
         dual, total = float(served.mean()), float(parts[1].mean())
     starts = [s for s, _ in blocks]
     return _solution(question, starts, rising, chance, parts, total, dual, "path", started)
-
-
-def _least_movement(P: Array, R: Array, curve: Array, goal: Array) -> Array:
-    """Return the channel of least movement; the pool's where HiGHS finds the laws too fine."""
-    from fairprog.programs.compile.score_program import least_movement
-
-    pool = pool_channel(curve, goal)[::-1, ::-1]
-    try:
-        M = _cleaned(least_movement(P, R))
-    except SolverError:
-        return pool
-    return M if np.abs(P.T @ M - R.T).max() <= 1e-10 else pool
 
 
 def _price_at(
@@ -178,9 +163,7 @@ def solve_by_program(
     for a, h in enumerate(H):
         h = np.concatenate([np.ones((len(h), 1)), h, np.zeros((len(h), 1))], axis=1)
         M = _cleaned(-np.diff(h, axis=1))
-        if a not in question.staying and M.size <= FEW:
-            M = _least_or(M, P[a])
-        chance.append(M)
+        chance.append(M if a in question.staying else _of_least_movement(M, P[a]))
     parts = 0.5 * np.abs(K).sum(axis=(1, 2)) / weight
     scale = max(1.0, abs(float(compiled.problem.value)))
     gap = scale * max(compiled.form.residuals().values())
@@ -200,10 +183,12 @@ def solve_by_program(
     )
 
 
-def _least_or(M: Array, P: Array) -> Array:
-    """Return the channel of least movement with the laws of M, or M."""
+def _of_least_movement(M: Array, P: Array) -> Array:
+    """Return the channel of least movement with the laws of M, or M where it is large."""
     from fairprog.programs.compile.score_program import least_movement
 
+    if M.size > FEW:
+        return M
     try:
         better = _cleaned(least_movement(P, (P.T @ M).T))
     except SolverError:
