@@ -353,6 +353,17 @@ def test_summary_says_what_must_be_said() -> None:
         assert words in text
 
 
+def test_pictures_and_pages_are_made() -> None:
+    D = random_population(np.random.default_rng(0), 3, 30)
+    for bound in (0.0, 0.1):
+        sol = fp.FairScore(D, fp.EqualOpportunity(difference_bound=bound)).solve()
+        _, axes = sol.plot()
+        assert len(axes) == 2 and axes[0].get_xlabel() == "false positive rate"
+        page = sol.to_html()
+        assert "levels down" in page and "ONE common threshold" in page and "<svg" in page
+        assert "AUC before" in sol._repr_html_()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
