@@ -20,7 +20,8 @@ from fairprog.transports import Kind, Pattern
 def cell_kl(B: Array, beta: Array, m: Array, Gamma: Array, mu: Array, Sigma: Array) -> Array:
     """Return V_i = KL((B, beta) # N(m_i, Gamma_i) || N(mu_i, Sigma_i)), shape (K,).
 
-    B may be (d, d) or one map per class (K, d, d); beta (d,) or (K, d).
+    B may be (d, d) or one map per class (K, d, d); beta (d,) or (K, d); and so on, as arrays
+    broadcast over leading axes.
     """
     mean = (B @ m[..., None])[..., 0] + beta
     cov = symmetrize(B @ Gamma @ np.swapaxes(B, -1, -2))
@@ -37,7 +38,7 @@ def cell_gradients(
     """
     r = (B @ m[..., None])[..., 0] + beta - mu
     g = np.linalg.solve(Sigma, r[..., None])[..., 0]
-    G = np.linalg.solve(Sigma, B @ Gamma) + g[:, :, None] * m[:, None, :]
+    G = np.linalg.solve(Sigma, B @ Gamma) + g[..., :, None] * m[..., None, :]
     G = G - np.swapaxes(np.linalg.inv(B), -1, -2)
     return G, g
 

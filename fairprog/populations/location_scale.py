@@ -32,6 +32,7 @@ def standard_law(family: Any) -> Law:
         slope=family.slope,
         cdf_=family.cdf,
         expectation=family.expectation,
+        expectation_slopes=family.expectation_slopes,
         kinks=tuple(family.kinks),
         support=family.support,
         symmetric=family.symmetric,
@@ -87,6 +88,7 @@ class LocationScale(LineCells):
     slope: ClassVar[Any] = None
     cdf: ClassVar[Any] = None
     expectation: ClassVar[Any] = None
+    expectation_slopes: ClassVar[Any] = None
     moves_scale: ClassVar[bool] = True  # whether the family is closed under scaling, too
 
     @staticmethod
