@@ -326,6 +326,42 @@ def _quadratic_part(
     return JQ @ J.T, JQ
 
 
+def quadratics(
+    kind: Kind, root: Array, w: Array, m: Array, Gamma: Array, mu: Array, Sigma: Array
+) -> tuple[Array, Array]:
+    """Return H (K, n, n) and c (K, n) of every class's cost, less its -w_i log det S.
+
+    That is x'Hx / 2 - c'x + constant in the coordinates x of (S, beta) on `linear_basis`.
+    """
+    E = linear_basis(kind, root.shape[0])
+    J, base = _jacobian(E, root), np.pad(root, ((0, 0), (0, 1))).ravel() * (not len(E))
+    H, c = [], []
+    for i in range(len(w)):
+        k = slice(i, i + 1)
+        hessian, to_gradient = _quadratic_part(J, w[k], m[k], Gamma[k], Sigma[k])
+        pulled = w[i] * np.linalg.solve(Sigma[i], mu[i])
+        H.append(hessian)
+        c.append(J @ np.outer(pulled, np.append(m[i], 1.0)).ravel() - to_gradient @ base)
+    return np.stack(H), np.stack(c)
+
+
+def barrier(kind: Kind, d: int, x: Array) -> tuple[Array, Array] | None:
+    """Return gradient and Hessian of -log det S in the same coordinates; None unless S > 0."""
+    E, n = linear_basis(kind, d), len(x)
+    g, H = np.zeros(n), np.zeros((n, n))
+    if not len(E):
+        return g, H
+    S = np.tensordot(x[: len(E)], E, 1)
+    if np.diagonal(S).min() <= 0:
+        return None
+    scale = 1.0 / np.sqrt(np.diagonal(S))
+    if np.linalg.eigvalsh(S * scale[:, None] * scale).min() <= 0:
+        return None
+    inverse = inverse_by_scales(S)
+    g[: len(E)] = -np.tensordot(E, inverse, 2)
+    return g, _with_barrier(H, E, inverse, 1.0)
+
+
 def _with_barrier(hessian: Array, E: Array, inverse: Array, Q: float) -> Array:
     """Add the Hessian of -Q log|det S|, given S^{-1}."""
     p, d = len(E), inverse.shape[0]

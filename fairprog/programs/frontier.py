@@ -40,7 +40,7 @@ def map_bound_frontier(
     kl, price = [], []
     for bound in bounds:
         at_bound = geometry.at(geometry.question.at_map_bound(bound))
-        if bound > 0:
+        if bound > 0 and not at_bound.takes_balls:
             compiled = compiled or compile_choices(at_bound)
             for program in compiled:
                 program.map_bound.value = float(bound)

@@ -97,6 +97,11 @@ class Geometry(Parameters, ABC):
         """The conic solvers, in the order they are tried."""
         return CONIC
 
+    @property
+    def takes_balls(self) -> bool:
+        """Whether the question is a `map_bound` alone, and has a method of its own."""
+        return False
+
     @abstractmethod
     def problems(self) -> Sequence[GroupProblem]:
         """Return the problem of every steered group, given the common laws of the reference."""

@@ -244,6 +244,12 @@ class NormalGeometry(Geometry):
         limit = DIAGONAL_DIMENSION if few else CLARABEL_DIMENSION
         return bool(self.n_features <= limit)
 
+    @property
+    def takes_balls(self) -> bool:
+        """Whether the question is a `map_bound` alone, in few dimensions."""
+        question = self.question
+        return question.map_bound > 0 and not question.constraints and self._conic_pays
+
     def compares(self, answer: Answer) -> bool:
         """Return whether Clarabel takes little time and has the digits."""
         return self._conic_pays and (
@@ -258,9 +264,15 @@ class NormalGeometry(Geometry):
             groups = [nearest_one_affine(self.D, f, self.question.mirrors) for f in self._frames()]
             # nothing is nearer than no divergence at all
             return Answer(groups, "descent", all(g.cost() <= NOTHING for g in groups))
-        mirrors = self.question.orientation == "any"
-        groups = best_signs(self.problems(), mirrors, closed)
-        return Answer(groups, "closed-form" if closed else "newton")
+        return self._best(closed, "closed-form" if closed else "newton")
+
+    def _best(self, closed: bool, name: str) -> Answer:
+        """Return the best maps of every group; under a `map_bound` by the barrier method."""
+        mirrors, bound = self.question.orientation == "any", self.question.map_bound
+        groups = best_signs(self.problems(), mirrors, closed, bound)
+        if bound == 0:
+            return Answer(groups, name)
+        return Answer(groups, "barrier", duality_gap=sum(g.duality_gap(bound) for g in groups))
 
     def all_groups(self, solver: str, conic: Conic) -> Answer:
         """Steer every group: the polynomial where it applies, else descent; normalised."""
