@@ -7,7 +7,7 @@ import numpy as np
 from fairprog.kernels.cells import LARGE
 from fairprog.kernels.newton_cg import newton_cg
 from fairprog.kernels.one_class import one_class
-from fairprog.kernels.one_group import newton
+from fairprog.kernels.one_group import newton, newton_symmetric
 from fairprog.kernels.small_maps import small_map
 from fairprog.labels import Array
 from fairprog.transports import Kind
@@ -26,6 +26,8 @@ def best_map(
     """
     if kind == "symmetric" and len(w) == 1:
         return one_class(root, m[0], Gamma[0], mu[0], Sigma[0])
+    if kind == "symmetric" and len(root) <= DENSE:
+        return newton_symmetric(root, w, m, Gamma, mu, Sigma)
     if len(root) <= DENSE or (kind != "symmetric" and len(root) <= LARGE):
         S, beta, _ = newton(kind, root, w, m, Gamma, mu, Sigma)
     elif kind == "symmetric":

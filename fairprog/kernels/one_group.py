@@ -16,6 +16,9 @@ from fairprog.kernels.normal import kl, symmetrize
 from fairprog.labels import Array
 from fairprog.transports import Kind, Pattern
 
+FEW = 15  # Newton steps that usually suffice
+WELL = 1e4  # condition of S that any coordinates can hold
+
 
 def cell_kl(B: Array, beta: Array, m: Array, Gamma: Array, mu: Array, Sigma: Array) -> Array:
     """Return V_i = KL((B, beta) # N(m_i, Gamma_i) || N(mu_i, Sigma_i)), shape (K,).
@@ -146,6 +149,7 @@ def newton(
     Sigma: Array,
     start: tuple[Array, Array] | None = None,
     max_iter: int = 200,
+    barrier: float = 1.0,
 ) -> tuple[Array, Array, int]:
     r"""Minimise f(S root, beta) over (S, beta) by damped Newton steps.
 
@@ -165,6 +169,8 @@ def newton(
         A point of the domain.
     max_iter : int
         Ten usually suffice; the caller checks the gradient.
+    barrier : float
+        How many times log det S is taken.
 
     Returns
     -------
@@ -177,7 +183,7 @@ def newton(
     Cost: dense linear algebra with d(d+1)/2 + d unknowns; meant for d up to about 40.
     """
     K, d = m.shape
-    Q = float(w.sum())
+    Q = barrier * float(w.sum())
     E = linear_basis(kind, d)
     p = len(E)
     J = _jacobian(E, root)
@@ -217,6 +223,51 @@ def newton(
         if size < 1e-15:
             break
     return np.tensordot(x[:p], E, 1) + base, x[p:], iterations
+
+
+def newton_symmetric(
+    root: Array, w: Array, m: Array, Gamma: Array, mu: Array, Sigma: Array
+) -> tuple[Array, Array]:
+    r"""Return (S, beta) of the optimum over symmetric S, however far the classes are apart.
+
+    Where a few steps do not do, log det S is first taken :math:`\tau` times, :math:`\tau` falling
+    to one (Boyd & Vandenberghe, section 11.3), in coordinates that follow S: S = F Z F' with
+    F = V sqrt(eigenvalues). Some eigenvalues are then tiny, and only in their own directions can
+    steps be told from rounding. By invariance the problem in Z has the root F'R and the targets
+    :math:`F^{-1}\mu_i, F^{-1}\Sigma_i F^{-T}`.
+    """
+    cells = w, m, Gamma, mu, Sigma
+    S, beta = start = _start("symmetric", root, *cells)
+    try:
+        S, beta, steps = newton("symmetric", root, *cells, start, FEW)
+        if steps < FEW and np.linalg.cond(S) < WELL:
+            return S, beta
+    except np.linalg.LinAlgError:
+        pass
+    S, beta = start
+    weight = max(1.0, float(w @ cell_kl(S @ root, beta, m, Gamma, mu, Sigma) / w.sum()))
+    while True:
+        for _ in range(FEW):  # the first of them far away in bad coordinates
+            F, away = spectral_factor(S)
+            white = symmetrize(away @ Sigma @ away.T)
+            near = np.eye(len(S)), away @ beta
+            Z, shift, steps = newton(
+                "symmetric", F.T @ root, w, m, Gamma, mu @ away.T, white, near, FEW, weight
+            )
+            S, beta = symmetrize(F @ Z @ F.T), F @ shift
+            if steps < FEW:
+                break
+        if weight == 1.0:
+            return S, beta
+        weight = max(1.0, 0.1 * weight)
+
+
+def spectral_factor(S: Array) -> tuple[Array, Array]:
+    """Return F with F F' = S along its eigenvectors, and its inverse."""
+    scale = np.sqrt(np.diagonal(S))
+    values, V = np.linalg.eigh(S / scale[:, None] / scale)
+    root = np.sqrt(values)
+    return scale[:, None] * V * root, (V / root).T / scale
 
 
 def exact_step(a: float, b: float, Q: float, ratios: Array) -> float:
@@ -288,6 +339,10 @@ def decrement(
     units or on the choice of coordinates. H is the Hessian of f at S (beta does not enter), its
     eigenvalues taken by their size where f is not convex.
     """
+    if kind == "symmetric":  # as in `newton_symmetric`
+        F, away = spectral_factor(S)
+        root, S, Sigma = F.T @ root, np.eye(len(S)), symmetrize(away @ Sigma @ away.T)
+        gradient = F.T @ gradient[0] @ F, F.T @ gradient[1]
     E = linear_basis(kind, root.shape[0])
     J = _jacobian(E, root)
     hessian, _ = _quadratic_part(J, w, m, Gamma, Sigma)
