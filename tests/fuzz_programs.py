@@ -289,6 +289,7 @@ def main() -> int:
     """Run programs for some minutes; exit code 1 where one of them went wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--programs", type=int, default=sys.maxsize, help="at most so many")
     parser.add_argument("--seed", type=int, default=0, help="of the first program")
     parser.add_argument("--only", choices=KINDS)
     parser.add_argument(
@@ -298,7 +299,7 @@ def main() -> int:
     end, seed = time.monotonic() + 60.0 * options.minutes, options.seed
     counts: Counter[tuple[str, str]] = Counter()
     moderate: Counter[str] = Counter()
-    while time.monotonic() < end:
+    while time.monotonic() < end and seed < options.seed + options.programs:
         case = draw(seed, options.only)
         outcome, said = run(case)
         counts[case.kind, outcome] += 1

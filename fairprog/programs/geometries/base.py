@@ -69,7 +69,9 @@ class Geometry(Parameters, ABC):
 
     def advice(self) -> str:
         """Return what to do about an answer that cannot be proven."""
-        return "Try another solver."
+        if self.question.transport.kind in ("fixed", "identity"):
+            return "Try another solver."
+        return "Try maps that squeeze nothing, transport=Translation(), or another solver."
 
     def rate_starts(self) -> list[Array]:
         """Return base rates (K,) to begin a joint search from, besides those of "equalize"."""

@@ -303,8 +303,11 @@ class NormalGeometry(Geometry):
         """Raise where conditions leave only singular maps: solvers stop short of infinite KL."""
         if not self.question.constraints or self.kind == "fixed":
             return
+        from fairprog.programs.compile.solve import can_be_met
+
         for g in answer.groups:
-            if self._narrowest(g.problem.best(False)[0], g.theta[0]) < COLLAPSED:
+            narrow = self._narrowest(g.problem.best(False)[0], g.theta[0]) < COLLAPSED
+            if narrow and not can_be_met(answer.compiled.problem):
                 names = [c.name for c in self.question.constraints]
                 raise InfeasibleError(
                     f"The conditions {names} leave group {g.group!r} only maps that squeeze some "
