@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import cvxpy as cp
@@ -107,7 +108,10 @@ def solve(
         data, chain, inverse = problem.get_problem_data(
             name, verbose=verbose, solver_opts=settings
         )
-        raw = interruptible(chain.solve_via_data, problem, data, True, verbose, settings)
+        # a solver that is left alone keeps the warm start it writes
+        own, problem._solver_cache = SimpleNamespace(_solver_cache=problem._solver_cache), {}
+        raw = interruptible(chain.solve_via_data, own, data, True, verbose, settings)
+        problem._solver_cache = own._solver_cache
         if name == "SCS" and raw["info"]["status"] == INTERRUPTED:
             return INTERRUPTED
         problem.unpack_results(raw, chain, inverse)
