@@ -53,7 +53,7 @@ class Quadratics:
 
 
 def minimise_in_balls(f: Quadratics, x: Array, bound: float) -> tuple[Array, Array]:
-    """Return x (n,) and x + bound s_i (K, n) of the optimum, from an x with a finite cost.
+    """Return x (n,) and x + bound s_i (K, n) of the optimum, from that of maps that agree.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def minimise_in_balls(f: Quadratics, x: Array, bound: float) -> tuple[Array, Arr
     >>> H, c, one = np.ones((2, 1, 1)), np.array([[0.], [2.]]), np.ones((1, 1))
     >>> flat = lambda x: (np.zeros(1), np.zeros((1, 1)))
     >>> f = Quadratics(H, c, np.ones(2), flat, [one])  # (x - 0)^2 / 2 and (x - 2)^2 / 2
-    >>> x, own = minimise_in_balls(f, np.zeros(1), 0.25)
+    >>> x, own = minimise_in_balls(f, np.ones(1), 0.25)
     >>> x.round(6).tolist(), own.round(6).tolist()
     ([1.0], [[0.75], [1.25]])
     """
@@ -74,8 +74,9 @@ def minimise_in_balls(f: Quadratics, x: Array, bound: float) -> tuple[Array, Arr
     for row in slopes:
         for g, M in zip(_parts(f, row), f.metrics, strict=True):
             worth += float(np.sqrt(max(float(g @ np.linalg.solve(M, g)), 0.0)))
-    goal = GAP * max(worth, 1e-3)
-    mu = max(worth, goal)
+    if K == 1 or worth <= GAP:  # the classes agree
+        return x, np.tile(x, (K, 1))
+    mu, goal = worth, GAP * max(worth, 1e-3)
     while True:
         z = _centred(f, z, bound, mu)
         if mu <= goal:
