@@ -305,3 +305,50 @@ def test_all_groups_are_shifted_however_far_they_are_apart(family):
         near[:, a] += step if a == 1 else 0.0
         there = family(sol.population.prior, near, D.scale).kl(D)
         assert there >= sol.kl - 1e-9 * sol.kl
+
+
+def test_a_condition_far_away_is_not_called_infeasible():
+    D = fp.Normal(Q, [[0.0, 1.0], [2.0, 2.0]], std=[[1.0, 1.0], [1.0, 2.0]], groups=["a", "b"])
+
+    @fp.constraint
+    def far(steered, original):
+        return steered.mean[0, "b"] >= 1e9
+
+    try:
+        sol = fp.NearestIdeal(D, steer=["b"], constraints=[far]).solve()
+        assert sol.population.mean[0, 1] >= 1e9 * (1 - 1e-6)
+    except fp.SolverError as error:
+        assert "No population" not in str(error)
+
+    @fp.constraint
+    def nothing(steered, original):
+        return steered.std[0, "b"] <= -1.0
+
+    with pytest.raises(fp.InfeasibleError, match="nothing"):
+        fp.NearestIdeal(D, steer=["b"], constraints=[nothing]).solve()
+    with pytest.raises(fp.InfeasibleError, match="leaves every scale as it is"):
+        fp.NearestIdeal(D, ["b"], fp.Translation(), constraints=[nothing]).solve()
+
+
+@pytest.mark.parametrize("apart", [100, 300, 1000])
+@pytest.mark.parametrize("seed", range(3))
+def test_monotone_maps_of_classes_far_apart(apart, seed):
+    mean = np.random.default_rng(seed).normal(size=(3, 2, 3)) * apart
+    D = fp.Normal(np.full((3, 2), 1 / 6), mean, cov=np.broadcast_to(np.eye(3), (3, 2, 3, 3)))
+    sol = fp.NearestIdeal(D, steer=[1]).solve()
+    assert sol.certificate.kkt_residual < 1e-6
+    S, b = sol.affine[1].matrix, sol.affine[1].offset
+    values, V = np.linalg.eigh(0.5 * (S + S.T))
+    rng, here = np.random.default_rng(0), _far_cost(D, S, b)
+    for _ in range(20):  # neighbours, each direction in its own size
+        Z = rng.normal(size=(3, 3))
+        root = V * np.sqrt(values)
+        moved = S + 1e-3 * root @ (Z + Z.T) @ root.T
+        assert _far_cost(D, moved, b) >= here - 1e-9 * here
+
+
+def _far_cost(D, S, b):
+    """KL of S N(m, I) + b from N(mu, I), summed over classes: by eigenvalues of S alone."""
+    values = np.linalg.eigvalsh(0.5 * (S + S.T))
+    shift = D.mean[:, 0] @ S.T + b - D.mean[:, 1]
+    return float(0.5 * (3 * (values**2 - 1 - 2 * np.log(values)).sum() + (shift**2).sum()) / 6)
