@@ -1,4 +1,4 @@
-"""KL and the price of consensus over a range of `map_bound`: one program, compiled once."""
+"""KL and the price of consensus over a range of `map_bound`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def map_bound_frontier(
 ) -> Frontier:
     """Return KL and the price of consensus (NaN where it is not known) at every bound.
 
-    Bounds of zero are solved exactly; the others share one compilation, whose bound is a CVXPY
-    Parameter.
+    Every bound is solved exactly where there is a method; else bounds above zero share one
+    compilation, whose bound is a CVXPY Parameter.
     """
     started = time.perf_counter()
     bounds = np.atleast_1d(check_finite(map_bounds, "map_bounds"))

@@ -31,6 +31,7 @@ from fairprog.programs.geometries.group_map import relative_gap
 from fairprog.programs.geometries.line_atoms import expected_atom
 from fairprog.transports import AffineMap
 
+UNSEEN = 1e-6  # of a cross entropy, by the nodes of the conic form
 SETTLED = 1e-6  # decrement of an optimum
 Map = tuple[float, float]  # S and beta, or derivatives by them
 
@@ -243,6 +244,18 @@ class LineFrame:
         constant = self.laws[i].entropy + np.log(self.scale[i] / self.own_scale[i])
         log_S = cp.log(x["linear"]) if self.scales else 0.0
         return self.w[i] * (expected - constant - log_S), cones
+
+    def resolved(self, theta: Map) -> bool:
+        """Whether the nodes of the conic form see the tails that the exact cost sees."""
+        alpha, shift = self.standard(*theta)
+        for i, (law, own) in enumerate(zip(self.laws, self.own_laws, strict=True)):
+            nodes, weights = law.solver_rule(self.pulled_kinks(i))
+            with np.errstate(over="ignore"):
+                seen = float(weights @ own.phi(alpha[i] * nodes + shift[i]))
+            exact = law.expected(own, alpha[i], shift[i])
+            if not self.w[i] * abs(seen - exact) <= UNSEEN * max(1.0, abs(exact)):
+                return False
+        return True
 
     def length(self, cp: Any, part: str, x: Any) -> Any:
         """Return the size of a difference."""
