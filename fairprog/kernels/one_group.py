@@ -16,9 +16,6 @@ from fairprog.kernels.normal import kl, symmetrize
 from fairprog.labels import Array
 from fairprog.transports import Kind, Pattern
 
-FEW = 15  # Newton steps that usually suffice
-WELL = 1e4  # condition of S that any coordinates can hold
-
 
 def cell_kl(B: Array, beta: Array, m: Array, Gamma: Array, mu: Array, Sigma: Array) -> Array:
     """Return V_i = KL((B, beta) # N(m_i, Gamma_i) || N(mu_i, Sigma_i)), shape (K,).
@@ -193,7 +190,7 @@ def newton(
     pulled = (P @ mu[..., None])[..., 0]
     linear = J @ np.einsum("i,ir,ic->rc", w, pulled, z).ravel()
 
-    S, beta = start if start is not None else _start(kind, root, w, m, Gamma, mu, Sigma)
+    S, beta = start if start is not None else first_map(kind, root, w, m, Gamma, mu, Sigma)
     if kind == "fixed":
         S = np.eye(d)
     x = np.concatenate([np.einsum("prs,rs->p", E, S), beta])
@@ -225,47 +222,12 @@ def newton(
     return np.tensordot(x[:p], E, 1) + base, x[p:], iterations
 
 
-def newton_symmetric(
-    root: Array, w: Array, m: Array, Gamma: Array, mu: Array, Sigma: Array
-) -> tuple[Array, Array]:
-    r"""Return (S, beta) of the optimum over symmetric S, however far the classes are apart.
-
-    Where a few steps do not do, log det S is first taken :math:`\tau` times, :math:`\tau` falling
-    to one (Boyd & Vandenberghe, section 11.3), in coordinates that follow S: S = F Z F' with
-    F = V sqrt(eigenvalues). Some eigenvalues are then tiny, and only in their own directions can
-    steps be told from rounding. By invariance the problem in Z has the root F'R and the targets
-    :math:`F^{-1}\mu_i, F^{-1}\Sigma_i F^{-T}`.
-    """
-    cells = w, m, Gamma, mu, Sigma
-    S, beta = start = _start("symmetric", root, *cells)
-    try:
-        S, beta, steps = newton("symmetric", root, *cells, start, FEW)
-        if steps < FEW and np.linalg.cond(S) < WELL:
-            return S, beta
-    except np.linalg.LinAlgError:
-        pass
-    S, beta = start
-    weight = max(1.0, float(w @ cell_kl(S @ root, beta, m, Gamma, mu, Sigma) / w.sum()))
-    while True:
-        for _ in range(FEW):  # the first of them far away in bad coordinates
-            F, away = spectral_factor(S)
-            white = symmetrize(away @ Sigma @ away.T)
-            near = np.eye(len(S)), away @ beta
-            Z, shift, steps = newton(
-                "symmetric", F.T @ root, w, m, Gamma, mu @ away.T, white, near, FEW, weight
-            )
-            S, beta = symmetrize(F @ Z @ F.T), F @ shift
-            if steps < FEW:
-                break
-        if weight == 1.0:
-            return S, beta
-        weight = max(1.0, 0.1 * weight)
-
-
 def spectral_factor(S: Array) -> tuple[Array, Array]:
-    """Return F with F F' = S along its eigenvectors, and its inverse."""
-    scale = np.sqrt(np.diagonal(S))
+    """Return F with F F' = S along its eigenvectors, and its inverse; LinAlgError if none is."""
+    scale = np.sqrt(np.maximum(np.diagonal(S), np.finfo(float).tiny))
     values, V = np.linalg.eigh(S / scale[:, None] / scale)
+    if not values[0] > 0:
+        raise np.linalg.LinAlgError("not positive definite")
     root = np.sqrt(values)
     return scale[:, None] * V * root, (V / root).T / scale
 
@@ -308,7 +270,7 @@ def _ratios(S: Array, moved: Array) -> Array:
     return np.linalg.eigvalsh(symmetrize(np.linalg.solve(L, half.T)))
 
 
-def _start(
+def first_map(
     kind: Kind, root: Array, w: Array, m: Array, Gamma: Array, mu: Array, Sigma: Array
 ) -> tuple[Array, Array]:
     """Return the best (g S_0, beta): S_0 root orthogonal, or S_0 = I for scalars and diagonals."""
@@ -339,7 +301,7 @@ def decrement(
     units or on the choice of coordinates. H is the Hessian of f at S (beta does not enter), its
     eigenvalues taken by their size where f is not convex.
     """
-    if kind == "symmetric":  # as in `newton_symmetric`
+    if kind == "symmetric":  # in coordinates that follow S
         F, away = spectral_factor(S)
         root, S, Sigma = F.T @ root, np.eye(len(S)), symmetrize(away @ Sigma @ away.T)
         gradient = F.T @ gradient[0] @ F, F.T @ gradient[1]

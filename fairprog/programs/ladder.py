@@ -69,6 +69,7 @@ def _refuse(geometry: Geometry, solver: str, conic: Conic) -> None:
         reason = "knows neither custom constraints nor a `map_bound`; use 'auto' or 'CLARABEL'"
     if reason is not None:
         raise ModelError(f"solver={solver!r} {reason}.", argument="solver")
+    exact |= solver == "auto" and geometry.takes_balls
     if conic.options and (exact or not geometry.uses_conic):
         raise ModelError(
             f"The options {sorted(conic.options)} are for the conic solvers, which are not used "
