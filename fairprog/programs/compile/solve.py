@@ -151,7 +151,9 @@ def can_be_met(problem: Any) -> bool:
     ]
     alone = cp.Problem(cp.Maximize(room), [*problem.constraints, *domain, room <= 1.0])
     try:
-        alone.solve("CLARABEL")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+            alone.solve("CLARABEL")
     except cp.error.SolverError:
         return False
     return alone.status == cp.OPTIMAL and float(room.value) > INSIDE
