@@ -11,7 +11,6 @@ the end :math:`\nabla f_i` are multipliers of the maps (Boyd & Vandenberghe, cha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,31 +24,9 @@ STEPS = 60  # Newton steps for one weight of the barrier
 Barrier = Callable[[Array], tuple[Array, Array] | None]
 
 
-@dataclass(frozen=True, eq=False)
-class Quadratics:
-    """The costs f_i of one group's classes in coordinates x (n,) of a map.
-
-    Attributes
-    ----------
-    H, c, w : Array, shapes (K, n, n), (K, n) and (K,)
-    barrier : callable
-        x to gradient (n,) and Hessian (n, n) of phi; None outside of its domain.
-    metrics : sequence of Array
-        M_p, by parts in the order of x.
-    """
-
-    H: Array
-    c: Array
-    w: Array
-    barrier: Barrier
-    metrics: Sequence[Array]
-
-    def derivatives(self, i: int, x: Array) -> tuple[Array, Array] | None:
-        """Return gradient and Hessian of f_i."""
-        found = self.barrier(x)
-        if found is None:
-            return None
-        return self.H[i] @ x - self.c[i] + self.w[i] * found[0], self.H[i] + self.w[i] * found[1]
+# H (K, n, n), c (K, n), w (K,), the barrier: x to gradient (n,) and Hessian (n, n) of phi, None
+# outside of its domain; and M_p, by parts in the order of x
+Quadratics = tuple[Array, Array, Array, Barrier, Sequence[Array]]
 
 
 def minimise_in_balls(f: Quadratics, x: Array, bound: float) -> tuple[Array, Array]:
@@ -60,19 +37,19 @@ def minimise_in_balls(f: Quadratics, x: Array, bound: float) -> tuple[Array, Arr
     >>> import numpy as np
     >>> H, c, one = np.ones((2, 1, 1)), np.array([[0.], [2.]]), np.ones((1, 1))
     >>> flat = lambda x: (np.zeros(1), np.zeros((1, 1)))
-    >>> f = Quadratics(H, c, np.ones(2), flat, [one])  # (x - 0)^2 / 2 and (x - 2)^2 / 2
+    >>> f = H, c, np.ones(2), flat, [one]  # (x - 0)^2 / 2 and (x - 2)^2 / 2
     >>> x, own = minimise_in_balls(f, np.ones(1), 0.25)
     >>> x.round(6).tolist(), own.round(6).tolist()
     ([1.0], [[0.75], [1.25]])
     """
-    K, n = f.c.shape
+    (K, n), metrics = f[1].shape, f[4]
     z = np.concatenate([x, np.zeros(K * n)])
     start = _derivatives(f, z, bound, 0.0)
     assert start is not None
     slopes = start[0][n:].reshape(K, n)  # bound times those of the classes
     worth = 0.0
     for row in slopes:
-        for g, M in zip(_parts(f, row), f.metrics, strict=True):
+        for g, M in zip(_parts(f, row), metrics, strict=True):
             worth += float(np.sqrt(max(float(g @ np.linalg.solve(M, g)), 0.0)))
     if K == 1 or worth <= GAP:  # the classes agree
         return x, np.tile(x, (K, 1))
@@ -108,13 +85,16 @@ def _centred(f: Quadratics, z: Array, bound: float, mu: float) -> Array:
 
 def _derivatives(f: Quadratics, z: Array, bound: float, mu: float) -> tuple[Array, Array] | None:
     """Return gradient and Hessian in (x, s_1, ..., s_K); None outside of the domain."""
-    K, n = f.c.shape
+    H_own, c, w, barrier, metrics = f
+    K, n = c.shape
     x, s = z[:n], z[n:].reshape(K, n)
     g, H = np.zeros(z.size), np.zeros((z.size, z.size))
     for i in range(K):
-        found = f.derivatives(i, x + bound * s[i])
-        if found is None:
+        there = x + bound * s[i]
+        curved = barrier(there)
+        if curved is None:
             return None
+        found = H_own[i] @ there - c[i] + w[i] * curved[0], H_own[i] + w[i] * curved[1]
         own = slice(n + i * n, n + (i + 1) * n)
         g[:n] += found[0]
         g[own] = bound * found[0]
@@ -123,7 +103,7 @@ def _derivatives(f: Quadratics, z: Array, bound: float, mu: float) -> tuple[Arra
         H[:n, own] = H[own, :n].T
         H[own, own] = bound**2 * found[1]
         at = own.start
-        for part, M in zip(_parts(f, s[i]), f.metrics, strict=True):
+        for part, M in zip(_parts(f, s[i]), metrics, strict=True):
             k, pulled = slice(at, at + len(M)), M @ part
             room = 1.0 - float(part @ pulled)
             if room <= 0:
@@ -135,4 +115,4 @@ def _derivatives(f: Quadratics, z: Array, bound: float, mu: float) -> tuple[Arra
 
 
 def _parts(f: Quadratics, x: Array) -> list[Array]:
-    return np.split(x, np.cumsum([len(M) for M in f.metrics])[:-1])
+    return np.split(x, np.cumsum([len(M) for M in f[4]])[:-1])

@@ -252,7 +252,7 @@ class Frame(Whitening):
             moved = (W @ self.linear @ self.root @ back).reshape(len(self.linear), -1)
             metrics.insert(0, moved @ moved.T)
         H, c = quadratics(kind, self.root, self.w, *self.args)
-        return Quadratics(H, c, self.w, lambda x: barrier(kind, k, x), metrics)
+        return H, c, self.w, lambda x: barrier(kind, k, x), metrics
 
     def coordinates(self, theta: Map) -> Array:
         """Return the values of the variables, one after the other."""

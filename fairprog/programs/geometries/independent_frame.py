@@ -195,7 +195,7 @@ class IndependentFrame:
             g[:n], H[:n, :n] = -(1.0 / gain) @ spread, (spread.T / gain**2) @ spread
             return g, H
 
-        return Quadratics(H, c, self.w, barrier, [spread.T @ spread, np.eye(k)][not n :])
+        return H, c, self.w, barrier, [spread.T @ spread, np.eye(k)][not n :]
 
     def coordinates(self, theta: Map) -> Array:
         """Return the values of the variables, one after the other."""
