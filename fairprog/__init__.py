@@ -50,14 +50,16 @@ from fairprog.populations import (
     YeoJohnson,
     fit_piecewise_linear,
 )
-from fairprog.programs import FairClassifier, FairScore, NearestIdeal, constraint
+from fairprog.programs import FairClassifier, FairScore, NearestFair, NearestIdeal, constraint
 from fairprog.solution import (
     Bounds,
     Certificate,
     Channel,
     ClassifierCertificate,
     ClassifierSolution,
+    FairCertificate,
     Frontier,
+    NearestFairSolution,
     QuantileMap,
     RandomizedClassifier,
     ReweightedSolution,
@@ -117,6 +119,7 @@ if TYPE_CHECKING:
     from fairprog.estimators import (
         ConceptSteering,
         IdealSteering,
+        ReweightedClassifier,
         ScoreSteering,
         SteeredClassifier,
     )
@@ -124,6 +127,7 @@ if TYPE_CHECKING:
 LAZY = {  # they need scikit-learn, which takes its time
     "ConceptSteering": "fairprog.estimators",
     "IdealSteering": "fairprog.estimators",
+    "ReweightedClassifier": "fairprog.estimators",
     "ScoreSteering": "fairprog.estimators",
     "SteeredClassifier": "fairprog.estimators",
 }
@@ -170,6 +174,7 @@ __all__ = [
     "Evaluation",
     "Exponential",
     "F1Parity",
+    "FairCertificate",
     "FairClassifier",
     "FairScore",
     "FairprogError",
@@ -195,6 +200,8 @@ __all__ = [
     "ModelError",
     "Moments",
     "Monotone",
+    "NearestFair",
+    "NearestFairSolution",
     "NearestIdeal",
     "Normal",
     "Notion",
@@ -210,6 +217,7 @@ __all__ = [
     "QuantileNormal",
     "RandomizedClassifier",
     "RenyiInformation",
+    "ReweightedClassifier",
     "ReweightedSolution",
     "Risk",
     "RiskBound",

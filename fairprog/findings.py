@@ -10,6 +10,7 @@ from typing import Any
 HOMES = {  # function: the module that defines it
     "score_summary": "fairprog.evidence.score_summary",
     "summary_text": "fairprog.evidence.summary",
+    "fair_summary": "fairprog.evidence.fair_words",
     "evidence_of_rows": "fairprog.evidence.rows",
     "audit_summary": "fairprog.audit.audit_words",
     "verdict_words": "fairprog.audit.audit_words",

@@ -19,7 +19,9 @@ PICTURES = {  # result: what draws it
     "Certificate": "plot_certificate",
     "ClassifierSolution": "plot_classifier",
     "Evaluation": "plot_rates",
+    "FairCertificate": "plot_certificate",
     "Frontier": "plot_frontier",
+    "NearestFairSolution": "plot_posteriors",
     "OutcomeTable": "plot_rates",
     "Population": "plot_population",
     "ReweightedSolution": "plot_weights",
@@ -30,6 +32,7 @@ PAGES = {  # result: what writes its page, and a part of it for notebooks
     "Audit": ("audit_html", ""),
     "ClassifierSolution": ("classifier_html", "classifier_notebook_html"),
     "ScoreSolution": ("score_html", "score_notebook_html"),
+    "NearestFairSolution": ("fair_html", "fair_notebook_html"),
     "Solution": ("report_html", "notebook_html"),
 }
 HOMES = {  # function: the module that defines it
@@ -37,6 +40,8 @@ HOMES = {  # function: the module that defines it
     "audit_html": "fairprog.plotting.audit_picture",
     "classifier_html": "fairprog.plotting.classifier_report",
     "classifier_notebook_html": "fairprog.plotting.classifier_report",
+    "fair_html": "fairprog.plotting.fair_report",
+    "fair_notebook_html": "fairprog.plotting.fair_report",
     "notebook_html": "fairprog.plotting.solution_report",
     "report_html": "fairprog.plotting.solution_report",
     "score_html": "fairprog.plotting.score_report",

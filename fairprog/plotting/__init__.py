@@ -9,6 +9,7 @@ shown and nothing is closed here, except by :func:`save_figure` and the reports.
 from fairprog.plotting.audit_picture import plot_audit, plot_class_rates
 from fairprog.plotting.bars import plot_bounds, plot_certificate, plot_prices
 from fairprog.plotting.curves import plot_curves, plot_gaps
+from fairprog.plotting.fair_report import plot_posteriors
 from fairprog.plotting.frontier_picture import plot_classifier, plot_frontier
 from fairprog.plotting.maps_picture import plot_maps
 from fairprog.plotting.movement_picture import plot_movement
@@ -35,6 +36,7 @@ __all__ = [
     "plot_maps",
     "plot_movement",
     "plot_population",
+    "plot_posteriors",
     "plot_prices",
     "plot_rates",
     "plot_score",

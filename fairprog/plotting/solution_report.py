@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from fairprog.evidence.movement import population_movement
 from fairprog.evidence.rows import Evidence
-from fairprog.evidence.words import grown_gaps, headline, warnings_of
+from fairprog.evidence.words import grown_gaps, headline, scope_words, warnings_of
 from fairprog.labels import Array
 from fairprog.plotting.html import Markup, tag
 from fairprog.plotting.html_page import (
@@ -144,6 +144,5 @@ def _facts(
                 f"each ±{curve.half_width:.3f}; {curve.title}",
             )
         )
-    scope = "global optimum" if cert.globally_optimal else "local optimum"
-    facts.append(("Certificate", verdict(cert.ok), scope))
+    facts.append(("Certificate", verdict(cert.ok), scope_words(cert, "local optimum")))
     return fact_list(facts)

@@ -8,11 +8,9 @@ from typing import TypeVar
 import numpy as np
 
 from fairprog.errors import SolverError
-from fairprog.solution import Solution
-from fairprog.solution.classifier_solution import ClassifierSolution
-from fairprog.solution.score_solution import ScoreSolution
+from fairprog.solution import ClassifierSolution, ScoreSolution, Solution
 
-Proven = TypeVar("Proven", Solution, ClassifierSolution, ScoreSolution)
+Proven = TypeVar("Proven", bound=Solution | ClassifierSolution | ScoreSolution)
 
 
 def verified(

@@ -7,6 +7,7 @@ from fairprog.solution.channel import Channel
 from fairprog.solution.classifier import RandomizedClassifier
 from fairprog.solution.classifier_solution import ClassifierCertificate, ClassifierSolution
 from fairprog.solution.frontier import Frontier
+from fairprog.solution.nearest_fair import FairCertificate, NearestFairSolution
 from fairprog.solution.quantile_map import QuantileMap
 from fairprog.solution.reweighted import ReweightedSolution
 from fairprog.solution.score_solution import ScoreCertificate, ScoreSolution
@@ -19,7 +20,9 @@ __all__ = [
     "Channel",
     "ClassifierCertificate",
     "ClassifierSolution",
+    "FairCertificate",
     "Frontier",
+    "NearestFairSolution",
     "QuantileMap",
     "RandomizedClassifier",
     "ReweightedSolution",
