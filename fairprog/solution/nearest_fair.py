@@ -56,6 +56,14 @@ class FairCertificate(Drawn):
     globally_optimal : bool
         Always: every program is convex, over all populations with these group masses. Of a grid
         that is so up to ``duality_gap``.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Categorical([[[.3, .1], [.1, .1]], [[.1, .1], [.1, .1]]], groups=["a", "b"])
+    >>> proof = fp.NearestFair(D).solve().certificate
+    >>> proof.ok, bool(proof.duality_gap < 1e-8)
+    (True, True)
     """
 
     dual_value: float
