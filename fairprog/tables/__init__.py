@@ -19,6 +19,8 @@ from fairprog.tables.notions import (
 )
 from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.parity import Parity
+from fairprog.tables.rate_bound import RateBound
+from fairprog.tables.ratio_risks import BalancedErrorRate, F1Risk, MatthewsRisk, RatioRisk
 from fairprog.tables.risk_bound import RiskBound
 from fairprog.tables.risks import CostSensitiveRisk, ErrorRate, Risk, WeightedRisk
 from fairprog.tables.robust_notion import Robust
@@ -28,6 +30,7 @@ from fairprog.tables.templates import Constraint, Template, Term, template_from_
 __all__ = [
     "AccuracyParity",
     "AtomTable",
+    "BalancedErrorRate",
     "CVaR",
     "Constraint",
     "CostSensitiveRisk",
@@ -36,15 +39,19 @@ __all__ = [
     "EqualizedOdds",
     "ErrorRate",
     "F1Parity",
+    "F1Risk",
     "FalseOmissionRateParity",
     "FractionalNotion",
     "GroupRiskVariance",
     "IndividualFairness",
+    "MatthewsRisk",
     "Notion",
     "OutcomeTable",
     "Parity",
     "PredictiveEquality",
     "PredictiveParity",
+    "RateBound",
+    "RatioRisk",
     "RenyiInformation",
     "Risk",
     "RiskBound",

@@ -87,6 +87,11 @@ class Notion(Constraint):
         """``difference_bound``, or ``ratio_bound`` where that was given."""
         return "difference_bound" if self.ratio_bound is None else "ratio_bound"
 
+    @property
+    def upward(self) -> bool:
+        """Whether it has a ratio bound: a larger one asks for more."""
+        return self.ratio_bound is not None
+
     def violation(self, table: OutcomeTable) -> float:
         """Return by how much the worst event misses the bound (0 or less: it does not)."""
         gap = self.gap(table)

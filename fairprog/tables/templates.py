@@ -162,6 +162,16 @@ class Constraint(Template):
         """The bound itself."""
         return None if self.bound_field is None else float(getattr(self, self.bound_field))
 
+    @property
+    def upward(self) -> bool:
+        """Whether a larger bound asks for more, so that a price is a derivative upwards."""
+        return False
+
+    @property
+    def key(self) -> str:
+        """What programs call it, in ``price`` and in clashes."""
+        return self.name
+
     def unit(self, classes: tuple[Hashable, ...]) -> float:
         """Return the unit of `violation`: 1 for probabilities."""
         return 1.0
