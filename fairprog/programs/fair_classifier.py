@@ -40,7 +40,8 @@ class FairClassifier:
         ``(view, population) -> CVXPY constraint`` (see :func:`constraint`), where ``view.Z[a, i,
         j]`` and ``view.h[m, j]`` are affine expressions indexed by position.
     uses_group : bool, default True
-        Whether the classifier may look at the group: h(j | x, a), or h(j | x).
+        Whether the classifier may look at the group: h(j | x, a), or h(j | x). Where the group
+        is not known, make the population from scores of label and group, (n, K, G).
 
     Raises
     ------

@@ -81,8 +81,10 @@ class ScoreView:
         classes: tuple[Hashable, ...],
         groups: tuple[Hashable, ...],
         shift: float,
+        attributes: tuple[str, ...] = (),
     ) -> None:
         G = len(groups)
+        self.attributes = attributes
         self.mass, self.classes, self.groups, self._shift = mass, classes, groups, shift
         self.redundant = False
         self.levels_are_rates = True
@@ -178,6 +180,7 @@ def rate_rows(
     groups: tuple[Hashable, ...],
     risk: Any,
     constraints: Sequence[Any],
+    attributes: tuple[str, ...] = (),
 ) -> RateRows:
     """Return the program that templates state over the rates of binary scores.
 
@@ -188,6 +191,8 @@ def rate_rows(
     classes, groups : tuple
     risk : Risk
     constraints : sequence of constraints
+    attributes : tuple of str
+        What the groups cross.
 
     Raises
     ------
@@ -196,7 +201,7 @@ def rate_rows(
     ModelError
         If two terms share an address.
     """
-    now, later = (ScoreView(mass, classes, groups, shift) for shift in (0.0, 1.0))
+    now, later = (ScoreView(mass, classes, groups, s, attributes) for s in (0.0, 1.0))
     now.levels_are_rates = False
     goal, _ = risk.without_base(classes)
     minimised, unit = goal.express_in_units(now)

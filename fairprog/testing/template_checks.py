@@ -218,6 +218,7 @@ def _check_ideal(template: Notion, D: Categorical, rng: np.random.Generator) -> 
     laws = rng.dirichlet(np.ones(n), size=K)
     joint = np.einsum("i,ix,a->xia", D.prior.sum(axis=1), laws, D.group_mass)
     ideal = Categorical(joint, classes=D.classes, groups=D.groups)
+    ideal.attributes = D.attributes
     unfair = 0.0
     for _ in range(10):
         C = rng.random((K, K))

@@ -71,9 +71,7 @@ def assemble_classifier(
     return ClassifierSolution(
         risk=risk,
         table=table,
-        classifier=RandomizedClassifier(
-            D, h, question.uses_group, costs if question.uses_group else None
-        ),
+        classifier=RandomizedClassifier(D, h, question.uses_group, costs),
         price=price,
         price_interval=intervals,
         duals={where: compiled.dual(where) for where in compiled.constraints},

@@ -65,6 +65,7 @@ def search_ratio(question: ClassifierQuestion, solve: Solve) -> ClassifierSoluti
         if gain <= STILL:
             break
         best = answer.table
+    assert cost is not None
     answer = at(cost, True)
     value = risk.evaluate(answer.table)
     proof = replace(

@@ -8,6 +8,7 @@ from typing import Any
 
 from fairprog.errors import InfeasibleError
 from fairprog.programs.classifier.answer import assemble_classifier
+from fairprog.programs.classifier.constant import warn_of_constants
 from fairprog.programs.classifier.infeasible import explain_clash
 from fairprog.programs.classifier.level_search import search_level
 from fairprog.programs.classifier.question import ClassifierQuestion
@@ -50,9 +51,9 @@ def solve_question(
     compiled = question.compile()
     form = _run(question, compiled.problem, how)
     seconds = time.perf_counter() - started
-    return verified(
-        assemble_classifier(question, compiled, form, price_intervals, seconds, convex)
-    )
+    answer = assemble_classifier(question, compiled, form, price_intervals, seconds, convex)
+    warn_of_constants(question, verified(answer))
+    return answer
 
 
 def _run(question: ClassifierQuestion, problem: Any, how: tuple[Any, ...]) -> Any:
