@@ -150,7 +150,8 @@ class CategoricalRows(CategoricalSupport):
             crossed = group_labels(sensitive_features, n)
             group, group_names = encode_groups(crossed, groups, n)
         else:
-            group, group_names = encode_groups(sensitive_features, groups, n)
+            given_groups: Any = sensitive_features
+            group, group_names = encode_groups(given_groups, groups, n)
         attributes = attribute_names(sensitive_features)
         if sample_weight is None:
             weight: Array = np.broadcast_to(np.float64(1.0 / n), (n,))
@@ -206,12 +207,8 @@ class CategoricalRows(CategoricalSupport):
         n, K, G = joint.shape
         weight = check_weights(sample_weight, n)
         joint, weight = joint[weight > 0], weight[weight > 0] / weight.sum()
-        class_labels, group_names = (
-            as_labels(classes, K, "classes"),
-            as_labels(groups, G, "groups"),
-        )
-        support = joint_support(joint, weight)
-        out = cls._from_support(support, len(weight), None, class_labels, group_names)
+        labels = as_labels(classes, K, "classes"), as_labels(groups, G, "groups")
+        out = cls._from_support(joint_support(joint, weight), len(weight), None, *labels)
         out.effective_rows, out.scores_given = effective_rows(weight), True
         out.group_known = False
         return out
@@ -321,9 +318,9 @@ class CategoricalRows(CategoricalSupport):
         for _ in range(100):
             if self.scores_given:
                 unit = np.arange(len(s.atom)) if self.group_known else s.atom  # what is drawn
-                mass = np.bincount(unit, s.weight)
-                count = rng.multinomial(size, mass / mass.sum())[unit]
-                kept, share = count > 0, count / size * (s.weight / mass[unit])
+                whole = np.bincount(unit, s.weight)
+                count = rng.multinomial(size, whole / whole.sum())[unit]
+                kept, share = count > 0, count / size * (s.weight / whole[unit])
                 drawn = Support(s.atom[kept], s.group[kept], share[kept], s.score[kept])
                 mass = np.zeros((self.n_groups, self.n_classes))
                 np.add.at(mass, drawn.group, drawn.posterior * drawn.weight[:, None])

@@ -285,7 +285,8 @@ class RandomizedClassifier:
         """Return the predictions with the smallest adjusted cost, ties as on the population."""
         posterior = np.stack([1.0 - score, score], axis=1) if score.ndim == 1 else score
         s = self.population.support
-        return self._least((posterior, group), (s.posterior, s.group), s.weight, self.h)
+        known = s.posterior, s.group.astype(np.intp)
+        return self._least((posterior, group), known, s.weight, self.h)
 
     def _by_joint(self, joint: Array) -> Array:
         """Return the same where rows say P(Y=i, A=a | x), for a classifier without the group."""
@@ -296,16 +297,17 @@ class RandomizedClassifier:
                 f"(n, {D.n_classes}, {D.n_groups}); its shape is {joint.shape}.",
                 argument="proba",
             )
-        mass = np.bincount(s.atom, s.weight)
+        mass = np.asarray(D.mass.sum(axis=1))
         h = np.zeros((len(mass), D.n_classes))
         h[s.atom] = self.h
         asked, known = np.zeros(len(joint), np.intp), np.zeros(len(mass), np.intp)
-        return self._least((joint, asked), (D.joint / mass[:, None, None], known), mass, h)
+        laws = D.joint / np.maximum(mass, np.finfo(float).tiny)[:, None, None]
+        return self._least((joint, asked), (laws, known), mass, h)
 
     def _least(
         self, asked: tuple[Array, Indices], known: tuple[Array, Indices], weight: Array, h: Array
     ) -> Array:
-        """Return who has the smallest adjusted cost; ties are randomised as those `known`, by h."""
+        """Return who has the smallest adjusted cost; ties are as those `known` were, by h."""
         tied = self._tied(*asked)
         out = tied / tied.sum(axis=1, keepdims=True)
         code, known_code = (t @ (1 << np.arange(h.shape[1])) for t in (tied, self._tied(*known)))

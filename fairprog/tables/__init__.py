@@ -21,6 +21,7 @@ from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.parity import Parity
 from fairprog.tables.rate_bound import RateBound
 from fairprog.tables.ratio_risks import BalancedErrorRate, F1Risk, MatthewsRisk, RatioRisk
+from fairprog.tables.recalls import RMSGap, TruePositiveRateParity
 from fairprog.tables.risk_bound import RiskBound
 from fairprog.tables.risks import CostSensitiveRisk, ErrorRate, Risk, WeightedRisk
 from fairprog.tables.robust_notion import Robust
@@ -50,6 +51,7 @@ __all__ = [
     "Parity",
     "PredictiveEquality",
     "PredictiveParity",
+    "RMSGap",
     "RateBound",
     "RatioRisk",
     "RenyiInformation",
@@ -59,6 +61,7 @@ __all__ = [
     "RobustRisk",
     "Template",
     "Term",
+    "TruePositiveRateParity",
     "WeightedRisk",
     "WorstGroupRisk",
     "template_from_dict",

@@ -90,7 +90,7 @@ def split_tables(table: OutcomeTable, notion: Any) -> list[OutcomeTable]:
     """Return the tables a notion compares groups in: the table itself, or one per stratum."""
     if isinstance(table, PartTable) or not notion.splits:
         return [table]
-    parts = []
+    parts: list[OutcomeTable] = []
     for _, groups, members in _parts(table, notion):
         Z = np.array([table.Z[m].sum(axis=0) for m in members])
         parts.append(PartTable(Z / Z.sum(), table.classes, groups))

@@ -207,14 +207,7 @@ class Notion(Constraint):
         for labels, outcomes, condition in events:
             level = view.level(address(self.name, *labels))
             for a, group in enumerate(view.groups):
-                mass = float(sum(view.mass[a, i] for i in condition))
-                if mass <= 0:
-                    raise DataError(
-                        f"{self!r}: group {group!r} has no mass in class(es) "
-                        f"{[view.classes[i] for i in condition]}.",
-                        cell=(view.classes[condition[0]], group),
-                    )
-                rate = sum(view.Z[a, i, j] for i, j in outcomes) / mass
+                rate = rate_in(view, self, a, outcomes, condition)
                 where = address(self.name, group, *labels)
                 if self.ratio_bound is not None:
                     terms.append(Term(rate - level, "<=", 0.0, f"{where}:upper"))
@@ -224,6 +217,24 @@ class Notion(Constraint):
                 else:
                     terms.append(Term(rate - level, "abs<=", bound / 2, where))
         return terms
+
+
+def rate_in(view: TableView, template: Any, a: int, outcomes: Mask, inside: list[int]) -> Any:
+    """Return the rate of the group at `a` as an affine expression.
+
+    Raises
+    ------
+    DataError
+        If the group has no mass in the classes `inside`, naming the template.
+    """
+    mass = float(sum(view.mass[a, i] for i in inside))
+    if mass <= 0:
+        raise DataError(
+            f"{template!r}: group {view.groups[a]!r} has no mass in class(es) "
+            f"{[view.classes[i] for i in inside]}.",
+            cell=(view.classes[inside[0]], view.groups[a]),
+        )
+    return sum(view.Z[a, i, j] for i, j in outcomes) / mass
 
 
 def _irredundant(events: list[Event], n_classes: int) -> list[Event]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from fairprog.errors import DataError
 from fairprog.labels import Array, address, check_number
+from fairprog.tables.notions import rate_in
 from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.parity import group_rate, parse_rate
 from fairprog.tables.templates import Constraint, TableView, Term
@@ -96,14 +97,7 @@ class RateBound(Constraint):
         bound = view.parameter("bound", getattr(self, self.bound_field))
         terms: list[Term] = []
         for a, group in enumerate(view.groups):
-            mass = float(sum(view.mass[a, i] for i in inside))
-            if mass <= 0:
-                raise DataError(
-                    f"{self!r}: group {group!r} has no mass in class(es) "
-                    f"{[view.classes[i] for i in inside]}.",
-                    cell=(view.classes[inside[0]], group),
-                )
-            rate = sum(view.Z[a, i, j] for i, j in counted) / mass
+            rate = rate_in(view, self, a, counted, inside)
             where = address(self.name, group, self.rate)
             if self.lower is not None:
                 terms.append(Term(bound - rate, "<=", 0.0, f"{where}:lower"))

@@ -49,14 +49,14 @@ def solve_question(
         template = question.constraints[question.free]
         question = question.replacing(question.free, replace(template, level=level))
     compiled = question.compile()
-    form = _run(question, compiled.problem, how)
+    form = solve_compiled(question, compiled.problem, how)
     seconds = time.perf_counter() - started
     answer = assemble_classifier(question, compiled, form, price_intervals, seconds, convex)
     warn_of_constants(question, verified(answer))
     return answer
 
 
-def _run(question: ClassifierQuestion, problem: Any, how: tuple[Any, ...]) -> Any:
+def solve_compiled(question: ClassifierQuestion, problem: Any, how: tuple[Any, ...]) -> Any:
     """Return the solved standard form; an infeasible program is explained."""
     from fairprog.programs.compile.standard_form import StandardForm
 
