@@ -32,7 +32,7 @@ from fairprog.populations import Categorical
 from fairprog.programs import FairClassifier
 from fairprog.programs.classifier.question import ask_classifier
 from fairprog.programs.classifier.solve import solve_compiled
-from fairprog.tables import EqualizedOdds, ErrorRate, Notion, OutcomeTable, Risk, Term
+from fairprog.tables import EqualizedOdds, ErrorRate, OutcomeTable, Risk, Term
 from fairprog.tables.notions import rate_in
 from fairprog.tables.templates import TableView
 
@@ -100,19 +100,19 @@ class FoldRules(GroupReader):
         Shapes (n, K), (n, 1), (n, K).
         """
         classes = self.classes_ if self.uses_group else range(self._scales[0].shape[1] - 1)
-        shares = np.ones((n, len(self.groups_)))
+        shares: Array = np.ones((n, len(self.groups_)))
         if self.uses_group:
             shares = self._shares(sensitive_features, n)
         found = []
         for model, scales, rule in zip(self.estimators_, self._scales, self.rules_, strict=True):
             score = np.log(class_scores(model, X, tuple(classes)))
             found.append(rule.chances(self._laws(score, scales) * shares[:, None, :]))
-        share, law = (
-            np.mean([getattr(r, k) for r in self.rules_], axis=0) for k in ("share", "law")
-        )
+        gain: Array = np.mean(found, axis=0)
         if not self.uses_group:
-            return np.mean(found, axis=0), np.ones((n, 1)), np.mean(found, axis=0)
-        return np.mean(found, axis=0), (shares @ share)[:, None], shares @ law
+            return gain, np.ones((n, 1)), gain
+        share = np.mean([rule.share for rule in self.rules_], axis=0)
+        law = np.mean([rule.law for rule in self.rules_], axis=0)
+        return gain, (shares @ share)[:, None], shares @ law
 
     def _drawn(self, decided: tuple[Array, Array, Array], keys: Any) -> Indices:
         """Return the class of every row: the largest benefit, or one drawn by the row's lot."""
@@ -196,21 +196,22 @@ class FoldRule:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Reach(Risk):
-    """Minus how far on the ray from `base` through `target` the rates of events can go."""
+    """Minus how far the rates of the group at `a` can go on the ray from `base` through `target`."""
 
     events: Any = ()
     base: Any = ()
     target: Any = ()
+    a: int = 0
     name: ClassVar[str] = "reach"
 
     def express(self, view: TableView) -> list[Term]:
-        """Return the distance to maximise, and one equation per event and group."""
+        """Return the distance to maximise, and one equation per event."""
         far = view.level("reach")
         terms = [Term(-far, "minimize", 0.0, "reach")]
         for k, (_, outcomes, inside) in enumerate(self.events):
-            for a, (b, t) in enumerate(zip(self.base[k], self.target[k], strict=True)):
-                rate = rate_in(view, self, a, outcomes, inside)
-                terms.append(Term(rate - b - far * (t - b), "==", 0.0, f"reach[{k},{a}]"))
+            rate = rate_in(view, self, self.a, outcomes, inside)
+            there = self.base[k] + far * (self.target[k] - self.base[k])
+            terms.append(Term(rate - there, "==", 0.0, f"reach[{k}]"))
         return terms
 
 
@@ -224,9 +225,20 @@ def fold_rule(D: Categorical, notion: Any, uses_group: bool) -> FoldRule:
         )
     benefits, share = _benefits(sol.classifier.costs), np.ones(D.n_groups)
     law = sol.table.Z.sum(axis=1) / D.group_mass[:, None]
+    constant = OutcomeTable(D.prior.T[:, :, None] * law[:, None], D.classes, D.groups)
     size = np.abs(benefits).max(axis=(1, 2))
     for a in np.flatnonzero(size < LEVELLED * size.max()) if uses_group else ():
-        benefits[a], share[a] = _levelled(D, notion, sol.table, int(a), law[a])
+        target, base = notion.evaluate(sol.table)[:, a], notion.evaluate(constant)[:, a]
+        share[a] = 0.0
+        if np.abs(target - base).max() > LEVELLED:
+            question = ask_classifier(
+                D, Reach(notion.events(D.classes), base, target, a), (), True
+            )
+            compiled = question.compile(scaled=False)
+            solve_compiled(question, compiled.problem, ("auto", None, False, {}))
+            costs = compiled.adjusted_costs().reshape(benefits.shape)
+            benefits[a] = _benefits(costs)[a]
+            share[a] = 1.0 / max(1.0, -float(compiled.problem.value))
     return FoldRule(benefits, share, law)
 
 
@@ -234,36 +246,6 @@ def _benefits(costs: Array) -> Array:
     wrong = (costs.sum(axis=2) - np.einsum("aii->ai", costs)) / (costs.shape[1] - 1)
     out: Array = wrong[:, :, None] - costs
     return out
-
-
-def _levelled(
-    D: Categorical, notion: Notion, table: OutcomeTable, a: int, law: Array
-) -> tuple[Array, float]:
-    """Return benefits (K, K) and share of a group whose rates are below what it could have."""
-    s = D.support
-    own = Categorical.from_scores(
-        s.posterior[s.group == a],
-        sensitive_features=np.zeros(int((s.group == a).sum())),
-        sample_weight=s.weight[s.group == a],
-        classes=D.classes,
-    )
-    events = notion.events(D.classes)
-    Z = np.stack([table.Z[[a]] / table.Z[a].sum(), table.cell_mass[[a], :, None] * law])
-    Z[1] /= Z[1].sum()
-    target, base = (
-        [
-            [z[0][tuple(zip(*cells, strict=True))].sum() / z[0][inside].sum()]
-            for _, cells, inside in events
-        ]
-        for z in Z
-    )
-    if np.abs(np.subtract(target, base)).max() < LEVELLED:
-        return np.zeros((D.n_classes, D.n_classes)), 0.0
-    question = ask_classifier(own, Reach(events, base, target), (), True)
-    compiled = question.compile(scaled=False)
-    solve_compiled(question, compiled.problem, ("auto", None, False, {}))
-    costs = compiled.adjusted_costs().reshape(1, D.n_classes, D.n_classes)
-    return _benefits(costs)[0], 1.0 / max(1.0, -float(compiled.problem.value))
 
 
 def class_offsets(benefits: Array) -> Array | None:

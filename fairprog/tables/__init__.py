@@ -1,6 +1,7 @@
 """Outcome tables and what speaks about them: notions (rates that must agree) and risks."""
 
 from fairprog.tables.atom_table import AtomTable
+from fairprog.tables.divergence import Divergence
 from fairprog.tables.fractional import (
     F1Parity,
     FalseOmissionRateParity,
@@ -36,6 +37,7 @@ __all__ = [
     "Constraint",
     "CostSensitiveRisk",
     "DemographicParity",
+    "Divergence",
     "EqualOpportunity",
     "EqualizedOdds",
     "ErrorRate",

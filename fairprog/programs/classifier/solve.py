@@ -14,6 +14,7 @@ from fairprog.programs.classifier.level_search import search_level
 from fairprog.programs.classifier.question import ClassifierQuestion
 from fairprog.programs.classifier.ratio_search import search_ratio
 from fairprog.programs.classifier.score_solution import solve_by_sorting
+from fairprog.programs.classifier.tilt_path import solve_by_tilting
 from fairprog.programs.verified import verified
 from fairprog.solution.classifier_solution import ClassifierSolution
 from fairprog.tables import RatioRisk
@@ -41,8 +42,9 @@ def solve_question(
     solver, _, _, options = how
     if solver == "SORT" or (solver == "auto" and not options):
         sorted_answer = solve_by_sorting(question, solver == "SORT", price_intervals, started)
-        if sorted_answer is not None:
-            return sorted_answer
+        tilted = solve_by_tilting(question, started) if sorted_answer is None else None
+        if sorted_answer is not None or tilted is not None:
+            return sorted_answer or tilted  # type: ignore[return-value]
     convex = question.free is None
     if question.free is not None:
         level = search_level(question, question.free, how)
