@@ -196,7 +196,7 @@ class FoldRule:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Reach(Risk):
-    """Minus how far the rates of the group at `a` can go on the ray from `base` through `target`."""
+    """Minus how far a group's rates can go on the ray from `base` through `target`."""
 
     events: Any = ()
     base: Any = ()
