@@ -5,7 +5,9 @@ import pytest
 
 import fairprog as fp
 
-torch = pytest.importorskip("torch", reason="torch is not installed: make test-torch")
+pytest.importorskip("torch", reason="torch is not installed: make test-torch")
+
+import torch
 
 from fairprog.torch import notion_loss
 

@@ -231,9 +231,8 @@ def fold_rule(D: Categorical, notion: Any, uses_group: bool) -> FoldRule:
         target, base = notion.evaluate(sol.table)[:, a], notion.evaluate(constant)[:, a]
         share[a] = 0.0
         if np.abs(target - base).max() > LEVELLED:
-            question = ask_classifier(
-                D, Reach(notion.events(D.classes), base, target, a), (), True
-            )
+            reach = Reach(notion.events(D.classes), base, target, int(a))
+            question = ask_classifier(D, reach, (), True)
             compiled = question.compile(scaled=False)
             solve_compiled(question, compiled.problem, ("auto", None, False, {}))
             costs = compiled.adjusted_costs().reshape(benefits.shape)
