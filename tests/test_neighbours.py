@@ -163,7 +163,7 @@ def test_a_constraint_per_attribute_without_their_cross(crossed):
     both = fp.FairClassifier(D, fp.ErrorRate(), [fp.DemographicParity(difference_bound=0.01)])
     assert [n.gap(sol.table) for n in per] == pytest.approx([0.01, 0.02], abs=1e-6)
     assert fp.DemographicParity().gap(sol.table) > 0.08  # the cross was not asked for
-    assert sol.risk < both.solve().risk - 0.005
+    assert sol.risk < both.solve().risk - 0.001
     assert set(sol.price) == {"demographic_parity_on_sex", "demographic_parity_on_race"}
     linear = fp.FairClassifier(D, fp.ErrorRate(), per).solve("HIGHS")
     assert linear.risk == pytest.approx(sol.risk, abs=1e-9)

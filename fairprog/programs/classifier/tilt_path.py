@@ -26,6 +26,8 @@ def solve_by_tilting(question: ClassifierQuestion, started: float) -> Classifier
     """Return the proven solution, or None where a solver must decide."""
     D, constraints = question.population, question.constraints
     s, K, parts = D.support, D.n_classes, _parts(question.risk, D.classes)
+    if parts is None or question.free is not None:
+        return None
     try:
         rows = rate_rows(
             D.prior.T, D.classes, D.groups, ErrorRate(), list(constraints.values()),
@@ -34,7 +36,7 @@ def solve_by_tilting(question: ClassifierQuestion, started: float) -> Classifier
     except NotLinear:
         return None
     r, n = len(rows.A), len(s.atom) if question.uses_group else D.n_atoms
-    if parts is None or n * K * max(r, 1) > FEATURES:
+    if n * K * max(r, 1) > FEATURES:
         return None
     penalty, beta, C = parts
     unit = np.arange(n) if question.uses_group else s.atom
