@@ -21,8 +21,6 @@ class RateBound(Constraint):
 
     Groups need not agree: a minimum rate lifts the groups below it and leaves the others.
 
-    Source: theory.md section 14.
-
     Parameters
     ----------
     rate : str

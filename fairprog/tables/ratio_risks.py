@@ -112,7 +112,7 @@ class F1Risk(RatioRisk):
 
     A ratio of linear functions: Dinkelbach's method finds the optimum, and proves it.
 
-    Parameters: see :class:`RatioRisk`. Source: theory.md section 14; Dinkelbach, *On nonlinear
+    Parameters: see :class:`RatioRisk`. Source: Dinkelbach, *On nonlinear
     fractional programming*, 1967.
 
     Examples
@@ -147,7 +147,7 @@ class MatthewsRisk(RatioRisk):
     MCC = (TP - P(Y=1) P(Yhat=1)) / sqrt(P(Y=1) P(Y=0) P(Yhat=1) P(Yhat=0)), 0 where everybody gets
     the same prediction. The answer is the best of descents from many costs, and says so.
 
-    Parameters: see :class:`RatioRisk`. Source: theory.md section 14.
+    Parameters: see :class:`RatioRisk`.
 
     Examples
     --------

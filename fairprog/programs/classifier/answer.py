@@ -71,7 +71,9 @@ def assemble_classifier(
     return ClassifierSolution(
         risk=risk,
         table=table,
-        classifier=RandomizedClassifier(D, h, question.uses_group, costs),
+        classifier=RandomizedClassifier(
+            D, h, question.uses_group, costs if question.uses_group or not D.group_known else None
+        ),
         price=price,
         price_interval=intervals,
         duals={where: compiled.dual(where) for where in compiled.constraints},
