@@ -167,8 +167,7 @@ def test_a_constraint_per_attribute_without_their_cross(crossed):
     assert set(sol.price) == {"demographic_parity_on_sex", "demographic_parity_on_race"}
     linear = fp.FairClassifier(D, fp.ErrorRate(), per).solve("HIGHS")
     assert linear.risk == pytest.approx(sol.risk, abs=1e-9)
-    draws = sol.classifier.predict(np.arange(len(frame)), sensitive_features=list(zip(
-        frame.sex, frame.race, strict=True)))  # fmt: skip
+    draws = sol.classifier.predict(np.arange(len(frame)), sensitive_features=frame)
     table = fp.OutcomeTable.from_predictions(
         (np.arange(len(frame)) % 2), draws, sensitive_features=frame
     )

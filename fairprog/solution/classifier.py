@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairprog.door import refuse_reordered
 from fairprog.errors import DataError, ModelError
+from fairprog.groups import are_crossed, group_labels
 from fairprog.labels import Array, Indices, encode, label_array, plain
 from fairprog.lots import keys_for, lots, row_keys, shared_too_widely
 from fairprog.populations import Categorical
@@ -107,7 +108,7 @@ class RandomizedClassifier:
             first[s.atom[::-1]] = np.arange(len(s.atom))[::-1]
             row = first[atom]
         else:
-            group = encode(sensitive_features, D.groups, "sensitive_features", len(atom))
+            group = self._codes(sensitive_features, len(atom))
             table = np.full((D.n_atoms, D.n_groups), -1)
             table[s.atom, s.group] = np.arange(len(s.atom))
             row = table[atom, group]
@@ -264,8 +265,13 @@ class RandomizedClassifier:
             )
         if not self.uses_group:
             return score, np.zeros(len(score), dtype=np.intp)
-        groups = self.population.groups
-        return score, encode(sensitive_features, groups, "sensitive_features", len(score))
+        return score, self._codes(sensitive_features, len(score))
+
+    def _codes(self, sensitive_features: Any, n: int) -> Indices:
+        """Return the position of every row's group; several columns are crossed."""
+        if are_crossed(sensitive_features):
+            sensitive_features = group_labels(sensitive_features, n)
+        return encode(sensitive_features, self.population.groups, "sensitive_features", n)
 
     def _by_bins(self, score: Array, group: Indices) -> Array:
         """Return what was decided in the bin of each score."""
