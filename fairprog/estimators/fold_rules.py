@@ -255,3 +255,20 @@ def class_offsets(benefits: Array) -> Array | None:
         return None
     out: Array = np.log(right)
     return out
+
+
+def most_accurate(score: Array, y: Indices, weight: Array) -> float:
+    """Return the threshold of highest accuracy: 1/2 if it is one, else midway between scores."""
+    order = np.argsort(score, kind="stable")
+    s, gain = score[order], np.where(y[order] == 1, -weight[order], weight[order])
+    change = np.concatenate([[0.0], np.cumsum(gain)])  # of rows called negative, from below
+    new = np.concatenate([[True], np.diff(s) > 0, [True]])
+    cuts, change = np.flatnonzero(new), change[new]
+    best = cuts[change >= change.max() - 1e-12 * weight.sum()]
+    low = np.concatenate([[-np.inf], s])[best]  # a threshold in (low, high]
+    high = np.concatenate([s, [np.inf]])[best]
+    if ((low < 0.5) & (high >= 0.5)).any():
+        return 0.5
+    if best[0] in (0, len(s)):
+        return float(s[0]) if best[0] == 0 else float(np.nextafter(s[-1], np.inf))
+    return float(0.5 * (low[0] + high[0]))

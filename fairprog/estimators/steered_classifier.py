@@ -23,7 +23,7 @@ from sklearn.utils.validation import (
 
 from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import DataError, ModelError
-from fairprog.estimators.fold_rules import FoldRules
+from fairprog.estimators.fold_rules import FoldRules, most_accurate
 from fairprog.estimators.folds import folds
 from fairprog.estimators.lattice import shares_lots
 from fairprog.estimators.score_channel import shares_levels
@@ -237,7 +237,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, FoldRules):
         if self.threshold == "accuracy":
             own = np.concatenate(tested)
             s = without_dust(np.concatenate(moved))
-            self.threshold_ = _most_accurate(s, rows.y[own], rows.weight[own])
+            self.threshold_ = most_accurate(s, rows.y[own], rows.weight[own])
         else:
             self.threshold_ = float(self.threshold)
         return self
@@ -405,20 +405,3 @@ def _scores(model: Any, X: Any) -> Array:
         "`estimator` must give scores.",
         argument="estimator",
     )
-
-
-def _most_accurate(score: Array, y: Indices, weight: Array) -> float:
-    """Return the threshold of highest accuracy: 1/2 if it is one, else midway between scores."""
-    order = np.argsort(score, kind="stable")
-    s, gain = score[order], np.where(y[order] == 1, -weight[order], weight[order])
-    change = np.concatenate([[0.0], np.cumsum(gain)])  # of rows called negative, from below
-    new = np.concatenate([[True], np.diff(s) > 0, [True]])
-    cuts, change = np.flatnonzero(new), change[new]
-    best = cuts[change >= change.max() - 1e-12 * weight.sum()]
-    low = np.concatenate([[-np.inf], s])[best]  # a threshold in (low, high]
-    high = np.concatenate([s, [np.inf]])[best]
-    if ((low < 0.5) & (high >= 0.5)).any():
-        return 0.5
-    if best[0] in (0, len(s)):
-        return float(s[0]) if best[0] == 0 else float(np.nextafter(s[-1], np.inf))
-    return float(0.5 * (low[0] + high[0]))
