@@ -272,3 +272,7 @@ def most_accurate(score: Array, y: Indices, weight: Array) -> float:
     if best[0] in (0, len(s)):
         return float(s[0]) if best[0] == 0 else float(np.nextafter(s[-1], np.inf))
     return float(0.5 * (low[0] + high[0]))
+
+
+def is_probability(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1

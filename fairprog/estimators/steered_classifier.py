@@ -23,7 +23,7 @@ from sklearn.utils.validation import (
 
 from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import DataError, ModelError
-from fairprog.estimators.fold_rules import FoldRules, most_accurate
+from fairprog.estimators.fold_rules import FoldRules, is_probability, most_accurate
 from fairprog.estimators.folds import folds
 from fairprog.estimators.lattice import shares_lots
 from fairprog.estimators.score_channel import shares_levels
@@ -182,7 +182,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, FoldRules):
                 "`steering` must have space='logit': probabilities are steered and returned.",
                 argument="steering",
             )
-        if not (self.threshold == "accuracy" or _is_probability(self.threshold)):
+        if not (self.threshold == "accuracy" or is_probability(self.threshold)):
             raise ModelError(
                 f"`threshold` must be 'accuracy' or a number in [0, 1]; found {self.threshold!r}.",
                 argument="threshold",
@@ -388,10 +388,6 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, FoldRules):
         guess = self.predict(X, sensitive_features=sensitive_features, key=key)
         right = guess == label_vector(y, "y", guess.size)
         return float(np.average(right, weights=check_weights(sample_weight, right.size)))
-
-
-def _is_probability(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _scores(model: Any, X: Any) -> Array:
