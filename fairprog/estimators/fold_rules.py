@@ -47,7 +47,12 @@ class FoldRules(GroupReader):
     uses_group: bool
     random_state: int
     _trained: Callable[..., Any]
-    _keep_names: Callable[[], None]
+    sensitive_column: Any
+
+    def _keep_names(self) -> None:
+        for name in ("n_features_in_", "feature_names_in_"):
+            if self.sensitive_column is None and hasattr(self.estimators_[0], name):
+                setattr(self, name, getattr(self.estimators_[0], name))
 
     @property
     def _decides(self) -> bool:
@@ -275,4 +280,5 @@ def most_accurate(score: Array, y: Indices, weight: Array) -> float:
 
 
 def is_probability(value: Any) -> bool:
+    """Return whether a value is a number in [0, 1]."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1

@@ -242,11 +242,6 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, FoldRules):
             self.threshold_ = float(self.threshold)
         return self
 
-    def _keep_names(self) -> None:
-        for name in ("n_features_in_", "feature_names_in_"):
-            if self.sensitive_column is None and hasattr(self.estimators_[0], name):
-                setattr(self, name, getattr(self.estimators_[0], name))
-
     @property
     def _steering(self) -> ScoreSteering:
         return ScoreSteering() if self.steering is None else self.steering
