@@ -38,7 +38,14 @@ ABOUT = {  # the concept page of a group, in a sentence
 }
 
 
-TORCH = ["collect", "HiddenStates", "AlignHook", "SteerHook", "MapHook"]  # of an extra's package
+TORCH = [
+    "collect",
+    "HiddenStates",
+    "AlignHook",
+    "SteerHook",
+    "MapHook",
+    "notion_loss",
+]  # of an extra's package
 
 
 def group_of(name: str) -> str:

@@ -51,6 +51,7 @@ EXPERIMENTS = (
     "zero_prices",
     "notions_compared",
     "peers",
+    "unknown_group",
 )
 REAL = (
     "compas",

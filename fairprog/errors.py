@@ -90,7 +90,7 @@ class ModelError(FairprogError, ValueError):
     >>> import fairprog as fp
     >>> fp.Parity("P(y=1)")
     Traceback (most recent call last):
-    fairprog.errors.ModelError: Parity cannot read 'P(y=1)'; ...
+    fairprog.errors.ModelError: `rate` cannot be read: 'P(y=1)'. ...
     """
 
 

@@ -72,6 +72,19 @@ def group_labels(
     return out
 
 
+def are_crossed(sensitive_features: Any) -> bool:
+    """Return whether there are several sensitive columns, whose values are crossed."""
+    shape = np.shape(sensitive_features)
+    return len(shape) == 2 and shape[1] > 1
+
+
+def attribute_names(sensitive_features: Any) -> tuple[str, ...]:
+    """Return the names of the sensitive columns of a data frame or series, else none."""
+    name = getattr(sensitive_features, "name", None)
+    series = () if name is None or not hasattr(sensitive_features, "iloc") else (str(name),)
+    return column_names(sensitive_features) or series
+
+
 def group_shares(
     sensitive_features: Any,
     n: int,

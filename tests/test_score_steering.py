@@ -15,8 +15,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import _num_samples, validate_data
 
 import fairprog as fp
+from fairprog.estimators.fold_rules import most_accurate
 from fairprog.estimators.lattice import Lattice, edges
-from fairprog.estimators.steered_classifier import _most_accurate
 from fairprog.kernels.gap_bands import worst_gap
 
 METHODS = ("quantile", "monotone", "normal")
@@ -316,7 +316,7 @@ def test_the_most_accurate_threshold_is_found():
     rng = np.random.default_rng(0)
     for _ in range(20):
         s, y, w = rng.integers(0, 9, 30) / 8, rng.integers(0, 2, 30), rng.random(30)
-        t = _most_accurate(s, y, w)
+        t = most_accurate(s, y, w)
         found = np.average((s >= t) == y, weights=w)
         best = max(np.average((s >= x) == y, weights=w) for x in [*np.unique(s), 2.0])
         np.testing.assert_allclose(found, best)

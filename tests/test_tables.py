@@ -128,7 +128,7 @@ def test_what_is_not_a_table(Z, match):
         ({"sensitive_features": ["a", "b"]}, "sensitive_features", "2 entries but there are 3"),
         ({"sensitive_features": None}, "sensitive_features", "required"),
         ({"sensitive_features": ["a", np.nan, "b"]}, "sensitive_features", "missing.*row 1"),
-        ({"sensitive_features": [["a", "b"]] * 3}, "sensitive_features", "one-dimensional"),
+        ({"sensitive_features": np.zeros((3, 1, 2))}, "sensitive_features", "one-dimensional"),
         ({"sample_weight": [1, -1, 1]}, "sample_weight", "nonnegative.*-1"),
         ({"sample_weight": [1, 1]}, "sample_weight", r"shape \(2,\); needed is \(3,\)"),
         ({"sample_weight": [0, 0, 0]}, "sample_weight", "positive|zero"),

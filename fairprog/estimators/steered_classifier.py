@@ -18,21 +18,22 @@ from sklearn.utils.validation import (
 
 from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import DataError, ModelError
+from fairprog.estimators.fold_rules import FoldRules, is_probability, most_accurate
 from fairprog.estimators.folds import folds
 from fairprog.estimators.lattice import shares_lots
 from fairprog.estimators.learner import Learner, scores_of, trained
 from fairprog.estimators.score_channel import shares_levels
 from fairprog.estimators.score_columns import check_binary
 from fairprog.estimators.score_steering import ScoreSteering
-from fairprog.estimators.step import GroupReader
 from fairprog.labels import Array, Indices, check_number, check_weights, label_vector
 from fairprog.lots import Keys, column_order, keys_for, lots, row_keys
 from fairprog.numeric import without_dust
 from fairprog.populations.cell_checks import check_classes
 from fairprog.solution import ScoreSolution
+from fairprog.tables import Notion
 
 
-class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupReader):
+class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, FoldRules):
     """A binary classifier whose scores have equalized odds at every threshold.
 
     Every fold trains a copy of the estimator on the other folds, scores its own rows, which that
@@ -67,6 +68,14 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupReade
     unknown_group : {"error", "pooled"}
         What becomes of a row of a group that was not there in `fit`: refused, or moved by the
         mean of the groups' maps, weighted as the groups were.
+    notion : Notion, optional
+        Instead of steering scores for every threshold: decide as the most accurate classifier does
+        that satisfies this notion, any number of classes. `steering` and `threshold` are not used
+        then, and the largest probability decides.
+    uses_group : bool, default True
+        Whether the groups of rows are known when it is used. If not, copies of the estimator learn
+        label and group together, decisions look at X alone, and the notion is
+        ``EqualizedOdds()`` if none is given.
 
     Attributes
     ----------
@@ -74,6 +83,11 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupReade
     steerings_ : list of ScoreSteering
     threshold_ : float
     classes_, groups_ : arrays of labels
+    rules_ : list
+        With a notion: per fold what predicting j is worth where the class is i, the group a, and
+        with what chance that decides.
+    class_offsets_ : Array, shape (folds, G, K), or None
+        With a notion on true positive rates: what is added to the log of a class's score.
 
     Notes
     -----
@@ -110,6 +124,8 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupReade
         keep_sensitive: bool = False,
         merge_groups: Mapping[Any, Any] | None = None,
         unknown_group: str = "error",
+        notion: Notion | None = None,
+        uses_group: bool = True,
     ) -> None:
         self.estimator = estimator
         self.steering = steering
@@ -120,14 +136,16 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupReade
         self.keep_sensitive = keep_sensitive
         self.merge_groups = merge_groups
         self.unknown_group = unknown_group
+        self.notion = notion
+        self.uses_group = uses_group
 
     _shared: bool
     _order: Indices
 
     def __sklearn_tags__(self) -> Any:
-        """Say that there are two classes."""
+        """Say that there are two classes, unless a notion is given."""
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
+        tags.classifier_tags.multi_class = self._decides
         tags.input_tags = get_tags(self.estimator).input_tags
         return tags
 
@@ -141,7 +159,7 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupReade
         X : array_like or data frame, shape (n, d)
             Whatever the estimator takes; the group is not added to it.
         y : array_like, shape (n,)
-            Two classes; the last is the positive one.
+            Two classes, the last the positive one; with a `notion` any number.
         sensitive_features : array_like, shape (n,) or (n, k), or a data frame
         sample_weight : array_like, shape (n,), optional
 
@@ -159,7 +177,7 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupReade
                 "`steering` must have space='logit': probabilities are steered and returned.",
                 argument="steering",
             )
-        if not (self.threshold == "accuracy" or _is_probability(self.threshold)):
+        if not (self.threshold == "accuracy" or is_probability(self.threshold)):
             raise ModelError(
                 f"`threshold` must be 'accuracy' or a number in [0, 1]; found {self.threshold!r}.",
                 argument="threshold",
@@ -169,7 +187,7 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupReade
         n = _num_samples(features)
         rows = Rows.check(y, groups, sample_weight, n, merge_groups=self._merged, cross=True, X=X)
         check_classes(rows.classes, n)
-        if len(rows.classes) > 2:
+        if len(rows.classes) > 2 and not self._decides:
             check_binary(rows.classes)
         if len(rows.classes) < 2:
             raise DataError(
@@ -185,6 +203,8 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupReade
         levels = steering._levels(keys)
         least = int(check_number(steering.min_cell, "min_cell", 1))
         splits = folds(self.cv, rows, least, lots(self.random_state, "folds", keys))
+        if self._decides:
+            return self._fit_rules(features, rows, splits, sample_weight is not None, groups)
         label, group, shares = rows.label, rows.group, np.eye(len(rows.groups))[rows.a]
         self.estimators_, self.steerings_, self._shared = [], [], False
         moved, tested = [], []
@@ -208,13 +228,11 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupReade
             elif isinstance(step.solution_, ScoreSolution):
                 part = replace(rows, y=rows.y[test], a=rows.a[test], weight=rows.weight[test])
                 self._shared |= shares_levels(step.maps_, part, s, keys[test])
-        for name in ("n_features_in_", "feature_names_in_"):
-            if self.sensitive_column is None and hasattr(self.estimators_[0], name):
-                setattr(self, name, getattr(self.estimators_[0], name))
+        self._keep_names()
         if self.threshold == "accuracy":
             own = np.concatenate(tested)
             s = without_dust(np.concatenate(moved))
-            self.threshold_ = _most_accurate(s, rows.y[own], rows.weight[own])
+            self.threshold_ = most_accurate(s, rows.y[own], rows.weight[own])
         else:
             self.threshold_ = float(self.threshold)
         return self
@@ -254,11 +272,14 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupReade
     def predict_proba(self, X: Any, *, sensitive_features: Any = None, key: Any = None) -> Array:
         """Return the mean steered probabilities of the folds' models, shape (n, 2).
 
+        With a `notion`, shape (n, K): the mean of the adjusted scores whose largest one decides.
+
         Parameters
         ----------
         X : array_like or data frame, shape (n, d)
         sensitive_features : array_like, shape (n,) or (n, k), or probabilities (n, G), optional
-            As for :meth:`ScoreSteering.transform`; not with `sensitive_column`.
+            As for :meth:`ScoreSteering.transform`; not with `sensitive_column`, and not needed
+            with ``uses_group=False``.
         key : array_like, shape (n,), optional
             Identifiers of the rows, by which tied scores are split; default the rows of X.
 
@@ -275,6 +296,9 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupReade
         check_is_fitted(self, "estimators_")
         features, beside, groups = self._read(X, sensitive_features, reset=False)
         refuse_reordered(X=X, sensitive_features=groups, key=key)
+        if self._decides:
+            gain, share, law = self._decided(features, groups, _num_samples(features))
+            return share * gain + (1.0 - share) * law
         n = _num_samples(features)
         shares = self._shares(groups, n)
         keys = keys_for(beside, key, n, self._order, "Tied scores" * self._shared)
@@ -302,7 +326,17 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupReade
         return (lot * len(self.steerings_)).astype(np.intp)
 
     def predict(self, X: Any, *, sensitive_features: Any = None, key: Any = None) -> Any:
-        """Return the last class where its probability is at least `threshold_`."""
+        """Return the last class where its probability is at least `threshold_`.
+
+        With a `notion` the class of the largest adjusted score; in groups that are levelled down
+        some rows get a class drawn by their lot, see `key` of :meth:`predict_proba`.
+        """
+        if self._decides:
+            check_is_fitted(self, "estimators_")
+            features, beside, groups = self._read(X, sensitive_features, reset=False)
+            n = _num_samples(features)
+            keys = keys_for(beside, key, n, self._order)
+            return self.classes_[self._drawn(self._decided(features, groups, n), keys)]
         p = self.predict_proba(X, sensitive_features=sensitive_features, key=key)[:, 1]
         return self.classes_[(p >= self.threshold_).astype(int)]
 
@@ -317,24 +351,3 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupReade
         guess = self.predict(X, sensitive_features=sensitive_features, key=key)
         right = guess == label_vector(y, "y", guess.size)
         return float(np.average(right, weights=check_weights(sample_weight, right.size)))
-
-
-def _is_probability(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
-
-
-def _most_accurate(score: Array, y: Indices, weight: Array) -> float:
-    """Return the threshold of highest accuracy: 1/2 if it is one, else midway between scores."""
-    order = np.argsort(score, kind="stable")
-    s, gain = score[order], np.where(y[order] == 1, -weight[order], weight[order])
-    change = np.concatenate([[0.0], np.cumsum(gain)])  # of rows called negative, from below
-    new = np.concatenate([[True], np.diff(s) > 0, [True]])
-    cuts, change = np.flatnonzero(new), change[new]
-    best = cuts[change >= change.max() - 1e-12 * weight.sum()]
-    low = np.concatenate([[-np.inf], s])[best]  # a threshold in (low, high]
-    high = np.concatenate([s, [np.inf]])[best]
-    if ((low < 0.5) & (high >= 0.5)).any():
-        return 0.5
-    if best[0] in (0, len(s)):
-        return float(s[0]) if best[0] == 0 else float(np.nextafter(s[-1], np.inf))
-    return float(0.5 * (low[0] + high[0]))

@@ -37,7 +37,7 @@ def plot_frontier(
             ax.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0, label=name)
         ax.plot(x, y, color=color, marker="o", markersize=3, label=label or "optimum")
         if len(x) > 1:
-            falling = -1.0 if "ratio_bound" not in frontier.bound_name else 1.0
+            falling = 1.0 if frontier.upward else -1.0
             reach = 0.04 * (x[-1] - x[0])
             for k in np.unique(np.linspace(0, len(x) - 1, 4).astype(int)):
                 t = np.array([x[k] - reach, x[k] + reach])

@@ -93,6 +93,13 @@ class BayesRules(Coordinates):
                 f"`notion` must be a notion such as DemographicParity(); found {notion!r}.",
                 argument="notion",
             )
+        if notion.splits:
+            raise ModelError(
+                f"{notion!r} adds up groups or looks into strata, but a population is ideal for "
+                "all its groups at once. Leave `on` and `within` out, or fit a population whose "
+                "groups are those of the one attribute.",
+                argument="notion",
+            )
         K = self.n_classes
         if K == 1:
             return 0.0

@@ -89,7 +89,7 @@ class Categorical(CategoricalRows):
         for a in map(self.groups.index, maps):
             joint[:, :, a] = (laws if laws.ndim == 2 else laws[:, :, a]) * prior[:, a]
         out = type(self)(joint, values=self._values, classes=self.classes, groups=self.groups)
-        out.score_bins = self.score_bins
+        out.score_bins, out.attributes = self.score_bins, self.attributes
         return out
 
     def with_prior(self, prior: Array) -> Self:
@@ -155,8 +155,9 @@ class Categorical(CategoricalRows):
         s = self.support
         rates = check_finite(h, "h", (len(s.atom), self.n_classes))
         return AtomTable.of(
-            s.weight, s.posterior, s.atom, s.group, rates, self.classes, self.groups
-        )
+            s.weight, s.posterior, s.atom, s.group, rates, self.classes, self.groups,
+            self.attributes,
+        )  # fmt: skip
 
     def _table_of_rule(
         self, cost: Array, rule: Self, n_samples: int, random_state: int | np.random.Generator

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairprog.door import Rows, counted, refuse_reordered
 from fairprog.errors import DataError, FairprogWarning, ModelError
+from fairprog.groups import are_crossed, attribute_names, group_labels
 from fairprog.labels import (
     Array,
     as_labels,
@@ -24,6 +25,7 @@ from fairprog.labels import (
     plain,
 )
 from fairprog.populations.categorical_support import CategoricalSupport
+from fairprog.populations.joint_scores import check_joint, joint_support
 from fairprog.populations.score_bins import are_labels, check_posterior, encode_groups, score_bins
 from fairprog.populations.support import Support, effective_rows
 
@@ -36,7 +38,7 @@ class CategoricalRows(CategoricalSupport):
         cls,
         proba: ArrayLike,
         *,
-        sensitive_features: ArrayLike,
+        sensitive_features: ArrayLike | None = None,
         y: ArrayLike | None = None,
         bins: int | ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
@@ -57,12 +59,17 @@ class CategoricalRows(CategoricalSupport):
 
         ``y`` without ``bins`` is refused: every row would know its own label.
 
+        Where the group is not known: ``proba[n, i, a]`` = P(Y=i, A=a | x), of shape (n, K, G) and
+        without ``sensitive_features``. Every row is an atom that may be of any group, and
+        ``FairClassifier(..., uses_group=False)`` decides by x alone. Right for scores calibrated
+        for label and group together, say of a model fitted to their crossed labels.
+
         Parameters
         ----------
-        proba : array_like, shape (n,) or (n, K)
-            P(Y = last class) of each row, or the posterior of every class.
-        sensitive_features : array_like, shape (n,)
-            Group of each row.
+        proba : array_like, shape (n,), (n, K) or (n, K, G)
+            P(Y = last class) of each row, the posterior of every class, or of label and group.
+        sensitive_features : array_like, shape (n,) or (n, k), or a data frame, optional
+            Group of each row; several columns are crossed. Not with (n, K, G), else required.
         y : array_like, shape (n,), optional
             Labels, to calibrate by counting.
         bins : int or array_like, optional
@@ -83,7 +90,7 @@ class CategoricalRows(CategoricalSupport):
             For scores outside [0, 1], rows that do not sum to one, a class without mass in a
             group.
         ModelError
-            For `y` without `bins`.
+            For `y` without `bins`, or what else is given with scores of label and group.
 
         Warns
         -----
@@ -111,6 +118,9 @@ class CategoricalRows(CategoricalSupport):
         refuse_reordered(
             proba=proba, y=y, sensitive_features=sensitive_features, sample_weight=sample_weight
         )
+        if np.ndim(proba) == 3:
+            beside = {"sensitive_features": sensitive_features, "y": y, "bins": bins}
+            return cls._of_joint_scores(proba, beside, sample_weight, classes, groups)
         score, K = check_posterior(proba)
         if are_labels(score):
             warnings.warn(
@@ -136,7 +146,13 @@ class CategoricalRows(CategoricalSupport):
                     "`classes` in the order of the columns.",
                     argument="y",
                 )
-        group, group_labels = encode_groups(sensitive_features, groups, n)
+        if are_crossed(sensitive_features):
+            crossed = group_labels(sensitive_features, n)
+            group, group_names = encode_groups(crossed, groups, n)
+        else:
+            given_groups: Any = sensitive_features
+            group, group_names = encode_groups(given_groups, groups, n)
+        attributes = attribute_names(sensitive_features)
         if sample_weight is None:
             weight: Array = np.broadcast_to(np.float64(1.0 / n), (n,))
             given: Array = np.broadcast_to(1.0, (n,))
@@ -150,11 +166,12 @@ class CategoricalRows(CategoricalSupport):
             weight, n = weight / weight.sum(), len(weight)
         if bins is None:
             support = Support(np.arange(n), group, weight, score)
-            out = cls._from_support(support, n, None, class_labels, group_labels)
+            out = cls._from_support(support, n, None, class_labels, group_names)
             out.effective_rows, out.scores_given = effective_rows(weight), True
+            out.attributes = attributes
             return out
         atom, values, bins_of = score_bins(score, bins, weight, count)
-        joint = np.zeros((len(values), K, len(group_labels)))
+        joint = np.zeros((len(values), K, len(group_names)))
         label = None if y is None else encode(y, class_labels, "y", n)
         if label is None:
             columns = np.stack([1.0 - score, score], 1) if score.ndim == 1 else score
@@ -162,12 +179,38 @@ class CategoricalRows(CategoricalSupport):
                 np.add.at(joint[:, i], (atom, group), weight * column)
         else:
             np.add.at(joint, (atom, label, group), weight)
-        out = cls(joint, values=values, classes=class_labels, groups=group_labels)
+        out = cls(joint, values=values, classes=class_labels, groups=group_names)
         if label is not None:
-            rows = Rows(label, group.astype(np.intp), given, class_labels, group_labels)
+            rows = Rows(label, group.astype(np.intp), given, class_labels, group_names)
             out = out.with_rows(rows.cells, rows.mass)
         out.effective_rows, out.scores_given = effective_rows(weight), y is None
-        out.score_bins = bins_of
+        out.score_bins, out.attributes = bins_of, attributes
+        return out
+
+    @classmethod
+    def _of_joint_scores(
+        cls,
+        proba: ArrayLike,
+        beside: dict[str, Any],
+        sample_weight: ArrayLike | None,
+        classes: Sequence[Any] | None,
+        groups: Sequence[Any] | None,
+    ) -> Self:
+        for name, value in beside.items():
+            if value is not None:
+                raise ModelError(
+                    f"`{name}` is not used where `proba` has shape (n, K, G): that says P(Y, A | "
+                    "x) of every row. Leave it out, or pass P(Y | x, a) of shape (n, K).",
+                    argument=name,
+                )
+        joint = check_joint(proba)
+        n, K, G = joint.shape
+        weight = check_weights(sample_weight, n)
+        joint, weight = joint[weight > 0], weight[weight > 0] / weight.sum()
+        labels = as_labels(classes, K, "classes"), as_labels(groups, G, "groups")
+        out = cls._from_support(joint_support(joint, weight), len(weight), None, *labels)
+        out.effective_rows, out.scores_given = effective_rows(weight), True
+        out.group_known = False
         return out
 
     @classmethod
@@ -213,6 +256,7 @@ class CategoricalRows(CategoricalSupport):
             len(features),
             classes=classes,
             groups=groups,
+            cross=are_crossed(sensitive_features),
             X=X,
         )
         if features.ndim == 1 or features.shape[1] == 1:
@@ -229,6 +273,7 @@ class CategoricalRows(CategoricalSupport):
         out = cls(joint, values=values, classes=rows.classes, groups=rows.groups)
         out = out.with_rows(rows.cells, rows.mass)
         out.effective_rows = effective_rows(rows.weight)
+        out.attributes = attribute_names(sensitive_features)
         return out
 
     def sample(
@@ -272,18 +317,24 @@ class CategoricalRows(CategoricalSupport):
         }
         for _ in range(100):
             if self.scores_given:
-                count = rng.multinomial(size, s.weight / s.weight.sum())
-                kept = count > 0
-                drawn = Support(s.atom[kept], s.group[kept], count[kept] / size, s.score[kept])
+                unit = np.arange(len(s.atom)) if self.group_known else s.atom  # what is drawn
+                whole = np.bincount(unit, s.weight)
+                count = rng.multinomial(size, whole / whole.sum())[unit]
+                kept, share = count > 0, count / size * (s.weight / whole[unit])
+                drawn = Support(s.atom[kept], s.group[kept], share[kept], s.score[kept])
                 mass = np.zeros((self.n_groups, self.n_classes))
                 np.add.at(mass, drawn.group, drawn.posterior * drawn.weight[:, None])
                 if np.all(mass > 0):
-                    return self._from_support(drawn, self.n_atoms, **labels)
+                    out = self._from_support(drawn, self.n_atoms, **labels)
+                    out.attributes, out.group_known = self.attributes, self.group_known
+                    return out
                 continue
             joint = rng.multinomial(size, self.joint.ravel() / self.joint.sum())
             joint = joint.reshape(self.joint.shape)
             if np.all(joint.sum(axis=0) > 0):
-                return type(self)(joint / size, **labels)
+                out = type(self)(joint / size, **labels)
+                out.attributes = self.attributes
+                return out
         raise DataError(
             f"Samples of {size} rows leave a class of some group empty: too few for bands.",
             argument="sample_size",

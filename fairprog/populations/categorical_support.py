@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError
+from fairprog.fields import fits, refuse
 from fairprog.labels import Array, check_finite, plain
 from fairprog.populations.base import Population
 from fairprog.populations.score_bins import ScoreBins
@@ -61,6 +62,10 @@ class CategoricalSupport(Population):
         self.effective_rows: int | None = None
         #: the bins of scores that are its atoms, where it was counted in bins
         self.score_bins: ScoreBins | None = None
+        #: whether rows told their group, not the probability of each
+        self.group_known = True
+        #: names of the sensitive attributes that its groups cross, where they had names
+        self.attributes: tuple[str, ...] = ()
         #: whether the posteriors are scores that were given, not shares of labels counted
         self.scores_given = False
         for array in (support.weight, support.score, support.group, support.atom):
@@ -127,6 +132,8 @@ class CategoricalSupport(Population):
         origin = {
             "effective_rows": self.effective_rows,
             "scores_given": self.scores_given or None,
+            "attributes": self.attributes or None,
+            "group_known": None if self.group_known else False,
             "score_bins": None if bins is None else bins.to_dict(),
         }
         return out | {key: value for key, value in origin.items() if value is not None}
@@ -142,12 +149,16 @@ class CategoricalSupport(Population):
         """Rebuild a population from what `to_dict` returned."""
         arguments = dict(data)
         bins, given = arguments.pop("score_bins", None), arguments.pop("scores_given", False)
-        rows = arguments.pop("effective_rows", None)
+        rows, names = arguments.pop("effective_rows", None), arguments.pop("attributes", ())
+        known = bool(arguments.pop("group_known", True))
         if isinstance(arguments.get("n_rows"), int):  # files of version 0.1.0 call it so
             rows = arguments.pop("n_rows")
         out = super().from_dict(arguments)
         out.score_bins = None if bins is None else ScoreBins.from_dict(bins)
         out.effective_rows, out.scores_given = rows, bool(given)
+        if not fits(names, [str]):
+            raise refuse("`population.attributes` are no names")
+        out.attributes, out.group_known = tuple(names), known
         return out
 
     def _sizes(self) -> dict[str, Any]:

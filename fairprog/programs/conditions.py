@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairprog.errors import FairprogError, ModelError
+from fairprog.tables import Notion
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,13 @@ def checked_conditions(constraints: Any) -> tuple[Condition, ...]:
     out = []
     for item in as_list(constraints):
         if not callable(item):
+            if isinstance(item, Notion):
+                raise ModelError(
+                    f"`constraints` holds {item!r}, but the steered population satisfies every "
+                    "notion for every cost, between all its groups; one notion, on one attribute "
+                    "or inside strata, is a matter for fp.FairClassifier.",
+                    argument="constraints",
+                )
             raise ModelError(
                 f"`constraints` holds {item!r}, which is not a function (view, population) -> "
                 "CVXPY constraints; see fp.constraint.",

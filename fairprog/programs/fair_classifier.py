@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.errors import InfeasibleError, ModelError
+from fairprog.errors import ModelError
 from fairprog.labels import check_number
 from fairprog.populations import Categorical
-from fairprog.programs.classifier.answer import assemble_classifier
 from fairprog.programs.classifier.frontier import classifier_frontier
-from fairprog.programs.classifier.infeasible import explain_clash
-from fairprog.programs.classifier.level_search import search_level
-from fairprog.programs.classifier.question import ClassifierQuestion, ask_classifier
-from fairprog.programs.classifier.score_solution import solve_by_sorting
-from fairprog.programs.verified import verified
+from fairprog.programs.classifier.question import ask_classifier
+from fairprog.programs.classifier.solve import solve_question
 from fairprog.solution.classifier_solution import ClassifierSolution
 from fairprog.solution.frontier import Frontier
 from fairprog.tables import Risk
@@ -38,14 +33,15 @@ class FairClassifier:
         Others: ``D.discretize()``.
     risk : Risk, default ErrorRate()
         What is minimised, for example ``fp.CostSensitiveRisk(cost)``; risks can be added and
-        scaled.
+        scaled. Those that are ratios, such as :class:`F1Risk`, are minimised alone.
     constraints : iterable
         Notions (each with its own bound), other constraints such as
         :class:`IndividualFairness`, :class:`Robust`, :class:`RiskBound`, and functions
         ``(view, population) -> CVXPY constraint`` (see :func:`constraint`), where ``view.Z[a, i,
         j]`` and ``view.h[m, j]`` are affine expressions indexed by position.
     uses_group : bool, default True
-        Whether the classifier may look at the group: h(j | x, a), or h(j | x).
+        Whether the classifier may look at the group: h(j | x, a), or h(j | x). Where the group
+        is not known, make the population from scores of label and group, (n, K, G).
 
     Raises
     ------
@@ -165,24 +161,8 @@ class FairClassifier:
             )
         if time_limit is not None:
             time_limit = check_number(time_limit, "time_limit")
-        if solver == "SORT" or (solver == "auto" and not solver_options):
-            sorted_solution = solve_by_sorting(
-                self.question, solver == "SORT", price_intervals, started
-            )
-            if sorted_solution is not None:
-                return sorted_solution
         how = (solver, time_limit, verbose, solver_options)
-        question = self.question
-        if question.free is not None:
-            level = search_level(question, question.free, how)
-            template = question.constraints[question.free]
-            question = question.replacing(question.free, replace(template, level=level))
-        compiled = question.compile()
-        form = _run(question, compiled.problem, how)
-        seconds, convex = time.perf_counter() - started, question.free is None
-        return verified(
-            assemble_classifier(question, compiled, form, price_intervals, seconds, convex)
-        )
+        return solve_question(self.question, how, price_intervals, started)
 
     def frontier(
         self,
@@ -238,17 +218,3 @@ class FairClassifier:
         """
         resampling = bootstrap, sample_size, confidence, random_state, progress
         return classifier_frontier(self.question, bounds, constraint, solver, resampling)
-
-
-def _run(question: ClassifierQuestion, problem: Any, how: tuple[Any, ...]) -> Any:
-    """Return the solved standard form; an infeasible program is explained."""
-    from fairprog.programs.compile.standard_form import StandardForm
-
-    form = StandardForm(problem)
-    if form.solve(*how) == "infeasible":
-        error = explain_clash(question)
-        if how[0] != "auto" or isinstance(error, InfeasibleError):
-            raise error
-        if all(form.solve(s, how[1], how[2], {}) == "infeasible" for s in ("CLARABEL", "SCS")):
-            raise error
-    return form

@@ -12,9 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairprog.door import refuse_reordered
 from fairprog.errors import DataError, ModelError
+from fairprog.groups import are_crossed, group_labels
 from fairprog.labels import Array, Indices, encode, label_array, plain
 from fairprog.lots import keys_for, lots, row_keys, shared_too_widely
 from fairprog.populations import Categorical
+from fairprog.populations.joint_scores import check_joint
 from fairprog.populations.score_bins import check_posterior
 
 TIE = 1e-9  # adjusted costs closer than this (times the largest) are a tie
@@ -33,8 +35,9 @@ class RandomizedClassifier:
     uses_group : bool
         Whether it looks at the group.
     costs : Array, shape (G, K, K), or None
-        Adjusted costs: the classifier predicts argmin_j sum_i eta_i costs[a, i, j], ties
-        randomised. They are the cost matrix, less what a class pays whatever is predicted, plus
+        Adjusted costs: the classifier predicts argmin_j sum_i eta_i costs[a, i, j], one that does
+        not see the group argmin_j sum_ia P(Y=i, A=a | x) costs[a, i, j], ties randomised. They
+        are the cost matrix, less what a class pays whatever is predicted, plus
         the prices of the notions. None where a template speaks about single individuals, so that
         no such rule exists.
 
@@ -105,7 +108,7 @@ class RandomizedClassifier:
             first[s.atom[::-1]] = np.arange(len(s.atom))[::-1]
             row = first[atom]
         else:
-            group = encode(sensitive_features, D.groups, "sensitive_features", len(atom))
+            group = self._codes(sensitive_features, len(atom))
             table = np.full((D.n_atoms, D.n_groups), -1)
             table[s.atom, s.group] = np.arange(len(s.atom))
             row = table[atom, group]
@@ -167,6 +170,8 @@ class RandomizedClassifier:
     ) -> Array:
         """Apply the classifier to scores that need not be atoms.
 
+        Without the group scores are of label and group, P(Y=i, A=a | x).
+
         Where the population was counted in bins (``Categorical.from_scores(..., bins=...)``), a
         score falls into its bin and gets what was decided there, for its group: the same
         calibration as that of the population. A bin in which the group had no rows gives way to
@@ -175,9 +180,9 @@ class RandomizedClassifier:
 
         Parameters
         ----------
-        proba : array_like, shape (n,) or (n, K)
-            P(Y = last class), or of every class: scores of the kind the population was made
-            from.
+        proba : array_like, shape (n,), (n, K) or (n, K, G)
+            P(Y = last class), of every class, or of label and group: scores of the kind the
+            population was made from.
         sensitive_features : array_like, shape (n,), optional
             Groups; required where the classifier uses them.
 
@@ -192,8 +197,8 @@ class RandomizedClassifier:
         DataError
             For scores outside [0, 1], another number of classes, missing or unknown groups.
         ModelError
-            For populations without bins: a group-blind classifier, or one without adjusted
-            costs.
+            For populations without bins: a classifier without adjusted costs, or one that does
+            not see the group but is given no P(Y, A | x).
 
         Examples
         --------
@@ -205,6 +210,8 @@ class RandomizedClassifier:
         >>> rule.predict_proba_from_scores([.45, .55], sensitive_features=["b", "b"])[:, 1]
         array([0., 1.])
         """
+        if np.ndim(proba) == 3:
+            return self._by_joint(check_joint(proba))
         score, group = self._scored(proba, sensitive_features)
         if self.population.score_bins is not None:
             return self._by_bins(score, group)
@@ -258,8 +265,13 @@ class RandomizedClassifier:
             )
         if not self.uses_group:
             return score, np.zeros(len(score), dtype=np.intp)
-        groups = self.population.groups
-        return score, encode(sensitive_features, groups, "sensitive_features", len(score))
+        return score, self._codes(sensitive_features, len(score))
+
+    def _codes(self, sensitive_features: Any, n: int) -> Indices:
+        """Return the position of every row's group; several columns are crossed."""
+        if are_crossed(sensitive_features):
+            sensitive_features = group_labels(sensitive_features, n)
+        return encode(sensitive_features, self.population.groups, "sensitive_features", n)
 
     def _by_bins(self, score: Array, group: Indices) -> Array:
         """Return what was decided in the bin of each score."""
@@ -277,47 +289,56 @@ class RandomizedClassifier:
 
     def _by_posterior(self, score: Array, group: Indices) -> Array:
         """Return the predictions with the smallest adjusted cost, ties as on the population."""
-        K = self.population.n_classes
         posterior = np.stack([1.0 - score, score], axis=1) if score.ndim == 1 else score
-        tied = self._tied(posterior, group)
-        out = tied / tied.sum(axis=1, keepdims=True)
         s = self.population.support
-        known = self._tied(s.posterior, s.group)
-        code, known_code = (t @ (1 << np.arange(K)) for t in (tied, known))
-        for a in range(self.population.n_groups):
-            for c in np.unique(code[(group == a) & (tied.sum(axis=1) > 1)]):
-                rows = (s.group == a) & (known_code == c)
+        known = s.posterior, s.group.astype(np.intp)
+        return self._least((posterior, group), known, s.weight, self.h)
+
+    def _by_joint(self, joint: Array) -> Array:
+        """Return the same where rows say P(Y=i, A=a | x), for a classifier without the group."""
+        D, s = self.population, self.population.support
+        if self.uses_group or joint.shape[1:] != (D.n_classes, D.n_groups):
+            raise DataError(
+                f"`proba` of label and group is for classifiers with uses_group=False, of shape "
+                f"(n, {D.n_classes}, {D.n_groups}); its shape is {joint.shape}.",
+                argument="proba",
+            )
+        mass = np.asarray(D.mass.sum(axis=1))
+        h = np.zeros((len(mass), D.n_classes))
+        h[s.atom] = self.h
+        asked, known = np.zeros(len(joint), np.intp), np.zeros(len(mass), np.intp)
+        laws = D.joint / np.maximum(mass, np.finfo(float).tiny)[:, None, None]
+        return self._least((joint, asked), (laws, known), mass, h)
+
+    def _least(
+        self, asked: tuple[Array, Indices], known: tuple[Array, Indices], weight: Array, h: Array
+    ) -> Array:
+        """Return who has the smallest adjusted cost; ties are as those `known` were, by h."""
+        tied = self._tied(*asked)
+        out = tied / tied.sum(axis=1, keepdims=True)
+        code, known_code = (t @ (1 << np.arange(h.shape[1])) for t in (tied, self._tied(*known)))
+        for a in np.unique(asked[1]):
+            for c in np.unique(code[(asked[1] == a) & (tied.sum(axis=1) > 1)]):
+                rows = (known[1] == a) & (known_code == c)
                 if rows.any():
-                    here = (group == a) & (code == c)
-                    out[here] = self._at_ties(posterior[here], rows)
+                    here = (asked[1] == a) & (code == c)
+                    out[here] = _at_ties(asked[0][here], known[0][rows], weight[rows], h[rows])
         return out
 
-    def _at_ties(self, posterior: Array, rows: NDArray[np.bool_]) -> Array:
-        """Return what pairs of equal posterior got on average; for others, what all `rows` got."""
-        weight, h = self.population.support.weight[rows], self.h[rows]
-        both = np.concatenate([self.population.support.posterior[rows], posterior])
-        code = np.unique(np.round(both, 10), axis=0, return_inverse=True)[1].ravel()
-        known, asked = np.split(code, [len(h)])
-        size = int(code.max()) + 1
-        mass = np.bincount(known, weight, size)
-        sums = np.stack([np.bincount(known, weight * column, size) for column in h.T], axis=1)
-        everywhere = weight @ h / weight.sum()
-        found = mass > 0
-        mean: Array = np.where(
-            found[:, None], sums / np.where(found, mass, 1.0)[:, None], everywhere
-        )
-        return mean[asked]
-
-    def _tied(self, posterior: Array, group: Any) -> NDArray[np.int_]:
+    def _tied(self, rows: Array, group: Any) -> NDArray[np.int_]:
         """Return which predictions have the smallest adjusted cost, shape (n, K)."""
-        if self.costs is None or not self.uses_group:
+        if self.costs is None or (not self.uses_group and rows.ndim == 2):
             raise ModelError(
                 "This classifier is a table over its population, not a rule on posteriors: it is "
                 "group-blind, or a template speaks about single individuals. Make the population "
                 "by `Categorical.from_scores(..., bins=...)`, whose classifiers put new scores "
-                "into the same bins."
+                "into the same bins; or, where the group is not known, from scores of label and "
+                "group, (n, K, G), and pass such scores here."
             )
-        cost = np.einsum("mi,mij->mj", posterior, self.costs[group])
+        if rows.ndim == 3:
+            cost = np.einsum("nia,aij->nj", rows, self.costs)
+        else:
+            cost = np.einsum("ni,nij->nj", rows, self.costs[group])
         scale = TIE * (float(np.abs(self.costs).max()) or 1.0)
         return (cost <= cost.min(axis=1, keepdims=True) + scale).astype(int)
 
@@ -353,3 +374,17 @@ class RandomizedClassifier:
         kind = "group-aware" if self.uses_group else "group-blind"
         mixed = int((self.h.max(axis=1) < 1 - 1e-9).sum())
         return f"RandomizedClassifier({kind}, {len(self.h)} rows, {mixed} randomised)"
+
+
+def _at_ties(asked: Array, known: Array, weight: Array, h: Array) -> Array:
+    """Return what known rows of equal scores got on average; for others, what all of them got."""
+    both = np.concatenate([known, asked]).reshape(len(known) + len(asked), -1)
+    code = np.unique(np.round(both, 10), axis=0, return_inverse=True)[1].ravel()
+    of_known, of_asked = np.split(code, [len(h)])
+    size = int(code.max()) + 1
+    mass = np.bincount(of_known, weight, size)
+    sums = np.stack([np.bincount(of_known, weight * column, size) for column in h.T], axis=1)
+    everywhere = weight @ h / weight.sum()
+    found = mass > 0
+    mean: Array = np.where(found[:, None], sums / np.where(found, mass, 1.0)[:, None], everywhere)
+    return mean[of_asked]

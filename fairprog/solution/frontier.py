@@ -23,8 +23,8 @@ class Frontier(Drawn):
     risks : Array, shape (n,)
         The optimum: the risk of a fair classifier, or KL in nats.
     prices : Array, shape (n,)
-        Minus its slope (plus, for a ratio bound): a valid multiplier at every bound, where the
-        curve has a kink one of many.
+        Minus its slope (plus, for a bound that asks for more): a valid multiplier at every bound,
+        where the curve has a kink one of many.
     bound_name, risk_name : str
     bands : (Array, Array) or None
         Lower and upper percentiles of the frontier over bootstrap samples.
@@ -37,6 +37,8 @@ class Frontier(Drawn):
     seconds : float
     quantity : {"risk", "kl"}
         Name of the optimum in :meth:`to_frame`.
+    upward : bool
+        Whether a larger bound asks for more (ratios, lower bounds), so that the curve rises.
 
     Examples
     --------
@@ -59,6 +61,7 @@ class Frontier(Drawn):
     solves: int = 0
     seconds: float = field(default=0.0, compare=False)
     quantity: str = "risk"
+    upward: bool = False
 
     def __repr__(self) -> str:
         text = f"Frontier({self.quantity}, {len(self.bounds)} values of {self.bound_name!r}"

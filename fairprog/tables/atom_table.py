@@ -55,6 +55,7 @@ class AtomTable(OutcomeTable):
         h: Array,
         classes: tuple[Hashable, ...],
         groups: tuple[Hashable, ...],
+        attributes: tuple[str, ...] = (),
     ) -> AtomTable:
         """Sum Z[a, i, j] = sum over x of weight posterior_i h_j."""
         K, G = len(classes), len(groups)
@@ -63,7 +64,7 @@ class AtomTable(OutcomeTable):
             joint = weight * posterior[:, i]
             for j in range(K):
                 Z[:, i, j] = np.bincount(group, joint * h[:, j], minlength=G)
-        return cls(Z, classes, groups, weight, posterior, atom, group, h)
+        return cls(Z, classes, groups, attributes, weight, posterior, atom, group, h)
 
     @property
     def mass(self) -> Array:

@@ -19,6 +19,7 @@ import numpy as np
 
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, address, index_of, plain
+from fairprog.tables.attributes import by_table, by_view, names_of, split_tables
 from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.templates import Constraint, TableView, Term
 
@@ -38,11 +39,19 @@ class Notion(Constraint):
         Instead of a difference: smallest over largest group rate must reach this, in (0, 1].
     positive : hashable, optional
         The class label that counts as positive; default the last of ``classes``.
+    on : str, int or tuple of these, optional
+        Of several sensitive attributes those whose groups are compared, by column name or
+        position: ``on="sex"`` adds up all women, whatever else they are. Default: all of them,
+        crossed.
+    within : str, int or tuple of these, optional
+        Control features: groups are compared inside each stratum of these attributes.
 
     Raises
     ------
     DataError
         If a bound is outside its range or both bounds are given.
+    ModelError
+        Where `on` or `within` names no attribute of the groups, or nothing is left to compare.
 
     Examples
     --------
@@ -59,10 +68,21 @@ class Notion(Constraint):
     difference_bound: float = 0.0
     ratio_bound: float | None = None
     positive: Any = None
+    on: Any = None
+    within: Any = None
 
     name: ClassVar[str] = "notion"
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for face, by_part in (("evaluate", by_table), ("express", by_view)):
+            if face in cls.__dict__:
+                setattr(cls, face, by_part(cls.__dict__[face]))
+
     def __post_init__(self) -> None:
+        for name in ("on", "within"):
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("difference_bound", "ratio_bound"):
             self._to_number(name)
         object.__setattr__(self, "positive", plain(self.positive))
@@ -87,13 +107,32 @@ class Notion(Constraint):
         """``difference_bound``, or ``ratio_bound`` where that was given."""
         return "difference_bound" if self.ratio_bound is None else "ratio_bound"
 
+    @property
+    def upward(self) -> bool:
+        """Whether it has a ratio bound: a larger one asks for more."""
+        return self.ratio_bound is not None
+
+    @property
+    def splits(self) -> bool:
+        """Whether it adds up groups (`on`) or compares inside strata (`within`)."""
+        return self.on is not None or self.within is not None
+
+    @property
+    def key(self) -> str:
+        """The name, and which attributes it is on and within."""
+        parts = [self.name]
+        for word in ("on", "within"):
+            parts += [f"{word}_{name}" for name in names_of(getattr(self, word))]
+        return "_".join(parts)
+
     def violation(self, table: OutcomeTable) -> float:
         """Return by how much the worst event misses the bound (0 or less: it does not)."""
         gap = self.gap(table)
         if self.ratio_bound is None:
             return gap - self.difference_bound
         rates = self.evaluate(table)
-        return float((self.ratio_bound * rates.max(axis=1) - rates.min(axis=1)).max())
+        high, low = np.nanmax(rates, axis=1), np.nanmin(rates, axis=1)
+        return float((self.ratio_bound * high - low).max())
 
     def _to_number(self, name: str) -> None:
         value = getattr(self, name)
@@ -139,17 +178,21 @@ class Notion(Constraint):
                 "one for every rule: population.evaluate(cost).table.",
                 argument="table",
             )
-        rates = self.evaluate(table)
-        empty = np.argwhere(np.isnan(rates))
-        if empty.size:
-            group = table.groups[int(empty[0][1])]
-            raise DataError(
-                f"{self!r} is undefined: group {group!r} has no mass in the condition of event "
-                f"{int(empty[0][0])}.",
-                cell=(None, group),
-            )
-        return float(np.ptp(rates, axis=1).max())
+        worst = 0.0
+        for part in split_tables(table, self):
+            rates = self.evaluate(part)
+            empty = np.argwhere(np.isnan(rates))
+            if empty.size:
+                group = part.groups[int(empty[0][1])]
+                raise DataError(
+                    f"{self!r} is undefined: group {group!r} has no mass in the condition of "
+                    f"event {int(empty[0][0])}.",
+                    cell=(None, group),
+                )
+            worst = max(worst, float(np.ptp(rates, axis=1).max()))
+        return worst
 
+    @by_view
     def express(self, view: TableView) -> list[Term]:
         """Return the terms: one address per (event, group), bound 0 as equalities.
 
@@ -164,14 +207,7 @@ class Notion(Constraint):
         for labels, outcomes, condition in events:
             level = view.level(address(self.name, *labels))
             for a, group in enumerate(view.groups):
-                mass = float(sum(view.mass[a, i] for i in condition))
-                if mass <= 0:
-                    raise DataError(
-                        f"{self!r}: group {group!r} has no mass in class(es) "
-                        f"{[view.classes[i] for i in condition]}.",
-                        cell=(view.classes[condition[0]], group),
-                    )
-                rate = sum(view.Z[a, i, j] for i, j in outcomes) / mass
+                rate = rate_in(view, self, a, outcomes, condition)
                 where = address(self.name, group, *labels)
                 if self.ratio_bound is not None:
                     terms.append(Term(rate - level, "<=", 0.0, f"{where}:upper"))
@@ -181,6 +217,24 @@ class Notion(Constraint):
                 else:
                     terms.append(Term(rate - level, "abs<=", bound / 2, where))
         return terms
+
+
+def rate_in(view: TableView, template: Any, a: int, outcomes: Mask, inside: list[int]) -> Any:
+    """Return the rate of the group at `a` as an affine expression.
+
+    Raises
+    ------
+    DataError
+        If the group has no mass in the classes `inside`, naming the template.
+    """
+    mass = float(sum(view.mass[a, i] for i in inside))
+    if mass <= 0:
+        raise DataError(
+            f"{template!r}: group {view.groups[a]!r} has no mass in class(es) "
+            f"{[view.classes[i] for i in inside]}.",
+            cell=(view.classes[inside[0]], view.groups[a]),
+        )
+    return sum(view.Z[a, i, j] for i, j in outcomes) / mass
 
 
 def _irredundant(events: list[Event], n_classes: int) -> list[Event]:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from fairprog.door import Rows
 from fairprog.errors import DataError
+from fairprog.groups import are_crossed, attribute_names
 from fairprog.labels import Array, as_labels, check_finite, encode, label_vector, sorted_labels
 from fairprog.pictures import Drawn
 
@@ -29,6 +30,8 @@ class OutcomeTable(Drawn):
         Probabilities: nonnegative (to 1e-9), summing to one (to 1e-6), with no empty group.
     classes, groups : sequence of hashables, optional
         Labels; default 0, 1, ....
+    attributes : sequence of str, optional
+        Names of the sensitive attributes that the groups, as tuples, cross.
 
     Raises
     ------
@@ -51,6 +54,7 @@ class OutcomeTable(Drawn):
     Z: Array
     classes: tuple[Hashable, ...] = ()
     groups: tuple[Hashable, ...] = ()
+    attributes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         Z = check_finite(self.Z, "Z")
@@ -88,7 +92,8 @@ class OutcomeTable(Drawn):
         Parameters
         ----------
         y_true, y_pred, sensitive_features : array_like, shape (n,)
-            True class, predicted class, group of each row.
+            True class, predicted class, group of each row; groups of shape (n, k), or a data
+            frame, are crossed.
         sample_weight : array_like, shape (n,), optional
             Nonnegative weights.
         classes, groups : sequence, optional
@@ -105,6 +110,7 @@ class OutcomeTable(Drawn):
         rows = Rows.check(
             y_true, sensitive_features, sample_weight, n,
             classes=classes, groups=groups, label="y_true", y_pred=y_pred,
+            cross=are_crossed(sensitive_features),
         )  # fmt: skip
         prediction = rows.of(label_vector(y_pred, "y_pred", n))
         unknown = sorted_labels(set(prediction.tolist()) - set(rows.classes))
@@ -119,7 +125,8 @@ class OutcomeTable(Drawn):
         K, G = len(rows.classes), len(rows.groups)
         cell = (rows.a * K + rows.y) * K + encode(prediction, rows.classes, "y_pred")
         Z = np.bincount(cell, rows.weight, G * K * K).reshape(G, K, K)
-        return cls(Z / rows.weight.sum(), rows.classes, rows.groups)
+        names = attribute_names(sensitive_features)
+        return cls(Z / rows.weight.sum(), rows.classes, rows.groups, names)
 
     @property
     def group_mass(self) -> Array:

@@ -81,13 +81,18 @@ class ScoreView:
         classes: tuple[Hashable, ...],
         groups: tuple[Hashable, ...],
         shift: float,
+        attributes: tuple[str, ...] = (),
     ) -> None:
         G = len(groups)
+        self.attributes = attributes
         self.mass, self.classes, self.groups, self._shift = mass, classes, groups, shift
         self.redundant = False
         self.levels_are_rates = True
-        self.size = 2 * G + LEVELS
         self._levels: dict[str, int] = {}
+        self._fill(G)
+
+    def _fill(self, G: int) -> None:
+        mass, self.n_rates = self.mass, 2 * G
         self.Z = np.empty((G, 2, 2), dtype=object)
         for a in range(G):
             for i in range(2):
@@ -107,7 +112,7 @@ class ScoreView:
         if size is not None or not self.levels_are_rates:
             raise NotLinear("a level that is no rate")
         position = self._levels.setdefault(name, len(self._levels))
-        return self._unit(2 * len(self.groups) + position)
+        return self._unit(self.n_rates + position)
 
     def parameter(self, name: str, value: float, signed: bool = False) -> float:
         """Return the number; the bound is shifted where its derivative is asked for."""
@@ -120,6 +125,22 @@ class ScoreView:
     def n_levels(self) -> int:
         """How many levels were asked for."""
         return len(self._levels)
+
+    @property
+    def size(self) -> int:
+        """Number of coefficients there is room for."""
+        return self.n_rates + LEVELS
+
+
+class CellView(ScoreView):
+    """The view of any number of classes: the entries Z[a, i, j] themselves, in this order."""
+
+    def _fill(self, G: int) -> None:
+        shape = (G, len(self.classes), len(self.classes))
+        self.n_rates = int(np.prod(shape))
+        self.Z = np.empty(shape, dtype=object)
+        for k, cell in enumerate(np.ndindex(shape)):
+            self.Z[cell] = self._unit(k)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +199,8 @@ def rate_rows(
     groups: tuple[Hashable, ...],
     risk: Any,
     constraints: Sequence[Any],
+    attributes: tuple[str, ...] = (),
+    view: type[ScoreView] = ScoreView,
 ) -> RateRows:
     """Return the program that templates state over the rates of binary scores.
 
@@ -188,6 +211,10 @@ def rate_rows(
     classes, groups : tuple
     risk : Risk
     constraints : sequence of constraints
+    attributes : tuple of str
+        What the groups cross.
+    view : type of view
+        ``CellView``: the variables are the entries of the table rather than rates.
 
     Raises
     ------
@@ -196,7 +223,7 @@ def rate_rows(
     ModelError
         If two terms share an address.
     """
-    now, later = (ScoreView(mass, classes, groups, shift) for shift in (0.0, 1.0))
+    now, later = (view(mass, classes, groups, s, attributes) for s in (0.0, 1.0))
     now.levels_are_rates = False
     goal, _ = risk.without_base(classes)
     minimised, unit = goal.express_in_units(now)
@@ -213,7 +240,7 @@ def rate_rows(
     double = sorted({where for where in addresses if addresses.count(where) > 1})
     if double:
         raise ModelError(f"Two terms share the address {double[0]!r}.", argument="constraints")
-    n = 2 * len(groups) + now.n_levels
+    n = now.n_rates + now.n_levels
     parts = [(_row(s, n), _row(t, n)) for s, t, _ in terms]
     rows = np.array([here for here, _ in parts]).reshape(len(parts), n + 2)
     shifted = np.array([there for _, there in parts]).reshape(len(parts), n + 2)

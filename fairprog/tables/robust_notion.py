@@ -58,10 +58,10 @@ class Robust(Constraint):
 
     def __post_init__(self) -> None:
         wanted = isinstance(self.notion, Notion) and not isinstance(self.notion, FractionalNotion)
-        if not wanted or self.notion.ratio_bound is not None:
+        if not wanted or self.notion.ratio_bound is not None or self.notion.splits:
             raise ModelError(
-                f"Robust takes a notion with linear rates and a difference bound; found "
-                f"{self.notion!r}.",
+                f"Robust takes a notion with linear rates and a difference bound, between all "
+                f"groups; found {self.notion!r}.",
                 argument="notion",
             )
         object.__setattr__(self, "radius", check_number(self.radius, "radius"))

@@ -58,7 +58,8 @@ class Term:
 class TableView(Protocol):
     """What a template sees of a program over outcome tables.
 
-    ``Z[a, i, j]`` are affine expressions, ``mass[a, i]`` = P(A=a, Y=i) are numbers.
+    ``Z[a, i, j]`` are affine expressions, ``mass[a, i]`` = P(A=a, Y=i) are numbers;
+    ``attributes`` names what the groups cross, where that is known.
     ``level(name)`` is a free scalar (or vector), the same one whenever the same name is asked
     for; ``parameter(name, value)`` is the number `value`, or a parameter that stands for it, so
     that a program can be solved again with another (nonnegative if `value` is, unless it is
@@ -75,6 +76,7 @@ class TableView(Protocol):
     mass: Array
     classes: tuple[Hashable, ...]
     groups: tuple[Hashable, ...]
+    attributes: tuple[str, ...]
     redundant: bool
     functions: Any
     h: Any
@@ -161,6 +163,16 @@ class Constraint(Template):
     def bound(self) -> float | None:
         """The bound itself."""
         return None if self.bound_field is None else float(getattr(self, self.bound_field))
+
+    @property
+    def upward(self) -> bool:
+        """Whether a larger bound asks for more, so that a price is a derivative upwards."""
+        return False
+
+    @property
+    def key(self) -> str:
+        """What programs call it, in ``price`` and in clashes."""
+        return self.name
 
     def unit(self, classes: tuple[Hashable, ...]) -> float:
         """Return the unit of `violation`: 1 for probabilities."""

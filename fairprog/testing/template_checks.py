@@ -20,6 +20,7 @@ from fairprog.tables import (
     ErrorRate,
     FractionalNotion,
     Notion,
+    RatioRisk,
     Risk,
     Template,
     template_from_dict,
@@ -39,7 +40,7 @@ def check_template(
     * Both faces agree: at random classifiers, the optimum over its free scalars is
       ``evaluate`` (risks); it is feasible just above and infeasible just below the bound at
       which ``violation`` is zero (constraints).
-    * A risk is of the size its `unit` says.
+    * A risk is of the size its `unit` says; that of a ratio has the `tangent` it claims.
     * A notion is zero for Bayes rules on an ideal population and positive on a biased one.
     * Its price lies between the one-sided finite differences of the optimal risk (for a risk:
       the price of equal opportunity under it).
@@ -75,7 +76,8 @@ def check_template(
     refused: list[str] = []
     for D in trials:
         try:
-            FairClassifier(D, *_roles(template)).question.compile()
+            if not isinstance(template, RatioRisk):  # its programs have other costs
+                FairClassifier(D, *_roles(template)).question.compile()
             D.table(_random_rule(D, rng))
             _value(template, D.table(_random_rule(D, rng)))
         except (DataError, ModelError) as error:
@@ -138,6 +140,9 @@ def _check_faces(template: Any, D: Categorical, rng: np.random.Generator) -> Non
     for _ in range(2):
         h = _random_rule(D, rng)
         table = D.table(h)
+        if isinstance(template, RatioRisk):
+            _check_tangent(template, table, D.table(_random_rule(D, rng)))
+            continue
         if isinstance(template, Risk):
             symbolic, numeric = value_at(D, template, {}, h), template.evaluate(table)
             unit = template.unit(D.classes)
@@ -153,13 +158,27 @@ def _check_faces(template: Any, D: Categorical, rng: np.random.Generator) -> Non
         if template.bound_field is None:
             _check_miss(template, D, h, template.violation(table) <= 0)
             continue
-        exact, upward = _exact_bound(template, table), template.bound_field == "ratio_bound"
+        exact, upward = _exact_bound(template, table), template.upward
         for step, wanted in ((1e-4, True), (-1e-4, False)):
             try:
                 moved = template.with_bound(exact - step if upward else exact + step)
             except DataError:  # outside what the bound may be
                 continue
             _check_miss(moved, D, h, wanted)
+
+
+def _check_tangent(template: RatioRisk, here: Any, there: Any) -> None:
+    """Compare the gradient of a ratio with the difference of its values on both sides."""
+    step, way = 1e-5, there.Z - here.Z
+    ends = [replace(here, Z=here.Z + sign * step * way) for sign in (1.0, -1.0)]
+    numeric = (template.evaluate(ends[0]) - template.evaluate(ends[1])) / (2.0 * step)
+    cost = template.tangent(here)
+    assert cost is not None, f"{template!r} has no tangent at a table where it is defined"
+    exact = float(np.einsum("aij,ij->", way, cost))
+    assert abs(numeric - exact) <= 1e-6 * max(1.0, abs(exact)), (
+        f"The faces of {template!r} differ: by `tangent` its slope is {exact:.9g}, by `evaluate` "
+        f"{numeric:.9g}"
+    )
 
 
 def _check_miss(template: Any, D: Categorical, h: Array, wanted: bool) -> None:
@@ -175,7 +194,7 @@ def _check_miss(template: Any, D: Categorical, h: Array, wanted: bool) -> None:
 
 def _exact_bound(template: Any, table: Any) -> float:
     """Return the bound at which `violation` changes its sign, by bisection."""
-    upward = template.bound_field == "ratio_bound"
+    upward = template.upward
     low, high = (1e-9, 1.0) if upward else (0.0, 1.0)
     if not upward:
         while template.with_bound(high).violation(table) > 0 and high < 1e6:
@@ -199,6 +218,7 @@ def _check_ideal(template: Notion, D: Categorical, rng: np.random.Generator) -> 
     laws = rng.dirichlet(np.ones(n), size=K)
     joint = np.einsum("i,ix,a->xia", D.prior.sum(axis=1), laws, D.group_mass)
     ideal = Categorical(joint, classes=D.classes, groups=D.groups)
+    ideal.attributes = D.attributes
     unfair = 0.0
     for _ in range(10):
         C = rng.random((K, K))
@@ -229,7 +249,7 @@ def _check_price(template: Any, D: Categorical) -> None:
     free = FairClassifier(D, risk).solve(price_intervals=False)
     if np.isnan(constraint.violation(free.table)):
         return
-    loose, upward = _exact_bound(constraint, free.table), constraint.bound_field == "ratio_bound"
+    loose, upward = _exact_bound(constraint, free.table), constraint.upward
     for share in (0.5, 0.8, 0.95):  # of the way to where it does not bind; others may not exist
         middle = share * loose + (1.0 - share) * upward
         step = 1e-4 * max(abs(middle), 1e-2)
@@ -246,7 +266,7 @@ def _check_price(template: Any, D: Categorical) -> None:
     forward = (values[1].risk - values[0].risk) / step
     backward = (values[0].risk - values[-1].risk) / step
     low, high = sorted((forward, backward) if upward else (-forward, -backward))
-    price = values[0].price[constraint.name]
+    price = values[0].price[constraint.key]
     slack = 1e-5 + 1e-3 * abs(high) + 2e-8 / step
     assert low - slack <= price <= high + slack, (
         f"The price of {constraint!r} under {risk!r} is {price:.6g}; the finite differences are "

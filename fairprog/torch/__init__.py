@@ -8,6 +8,7 @@ from fairprog.errors import MissingExtraError
 
 try:  # imports are absolute: inside this package too `import torch` is the library
     from fairprog.torch.hooks import AlignHook, MapHook, SteerHook
+    from fairprog.torch.losses import notion_loss
     from fairprog.torch.stream import HiddenStates, collect
 except ModuleNotFoundError as error:
     if error.name != "torch":
@@ -18,4 +19,4 @@ except ModuleNotFoundError as error:
         details={"extra": "torch"},
     ) from error
 
-__all__ = ["AlignHook", "HiddenStates", "MapHook", "SteerHook", "collect"]
+__all__ = ["AlignHook", "HiddenStates", "MapHook", "SteerHook", "collect", "notion_loss"]

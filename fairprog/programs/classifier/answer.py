@@ -72,7 +72,7 @@ def assemble_classifier(
         risk=risk,
         table=table,
         classifier=RandomizedClassifier(
-            D, h, question.uses_group, costs if question.uses_group else None
+            D, h, question.uses_group, costs if question.uses_group or not D.group_known else None
         ),
         price=price,
         price_interval=intervals,
@@ -118,8 +118,8 @@ def price_vectors(
     size = len(form.y)
     for key, parameter in compiled.bounds.items():
         db, dA = form.derivative(parameter, 1.0)
-        upward = getattr(constraints[key], "bound_field", None) == "ratio_bound"
-        out[key] = ((db - dA @ form.x) * (-1.0 if upward else 1.0), np.zeros(size))
+        sign = -1.0 if constraints[key].upward else 1.0
+        out[key] = (sign * (db - dA @ form.x), np.zeros(size))
     if compiled.equalities:
         count = np.arange(1.0, len(compiled.equalities) + 1.0)
         moved = form.derivative(compiled.shift, count)[0]

@@ -15,10 +15,11 @@ from fairprog.programs.classifier.infeasible import explain_clash
 from fairprog.programs.classifier.question import ClassifierQuestion
 from fairprog.programs.classifier.score_path import sort_groups
 from fairprog.programs.classifier.score_solution import solve_by_sorting
+from fairprog.programs.classifier.solve import solve_question
 from fairprog.programs.verified import verified
 from fairprog.solution.classifier_solution import TOLERANCE, ClassifierSolution
 from fairprog.solution.frontier import Frontier
-from fairprog.tables import Constraint
+from fairprog.tables import Constraint, RatioRisk
 
 
 def classifier_frontier(
@@ -63,6 +64,7 @@ def classifier_frontier(
         compilations,
         solves,
         time.perf_counter() - started,
+        upward=question.constraints[key].upward,
     )
 
 
@@ -93,6 +95,10 @@ def _sweep(
     question: ClassifierQuestion, key: str, bounds: Array, solver: str
 ) -> tuple[Array, Array, int, int]:
     """Return risks, prices, number of compilations and of solver calls."""
+    if isinstance(question.risk, RatioRisk):
+        found = [_searched(question, key, float(bound), solver) for bound in bounds]
+        risks, prices = np.array([(sol.risk, sol.price[key]) for sol in found]).reshape(-1, 2).T
+        return risks, prices, 0, len(found)
     if solver in ("auto", "SORT"):
         answers = _sorted_sweep(question, key, bounds, solver == "SORT")
         if answers is not None:
@@ -100,6 +106,13 @@ def _sweep(
             prices = np.array([answer.price[key] for answer in answers])
             return risks, prices, 0, len(answers)
     return _compiled_sweep(question, key, bounds, solver)
+
+
+def _searched(
+    question: ClassifierQuestion, key: str, bound: float, solver: str
+) -> ClassifierSolution:
+    at_bound = question.replacing(key, question.constraints[key].with_bound(bound))
+    return solve_question(at_bound, (solver, None, False, {}), True, time.perf_counter())
 
 
 def _sorted_sweep(
@@ -163,7 +176,7 @@ def _compiled_sweep(
                 status="unverified",
                 details={"residuals": residuals},
             )
-        sign = -1.0 if template.bound_field == "ratio_bound" else 1.0
+        sign = -1.0 if template.upward else 1.0
         risks[k] = compiled.risk
         prices[k] = sign * compiled.unit * float((slope[0] - slope[1] @ form.x) @ form.y)
     solves += 0 if form is None else form.solves

@@ -104,8 +104,9 @@ def _keyed(constraints: Any) -> dict[str, Any]:
                     argument="constraints",
                 )
             item = item if isinstance(item, Condition) else Condition(item)
-        key, k = str(item.name), 2
+        name = item.key if isinstance(item, Constraint) else item.name
+        key, k = str(name), 2
         while key in out:
-            key, k = f"{item.name}:{k}", k + 1
+            key, k = f"{name}:{k}", k + 1
         out[key] = item
     return out

@@ -89,7 +89,8 @@ class ScoreAnswer:
 
 
 def _rows_of(population: Categorical, risk: Any, constraints: Sequence[Any]) -> RateRows:
-    return rate_rows(population.prior.T, population.classes, population.groups, risk, constraints)
+    D = population
+    return rate_rows(D.prior.T, D.classes, D.groups, risk, constraints, D.attributes)
 
 
 def sort_groups(population: Categorical) -> list[Curve]:

@@ -96,7 +96,7 @@ def _solution(
     question: ClassifierQuestion, answer: ScoreAnswer, started: float
 ) -> ClassifierSolution:
     D, constraints = question.population, question.constraints
-    table: OutcomeTable = OutcomeTable(answer.Z, D.classes, D.groups)
+    table: OutcomeTable = OutcomeTable(answer.Z, D.classes, D.groups, D.attributes)
     risk = question.risk.evaluate(table)
     unit = answer.rows.unit
     missed = [t.violation(table) / t.unit(D.classes) for t in constraints.values()]

@@ -170,7 +170,9 @@ def compile_classifier(
 
     def view(*parameters: str) -> TableVariables:
         entries = Entries(z, (G, K, K))
-        return TableVariables(entries, mass, D.classes, D.groups, individuals, parameters, True)
+        return TableVariables(
+            entries, mass, D.classes, D.groups, individuals, parameters, True, D.attributes
+        )
 
     sums = sp.kron(sp.eye_array(n), np.ones((1, K))).tocsr()
     # scaled to coefficients of order one, since solvers' tolerances are absolute
@@ -240,6 +242,13 @@ def compile_classifier(
         unit,
         {t.address: t.unit for t in terms},
     )
+
+
+def least_of(compiled: CompiledClassifier, way: Array) -> float:
+    """Return the least way . h over the classifiers that satisfy the constraints."""
+    form = StandardForm(cp.Problem(cp.Minimize(way @ compiled.h), compiled.problem.constraints))
+    form.solve("auto", None, False, {})
+    return float(form.problem.value)
 
 
 def _with_slack(terms: list[Term]) -> tuple[list[Term], Any]:

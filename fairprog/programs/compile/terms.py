@@ -30,6 +30,8 @@ class TableVariables:
         Names of the numbers that become CVXPY Parameters.
     redundant : bool
         Whether equalities that follow from others are wanted (their multipliers are priced).
+    attributes : tuple of str
+        What the groups cross.
     """
 
     functions = cp
@@ -43,12 +45,13 @@ class TableVariables:
         individuals: dict[str, Any] | None = None,
         parameters: Sequence[str] = (),
         redundant: bool = False,
+        attributes: tuple[str, ...] = (),
     ) -> None:
         self.Z, self.mass = Z, mass
         self.classes, self.groups = tuple(classes), tuple(groups)
         self.levels: dict[str, Any] = {}
         self.parameters: dict[str, Any] = {}
-        self.redundant = redundant
+        self.redundant, self.attributes = redundant, attributes
         self.looks_at_individuals = False
         self._individuals = individuals or {}
         self._names = tuple(parameters)

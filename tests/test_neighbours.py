@@ -1,0 +1,428 @@
+"""What users of other packages ask for: against written-out programs, brute force and theorems."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import linprog
+from sklearn.linear_model import LogisticRegression
+
+import fairprog as fp
+from fairprog.testing import check_template
+
+rng = np.random.default_rng(0)
+LAW = rng.dirichlet(np.ones(2), 20)
+TEMPLATES = [
+    fp.RateBound("P(yhat=1 | y=1)", lower=0.8),
+    fp.RateBound("P(yhat!=0)", upper=0.6),
+    fp.BalancedErrorRate(),
+    fp.F1Risk(),
+    fp.MatthewsRisk(),
+    fp.TruePositiveRateParity(difference_bound=0.05),
+    fp.RMSGap(fp.TruePositiveRateParity(), 0.1),
+    fp.Divergence(LAW),
+    fp.ErrorRate() + 0.3 * fp.Divergence(LAW, "chi2"),
+]
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda t: type(t).__name__)
+def test_templates(template):
+    check_template(template)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "template", [fp.F1Risk(positive=0), fp.RMSGap(fp.EqualizedOdds(), 0.05)], ids=repr
+)
+def test_more_templates(template):
+    check_template(template)
+
+
+def scored(n=400, K=2, seed=0):
+    """Return posteriors and groups, the second of which is scored higher."""
+    rng = np.random.default_rng(seed)
+    a = rng.choice(["f", "m"], n)
+    p = rng.dirichlet(np.ones(K), n)
+    p[a == "m", -1] += 0.3
+    return p / p.sum(axis=1, keepdims=True), a
+
+
+def written_out(p, a, conditions, uses_group=True, joint=None):
+    """Minimise the error over h: conditions are (outcomes, inside, low, high) by group level."""
+    n, K = p.shape[:2]
+    w = [p * (a == g)[:, None] / n for g in sorted(set(a))] if joint is None else joint
+    cost = sum(w).sum(axis=1, keepdims=True) - sum(w)
+    A, b = [], []
+    for outcomes, inside, low, high in conditions:
+        for wa in w:
+            row = np.zeros((n, K))
+            for i, j in outcomes:
+                row[:, j] += wa[:, i]
+            row = row.ravel() / wa[:, inside].sum()
+            A += [row, -row]
+            b += [high, -low]
+    one = np.kron(np.eye(n), np.ones(K))
+    found = linprog(cost.ravel(), A_ub=np.array(A), b_ub=b, A_eq=one, b_eq=np.ones(n))
+    assert found.status == 0
+    return found.fun
+
+
+@pytest.mark.parametrize("K", [2, 3])
+def test_minimum_rates_are_those_of_the_written_out_program(K):
+    p, a = scored(150, K)
+    D = fp.Categorical.from_scores(p, sensitive_features=a)
+    bound = fp.RateBound("P(yhat=0 | y=0)", lower=0.85, upper=0.9)
+    sol = fp.FairClassifier(D, fp.ErrorRate(), [bound]).solve()
+    assert sol.risk == pytest.approx(written_out(p, a, [([(0, 0)], [0], 0.85, 0.9)]), abs=1e-9)
+    assert (bound.evaluate(sol.table) >= 0.85 - 1e-9).all()
+    step = 1e-5
+    ends = [
+        fp.FairClassifier(D, fp.ErrorRate(), [bound.with_bound(0.85 + s)]).solve().risk
+        for s in (step, -step)
+    ]
+    assert sol.price["rate_bound"] == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=0.05)
+    rising = fp.FairClassifier(D, fp.ErrorRate(), [bound]).frontier([0.5, 0.7, 0.85])
+    assert rising.upward
+    assert (np.diff(rising.risks) >= -1e-12).all()
+
+
+@pytest.mark.parametrize("ends", [(None, None), (0.9, 0.8), (1.2, None), (None, -0.1)], ids=str)
+def test_impossible_bounds(ends):
+    with pytest.raises(fp.DataError, match=r"upper|lower"):
+        fp.RateBound("P(yhat=1)", *ends)
+
+
+def test_the_best_f1_threshold_is_half_the_best_f1():
+    p, a = scored()
+    D = fp.Categorical.from_scores(p[:, 1], sensitive_features=a)
+    sol = fp.FairClassifier(D, fp.F1Risk()).solve()
+    brute = [
+        fp.F1Risk().evaluate(D.table(np.stack([p[:, 1] <= t, p[:, 1] > t], 1).astype(float)))
+        for t in np.sort(p[:, 1])
+    ]
+    assert sol.risk == pytest.approx(min(brute), abs=1e-12)
+    for t in sol.classifier.thresholds.values():
+        assert t == pytest.approx(0.5 * (1 - sol.risk), abs=1e-9)
+    assert sol.certificate.globally_optimal
+
+
+@pytest.mark.parametrize("risk", [fp.F1Risk(), fp.MatthewsRisk()], ids=repr)
+def test_ratios_are_the_best_over_levels(risk):
+    """Of the classifiers with equal opportunity, those of least error at each selection rate."""
+    p, a = scored(120)
+    D = fp.Categorical.from_scores(p[:, 1], sensitive_features=a)
+    fair = fp.EqualOpportunity(difference_bound=0.05)
+    sol = fp.FairClassifier(D, risk, [fair]).solve()
+    tried = []
+    for weight in np.linspace(0.02, 0.98, 97):
+        cost = {"fp": weight, "fn": 1 - weight}
+        table = fp.FairClassifier(D, fp.CostSensitiveRisk(cost), [fair]).solve().table
+        tried.append(risk.evaluate(table))
+    assert min(tried) - 2e-3 <= sol.risk <= min(tried) + 1e-9
+    assert sol.settings["risk"] == risk
+
+
+def test_ratios_stand_alone():
+    D = fp.Categorical.from_scores([0.2, 0.8, 0.4, 0.9], sensitive_features=list("aabb"))
+    for program in (
+        fp.FairClassifier(D, fp.ErrorRate() + fp.F1Risk()),
+        fp.FairClassifier(D, fp.ErrorRate(), [fp.RiskBound(fp.F1Risk(), 0.3)]),
+    ):
+        with pytest.raises(fp.ModelError, match="stands alone"):
+            program.solve()
+    three = fp.Categorical.from_scores(scored(50, 3)[0], sensitive_features=scored(50, 3)[1])
+    with pytest.raises(fp.ModelError, match="binary"):
+        fp.FairClassifier(three, fp.MatthewsRisk()).solve()
+
+
+# -- several attributes --
+
+
+@pytest.fixture(scope="module")
+def crossed():
+    rng = np.random.default_rng(3)
+    n = 900
+    frame = pd.DataFrame({
+        "sex": rng.choice(["f", "m"], n),
+        "race": rng.choice(["x", "y", "z"], n, p=[0.5, 0.3, 0.2]),
+    })  # fmt: skip
+    odd = (frame.sex == "f") & (frame.race == "x")
+    score = rng.beta(1 + odd + 0.5 * (frame.sex == "m"), 2)
+    return score, frame, fp.Categorical.from_scores(score, sensitive_features=frame)
+
+
+def test_a_constraint_per_attribute_without_their_cross(crossed):
+    """fairlearn#237: sex and race each, where crossing them is another, dearer question."""
+    _, frame, D = crossed
+    per = [
+        fp.DemographicParity(difference_bound=0.01, on="sex"),
+        fp.DemographicParity(difference_bound=0.02, on="race"),
+    ]
+    sol = fp.FairClassifier(D, fp.ErrorRate(), per).solve()
+    both = fp.FairClassifier(D, fp.ErrorRate(), [fp.DemographicParity(difference_bound=0.01)])
+    assert [n.gap(sol.table) for n in per] == pytest.approx([0.01, 0.02], abs=1e-6)
+    assert fp.DemographicParity().gap(sol.table) > 0.08  # the cross was not asked for
+    assert sol.risk < both.solve().risk - 0.001
+    assert set(sol.price) == {"demographic_parity_on_sex", "demographic_parity_on_race"}
+    linear = fp.FairClassifier(D, fp.ErrorRate(), per).solve("HIGHS")
+    assert linear.risk == pytest.approx(sol.risk, abs=1e-9)
+    draws = sol.classifier.predict(np.arange(len(frame)), sensitive_features=frame)
+    table = fp.OutcomeTable.from_predictions(
+        (np.arange(len(frame)) % 2), draws, sensitive_features=frame
+    )
+    assert fp.DemographicParity(on="sex").evaluate(table).shape == (1, 2)
+    assert table.attributes == ("sex", "race")
+
+
+def test_inside_strata_the_program_falls_apart_into_theirs(crossed):
+    score, frame, D = crossed
+    notion = fp.EqualOpportunity(difference_bound=0.02, on="sex", within="race")
+    sol = fp.FairClassifier(D, fp.ErrorRate(), [notion]).solve()
+    alone = 0.0
+    for race in "xyz":
+        rows = (frame.race == race).to_numpy()
+        E = fp.Categorical.from_scores(score[rows], sensitive_features=frame.sex[rows])
+        plain = fp.EqualOpportunity(difference_bound=0.02)
+        alone += rows.mean() * fp.FairClassifier(E, fp.ErrorRate(), [plain]).solve().risk
+    assert sol.risk == pytest.approx(alone, abs=1e-9)
+    assert notion.evaluate(sol.table).shape == (3, 2)
+    assert "equal_opportunity_on_sex_within_race[x,f,1,1]" in sol.sensitivity
+    again = fp.EqualOpportunity(difference_bound=0.02, within=1)  # by position, all others
+    assert again.gap(sol.table) == pytest.approx(notion.gap(sol.table))
+
+
+def test_names_travel_and_fit(crossed, tmp_path):
+    _, _, D = crossed
+    counted = fp.Categorical.from_scores(
+        crossed[0], sensitive_features=crossed[1], bins=4, groups=D.groups
+    )
+    notion = fp.DemographicParity(difference_bound=0.05, on="sex")
+    check_template(notion, counted)
+    sol = fp.FairClassifier(counted, fp.ErrorRate(), [notion]).solve()
+    sol.save(tmp_path / "sol.json")
+    again = fp.load(tmp_path / "sol.json")
+    assert notion.gap(again.table) == pytest.approx(notion.gap(sol.table), abs=1e-12)
+    assert again.settings["constraints"]["demographic_parity_on_sex"] == notion
+    assert counted.resampled(500, np.random.default_rng(0)).attributes == ("sex", "race")
+
+
+@pytest.mark.parametrize(
+    ("notion", "match"),
+    [
+        (fp.DemographicParity(on="age"), "names 'age'.*'sex', 'race'"),
+        (fp.DemographicParity(on=2), "names 2"),
+        (fp.DemographicParity(on="sex", within=("sex", "race")), "compares nothing"),
+    ],
+    ids=repr,
+)
+def test_attributes_that_are_not_there(crossed, notion, match):
+    with pytest.raises(fp.ModelError, match=match):
+        fp.FairClassifier(crossed[2], fp.ErrorRate(), [notion]).solve()
+
+
+def test_where_one_attribute_cannot_be_asked_for(crossed):
+    notion = fp.DemographicParity(on="sex")
+    with pytest.raises(fp.ModelError, match="all its groups at once"):
+        crossed[2].ideality_gap(notion)
+    with pytest.raises(fp.ModelError, match="is a matter for"):
+        fp.NearestIdeal(crossed[2], constraints=[notion])
+    with pytest.raises(fp.ModelError, match="between all groups"):
+        fp.Robust(notion, 0.1)
+
+
+# -- the group is not known --
+
+
+def unknown(n=200, seed=1):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 2))
+    m = 1 / (1 + np.exp(-1.5 * x[:, 0]))
+    joint = np.empty((n, 2, 2))
+    for a, share in enumerate((1 - m, m)):
+        p = 1 / (1 + np.exp(-(x[:, 1] + 0.8 * x[:, 0] + a - 0.5)))
+        joint[:, 0, a], joint[:, 1, a] = share * (1 - p), share * p
+    return joint
+
+
+def test_without_the_group_it_is_the_written_out_program():
+    joint = unknown()
+    D = fp.Categorical.from_scores(joint, groups=["f", "m"])
+    assert np.allclose(D.prior, joint.mean(axis=0))
+    notion = fp.DemographicParity(difference_bound=0.1)
+    sol = fp.FairClassifier(D, fp.ErrorRate(), [notion], uses_group=False).solve()
+    level = sol.table.Z[:, :, 1].sum(axis=1) / D.group_mass
+    parts = [joint[:, :, a] / len(joint) for a in range(2)]
+    ends = level.min() - 1e-9, level.max() + 1e-9
+    wanted = written_out(
+        joint.sum(axis=2), np.zeros(200), [([(0, 1), (1, 1)], [0, 1], *ends)], joint=parts
+    )
+    assert sol.risk == pytest.approx(wanted, abs=1e-7)
+    assert notion.gap(sol.table) == pytest.approx(0.1, abs=1e-9)
+    first = np.unique(D.support.atom, return_index=True)[1]
+    again = sol.classifier.predict_proba_from_scores(joint)
+    assert np.abs(again - sol.classifier.h[first]).max() < 1e-9
+    new = sol.classifier.predict_from_scores(unknown(5000, 2))
+    assert new.mean() == pytest.approx(sol.table.Z[:, :, 1].sum(), abs=0.1)
+    drawn = D.resampled(300, np.random.default_rng(0))
+    assert drawn.support.weight.sum() == pytest.approx(1)
+    assert not drawn.reveals_group
+
+
+def test_where_only_constants_are_fair_it_says_so():
+    joint = np.array([[[0.1, 0.4], [0.3, 0.2]], [[0.3, 0.2], [0.1, 0.4]]])
+    D = fp.Categorical.from_scores(joint)
+    with pytest.warns(fp.FairprogWarning, match="only constant classifiers"):
+        fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualizedOdds()], uses_group=False).solve()
+    with warnings.catch_warnings():  # a constant that is best, not the only one
+        warnings.simplefilter("error")
+        E = fp.Categorical.from_scores(0.1 * joint + 0.9 * np.array([[0.6, 0.3], [0.06, 0.04]]))
+        wide = fp.EqualizedOdds(difference_bound=0.9)
+        sol = fp.FairClassifier(E, fp.ErrorRate(), [wide], uses_group=False).solve()
+    assert np.ptp(sol.classifier.h, axis=0).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        ({"sensitive_features": ["a"] * 200}, fp.ModelError, "sensitive_features.*not used"),
+        ({"y": [0, 1] * 100}, fp.ModelError, "`y` is not used"),
+        ({"bins": 3}, fp.ModelError, "`bins` is not used"),
+        ({"proba": -unknown()}, fp.DataError, "nonnegative"),
+        ({"proba": 0.5 * unknown()}, fp.DataError, "must sum to one"),
+    ],
+    ids=["groups", "y", "bins", "negative", "sum"],
+)
+def test_what_scores_of_label_and_group_may_be(change, error, match):
+    with pytest.raises(error, match=match):
+        fp.Categorical.from_scores(**({"proba": unknown()} | change))
+
+
+# -- more than two classes --
+
+
+def test_parity_of_every_true_positive_rate_is_the_written_out_program():
+    p, a = scored(120, 3)
+    D = fp.Categorical.from_scores(p, sensitive_features=a)
+    notion = fp.TruePositiveRateParity(difference_bound=0.02)
+    sol = fp.FairClassifier(D, fp.ErrorRate(), [notion]).solve()
+    rates = notion.evaluate(sol.table)
+    conditions = [
+        ([(i, i)], [i], rates[i].min() - 1e-10, rates[i].max() + 1e-10) for i in range(3)
+    ]
+    assert sol.risk == pytest.approx(written_out(p, a, conditions), abs=1e-7)
+    assert notion.gap(sol.table) <= 0.02 + 1e-9
+    spread = fp.RMSGap(notion, 0.02)
+    loose = fp.FairClassifier(D, fp.ErrorRate(), [spread]).solve()
+    assert spread.gap(loose.table) == pytest.approx(0.02, abs=1e-6)
+    assert loose.risk <= sol.risk + 1e-8
+
+
+def people(n=2500, seed=0):
+    rng = np.random.default_rng(seed)
+    a, y = rng.choice(["f", "m"], n), rng.choice(["i", "j", "k"], n)
+    X = rng.normal(size=(n, 3))
+    X[np.arange(n), np.searchsorted(["i", "j", "k"], y)] += 1.2
+    X[:, 1] += 0.8 * ((a == "m") & (y == "j"))
+    X[:, 0] += 0.7 * (a == "f")
+    return X, y, a
+
+
+@pytest.fixture(scope="module")
+def decided():
+    X, y, a = people()
+    notion = fp.TruePositiveRateParity()
+    return {
+        known: fp.SteeredClassifier(
+            LogisticRegression(), cv=2, notion=notion, uses_group=known
+        ).fit(X, y, sensitive_features=a)
+        for known in (True, False)
+    }
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_decisions_on_new_rows(decided, known):
+    X, y, a = people(20_000, 1)
+    groups = {"sensitive_features": a} if known else {}
+    model = decided[known]
+    table = fp.OutcomeTable.from_predictions(y, model.predict(X, **groups), sensitive_features=a)
+    free = LogisticRegression().fit(*people()[:2]).predict(X)
+    before = fp.OutcomeTable.from_predictions(y, free, sensitive_features=a)
+    notion = fp.TruePositiveRateParity()
+    assert notion.gap(before) > 0.2
+    assert notion.gap(table) < 0.09
+    proba = model.predict_proba(X, **groups)
+    assert np.allclose(proba.sum(axis=1), 1)
+    assert (model.class_offsets_ is None) or model.class_offsets_.shape == (2, 2, 3)
+    alone = model.predict(X[:1], **({"sensitive_features": a[:1]} if known else {}))
+    assert alone[0] == model.predict(X[:50], **{k: v[:50] for k, v in groups.items()})[0]
+
+
+def test_decisions_say_what_they_need(decided):
+    X, y, a = people(300)
+    with pytest.raises(fp.DataError, match="sensitive_features"):
+        decided[True].predict(X)
+    with pytest.raises(fp.DataError, match="Only binary"):
+        fp.SteeredClassifier(LogisticRegression()).fit(X, y, sensitive_features=a)
+    pairs = fp.IndividualFairness([[0, 1]], 0.1)
+    with pytest.raises(fp.ModelError, match="single individuals"):
+        fp.SteeredClassifier(LogisticRegression(), cv=2, notion=pairs).fit(
+            X, y, sensitive_features=a
+        )
+
+
+# -- divergence from a reference --
+
+
+@pytest.mark.parametrize("uses_group", [True, False])
+@pytest.mark.parametrize("K", [2, 3])
+def test_the_tilt_is_the_conic_answer(K, uses_group):
+    rng = np.random.default_rng(K)
+    joint = rng.dirichlet(np.ones(2 * K), 60).reshape(60, K, 2)
+    D = fp.Categorical.from_scores(joint)
+    pi = rng.dirichlet(np.ones(K), 60)
+    risk = fp.ErrorRate() + 0.2 * fp.Divergence(pi)
+    for notions in (
+        [fp.DemographicParity()],
+        [fp.EqualizedOdds(difference_bound=0.02), fp.RateBound("P(yhat=1)", upper=0.4)],
+    ):
+        fc = fp.FairClassifier(D, risk, notions, uses_group)
+        ours, conic = fc.solve(), fc.solve("CLARABEL")
+        assert (ours.solver, conic.solver) == ("tilt", "CLARABEL")
+        assert ours.risk == pytest.approx(conic.risk, abs=1e-7)
+        assert ours.certificate.duality_gap < 1e-7
+        assert np.abs(ours.classifier.h - conic.classifier.h).max() < 1e-5
+        if notions[0].difference_bound:
+            assert dict(ours.price) == pytest.approx(dict(conic.price), abs=1e-5)
+
+
+def test_the_tilt_is_an_exponential_one():
+    p, a = scored(200)
+    D = fp.Categorical.from_scores(p[:, 1], sensitive_features=a)
+    sol = fp.FairClassifier(D, fp.Divergence(p), [fp.DemographicParity()]).solve()
+    h = sol.classifier.h
+    with np.errstate(divide="ignore"):
+        tilt = np.log(h[:, 1] / h[:, 0]) - np.log(p[:, 1] / p[:, 0])
+    for g in "fm":
+        assert np.ptp(tilt[a == g]) < 1e-9  # one constant per group
+    assert tilt[a == "f"][0] > 0 > tilt[a == "m"][0]
+
+
+def test_the_tilt_leaves_what_cannot_be_to_the_explanation():
+    p, a = scored(60)
+    D = fp.Categorical.from_scores(p[:, 1], sensitive_features=a)
+    clash = [fp.RateBound("P(yhat=1)", lower=0.6), fp.RateBound("P(yhat=1)", upper=0.5)]
+    with pytest.raises(fp.InfeasibleError, match="rate_bound"):
+        fp.FairClassifier(D, fp.Divergence(p), clash).solve()
+
+
+@pytest.mark.parametrize(
+    ("reference", "match"),
+    [([[0.0, 1.0]], "positive"), ([[0.5, 0.6]], "sum to one"), ([[0.5, 0.5]], "needed is")],
+)
+def test_references_that_do_not_fit(reference, match):
+    D = fp.Categorical.from_scores([0.2, 0.8, 0.4], sensitive_features=list("aab"))
+    with pytest.raises(fp.DataError, match=match):
+        fp.FairClassifier(D, fp.Divergence(reference)).solve()
+    with pytest.raises(fp.ModelError, match="kind"):
+        fp.Divergence([0.5], "tv")
