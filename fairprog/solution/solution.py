@@ -68,7 +68,7 @@ class Solution(MovedRows, Reported, Saved):
     bounds : Bounds
     settings : dict
         The program: steer, reference, transport, orientation, base_rates, map_bound,
-        constraints.
+        constraints, and where it is above zero marginal_weight.
     solver : str
         What produced the answer.
     seconds : float
@@ -365,5 +365,6 @@ SETTINGS = {
     "base_rates": either(frozenset(["equalize", "keep", "joint"]), array(None), [least(0, 1)]),
     "map_bound": least(0),
     "constraints": [str],
+    "marginal_weight?": least(0, 1),
 }
 register("solution", Solution.from_dict)
