@@ -38,7 +38,10 @@ ABOUT = {  # the concept page of a group, in a sentence
 }
 
 
-TORCH = ["collect", "HiddenStates", "AlignHook", "SteerHook", "MapHook"]  # of an extra's package
+TORCH = [  # of an extra's package
+    *("collect", "HiddenStates", "AlignHook", "SteerHook", "MapHook", "Tokens", "AssistantTokens"),
+    *("fit_concept", "next_word_effect", "next_word_effects", "memory_estimate"),
+]
 
 
 def group_of(name: str) -> str:

@@ -90,7 +90,7 @@ def with_whole_rates(question: Question, D: Any, weight: float, base_rates: Any)
         raise ModelError(
             "base_rates='joint' takes no `marginal_weight`; use 'equalize'.", argument="base_rates"
         )
-    if question.staying or isinstance(base_rates, str) and base_rates == "keep":
+    if question.staying or (isinstance(base_rates, str) and base_rates == "keep"):
         return question
     rates = steered_prior(D, question.staying, base_rates)[:, 0] / D.group_mass[0]
     return question.at_rates(np.append((1.0 - weight) * rates, weight))

@@ -7,6 +7,8 @@ modules by name, so models of Hugging Face (``fairprog[transformers]``) are noth
 from fairprog.errors import MissingExtraError
 
 try:  # imports are absolute: inside this package too `import torch` is the library
+    import torch  # noqa: F401 - first, so that nothing else is what misses it
+
     from fairprog.torch.concept import fit_concept
     from fairprog.torch.hooks import AlignHook, MapHook, SteerHook
     from fairprog.torch.memory import memory_estimate

@@ -215,8 +215,9 @@ class Pass:
         """Keep how long the texts were before this pass, and their tokens where a rule asks."""
         if torch.compiler.is_compiling():  # positions are given there
             return
-        length = getattr(kwargs.get("past_key_values"), "get_seq_length", int)
-        self._given["past"] = past = int(length())
+        caches = [kwargs.get(name) for name in ("past_key_values", "cache")]
+        lengths = [int(c.get_seq_length()) for c in caches if hasattr(c, "get_seq_length")]
+        self._given["past"] = past = max(lengths, default=0)
         if callable(self.positions):
             ids = kwargs.get("input_ids", args[0] if args else None)
             usable = isinstance(ids, torch.Tensor) and ids.ndim == 2
