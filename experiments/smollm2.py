@@ -612,8 +612,9 @@ def draw(found: Mapping[str, Any], table: Mapping[str, Any], path: Path) -> None
             gaps = np.abs(gaps_of(B, method))
             mean, low, high = interval(by_seed(B, gaps.tolist()))
             left.plot(gaps, np.full(len(gaps), k), ".", color="0.6", markersize=4)
-            left.plot([low, high], [k, k], color=COLORS[k % 2], linewidth=2)
-            left.plot(mean, k, "o", color=COLORS[k % 2])
+            color = COLORS[1] if method == CALIBRATED else COLORS[0]
+            left.plot([low, high], [k, k], color=color, linewidth=2)
+            left.plot(mean, k, "o", color=color)
         left.set_yticks(range(len(METHODS)), METHODS)
         left.invert_yaxis()
         left.set(xlabel="gap between the genres, log-odds of the next word", xlim=(0, None))

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -52,7 +53,9 @@ def pairs():
 def fitted(speaker, pairs):
     layers = ["transformer.h.0", LAYER]
     how = {"n_probes": 6, "n_components": 2, "penalty": 1.0, "progress": False}
-    return fit_concept(speaker.model, speaker.tokenizer, layers, pairs, **how)
+    with warnings.catch_warnings():  # of few rows
+        warnings.simplefilter("ignore", fp.FairprogWarning)
+        return fit_concept(speaker.model, speaker.tokenizer, layers, pairs, **how)
 
 
 def laws(speaker, prompts, hook=None):
@@ -119,6 +122,7 @@ def test_bad_words_and_prompts(speaker):
 # --------------------------------------------------------------------------- from pairs to files
 
 
+@pytest.mark.filterwarnings("ignore::fairprog.FairprogWarning")
 def test_pairs_become_vectors_of_every_layer(speaker, pairs, fitted):
     from fairprog.torch import HiddenStates
 
