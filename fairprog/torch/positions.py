@@ -20,6 +20,7 @@ import torch
 from fairprog.errors import DataError, FairprogWarning, ModelError
 
 SINK = 20.0  # times the median norm: beyond is no word
+MARK = "⁂"  # what a turn says, where only its place in the template matters
 Positions = str | int | Callable[[Any], Any]
 
 
@@ -67,14 +68,14 @@ class AssistantTokens:
     def __init__(self, tokenizer: Any) -> None:
         if not getattr(tokenizer, "chat_template", None):
             raise ModelError("`tokenizer` has no chat template.", argument="tokenizer")
-        ask, answer = ({"role": role, "content": "0"} for role in ("user", "assistant"))
+        ask, answer = ({"role": role, "content": MARK} for role in ("user", "assistant"))
 
         def written(*turns: Any, **options: Any) -> str:
             return str(tokenizer.apply_chat_template(list(turns), tokenize=False, **options))
 
         asked, whole = written(ask), written(ask, answer, ask)
         begin = written(ask, add_generation_prompt=True).removeprefix(asked)
-        _, middle, rest = (*whole.split("0", 2), "", "")[:3]
+        _, middle, rest = (*whole.split(MARK, 2), "", "")[:3]
         begin = begin or middle.strip()
         ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in (begin, rest)]
         if not all(ids):
