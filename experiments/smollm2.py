@@ -423,6 +423,7 @@ def measure(speaker: LanguageModel, measured: Measured, quick: bool, parts: str)
     )
     seeds, draws = ((0,), DRAWS[:1]) if quick else (SEEDS, DRAWS)
     out: dict[str, Any] = {"D": {}, "B": {}, "A": {}, "C": {}}
+    make: Any
     reviews = lru_cache(maxsize=1)(lambda seed: review_states(speaker, seed, n_reviews))
     words = lru_cache(maxsize=2)(lambda purpose: Words(speaker, purpose))
     lives = lru_cache(maxsize=1)(lambda draw: biography_states(speaker, draw, n_bios))
@@ -651,7 +652,7 @@ def run(
     from fairprog.torch import memory_estimate
 
     batch = 64 if batch is None else batch
-    about = {"dtype": dtype, "gguf_file": gguf_file, "logits": "all"}
+    about: dict[str, Any] = {"dtype": dtype, "gguf_file": gguf_file, "logits": "all"}
     print(f"{model}: {memory_estimate(model, batch, 48, **about)}")
     speaker = load_model(model, gguf_file=gguf_file, dtype=dtype, batch=batch)
     found = measure(speaker, Measured(out), quick, parts)

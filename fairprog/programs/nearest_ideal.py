@@ -189,7 +189,7 @@ class NearestIdeal:
         """Return the program with another `map_bound`; ModelError if it takes none."""
         base_rates, marginal_rates = self._rates
         settings = {**self.question.settings(), "map_bound": map_bound, "base_rates": base_rates}
-        whole = {"marginal_weight": self._weight, "marginal_rates": marginal_rates}
+        whole: dict[str, Any] = {"marginal_weight": self._weight, "marginal_rates": marginal_rates}
         return NearestIdeal(self.population, **settings, **whole)
 
     @property

@@ -76,7 +76,7 @@ def fit_concept(
             argument="pairs",
         )
     found = find_layers(model, layers)
-    how = {"pooling": pooling, "positions": positions}
+    how: dict[str, Any] = {"pooling": pooling, "positions": positions}
     readers = {name: HiddenStates(model, name, (), **how) for name in found}
     texts = [text for pair in pairs for text in pair[:2]]
     y = np.array([DESIRED, UNDESIRED] * len(pairs))
