@@ -279,6 +279,8 @@ class Solution(MovedRows, Reported, Saved):
         groups = frozenset(original.groups)
         known = {"steer": either(frozenset(["all"]), [groups]), "reference": either(None, groups)}
         settings = read(data["settings"], "settings", SETTINGS | known)
+        if settings["marginal_weight"] is None:  # it is there where it is above zero
+            del settings["marginal_weight"]
         # the effect of constraints is in the numbers, and loading runs no code of the user's
         settings["constraints"] = tuple(settings["constraints"])
         settings["transport"] = template_from_dict(settings["transport"])
