@@ -12,6 +12,8 @@ BIN    := .venv/bin
 
 # One BLAS thread per test worker: the workers already fill the cores.
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+# No plugins but these: one that happens to be installed may warn, and warnings are errors.
+ONLY_OUR_PLUGINS := PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m pytest -p xdist -p pytest_timeout
 PYTEST     := $(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 SPHINX     := MPLBACKEND=Agg $(BIN)/python -m sphinx -W --keep-going -q
 
@@ -32,7 +34,7 @@ test: .venv/installed-dev  ## doctests and tests, without the slow ones
 	$(PYTEST)
 
 test-torch: .venv/installed-torch  ## tests that need torch and transformers, slow ones too
-	$(PYTEST) -m "" fairprog/torch tests/test_torch*.py
+	$(ONLY_OUR_PLUGINS) -n $(JOBS) --dist worksteal -m "" fairprog/torch tests/test_torch*.py
 
 test-all: .venv/installed-dev  ## doctests and tests, all of them
 	$(PYTEST) -m ""

@@ -38,14 +38,10 @@ ABOUT = {  # the concept page of a group, in a sentence
 }
 
 
-TORCH = [
-    "collect",
-    "HiddenStates",
-    "AlignHook",
-    "SteerHook",
-    "MapHook",
-    "notion_loss",
-]  # of an extra's package
+TORCH = [  # of an extra's package
+    *("collect", "HiddenStates", "AlignHook", "SteerHook", "MapHook", "Tokens", "AssistantTokens"),
+    *("fit_concept", "next_word_effect", "next_word_effects", "memory_estimate", "notion_loss"),
+]
 
 
 def group_of(name: str) -> str:

@@ -69,6 +69,8 @@ VARIANTS: dict[str, Callable[[], Step]] = {
     "women moved, much shrunk": _steering(shrinkage=0.9),
     "women moved, tied covariances": _steering(covariance="tied"),
     "women moved, classes weigh by prior": _steering(class_weight=None),
+    "women moved, half the weight on all rows": _steering(marginal_weight=0.5),
+    "women moved, nine tenths on all rows": _steering(marginal_weight=0.9),
 }
 BOTH = {
     "ideal steering, both moved": _steering(steer="all"),

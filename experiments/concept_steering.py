@@ -34,7 +34,7 @@ from fairprog.labels import Array
 from fairprog.plotting import COLORS, style
 
 from .claims import Claim, write_csv
-from .language_model import LanguageModel, load_model, memory_estimate, new_model, train
+from .language_model import LanguageModel, load_model, new_model, train
 from .pictures import plain_ticks, save_picture
 from .reviews import GENRES, PRAISE, Reviews, Scorer, prompts, write_reviews
 
@@ -577,7 +577,10 @@ def run_model(path: str, layer: str | None, size: Size, seeds: Sequence[int], ou
     """Do the same with a model on disk, which stays as it is; seeds are of probes and sampling."""
     speaker = load_model(path, layer)
     longest = 16 + N_TOKENS
-    print(f"{path}, layer {speaker.layer}: {memory_estimate(speaker, 1024, longest)}")
+    from fairprog.torch import memory_estimate
+
+    takes = memory_estimate(speaker.model, 1024, longest, logits="all", cache=True)
+    print(f"{path}, layer {speaker.layer}: {takes}")
     found: list[Measured] = []
     for seed in tqdm(seeds, desc="seeds", disable=None):
         scorer = Scorer(write_reviews(size.n_score, 10 * seed + 1))

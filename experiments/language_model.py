@@ -20,7 +20,7 @@ from fairprog.labels import Array
 
 from .claims import Unavailable
 
-__all__ = ["Continuations", "LanguageModel", "load_model", "memory_estimate", "new_model", "train"]
+__all__ = ["Continuations", "LanguageModel", "load_model", "new_model", "train"]
 
 WIDTH, DEPTH, HEADS, POSITIONS = 80, 3, 4, 40  # 0.24 M parameters
 BATCH, RATE, SPREAD = 64, 3e-3, 0.08  # so small a model starts from larger weights than 0.02
@@ -68,11 +68,14 @@ class LanguageModel:
     model, tokenizer : objects of transformers
     layer : str
         The module whose output is read and steered.
+    batch : int
+        Texts per forward pass, for experiments that ask.
     """
 
     model: Any
     tokenizer: Any
     layer: str
+    batch: int = 64
 
     @property
     def n_parameters(self) -> int:
@@ -243,7 +246,13 @@ def train(
     return speaker
 
 
-def load_model(path: str, layer: str | None = None) -> LanguageModel:
+def load_model(
+    path: str,
+    layer: str | None = None,
+    gguf_file: str | None = None,
+    dtype: str | None = None,
+    batch: int = 64,
+) -> LanguageModel:
     """Load a causal language model and its tokenizer from a folder, in evaluation mode.
 
     Parameters
@@ -252,18 +261,26 @@ def load_model(path: str, layer: str | None = None) -> LanguageModel:
         What ``transformers.AutoModelForCausalLM.from_pretrained`` takes; nothing is downloaded.
     layer : str, optional
         The module whose output is read and steered; default the block in the middle.
+    gguf_file : str, optional
+        The file in the folder, where that is its format (it needs the package gguf).
+    dtype : str, optional
+        Such as "bfloat16"; default that of the model.
+    batch : int
     """
     torch, transformers = _torch()
+    how: dict[str, Any] = {"local_files_only": True}
+    how |= {} if gguf_file is None else {"gguf_file": gguf_file}
+    of_model = how | ({} if dtype is None else {"dtype": getattr(torch, dtype)})
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=True)
-        model = transformers.AutoModelForCausalLM.from_pretrained(path, local_files_only=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path, **how)
+        model = transformers.AutoModelForCausalLM.from_pretrained(path, **of_model)
     except OSError as error:
         raise Unavailable(f"it needs a model in {path!r}, downloaded beforehand") from error
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    return LanguageModel(model, tokenizer, layer or middle_block(model))
+    return LanguageModel(model, tokenizer, layer or middle_block(model), batch)
 
 
 def middle_block(model: Any) -> str:
@@ -281,25 +298,3 @@ def middle_block(model: Any) -> str:
         )
     name, blocks = max(lists, key=lambda item: len(item[1]))
     return f"{name}.{len(blocks) // 2}"
-
-
-def memory_estimate(speaker: LanguageModel, batch: int, length: int) -> str:
-    """Return in a sentence what generating a batch takes: weights, cache of keys, logits.
-
-    The cache holds a key and a value of `length` tokens per block, the logits of the check of
-    perplexity are float32; work space comes on top.
-    """
-    config = speaker.model.config
-    weights = sum(p.numel() * p.element_size() for p in speaker.model.parameters())
-    size = next(speaker.model.parameters()).element_size()
-    heads = config.num_attention_heads
-    kept = getattr(config, "num_key_value_heads", None) or heads
-    width = config.hidden_size * kept // heads
-    cache = 2 * config.num_hidden_layers * width * length * batch * size
-    logits = 2 * 4 * config.vocab_size * length * batch  # as they are, and as log-probabilities
-    parts = {"weights": weights, "cache": cache, "logits": logits}
-    text = ", ".join(f"{name} {value / 1e6:,.0f} MB" for name, value in parts.items())
-    return (
-        f"{speaker.n_parameters / 1e6:,.2f} M parameters; a batch of {batch} texts of {length} "
-        f"tokens takes about {sum(parts.values()) / 1e6:,.0f} MB ({text})."
-    )

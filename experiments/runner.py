@@ -63,12 +63,13 @@ REAL = (
 )  # minutes each, and they need the real data sets
 MADE_BY = "made_by.json"  # in a hidden folder: the fingerprint of what writes there
 LANGUAGE = ("concept_steering",)  # half an hour, and it needs torch and transformers
+WITH_MODEL = ("smollm2",)  # the same, and a model on disk, which `options` name
 GROUPS = {"real": REAL, "language": LANGUAGE}
 
 
 def names() -> list[str]:
     """Return the names of all experiments, in the order in which they run."""
-    return [*EXPERIMENTS, *REAL, *LANGUAGE]
+    return [*EXPERIMENTS, *REAL, *LANGUAGE, *WITH_MODEL]
 
 
 def chosen_names(only: list[str] | None) -> list[str]:
@@ -89,7 +90,9 @@ def chosen_names(only: list[str] | None) -> list[str]:
     return list(dict.fromkeys(n for name in only for n in GROUPS.get(name, (name,))))
 
 
-def run(only: list[str] | None, out: Path, quick: bool) -> int:
+def run(
+    only: list[str] | None, out: Path, quick: bool, options: dict[str, Any] | None = None
+) -> int:
     """Run experiments into ``out`` and write ``out/CLAIMS.md``.
 
     Parameters
@@ -101,6 +104,8 @@ def run(only: list[str] | None, out: Path, quick: bool) -> int:
         Created if need be; every experiment has its folder in it.
     quick : bool
         Smaller grids and fewer random instances: for a look, not for a paper.
+    options : dict, optional
+        For the experiments on a model on disk: model, gguf_file, dtype, batch.
 
     Returns
     -------
@@ -120,10 +125,11 @@ def run(only: list[str] | None, out: Path, quick: bool) -> int:
     progress = tqdm(chosen, disable=None, unit="experiment")
     for name in progress:
         progress.set_description(name)
-        if _is_done(name, out, quick):
+        given = (options or {}) if name in WITH_MODEL else {}
+        if _is_done(name, out, quick, given):
             continue
         try:
-            _run_one(name, out, quick)
+            _run_one(name, out, quick, given)
         except Unavailable as reason:
             missing[name] = str(reason)
         except Exception as error:  # one experiment must not stop the others
@@ -150,20 +156,21 @@ def _sources(name: str, seen: dict[str, str] | None = None) -> dict[str, str]:
     return seen
 
 
-def _fingerprint(name: str, quick: bool) -> dict[str, Any]:
-    """Return what the outputs depend on: the experiment, the package and the mode."""
+def _fingerprint(name: str, quick: bool, options: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return what the outputs depend on: the experiment, the package, the mode, the model."""
     package = Path(fairprog.__file__).parent
     core = sorted(p for p in package.rglob("*.py") if "experiments" not in p.parts[-2:])
     texts = {str(p.relative_to(package)): p.read_text(encoding="utf-8") for p in core}
     texts |= _sources(name)
     text = "\0".join(f"{k}\0{v}" for k, v in sorted(texts.items()))
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return {"source": digest, "quick": quick, "version": __version__}
+    out = {"source": digest, "quick": quick, "version": __version__}
+    return out | ({"options": options} if options else {})
 
 
-def _is_done(name: str, out: Path, quick: bool) -> bool:
+def _is_done(name: str, out: Path, quick: bool, options: dict[str, Any]) -> bool:
     done = _read_done(name, out)
-    return done is not None and done["fingerprint"] == _fingerprint(name, quick)
+    return done is not None and done["fingerprint"] == _fingerprint(name, quick, options)
 
 
 def _read_done(name: str, out: Path) -> dict[str, Any] | None:
@@ -179,11 +186,11 @@ def _load(name: str) -> Any:
     return importlib.import_module(f".{name}", __package__)
 
 
-def _run_one(name: str, out: Path, quick: bool) -> None:
+def _run_one(name: str, out: Path, quick: bool, options: dict[str, Any]) -> None:
     """Run into a hidden folder and put it in place only when everything is there."""
     part, old = out / f".{name}.part", out / f".{name}.old"
     shutil.rmtree(old, ignore_errors=True)
-    fingerprint = _fingerprint(name, quick)
+    fingerprint = _fingerprint(name, quick, options)
     _keep_measured(part, fingerprint)
     part.mkdir(exist_ok=True)
     made_by = part / MADE_BY
@@ -191,9 +198,9 @@ def _run_one(name: str, out: Path, quick: bool) -> None:
     try:
         experiment = _load(name)
         started = time.perf_counter()
-        claims: list[Claim] = experiment.run(part, quick)
+        claims: list[Claim] = experiment.run(part, quick, **options)
         done = {
-            "fingerprint": _fingerprint(name, quick),
+            "fingerprint": _fingerprint(name, quick, options),
             "seconds": round(time.perf_counter() - started, 2),
             "claims": [asdict(claim) for claim in claims],
         }
@@ -262,7 +269,8 @@ def _report(out: Path, failures: dict[str, str], missing: dict[str, str]) -> tup
         elif done is not None:
             mode = done["fingerprint"].get("quick")
             heading = f"## {name}" + (" (quick)" if mode else "")
-            if done["fingerprint"] != _fingerprint(name, bool(mode)):
+            options = done["fingerprint"].get("options")
+            if done["fingerprint"] != _fingerprint(name, bool(mode), options):
                 heading += " (made by another version)"
             parts += [heading, _table(done["claims"])]
             unexplained |= any(not c.holds and not c.note for c in done["claims"])

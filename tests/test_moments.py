@@ -468,3 +468,19 @@ def test_a_cell_of_one_row_has_no_covariance(shrinkage):
     moments = fp.Moments().partial_fit(rng.normal(size=(40, 2)), y, sensitive_features=a)
     with pytest.raises(fp.DataError, match="at least 2"):
         moments.population(shrinkage=shrinkage)
+
+
+def test_a_wide_layer_is_told_of_shrinkage():
+    """What a hook can use: shrunk covariances, which solve; not principal components."""
+    rng = np.random.default_rng(0)
+    n, d = 400, 120
+    y, a = rng.integers(0, 4, n), rng.integers(0, 2, n)
+    X = rng.normal(size=(n, d))
+    X[:, 0] += y
+    moments = fp.Moments()
+    moments.partial_fit(X, y, sensitive_features=a)
+    with pytest.raises(fp.DataError, match="shrinkage='auto'"):
+        moments.population()
+    with pytest.warns(fp.FairprogWarning, match="shrunk"):
+        D = moments.population(shrinkage="auto")
+    assert fp.NearestIdeal(D, steer=[1]).solve().certificate.ok

@@ -45,9 +45,8 @@ def test_gap_falls_on_fresh_rows():
     decided = model.predict(with_group(fresh, a == "women"))
     table = fp.OutcomeTable.from_predictions(y, decided, sensitive_features=a)
     assert fp.DemographicParity().gap(table) < 0.5 * gap(raw)
-    assert model.sample_weight_.shape == (6000,) and model.sample_weight_.mean() == pytest.approx(
-        1
-    )
+    assert model.sample_weight_.shape == (6000,)
+    assert model.sample_weight_.mean() == pytest.approx(1, abs=1e-3)  # the margin's share
 
 
 @pytest.mark.parametrize("move", ["both", "labels", "masses"])

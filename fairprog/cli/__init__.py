@@ -220,7 +220,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     again.add_argument("--quick", action="store_true", help="smaller samples, coarser grids")
     again.add_argument("--list", action="store_true", help="print the names of the experiments")
-    again.set_defaults(run=lambda o: run_reproduce(o.only, o.out, o.quick, o.list))
+    again.add_argument("--model", metavar="DIR", help="smollm2: folder of a language model")
+    again.add_argument("--gguf-file", metavar="F", help="the file in it, if that is its format")
+    again.add_argument("--dtype", help="such as bfloat16 (default: that of the model)")
+    again.add_argument("--batch", type=_count, metavar="N", help="texts per pass (default 64)")
+    again.set_defaults(
+        run=lambda o: run_reproduce(
+            o.only, o.out, o.quick, o.list,
+            model=o.model, gguf_file=o.gguf_file, dtype=o.dtype, batch=o.batch,
+        )
+    )  # fmt: skip
     return parser
 
 

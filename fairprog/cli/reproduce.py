@@ -75,7 +75,9 @@ def _places(package: Any) -> list[Path]:
     return [Path(place).resolve() for place in getattr(package, "__path__", [])]
 
 
-def run_reproduce(only: list[str] | None, out: Path, quick: bool, show: bool = False) -> int:
+def run_reproduce(
+    only: list[str] | None, out: Path, quick: bool, show: bool = False, **options: Any
+) -> int:
     """Run the experiments, or list their names.
 
     Parameters
@@ -88,6 +90,8 @@ def run_reproduce(only: list[str] | None, out: Path, quick: bool, show: bool = F
         Smaller samples and coarser grids.
     show : bool
         Print the names only.
+    **options
+        Of experiments on a model on disk: model, gguf_file, dtype, batch; None is left out.
 
     Returns
     -------
@@ -112,4 +116,5 @@ def run_reproduce(only: list[str] | None, out: Path, quick: bool, show: bool = F
                 argument="only",
             )
         with naming(out, "written", "out"):
-            return int(runner.run(only, out, quick))
+            given = {name: value for name, value in options.items() if value is not None}
+            return int(runner.run(only, out, quick, *([given] if given else [])))

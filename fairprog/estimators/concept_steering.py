@@ -83,12 +83,18 @@ class ConceptSteering(SteeringVectors):
     probes_ : dict group -> (Array, float)
         Coefficients and offset of the mean probe: log-odds of the desired class.
     reference_ : hashable
-        The group that keeps its own vector.
+        The group that keeps its own vector; after `calibrate` the one that responds best.
     population_, solution_ : Normal, Solution
         Of the concept vectors, in the coordinates `basis_`; None where there is one group.
     basis_ : Array, shape (d, r)
     matched_strength_, matched_effect_ : float or None
         The strength at which every group has the same effect, and that effect; by `calibrate`.
+    calibration_ : str or None
+        What `calibrate` found with effects on the next word, to print: both scales, and whether
+        the shared vector would have sufficed.
+    source_ : dict or None
+        Model, weights, layer, dtype, pooling and positions of the hidden states, where
+        :func:`fairprog.torch.fit_concept` gathered them.
     classes_ : (undesired, desired)
     groups_ : array of labels
 
@@ -229,6 +235,7 @@ class ConceptSteering(SteeringVectors):
             steered[k] *= target / gain
 
         self.matched_strength_ = self.matched_effect_ = None
+        self.calibration_ = self.source_ = None
         self.classes_, self.groups_ = label_array(classes), label_array(groups)
         self.reference_, self.n_features_in_ = groups[reference], features.shape[1]
         self.shared_vector_ = unit * common

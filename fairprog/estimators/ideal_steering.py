@@ -62,6 +62,9 @@ class IdealSteering(FeatureReader, SteeringStep):
         How far the classes' maps may differ: partial steering, nearer to the data and less fair.
         Above 0 only with groups that stay, not with steer="all": in a search over both write two
         grids, ``[{"steer": ["all"]}, {"steer": [["b"]], "map_bound": [0., .1]}]``.
+    marginal_weight : float in [0, 1], default 0.0
+        Weight of the groups' whole laws, all rows with the classes as frequent as they are,
+        against that of the classes' own; see :class:`fairprog.NearestIdeal`.
     snap : "auto" or bool
         Round moved values of lattice-valued columns by lot to values that occur in the group
         that stays (else the largest), so that trees cannot read the group from the offset.
@@ -126,6 +129,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         class_weight: str | None = None,
         base_rates: str | ArrayLike = "equalize",
         map_bound: float = 0.0,
+        marginal_weight: float = 0.0,
         snap: str | bool = "auto",
         min_cell: int = 2,
         merge_groups: Mapping[Any, Any] | None = None,
@@ -144,6 +148,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         self.class_weight = class_weight
         self.base_rates = base_rates
         self.map_bound = map_bound
+        self.marginal_weight = marginal_weight
         self.snap = snap
         self.min_cell = min_cell
         self.merge_groups = merge_groups
@@ -237,6 +242,8 @@ class IdealSteering(FeatureReader, SteeringStep):
             reference=self.reference,
             base_rates="equalize" if equal else self.base_rates,
             map_bound=self.map_bound,
+            marginal_weight=self.marginal_weight,
+            marginal_rates=D.base_rates if self.marginal_weight else None,
         )
         self.solution_ = program.solve(self.solver)
         # weights of classes belong to the program; the rows keep base rates of their own

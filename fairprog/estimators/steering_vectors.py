@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,15 @@ from scipy.special import expit
 from sklearn.utils.validation import check_is_fitted
 
 from fairprog.errors import DataError, FairprogWarning, ModelError
+from fairprog.estimators.measured_effects import (
+    FIELDS,
+    ONE_SIDED,
+    Effect,
+    calibration_report,
+    column,
+    shared_gap,
+    significant,
+)
 from fairprog.estimators.step import SavedStep
 from fairprog.fields import array, either, least
 from fairprog.kernels.matched_effects import fluent_strengths, least_strength
@@ -41,6 +50,12 @@ class SteeringVectors(SavedStep):
     solution_: Solution | None
     matched_strength_: float | None
     matched_effect_: float | None
+    calibration_: str | None
+    source_: dict[str, Any] | None
+    _more: ClassVar[dict[str, Any]] = {
+        "calibration?": either(None, str),
+        "source?": either(None, {str: either(str, int)}),
+    }
     _log_odds: dict[Hashable, Array]
 
     @staticmethod
@@ -131,36 +146,51 @@ class SteeringVectors(SavedStep):
     def calibrate(
         self,
         strengths: ArrayLike,
-        effects: Mapping[Any, ArrayLike],
+        effects: Mapping[Any, Any],
         *,
+        shared: Mapping[Any, Any] | None = None,
+        scale: str = "log-odds",
         target: float | None = None,
         perplexity_ratio: Mapping[Any, ArrayLike] | None = None,
-        tolerance: float = 0.03,
+        perplexity_error: Mapping[Any, ArrayLike] | None = None,
+        tolerance: float | None = None,
     ) -> dict[Hashable, float]:
-        r"""Rescale the vectors so that effects measured elsewhere agree with the reference's.
+        r"""Rescale the vectors so that effects measured in a model agree between the groups.
 
         With :math:`t_a(E)` the least strength at which group a shows the effect E, curves being
-        linear between (0, 0) and the measured points, group a's vector is multiplied by
+        linear between (0, 0) and the measured points, and r the group that needs the least, group
+        a's vector is multiplied by
 
         .. math:: k_a = t_a(E) / t_r(E) , \qquad E = \min(\text{target}, \min_a \max_t e_a(t)) .
 
         At strength `matched_strength_` = :math:`t_r(E)` every group then has the effect
-        `matched_effect_` = E. Strengths at which texts are no longer fluent do not count.
+        `matched_effect_` = E, and r is the `reference_`: the measured one, whatever the probes
+        said. Strengths at which texts are no longer fluent do not count.
 
         Parameters
         ----------
         strengths : array_like, shape (n,)
             Positive, increasing.
-        effects : mapping of group to array_like, shape (n,)
+        effects : mapping of group to array_like, shape (n,), or to n Effects
             What was measured with `vectors_` at these strengths, on other texts than those the
-            result will be judged by.
+            result will be judged by: effects on generated texts, or those on the next word
+            (:func:`fairprog.torch.next_word_effects`), which need no sampling.
+        shared : mapping of group to n Effects, optional
+            The same of `shared_vector_` in every group: whether it suffices is then said.
+        scale : {"log-odds", "probability"}
+            Which effects on the next word are equalised; `calibration_` tells both.
         target : float, optional
             Effect at which to match; default the largest that all groups reach.
         perplexity_ratio : mapping of group to array_like, shape (n,), optional
             Perplexity of the steered texts over that of unsteered ones. From the first strength
             at which a group's exceeds 1 + `tolerance`, its effects do not count. Without it a
-            vector may be lengthened until the effect is there and the language is not.
-        tolerance : float in [0, 1], default 0.03
+            vector may be lengthened until the effect is there and the language is not. Effects on
+            the next word bring their own, which counts where a `tolerance` is given.
+        perplexity_error : mapping of group to array_like, shape (n,), optional
+            Standard errors of these ratios: a strength is refused only where its ratio is above
+            the limit by more than chance (95 %, one-sided).
+        tolerance : float in [0, 1], optional
+            Default .03 where `perplexity_ratio` is given.
 
         Returns
         -------
@@ -172,13 +202,15 @@ class SteeringVectors(SavedStep):
         DataError
             For strengths that do not increase, unknown or missing groups, ratios that are not
             positive, or a group without a positive effect where its texts are fluent.
+        ModelError
+            For another scale.
 
         Warns
         -----
         FairprogWarning
             Where a group does not reach the target: E is then the largest effect all reach. For a
-            factor beyond 10 or below 1/10, which may be noise. Where the vectors have been
-            calibrated before: the effects must be those of the vectors as they are now.
+            factor beyond 10 or below 1/10, and an E that is not told from zero. Where the vectors
+            have been calibrated before: the effects must be those of the vectors as they are now.
 
         Examples
         --------
@@ -198,44 +230,98 @@ class SteeringVectors(SavedStep):
         (2.0, 0.2)
         """
         check_is_fitted(self, "vectors_")
+        if scale not in FIELDS:
+            raise ModelError(
+                f"`scale` must be one of {list(FIELDS)}; found {scale!r}.", argument="scale"
+            )
         t = np.atleast_1d(check_finite(strengths, "strengths"))
         if t.ndim != 1 or not (t.size and t[0] > 0 and (np.diff(t) > 0).all()):
             raise DataError("`strengths` must be positive and increase.", argument="strengths")
-        curves = self._fluent_curves(t, effects, perplexity_ratio, tolerance)
+        measured = _of_next_words(effects)
+        errors: dict[Hashable, Array] = {}
+        if measured is not None:
+            effects = {g: column(own, FIELDS[scale]) for g, own in measured.items()}
+            given = {g: column(own, FIELDS[scale] + "_error") for g, own in measured.items()}
+            errors = self._by_group(given, "effects", t)
+            if tolerance is not None and perplexity_ratio is None:
+                names = "perplexity_ratio", "perplexity_error"
+                perplexity_ratio, perplexity_error = (
+                    {g: column(own, name) for g, own in measured.items()} for name in names
+                )
+        curves = self._fluent_curves(t, effects, perplexity_ratio, perplexity_error, tolerance)
         if self.matched_strength_ is not None:
             _warn(
                 "The vectors have been calibrated before: `effects` must be those of the vectors "
                 "as they are now, or the factors are applied twice."
             )
-        weakest = min(curves, key=lambda g: curves[g].max())
-        effect = float(curves[weakest].max())
-        if target is not None:
-            wanted = check_number(target, "target")
-            if not wanted > 0:
-                raise DataError(f"`target` must be positive; found {target!r}.", argument="target")
-            if wanted > effect:
+        effect = self._matched(curves, target)
+        for g, error in errors.items():
+            k = int(np.argmax(curves[g] >= effect))
+            if not significant(curves[g][k], error[k], 0.0):
                 _warn(
-                    f"Group {weakest!r} reaches an effect of at most {effect:.3g} at strengths "
-                    f"where its texts are fluent, not {wanted:.3g}: effects are matched at "
-                    f"{effect:.3g}."
+                    f"The effect on group {g!r}, {curves[g][k]:.3g} ± {error[k]:.2g} in {scale}, "
+                    "is not told from zero: its factor is mostly chance. Measure on more prompts."
                 )
-            effect = min(wanted, effect)
         least = {g: least_strength(t[: len(e)], e, effect) for g, e in curves.items()}
-        factors = {g: least[g] / least[self.reference_] for g in self.vectors_}
+        reference = min(least, key=lambda g: (least[g], g != self.reference_))
+        factors = {g: least[g] / least[reference] for g in self.vectors_}
         for g, factor in factors.items():
             if not 0.1 <= factor <= 10.0:
                 _warn(
                     f"The vector of group {g!r} is multiplied by {factor:.3g} to have the effect "
                     f"{effect:.3g}: look whether effects so small are more than noise."
                 )
-        self.matched_effect_, self.matched_strength_ = effect, least[self.reference_]
+        self.calibration_ = None
+        if measured is not None:
+            gap = self._gap_of_shared(t, shared, scale, effect)
+            own = {g: measured[g] for g in self.vectors_}
+            at = scale, effect, least[reference]
+            self.calibration_ = calibration_report(*at, factors, own, t, gap)
+        self.matched_effect_, self.matched_strength_ = effect, least[reference]
+        self.reference_ = reference
         self.vectors_ = {g: factors[g] * v for g, v in self.vectors_.items()}
         return factors
 
+    def _matched(self, curves: Mapping[Hashable, Array], target: float | None) -> float:
+        """Return the effect at which to match: the target, or the largest that all reach."""
+        weakest = min(curves, key=lambda g: curves[g].max())
+        effect = float(curves[weakest].max())
+        if target is None:
+            return effect
+        wanted = check_number(target, "target")
+        if not wanted > 0:
+            raise DataError(f"`target` must be positive; found {target!r}.", argument="target")
+        if wanted > effect:
+            _warn(
+                f"Group {weakest!r} reaches an effect of at most {effect:.3g} at strengths where "
+                f"its texts are fluent, not {wanted:.3g}: effects are matched at {effect:.3g}.",
+                4,
+            )
+        return min(wanted, effect)
+
+    def _gap_of_shared(
+        self, t: Array, shared: Any, scale: str, effect: float
+    ) -> tuple[float, float] | None:
+        """Return the gap that the shared vector leaves at an effect, and its error."""
+        found = None if shared is None else _of_next_words(shared)
+        if found is None:
+            return None
+        key = FIELDS[scale]
+        values = self._by_group({g: column(own, key) for g, own in found.items()}, "shared", t)
+        errors = {g: column(own, f"{key}_error") for g, own in found.items()}
+        errors = self._by_group(errors, "shared", t)
+        return shared_gap(t, {g: (values[g], errors[g]) for g in values}, effect)
+
     def _fluent_curves(
-        self, t: Array, effects: Any, perplexity_ratio: Any, tolerance: float
+        self,
+        t: Array,
+        effects: Any,
+        perplexity_ratio: Any,
+        perplexity_error: Any,
+        tolerance: float | None,
     ) -> dict[Hashable, Array]:
         """Return every group's effects as far as its texts are fluent, checked."""
+        tolerance = 0.03 if tolerance is None else tolerance
         if check_number(tolerance, "tolerance") > 1.0:
             raise DataError(
                 f"`tolerance` must be in [0, 1], as .03 for 3 %; found {tolerance!r}.",
@@ -245,13 +331,17 @@ class SteeringVectors(SavedStep):
         fluent = dict.fromkeys(curves, len(t))
         if perplexity_ratio is not None:
             ratios = self._by_group(perplexity_ratio, "perplexity_ratio", t)
+            if perplexity_error is not None:  # what is above by chance alone is not refused
+                error = self._by_group(perplexity_error, "perplexity_error", t)
+                ratios = {g: ratio - ONE_SIDED * error[g] for g, ratio in ratios.items()}
             fluent = {g: fluent_strengths(ratio, tolerance) for g, ratio in ratios.items()}
         for g, n in fluent.items():
             if not n:
                 raise DataError(
                     f"`perplexity_ratio` of group {g!r} is above {1.0 + tolerance:g} at the first "
-                    "strength already. Measure at smaller strengths, or on more texts; it is the "
-                    "perplexity of steered texts over that of unsteered ones.",
+                    "strength already. Measure at smaller strengths, or on more texts, and say by "
+                    "`perplexity_error` how exact it is: the perplexity of steered texts over "
+                    "that of unsteered ones.",
                     argument="perplexity_ratio",
                     cell=(None, g),
                 )
@@ -296,7 +386,7 @@ class SteeringVectors(SavedStep):
         if not isinstance(self.steer, str):
             data["params"]["steer"] = [plain(g) for g in self.steer]
         data["params"]["desired"] = plain(self.desired)
-        return data
+        return data | {"calibration": self.calibration_, "source": self.source_}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -304,9 +394,19 @@ class SteeringVectors(SavedStep):
         out = super().from_dict(data)
         found = None if out.solution_ is None else out.solution_.original
         out.population_ = found if isinstance(found, Normal) else None
+        out.calibration_, out.source_ = data.get("calibration"), data.get("source")
         return out
 
 
-def _warn(text: str) -> None:
+def _of_next_words(given: Any) -> dict[Hashable, list[Effect]] | None:
+    """Return effects on the next word by group; None where they are of another kind."""
+    if not hasattr(given, "items"):
+        return None
+    found = {plain(g): list(own) for g, own in given.items() if np.ndim(own) > 0}
+    every = [isinstance(effect, Effect) for own in found.values() for effect in own]
+    return found if every and all(every) else None
+
+
+def _warn(text: str, stacklevel: int = 3) -> None:
     """Warn the caller of `calibrate`."""
-    warnings.warn(text, FairprogWarning, stacklevel=3)
+    warnings.warn(text, FairprogWarning, stacklevel=stacklevel)

@@ -320,9 +320,9 @@ def check_counts(
             if count[i, a] <= varying and not shrunk:
                 raise DataError(
                     f"Class {c!r}, group {g!r} has {count[i, a]} rows for {varying} features "
-                    f"that vary; a covariance needs at least {varying + 1}. Use fewer features "
-                    "(for instance their principal components), covariance='diagonal', or merge "
-                    "cells.",
+                    f"that vary; a covariance needs at least {varying + 1}. Give "
+                    "shrinkage='auto', which draws on all rows of the group, gather more rows, "
+                    "merge cells, or use covariance='diagonal' or fewer features.",
                     argument="X",
                     cell=(c, g),
                 )

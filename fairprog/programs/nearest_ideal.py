@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
+from fairprog.errors import ModelError
 from fairprog.labels import Array, check_number
 from fairprog.populations import Population
 from fairprog.programs.answer import Conic
@@ -22,6 +23,13 @@ from fairprog.programs.joint_rates import solve_joint
 from fairprog.programs.prove import prove
 from fairprog.programs.question import Question, ask
 from fairprog.programs.verified import verified
+from fairprog.programs.whole_law import (
+    checked_weight,
+    extended_rates,
+    with_whole_law,
+    with_whole_rates,
+    without_whole_law,
+)
 from fairprog.solution import ReweightedSolution, Solution
 from fairprog.solution.frontier import Frontier
 from fairprog.transports import Transport
@@ -57,6 +65,14 @@ class NearestIdeal:
         it is measured.
     constraints : sequence of conditions
         Functions declared by :func:`fairprog.constraint`.
+    marginal_weight : float in [0, 1], default 0.0
+        Weight of the groups' whole laws (normal populations only), as one more cell beside those
+        of the classes: 0 matches classes, 1 matches all rows and no class, which is MiMiC with
+        ``Monotone("identity")``. The answer is ideal at any weight; what is given up is nearness,
+        and `kl` tells how much. The certificate is that of the program with this cell, whose
+        conditions are those of the class "(all)".
+    marginal_rates : array_like, shape (K, G), optional
+        Base rates in these whole laws; default those of the population.
 
     Raises
     ------
@@ -95,12 +111,21 @@ class NearestIdeal:
         base_rates: str | ArrayLike = "equalize",
         map_bound: float = 0.0,
         constraints: Iterable[Condition | Callable[[Any, Any], Any]] = (),
+        marginal_weight: float = 0.0,
+        marginal_rates: ArrayLike | None = None,
     ) -> None:
         family, core, chosen = choose(population, transport)
+        self._core, self._weight = core, checked_weight(marginal_weight)
+        self._rates, rates = (base_rates, marginal_rates), base_rates
+        if self._weight:
+            family, core, _ = choose(with_whole_law(core, self._weight, marginal_rates), chosen)
+            rates = extended_rates(base_rates, self._weight)
         question = ask(
-            core, chosen, steer, reference, orientation, base_rates, map_bound, constraints,
+            core, chosen, steer, reference, orientation, rates, map_bound, constraints,
             family.target_prior,
         )  # fmt: skip
+        if self._weight:
+            question = with_whole_rates(question, self._core, self._weight, base_rates)
         self._population, self._geometry = population, family(question)
         self._geometry.refuse()
 
@@ -162,8 +187,10 @@ class NearestIdeal:
 
     def at_map_bound(self, map_bound: float) -> NearestIdeal:
         """Return the program with another `map_bound`; ModelError if it takes none."""
-        settings = {**self.question.settings(), "map_bound": map_bound}
-        return NearestIdeal(self.population, **settings)
+        base_rates, marginal_rates = self._rates
+        settings = {**self.question.settings(), "map_bound": map_bound, "base_rates": base_rates}
+        whole: dict[str, Any] = {"marginal_weight": self._weight, "marginal_rates": marginal_rates}
+        return NearestIdeal(self.population, **settings, **whole)
 
     @property
     def problem(self) -> Any:
@@ -232,7 +259,11 @@ class NearestIdeal:
         geometry = self._geometry
         joint = self.question.base_rates == "joint" and geometry.joint_by_search
         solution = (solve_joint if joint else prove)(geometry, solver, conic, started)
-        return lifted(verified(solution, advice=geometry.advice), self.population)
+        solution = verified(solution, advice=geometry.advice)
+        if self._weight:
+            given = self._core, self.question, self._weight, self._rates[0]
+            solution = without_whole_law(solution, *given)
+        return lifted(solution, self.population)
 
     def frontier(self, map_bounds: ArrayLike, time_limit: float | None = None) -> Frontier:
         """Return KL and the price of consensus at every `map_bound`.
@@ -260,4 +291,9 @@ class NearestIdeal:
         >>> fp.NearestIdeal(D, steer=[1]).frontier([0, .1, .5]).risks.round(3)
         array([0.081, 0.055, 0.007])
         """
+        if self._weight:
+            raise ModelError(
+                "A frontier takes no `marginal_weight`; solve at one `map_bound` after the other.",
+                argument="marginal_weight",
+            )
         return map_bound_frontier(self._geometry, map_bounds, time_limit)

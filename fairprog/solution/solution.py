@@ -68,7 +68,7 @@ class Solution(MovedRows, Reported, Saved):
     bounds : Bounds
     settings : dict
         The program: steer, reference, transport, orientation, base_rates, map_bound,
-        constraints.
+        constraints, and where it is above zero marginal_weight.
     solver : str
         What produced the answer.
     seconds : float
@@ -279,6 +279,8 @@ class Solution(MovedRows, Reported, Saved):
         groups = frozenset(original.groups)
         known = {"steer": either(frozenset(["all"]), [groups]), "reference": either(None, groups)}
         settings = read(data["settings"], "settings", SETTINGS | known)
+        if settings["marginal_weight"] is None:  # it is there where it is above zero
+            del settings["marginal_weight"]
         # the effect of constraints is in the numbers, and loading runs no code of the user's
         settings["constraints"] = tuple(settings["constraints"])
         settings["transport"] = template_from_dict(settings["transport"])
@@ -365,5 +367,6 @@ SETTINGS = {
     "base_rates": either(frozenset(["equalize", "keep", "joint"]), array(None), [least(0, 1)]),
     "map_bound": least(0),
     "constraints": [str],
+    "marginal_weight?": least(0, 1),
 }
 register("solution", Solution.from_dict)

@@ -7,8 +7,14 @@ modules by name, so models of Hugging Face (``fairprog[transformers]``) are noth
 from fairprog.errors import MissingExtraError
 
 try:  # imports are absolute: inside this package too `import torch` is the library
+    import torch  # noqa: F401 - first, so that nothing else is what misses it
+
+    from fairprog.torch.concept import fit_concept
     from fairprog.torch.hooks import AlignHook, MapHook, SteerHook
     from fairprog.torch.losses import notion_loss
+    from fairprog.torch.memory import memory_estimate
+    from fairprog.torch.next_word import next_word_effect, next_word_effects
+    from fairprog.torch.positions import AssistantTokens, Tokens
     from fairprog.torch.stream import HiddenStates, collect
 except ModuleNotFoundError as error:
     if error.name != "torch":
@@ -19,4 +25,17 @@ except ModuleNotFoundError as error:
         details={"extra": "torch"},
     ) from error
 
-__all__ = ["AlignHook", "HiddenStates", "MapHook", "SteerHook", "collect", "notion_loss"]
+__all__ = [
+    "AlignHook",
+    "AssistantTokens",
+    "HiddenStates",
+    "MapHook",
+    "SteerHook",
+    "Tokens",
+    "collect",
+    "fit_concept",
+    "memory_estimate",
+    "next_word_effect",
+    "next_word_effects",
+    "notion_loss",
+]

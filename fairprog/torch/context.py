@@ -16,6 +16,7 @@ from fairprog.labels import Indices, encode, label_array
 from fairprog.torch.layers import (
     Layer,
     device_of,
+    eager,
     find_layers,
     hidden_of,
     is_compiled,
@@ -23,6 +24,7 @@ from fairprog.torch.layers import (
     with_hidden,
 )
 from fairprog.torch.moves import Move, Part, move_of, moved
+from fairprog.torch.positions import Pass, Positions, say_sinks
 from fairprog.transports import AffineMap
 
 Place = tuple[Any, Any]  # the device and the type in which hidden states are moved
@@ -35,9 +37,16 @@ class Hook(ABC):
     _said: ClassVar[str] = "`sensitive_features`"  # what has to be said of a batch
 
     def __init__(
-        self, model: Any, layer: Layer | Sequence[Layer], known: Sequence[Hashable], strength: Any
+        self,
+        model: Any,
+        layer: Layer | Sequence[Layer],
+        known: Sequence[Hashable],
+        strength: Any,
+        positions: Positions,
     ) -> None:
         self.layers = find_layers(model, layer)
+        self._pass = Pass(positions)
+        self._counts: Any = torch.zeros(2, dtype=torch.int64)  # tokens moved, and left alone
         self._model = model
         self._known = tuple(known)
         self._strength = self._checked_strength(strength)
@@ -48,13 +57,28 @@ class Hook(ABC):
         # what moves the batch, at every place where activations have been met
         self._parts: dict[Place, tuple[Part, ...]] = {(device_of(model), torch.float32): ()}
         self._handles: list[Any] = []
-        self._open = False
+        self._open = self._said_sinks = False
         self._met: set[str] = set()
 
     @property
     def strength(self) -> float:
         """How far the maps go: 0 not at all, 1 all the way."""
         return self._strength
+
+    @property
+    def positions(self) -> Positions:
+        """Which tokens are moved."""
+        return self._pass.positions
+
+    @property
+    def n_moved(self) -> int:
+        """How many hidden states were moved since the hook was made, padding not counted."""
+        return int(self._counts[0])
+
+    @property
+    def n_left(self) -> int:
+        """How many were left alone, by `positions`, among the examples that have a map."""
+        return int(self._counts[1])
 
     # -- what subclasses say --
 
@@ -84,6 +108,7 @@ class Hook(ABC):
             torch.compiler.reset()
         self._met.clear()
         self._open = True
+        self._handles += self._pass.watch(eager(self._model), self.layers)
         for name, module in self.layers.items():
             self._handles.append(module.register_forward_hook(self._hook(name)))
         return self
@@ -98,6 +123,9 @@ class Hook(ABC):
             handle.remove()
         self._handles.clear()
         self._open = False
+        if kind is None and self.positions == "auto" and self.n_left and not self._said_sinks:
+            self._said_sinks = True
+            say_sinks(f"{self.n_left} hidden states", ", ".join(self.layers), "moved", 2)
         missed = [name for name in self.layers if name not in self._met]
         if kind is None and missed:
             warnings.warn(
@@ -186,6 +214,20 @@ class Hook(ABC):
                 self._parts[place] = self._parts_at(place)
             if self._strength == 0.0 or not self._parts[place]:
                 return None
-            return with_hidden(output, moved(hidden, self._parts[place], self._strength, name))
+            keep, counted = self._pass.keep(hidden, name)
+            if keep is None:
+                out = moved(hidden, self._parts[place], self._strength, name)
+                return with_hidden(output, out)
+            self._count(keep, counted, self._parts[place])
+            out = moved(hidden, self._parts[place], self._strength, name)
+            return with_hidden(output, torch.where(keep[..., None], out, hidden))
 
         return hook
+
+    def _count(self, keep: Any, counted: Any, parts: Sequence[Part]) -> None:
+        """Count the tokens that are moved and those that are left, of examples with a map."""
+        for rows, _ in parts:
+            pair = [counted & keep, counted & ~keep]
+            pair = pair if rows is None else [marks.index_select(0, rows) for marks in pair]
+            found = torch.stack([marks.sum() for marks in pair])
+            self._counts = self._counts.to(found.device) + found

@@ -11,16 +11,21 @@ nothing. Groups whose map is the identity are left to the bit.
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
-from fairprog.errors import DataError, ModelError
+from fairprog.codec import write_atomically
+from fairprog.errors import DataError, FairprogWarning, MissingExtraError, ModelError
 from fairprog.torch.context import Hook
-from fairprog.torch.layers import Layer
+from fairprog.torch.layers import Layer, eager, fingerprint
 from fairprog.torch.moves import affine_of, probed
+from fairprog.torch.positions import Positions, name_of_positions
 from fairprog.transports import AffineMap
 
 
@@ -40,6 +45,13 @@ class MapHook(Hook):
         The group of every example, or of all of them; may be said later by `set`.
     strength : float
         s in h + s (T(h) - h); any finite number.
+    positions : "auto", "all", int or callable
+        Which tokens of hidden states (batch, time, d) are moved; the others stay to the bit. All
+        but attention sinks (tokens more than 20 times as long as the median of the batch, said
+        once and counted in `n_left`); all; from the k-th token of every text on, padding not
+        counted; or a rule ``(Tokens) -> truth values (batch, time)`` such as
+        :class:`fairprog.torch.AssistantTokens`. With a cache of keys and values texts go on
+        where they were.
 
     Raises
     ------
@@ -83,6 +95,7 @@ class MapHook(Hook):
         *,
         sensitive_features: Any = None,
         strength: float = 1.0,
+        positions: Positions = "auto",
     ) -> None:
         if not hasattr(maps, "items") or not maps:
             raise ModelError(
@@ -97,11 +110,118 @@ class MapHook(Hook):
                 f"`maps` must all have the same number of features; found {sizes}.",
                 argument="maps",
             )
-        super().__init__(model, layer, tuple(self.maps), strength)
+        super().__init__(model, layer, tuple(self.maps), strength, positions)
         self.set(sensitive_features=sensitive_features)
 
     def _map_of(self, key: Hashable) -> AffineMap:
         return self.maps[key]
+
+    @classmethod
+    def from_step(
+        cls,
+        model: Any,
+        step: Any,
+        *,
+        sensitive_features: Any = None,
+        strength: float | None = None,
+        vectors: Mapping[Any, ArrayLike] | None = None,
+        positions: Positions | None = None,
+    ) -> MapHook:
+        """Return the hook of a fitted `ConceptSteering`, at the layer whose states it was shown.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+        step : ConceptSteering
+            Of :func:`fairprog.torch.fit_concept`, also from a file.
+        sensitive_features : label or array_like, shape (batch,), optional
+        strength : float, optional
+            Default the one at which `calibrate` has matched the effects, else 1.
+        vectors : mapping of group to array_like, optional
+            Others than ``step.vectors_``.
+        positions : optional
+            Default those of the fit.
+
+        Raises
+        ------
+        ModelError
+            For a step that knows no layer, and a rule of positions that no file holds.
+
+        Warns
+        -----
+        FairprogWarning
+            Where the weights of the model are not those that the step was fitted on.
+        """
+        source = getattr(step, "source_", None)
+        if not source:
+            raise ModelError(
+                "`step` knows no layer: fit it by fairprog.torch.fit_concept, or say the layer "
+                "in MapHook(model, layer, step.vectors_).",
+                argument="step",
+            )
+        if fingerprint(eager(model)) != source["weights"]:
+            warnings.warn(
+                f"The vectors are those of {source['model']!r} in {source['dtype']}, with other "
+                "weights than this model.",
+                FairprogWarning,
+                stacklevel=2,
+            )
+        strength = (step.matched_strength_ or 1.0) if strength is None else strength
+        where = source["positions"] if positions is None else positions
+        if positions is None and isinstance(where, str) and where not in ("auto", "all"):
+            raise ModelError(
+                f"The vectors were fitted at the positions {where!r}, a rule that no file holds; "
+                "say it by `positions`.",
+                argument="positions",
+            )
+        maps = step.vectors_ if vectors is None else vectors
+        return MapHook(
+            model, source["layer"], maps, sensitive_features=sensitive_features,
+            strength=strength, positions=where,
+        )  # fmt: skip
+
+    def linear(self) -> dict[Hashable, tuple[Any, Any]]:
+        """Return (weight, bias) per group: h' = h W' + b, as ``torch.nn.functional.linear``.
+
+        Float32 tensors of shape (d, d) and (d,) with the strength in them, for any hook that
+        takes a linear map; which positions it moves is left to that hook.
+        """
+        out = {}
+        for group, T in self.maps.items():
+            eye, s = np.eye(T.offset.size), self.strength
+            weight = eye + s * (T.matrix - eye)
+            parts = (torch.tensor(v, dtype=torch.float32) for v in (weight, s * T.offset))
+            out[group] = (next(parts), next(parts))
+        return out
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Write `linear` to a .safetensors file, atomically: ``GROUP.weight``, ``GROUP.bias``.
+
+        Its metadata say layers, positions and strength.
+
+        Raises
+        ------
+        MissingExtraError
+            Without the package safetensors.
+        """
+        try:
+            from safetensors.torch import save_file
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                "Files of this kind need safetensors, which comes with transformers: pip install "
+                "'fairprog[transformers]'.",
+                details={"extra": "transformers"},
+            ) from error
+        maps = self.linear().items()
+        tensors = {f"{g}.{name}": x.contiguous() for g, (W, b) in maps for name, x in
+                   (("weight", W), ("bias", b))}  # fmt: skip
+        about = {
+            "layers": ", ".join(self.layers),
+            "positions": name_of_positions(self.positions),
+            "strength": repr(self.strength),
+            "formula": "h' = h weight^T + bias",
+        }
+        write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=about))
 
     def set(self, *, sensitive_features: Any = None, strength: float | None = None) -> Self:
         """Say the groups of the next batches, or another strength; what is None stays.
@@ -136,6 +256,8 @@ class AlignHook(MapHook):
         The group of every example, or of all of them; may be said later by `set`.
     strength : float in [0, 1]
         s in h + s (T(h) - h).
+    positions : "auto", "all", int or callable
+        As for :class:`MapHook`; say what `collect` was told.
 
     Raises
     ------
@@ -179,12 +301,14 @@ class AlignHook(MapHook):
         *,
         sensitive_features: Any = None,
         strength: float = 1.0,
+        positions: Positions = "auto",
     ) -> None:
         maps = _moving(solution).maps
         inverse = {g: affine_of(T, "solution", g).inverse() for g, T in maps.items()}
         super().__init__(
-            model, layer, inverse, sensitive_features=sensitive_features, strength=strength
-        )
+            model, layer, inverse, sensitive_features=sensitive_features, strength=strength,
+            positions=positions,
+        )  # fmt: skip
 
 
 class SteerHook(Hook):
@@ -204,6 +328,8 @@ class SteerHook(Hook):
         Class and group of every example, or of all of them; may be said later by `set`.
     strength : float in [0, 1]
         s in h + s (T(h) - h).
+    positions : "auto", "all", int or callable
+        As for :class:`MapHook`; say what `collect` was told.
 
     Raises
     ------
@@ -246,6 +372,7 @@ class SteerHook(Hook):
         y: Any = None,
         sensitive_features: Any = None,
         strength: float = 1.0,
+        positions: Positions = "auto",
     ) -> None:
         population = _moving(solution).population
         for group, T in solution.maps.items():
@@ -256,7 +383,7 @@ class SteerHook(Hook):
         self._y: Any = None
         self._a: Any = None
         cells = [(c, g) for c in self.classes for g in self.groups]
-        super().__init__(model, layer, cells, strength)
+        super().__init__(model, layer, cells, strength, positions)
         self.set(y=y, sensitive_features=sensitive_features)
 
     def _map_of(self, key: Any) -> AffineMap:

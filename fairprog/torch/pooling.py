@@ -54,7 +54,9 @@ def name_of(pooling: Any) -> str:
     return pooling
 
 
-def pool(hidden: Any, mask: Any, pooling: Pooling, number: int = 0) -> tuple[Array, Indices]:
+def pool(
+    hidden: Any, mask: Any, pooling: Pooling, number: int = 0, keep: Any = None
+) -> tuple[Array, Indices]:
     """Return rows and, for each, the example it comes from.
 
     Parameters
@@ -65,6 +67,8 @@ def pool(hidden: Any, mask: Any, pooling: Pooling, number: int = 0) -> tuple[Arr
     pooling : str or callable
     number : int
         Of the batch, for messages.
+    keep : tensor of truth values, shape (batch, time), optional
+        Which of them to read; default all.
 
     Raises
     ------
@@ -103,6 +107,8 @@ def pool(hidden: Any, mask: Any, pooling: Pooling, number: int = 0) -> tuple[Arr
                 argument="mask",
             )
         counts = marks != 0
+    if keep is not None and keep.shape == counts.shape:
+        counts = counts & keep
     if callable(pooling):
         rows = pooling(hidden, counts)
         if getattr(rows, "ndim", 0) != 2 or rows.shape[0] != n:
@@ -121,7 +127,10 @@ def pool(hidden: Any, mask: Any, pooling: Pooling, number: int = 0) -> tuple[Arr
     empty = torch.nonzero(~counts.any(dim=1))
     if len(empty) and pooling != "tokens":
         raise DataError(
-            f"Batch {number}: no token of example {int(empty[0])} counts.", argument="batches"
+            f"Batch {number}: no token of example {int(empty[0])} counts"
+            + " among those that `positions` reads." * (keep is not None)
+            + "." * (keep is None),
+            argument="batches",
         )
     if pooling == "tokens":
         example = np.repeat(example, counts.sum(dim=1).cpu().numpy())

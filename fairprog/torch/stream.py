@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from hashlib import blake2b
 from operator import length_hint
 from typing import Any
 
@@ -15,19 +14,31 @@ import torch
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array, label_vector
 from fairprog.populations import Moments
-from fairprog.torch.layers import Layer, device_of, eager, find_layers, hidden_of, labels_of
+from fairprog.torch.layers import (
+    Layer,
+    device_of,
+    eager,
+    find_layers,
+    fingerprint,
+    hidden_of,
+    labels_of,
+)
 from fairprog.torch.pooling import Pooling, name_of, pool
+from fairprog.torch.positions import (
+    Positions,
+    Tokens,
+    kept_tokens,
+    name_of_positions,
+    places,
+    say_sinks,
+)
 
 Chunk = tuple[Any, ...]
 MASK = "attention_mask"  # what tokenizers of Hugging Face call it
 
 
 class _Reached(BaseException):  # not an Exception: a model may catch those
-    """Leaves the forward pass with the hidden states the layer has returned."""
-
-    def __init__(self, hidden: Any) -> None:
-        super().__init__("The layer has been reached.")
-        self.hidden = hidden
+    """Leaves the forward pass once the layers have returned their hidden states."""
 
 
 class HiddenStates:
@@ -51,6 +62,11 @@ class HiddenStates:
     mask : str
         The entry of `inputs` that marks by ones the tokens that count, by zeros the others. Inputs
         without "attention_mask" count all.
+    positions : "auto", "all", int or callable
+        Which of these are read: all but attention sinks (more than 20 times as long as the median
+        of the batch; said once, at the end, and counted in `n_left`), all, from the k-th token of
+        every text on, or a rule ``(Tokens) -> truth values (batch, time)`` such as
+        :class:`fairprog.torch.AssistantTokens`.
     device : optional
         Where inputs are moved; default the device of the model's first parameter.
     stop : bool
@@ -92,6 +108,7 @@ class HiddenStates:
         *,
         pooling: Pooling = "last",
         mask: str = MASK,
+        positions: Positions = "auto",
         device: Any = None,
         stop: bool = True,
     ) -> None:
@@ -101,27 +118,38 @@ class HiddenStates:
             raise ModelError("`layer` must be one layer.", argument="layer")
         self.layer, self._module = next(iter(layers.items()))
         self.pooling, self._name = pooling, name_of(pooling)
+        self.positions, self._where = positions, name_of_positions(positions)
+        self.n_left = 0  # tokens that `positions` left out
         self._batches, self._mask, self._device, self._stop = batches, mask, device, stop
 
     @property
     def source(self) -> str:
         """What the rows are, in words."""
         model = f"{type(self._model).__name__} with weights {fingerprint(self._model)}"
-        return f"the layer {self.layer!r} of {model}, pooling {self._name!r}"
+        read = f"pooling {self._name!r}, positions {self._where!r}"
+        return f"the layer {self.layer!r} of {model}, {read}"
 
     def __iter__(self) -> Iterator[Chunk]:
         for number, batch in enumerate(self._batches):
             yield self._chunk(number, batch)
+        self._say()
 
-    def _chunk(self, number: int, batch: Any) -> Chunk:
-        """Return rows and labels of a batch; errors, the model's too, say of which."""
+    def _say(self) -> None:
+        if self.n_left and self.positions == "auto":
+            say_sinks(f"{self.n_left} hidden states", self.layer, "read", 3)
+
+    def _chunk(self, number: int, batch: Any, hidden: Any = None) -> Chunk:
+        """Return rows and labels of a batch; errors, the model's too, say of which.
+
+        With `hidden` the model has been run already.
+        """
         try:
-            return self._rows(number, batch)
+            return self._rows(number, batch, hidden)
         except Exception as error:
             error.add_note(f"This happened in batch {number} of `batches`.")
             raise
 
-    def _rows(self, number: int, batch: Any) -> Chunk:
+    def _rows(self, number: int, batch: Any, hidden: Any) -> Chunk:
         if not isinstance(batch, Sequence) or len(batch) not in (3, 4):
             raise DataError(
                 f"Batch {number} must be (inputs, y, sensitive_features) or (inputs, y, "
@@ -129,14 +157,16 @@ class HiddenStates:
                 argument="batches",
             )
         inputs, *labels = batch
-        hidden = self._forward(inputs)
+        if hidden is None:
+            modules = {self.layer: self._module}
+            hidden = run_to(self._model, modules, inputs, self._device, self._stop)[self.layer]
         mask = inputs.get(self._mask) if isinstance(inputs, Mapping) else None
         if mask is None and self._mask != MASK:  # asked for by name
             raise DataError(
                 f"Batch {number} has no entry {self._mask!r} among its inputs; `mask` names one.",
                 argument="mask",
             )
-        X, example = pool(hidden, mask, self.pooling, number)
+        X, example = pool(hidden, mask, self.pooling, number, self._keep(hidden, inputs, mask))
         bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
         if len(bad):
             raise DataError(
@@ -150,39 +180,23 @@ class HiddenStates:
         columns = [_column(v, name, n)[example] for v, name in zip(labels, names, strict=False)]
         return X, *columns
 
-    def _forward(self, inputs: Any) -> Any:
-        """Return what the layer returns, in evaluation mode; leave every module in its own."""
-        caught: list[Any] = []
-
-        def catch(module: Any, args: Any, output: Any) -> None:
-            caught.append(hidden_of(output, self.layer))
-            if self._stop:
-                raise _Reached(caught[0])
-
-        before = [(m, m.training, vars(m).get("forward")) for m in self._model.modules()]
-        device = device_of(self._model) if self._device is None else self._device
-        handle = self._module.register_forward_hook(catch)
-        try:
-            self._model.eval()
-            with torch.no_grad():
-                _call(self._model, _moved(inputs, device))
-        except _Reached as reached:
-            return reached.hidden
-        finally:
-            handle.remove()
-            for module, training, forward in before:
-                module.training = training
-                if forward is None:  # a library may have wrapped it for the pass that was left
-                    vars(module).pop("forward", None)
-                else:
-                    module.forward = forward
-        if len(caught) != 1:
-            raise DataError(
-                f"The forward pass reached {self.layer!r} {len(caught)} times; needed is once."
-                + " With stop=True the first time counts." * (len(caught) > 1),
-                argument="layer",
-            )
-        return caught[0]
+    def _keep(self, hidden: Any, inputs: Any, mask: Any) -> Any:
+        """Return which tokens are read, None for all, and count those that are left out."""
+        named = isinstance(inputs, Mapping)
+        padding = inputs.get(MASK, mask) if named else None
+        if hidden.ndim != 3 or self.positions == "all":
+            return None
+        if padding is not None:
+            padding = torch.as_tensor(padding)
+            if padding.shape != hidden.shape[:2]:
+                return None  # `pool` says what is wrong with it
+        place = places(padding, hidden.shape[:2], hidden.device)
+        ids = inputs.get("input_ids") if named else inputs
+        ids = ids[0] if isinstance(ids, tuple) and ids else ids
+        text = ids if isinstance(ids, torch.Tensor) and ids.shape == place.shape else None
+        keep = kept_tokens(self.positions, Tokens(hidden, place, text))
+        self.n_left += int((~keep & (place >= 0)).sum())
+        return keep
 
 
 class _Chunks:
@@ -194,6 +208,7 @@ class _Chunks:
     def __iter__(self) -> Iterator[Callable[[], Chunk]]:
         for number, batch in enumerate(self._states._batches):
             yield partial(self._states._chunk, number, batch)
+        self._states._say()
 
     def __length_hint__(self) -> int:
         return length_hint(self._states._batches)
@@ -206,6 +221,7 @@ def collect(
     *,
     pooling: Pooling = "last",
     mask: str = MASK,
+    positions: Positions = "auto",
     covariance: str = "full",
     classes: Sequence[Any] | None = None,
     groups: Sequence[Any] | None = None,
@@ -219,7 +235,7 @@ def collect(
 
     Parameters
     ----------
-    model, layer, batches, pooling, mask, device, stop
+    model, layer, batches, pooling, mask, positions, device, stop
         As for :class:`fairprog.torch.HiddenStates`.
     covariance, classes, groups
         As for :class:`fairprog.Moments`.
@@ -257,24 +273,58 @@ def collect(
     Moments(covariance='full', rows=240, cells=4, features=2)
     """
     states = HiddenStates(
-        model, layer, batches, pooling=pooling, mask=mask, device=device, stop=stop
-    )
+        model, layer, batches, pooling=pooling, mask=mask, positions=positions, device=device,
+        stop=stop,
+    )  # fmt: skip
     moments = Moments(covariance, classes=classes, groups=groups)
     moments.source = states.source
     return moments.update(_Chunks(states), checkpoint=checkpoint, every=every, progress=progress)
 
 
-def fingerprint(model: Any) -> str:
-    """Return eight hexadecimal digits that tell models apart: of the first numbers per weight."""
-    digest = blake2b(digest_size=4)
-    for name, weight in model.named_parameters():
-        digest.update(f"{name} {weight.dtype}".encode())
-        try:
-            row = weight.detach()[(0,) * (weight.ndim - 1)].reshape(-1)[:64]
-            digest.update(row.cpu().double().numpy().tobytes())
-        except (IndexError, RuntimeError, TypeError, ValueError):  # empty, sharded, quantised...
-            continue
-    return digest.hexdigest()
+def run_to(
+    model: Any, modules: Mapping[str, Any], inputs: Any, device: Any = None, stop: bool = True
+) -> dict[str, Any]:
+    """Return what some modules return in one pass, by name.
+
+    The model is in evaluation mode and without gradients, and every module is left in its own;
+    with `stop` the pass ends once all of them have returned.
+    """
+    caught: dict[str, list[Any]] = {name: [] for name in modules}
+
+    def catcher(name: str) -> Any:
+        def catch(module: Any, args: Any, output: Any) -> None:
+            caught[name].append(hidden_of(output, name))
+            if stop and all(caught.values()):
+                raise _Reached
+
+        return catch
+
+    before = [(m, m.training, vars(m).get("forward")) for m in model.modules()]
+    device = device_of(model) if device is None else device
+    handles = [m.register_forward_hook(catcher(name)) for name, m in modules.items()]
+    try:
+        model.eval()
+        with torch.no_grad():
+            _call(model, _moved(inputs, device))
+    except _Reached:
+        return {name: hidden[0] for name, hidden in caught.items()}
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, training, forward in before:
+            module.training = training
+            if forward is None:  # a library may have wrapped it for the pass that was left
+                vars(module).pop("forward", None)
+            else:
+                module.forward = forward
+    for name, hidden in caught.items():
+        if len(hidden) != 1:
+            raise DataError(
+                f"The forward pass reached {name!r} {len(hidden)} times; needed is once."
+                + " With stop=True the first time counts." * (len(hidden) > 1),
+                argument="layer",
+            )
+    return {name: hidden[0] for name, hidden in caught.items()}
 
 
 def _column(values: Any, argument: str, n: int) -> Array:
