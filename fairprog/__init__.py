@@ -110,6 +110,7 @@ from fairprog.transports import (
 from fairprog.versions import __version__, show_versions
 
 if TYPE_CHECKING:
+    from fairprog.comparison import Best, Comparison, compare
     from fairprog.estimators import (
         ConceptSteering,
         IdealSteering,
@@ -118,6 +119,9 @@ if TYPE_CHECKING:
     )
 
 LAZY = {  # they need scikit-learn, which takes its time
+    "Best": "fairprog.comparison",
+    "Comparison": "fairprog.comparison",
+    "compare": "fairprog.comparison",
     "ConceptSteering": "fairprog.estimators",
     "IdealSteering": "fairprog.estimators",
     "ScoreSteering": "fairprog.estimators",
@@ -142,6 +146,7 @@ __all__ = [
     "AffineMap",
     "AtomTable",
     "Audit",
+    "Best",
     "Bijection",
     "Bounds",
     "CVaR",
@@ -149,6 +154,7 @@ __all__ = [
     "Certificate",
     "ClassifierCertificate",
     "ClassifierSolution",
+    "Comparison",
     "ConceptSteering",
     "ConjugatedMap",
     "Constraint",
@@ -226,6 +232,7 @@ __all__ = [
     "YeoJohnson",
     "__version__",
     "audit",
+    "compare",
     "constraint",
     "fit_piecewise_linear",
     "load",

@@ -10,6 +10,8 @@ from typing import Any
 HOMES = {  # function: the module that defines it
     "summary_text": "fairprog.evidence.summary",
     "evidence_of_rows": "fairprog.evidence.rows",
+    "comparison_summary": "fairprog.comparison.comparison_words",
+    "best_words": "fairprog.comparison.comparison_words",
     "audit_summary": "fairprog.audit.audit_words",
     "verdict_words": "fairprog.audit.audit_words",
 }

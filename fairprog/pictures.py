@@ -18,6 +18,7 @@ PICTURES = {  # result: what draws it
     "Categorical": "plot_atoms",
     "Certificate": "plot_certificate",
     "ClassifierSolution": "plot_classifier",
+    "Comparison": "plot_comparison",
     "Evaluation": "plot_rates",
     "Frontier": "plot_frontier",
     "OutcomeTable": "plot_rates",
@@ -28,6 +29,7 @@ PICTURES = {  # result: what draws it
 PAGES = {  # result: what writes its page, and a part of it for notebooks
     "Audit": ("audit_html", ""),
     "ClassifierSolution": ("classifier_html", "classifier_notebook_html"),
+    "Comparison": ("comparison_html", "comparison_notebook_html"),
     "Solution": ("report_html", "notebook_html"),
 }
 HOMES = {  # function: the module that defines it
@@ -35,6 +37,8 @@ HOMES = {  # function: the module that defines it
     "audit_html": "fairprog.plotting.audit_picture",
     "classifier_html": "fairprog.plotting.classifier_report",
     "classifier_notebook_html": "fairprog.plotting.classifier_report",
+    "comparison_html": "fairprog.plotting.comparison_picture",
+    "comparison_notebook_html": "fairprog.plotting.comparison_picture",
     "notebook_html": "fairprog.plotting.solution_report",
     "report_html": "fairprog.plotting.solution_report",
 }

@@ -210,7 +210,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, GroupReader):
         if self.threshold == "accuracy":
             own = np.concatenate(tested)
             s = without_dust(np.concatenate(moved))
-            self.threshold_ = _most_accurate(s, rows.y[own], rows.weight[own])
+            self.threshold_ = most_accurate(s, rows.y[own], rows.weight[own])
         else:
             self.threshold_ = float(self.threshold)
         return self
@@ -344,7 +344,7 @@ def _scores(model: Any, X: Any) -> Array:
     )
 
 
-def _most_accurate(score: Array, y: Indices, weight: Array) -> float:
+def most_accurate(score: Array, y: Indices, weight: Array) -> float:
     """Return the threshold of highest accuracy: 1/2 if it is one, else midway between scores."""
     order = np.argsort(score, kind="stable")
     s, gain = score[order], np.where(y[order] == 1, -weight[order], weight[order])
