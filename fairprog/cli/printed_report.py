@@ -1,7 +1,8 @@
-"""What the command line prints, in at most 88 columns."""
+"""What the command line prints, at the width of the terminal, in at most 88 columns."""
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Sequence
 
@@ -19,6 +20,23 @@ WIDTH = 88
 MARGIN = 14
 
 
+def width() -> int:
+    """Return the columns there are: those of the terminal, at most 88, at least 40."""
+    return max(40, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
+
+
+def filled(text: str, first: str = "", rest: str = "") -> str:
+    """Return a paragraph at the width of the terminal."""
+    return textwrap.fill(
+        text,
+        width(),
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def wrapped(title: str, text: str) -> str:
     """Return ``title  text`` with the text in a column of its own.
 
@@ -28,38 +46,20 @@ def wrapped(title: str, text: str) -> str:
     >>> wrapped("label", "'y'")
     "  label       'y'"
     """
-    return textwrap.fill(
-        text,
-        WIDTH,
-        initial_indent=f"  {title:{MARGIN - 2}}",
-        subsequent_indent=" " * MARGIN,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return filled(text, f"  {title:{MARGIN - 2}}", " " * MARGIN)
 
 
 def note(text: str) -> str:
     """Return a remark, wrapped."""
-    return _marked("Note: ", text)
+    return filled(text, "Note: ", " " * 6)
 
 
 def warning(text: str) -> str:
     """Return a warning, wrapped."""
-    return _marked("WARNING: ", text)
+    return filled(text, "WARNING: ", " " * 9)
 
 
-def _marked(mark: str, text: str) -> str:
-    return textwrap.fill(
-        text,
-        WIDTH,
-        initial_indent=mark,
-        subsequent_indent=" " * len(mark),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def design_text(table: Table, design: Design, plan: Plan, default_positive: bool) -> str:
+def design_text(table: Table, design: Design, plan: Plan | None, default_positive: bool) -> str:
     """Return what was read from the table and what is asked of it."""
     n, left_out = len(design.y), len(table) - len(design.y)
     lines = [
@@ -81,7 +81,8 @@ def design_text(table: Table, design: Design, plan: Plan, default_positive: bool
     if design.dropped:
         reasons = "; ".join(f"{name} ({why})" for name, why in design.dropped.items())
         lines.append(wrapped("left out", reasons))
-    lines.append(wrapped("steered", _who(design, plan, sizes, n)))
+    if plan is not None:
+        lines.append(wrapped("steered", _who(design, plan, sizes, n)))
     return "\n".join(lines)
 
 

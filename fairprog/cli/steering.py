@@ -38,7 +38,7 @@ def run_steer(options: argparse.Namespace) -> int:
     wanted = (options.out, options.model, options.report)
     outputs = [Path(path) for path in wanted if path is not None]
     check_outputs(outputs, inputs=[Path(options.data)])
-    _check_ending(options.out)
+    check_table_name(options.out)
     if options.model is not None and Path(options.model).suffix not in (".json", ".npz"):
         raise ModelError(f"--model must end in .json or .npz; found {options.model!r}.")
     if options.report is not None and Path(options.report).suffix not in (".html", ".htm"):
@@ -68,6 +68,7 @@ def run_steer(options: argparse.Namespace) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FairprogWarning)
         steering = TableSteering.fit(design, plan)
+    assert steering.solution is not None
     remarks = table.remark + remarks_of(caught) + _two_valued(design) + _identifiers(table, design)
     print("\n" + printable(solution_text(steering.solution), names))
     for remark in remarks:
@@ -119,7 +120,7 @@ def run_steer(options: argparse.Namespace) -> int:
 def run_align(options: argparse.Namespace) -> int:
     """Align the features of a table by a saved model; exit code 0."""
     check_outputs([Path(options.out)], inputs=[Path(options.data), Path(options.model)])
-    _check_ending(options.out)
+    check_table_name(options.out)
     steering = TableSteering.load(options.model)
     table = read_table(options.data)
     aligned = steering.align(table, drop_rows=options.drop_rows, unseen=options.unseen)
@@ -175,7 +176,7 @@ def _wrote(table: Table, path: str) -> str:
     return f"Wrote {path}: {len(table):,} rows, features aligned without labels."
 
 
-def _check_ending(path: str | None) -> None:
+def check_table_name(path: str | None) -> None:
     """Refuse to write a table of commas under a name that promises another format."""
     if path is not None and Path(path).suffix.lower() in OTHER_FORMATS:
         raise ModelError(f"--out is a CSV file; found {path!r}. End its name in .csv.")

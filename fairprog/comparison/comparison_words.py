@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from fairprog.comparison.methods import NOTHING
@@ -89,15 +91,16 @@ def findings_of(found: Comparison) -> list[str]:
     return said
 
 
-def comparison_summary(found: Comparison) -> str:
-    """Return the table and what it says as text."""
+def comparison_summary(found: Comparison, fill: Callable[[str], str] = str) -> str:
+    """Return the table and what it says as text; `fill` wraps paragraphs."""
     rows = [["", *titles(found)], *([name, *cells(found, name)] for name in found.values)]
     width = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = [
         "  ".join([f"{first:{width[0]}}", *map(str.rjust, rest, width[1:])])
         for first, *rest in rows
     ]
-    text = "\n".join([*table, "", legend(found), *findings_of(found)])
+    said = [fill(text) for text in (legend(found), *findings_of(found))]
+    text = "\n".join([*table, "", *said])
     return printable(text, (*found.classes, *found.groups, *found.values))
 
 

@@ -103,6 +103,14 @@ def fact_list(facts: Sequence[tuple[str, object, str]]) -> Markup:
     return tag("dl", *cells, class_="facts")
 
 
+def change(before: float, after: float, worse: bool) -> Markup:
+    """Return two figures, the second in the colour of what got worse, or better."""
+    better = "" if abs(after - before) < 5e-4 else "good"
+    return tag(
+        "span", f"{before:.3f} → ", tag("span", f"{after:.3f}", class_="bad" if worse else better)
+    )
+
+
 def verdict(ok: bool) -> Markup:
     """Return whether an answer is verified, in the colour that goes with it."""
     return tag("span", "verified" if ok else "NOT verified", class_="good" if ok else "bad")
