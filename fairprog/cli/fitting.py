@@ -19,8 +19,10 @@ from fairprog.comparison import Comparison, compare
 from fairprog.comparison.comparison_words import comparison_summary, findings_of
 from fairprog.comparison.methods import (
     NOTHING,
+    Fits,
     OnFeatures,
     OnScore,
+    RememberedStep,
     steps_on_features,
     steps_on_scores,
 )
@@ -68,10 +70,12 @@ def measured(
             None, design.X, y, sensitive_features=design.group, methods=methods, **options
         )}  # fmt: skip
         return own
+    fits = Fits()
+    shared = {name: RememberedStep(step, fits) for name, step in steps.items()}
     return {
         name: compare(
             learner, design.X, y, sensitive_features=design.group,
-            methods={m: OnFeatures(learner, step) for m, step in steps.items()}, **options,
+            methods={m: OnFeatures(learner, step) for m, step in shared.items()}, **options,
         )
         for name, learner in learners().items()
     }  # fmt: skip

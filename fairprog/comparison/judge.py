@@ -97,6 +97,24 @@ def compare(
     >>> list(found.values)
     ['nothing', 'features, each group to the largest', 'score, quantile']
     """
+    asked = methods, cv, notion, scoring, random_state, progress
+    return _compare(estimator, X, y, sensitive_features, *asked)
+
+
+def _compare(
+    estimator: Any,
+    X: Any,
+    y: ArrayLike,
+    sensitive_features: Any,
+    methods: Any,
+    cv: Any,
+    notion: Notion | None,
+    scoring: str,
+    random_state: int,
+    progress: bool,
+    reads: bool = True,
+) -> Comparison:
+    """Compare; `reads` is whether the group is read from features, which takes its time."""
     n = _num_samples(X)
     rows = Rows.check(y, sensitive_features, None, n, cross=True, X=X)
     rows.require(1)
@@ -115,7 +133,7 @@ def compare(
     values: dict[str, list[list[float]]] = {name: [] for name in chosen}
     why: dict[str, str] = {}
     for k, (name, measured) in enumerate(
-        _measured(chosen, X, rows, splits, wanted, scoring, random_state, progress)
+        _measured(chosen, X, rows, splits, wanted, scoring, random_state, progress, reads)
     ):
         if isinstance(measured, str):
             why.setdefault(name, f"{measured} (split {k // len(chosen) + 1})")
@@ -126,18 +144,11 @@ def compare(
         warnings.warn(f"{name!r} is left out: {reason}", FairprogWarning, stacklevel=2)
 
     def again(own: Indices, cv: Any) -> Comparison:
-        return compare(
-            estimator,
-            _safe_indexing(X, own),
-            rows.label[own],
-            sensitive_features=rows.group[own],
-            methods={name: chosen[name] for name in values},
-            cv=cv,
-            notion=wanted,
-            scoring=scoring,
-            random_state=random_state,
-            progress=progress,
-        )
+        those = {name: chosen[name] for name in values}
+        return _compare(
+            estimator, _safe_indexing(X, own), rows.label[own], rows.group[own], those, cv,
+            wanted, scoring, random_state, progress, reads=False,
+        )  # fmt: skip
 
     return Comparison(
         values={name: np.array(found) for name, found in values.items()},
@@ -195,6 +206,7 @@ def _measured(
     scoring: str,
     random_state: int,
     progress: bool,
+    reads: bool,
 ) -> Any:
     """Yield (method, its figures, or why there are none), split by split."""
     from tqdm import tqdm
@@ -203,7 +215,7 @@ def _measured(
     hide = None if progress else True  # None: shown on a terminal only
     with tqdm(total=total, desc="comparing", unit="fit", disable=hide, leave=False) as bar:
         for train, test in splits:
-            fits, read = Fits(), dict[str, float]()
+            fits, read = Fits(), dict[str, float]() if reads else None
             for name, method in methods.items():
                 bar.set_postfix_str(name, refresh=False)
                 try:
@@ -226,7 +238,7 @@ def _judge(
     scoring: str,
     random_state: int,
     fits: Fits,
-    read: dict[str, float],
+    read: dict[str, float] | None,
 ) -> list[float]:
     """Fit a copy of a method to training rows and return FIGURES of test rows."""
     X_train, X_test = _safe_indexing(X, train), _safe_indexing(X, test)
@@ -240,19 +252,22 @@ def _judge(
         seconds = time.perf_counter() - start + fits.spared - spared
         labels = rows.classes, rows.groups
         found = Judged.of(fitted, X_test, rows.y[test], rows.a[test], labels, group[test])
-        step = getattr(fitted, "step_", None) if hasattr(fitted, "seen") else None
-        which = "raw" if step is None else repr(step)
-        if which not in read:
-            parts = [(X_train, train), (X_test, test)]
-            if step is not None:
-                parts = [(fitted.seen(Z, group[k], k), k) for Z, k in parts]
-            read[which] = group_reading(*((Z, rows.a[k]) for Z, k in parts))
+        told = float("nan")
+        if read is not None:
+            step = fitted.step_ if hasattr(fitted, "seen") else None
+            which = "raw" if step is None else repr(step)
+            if which not in read:
+                parts = [(X_train, train), (X_test, test)]
+                if step is not None:
+                    parts = [(fitted.seen(Z, group[k], k), k) for Z, k in parts]
+                read[which] = group_reading(*((Z, rows.a[k]) for Z, k in parts))
+            told = read[which]
     rng = np.random.default_rng(random_state)
     table, worst = found.table, found.worst(notion, rng)
     score = table.accuracy
     if scoring != "accuracy":
         score = get_scorer(scoring)(_Said(found), X_test, rows.label[test])
-    figures = (score, notion.gap(table), *worst, found.lot, read[which], seconds)
+    figures = (score, notion.gap(table), *worst, found.lot, told, seconds)
     assert len(figures) == len(FIGURES)
     return list(map(float, figures))
 

@@ -207,6 +207,37 @@ class Fits:
     models: dict[str, tuple[Any, float]] = field(default_factory=dict)
     spared: float = 0.0  # seconds
 
+    def of(self, estimator: Any, *rows: Any, **beside: Any) -> Any:
+        """Return a copy of an estimator fitted to these rows, now or before."""
+        key = joblib.hash((repr(estimator), rows, beside))
+        if key in self.models:
+            self.spared += self.models[key][1]
+        else:
+            start = time.perf_counter()
+            model = clone(estimator).fit(*rows, **beside)
+            self.models[key] = model, time.perf_counter() - start
+        return self.models[key][0]
+
+
+class RememberedStep(BaseEstimator):
+    """A step that is fitted to the same rows only once, whatever learner comes after it."""
+
+    def __init__(self, step: Any, fits: Fits) -> None:
+        self.step = step
+        self.fits = fits
+
+    def __sklearn_clone__(self) -> RememberedStep:
+        return RememberedStep(self.step, self.fits)
+
+    def fit(self, X: Any, y: Any, *, sensitive_features: Any) -> Self:
+        """Fit, or take what was fitted to these rows."""
+        self.step_ = self.fits.of(self.step, X, y, sensitive_features=sensitive_features)
+        return self
+
+    def transform(self, X: Any, *, sensitive_features: Any, key: Any = None) -> Any:
+        """Return what the step does."""
+        return self.step_.transform(X, sensitive_features=sensitive_features, key=key)
+
 
 class Remembered(ClassifierMixin, BaseEstimator):
     """A learner that is fitted to the same rows only once."""
@@ -220,14 +251,7 @@ class Remembered(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit, or take what was fitted to these rows."""
-        key = joblib.hash((X, y))
-        if key in self.fits.models:
-            self.fits.spared += self.fits.models[key][1]
-        else:
-            start = time.perf_counter()
-            model = clone(self.estimator).fit(X, y)
-            self.fits.models[key] = model, time.perf_counter() - start
-        self.model_ = self.fits.models[key][0]
+        self.model_ = self.fits.of(self.estimator, X, y)
         if not hasattr(self.model_, "predict_proba"):
             raise DataError(
                 f"{type(self.estimator).__name__} has no `predict_proba`; `estimator` must give "

@@ -14,7 +14,7 @@ from fairprog.kernels.ranking import auc
 from fairprog.labels import Array, Indices
 
 EASIER = 0.05  # more than raw features tell: alignment makes the group easier to read
-ROWS, COLUMNS = 3000, 64  # of a quick look
+ROWS, COLUMNS = 2000, 64  # of a quick look
 
 
 def group_auc(X: Array, a: Indices, X_new: Array, a_new: Indices, trees: int = 60) -> float:
@@ -44,7 +44,7 @@ def group_auc(X: Array, a: Indices, X_new: Array, a_new: Indices, trees: int = 6
 
 
 def quick_group_auc(X: Array, a: Indices) -> float:
-    """Return the area of a few trees: every other row, of 3,000 spread over all, reads the rest.
+    """Return the area of a few trees: every other row, of 2,000 spread over all, reads the rest.
 
     Of more than 64 columns the first are looked at.
     """
@@ -52,7 +52,7 @@ def quick_group_auc(X: Array, a: Indices) -> float:
     learn, judge = some[::2], some[1::2]
     if np.unique(a[judge]).size < 2 or min(len(learn), len(judge)) < 40:
         return 0.5
-    return group_auc(X[learn, :COLUMNS], a[learn], X[judge, :COLUMNS], a[judge], trees=20)
+    return group_auc(X[learn, :COLUMNS], a[learn], X[judge, :COLUMNS], a[judge], trees=12)
 
 
 def warn_of_group(before: Array, after: Array, a: Indices) -> None:
