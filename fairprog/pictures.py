@@ -27,14 +27,19 @@ PICTURES = {  # result: what draws it
     "Solution": "plot_solution",
 }
 PAGES = {  # result: what writes its page, and a part of it for notebooks
-    "Audit": ("audit_html", ""),
+    "Audit": ("audit_html", "audit_notebook_html"),
     "ClassifierSolution": ("classifier_html", "classifier_notebook_html"),
     "Comparison": ("comparison_html", "comparison_notebook_html"),
+    "Frontier": ("", "frontier_notebook_html"),
+    "OutcomeTable": ("", "table_notebook_html"),
     "Solution": ("report_html", "notebook_html"),
 }
 HOMES = {  # function: the module that defines it
     **dict.fromkeys(PICTURES.values(), "fairprog.plotting"),
     "audit_html": "fairprog.plotting.audit_picture",
+    "audit_notebook_html": "fairprog.plotting.audit_picture",
+    "frontier_notebook_html": "fairprog.plotting.notebook",
+    "table_notebook_html": "fairprog.plotting.notebook",
     "classifier_html": "fairprog.plotting.classifier_report",
     "classifier_notebook_html": "fairprog.plotting.classifier_report",
     "comparison_html": "fairprog.plotting.comparison_picture",
@@ -50,8 +55,9 @@ def picture(name: str) -> Any:
 
 
 def _of(result: object, table: dict[str, Any]) -> Any:
-    """Return the entry of a result's class, or of the nearest one it derives from."""
-    return next(table[c.__name__] for c in type(result).__mro__ if c.__name__ in table)
+    """Return the entry of a result's class, or of the nearest one it derives from, or None."""
+    known = (table[c.__name__] for c in type(result).__mro__ if c.__name__ in table)
+    return next(known, None)
 
 
 class Drawn:
@@ -70,6 +76,11 @@ class Drawn:
         (figure, axes)
         """
         return picture(_of(self, PICTURES))(self, ax=ax)
+
+    def _repr_html_(self) -> str | None:
+        """Return a short report for notebooks, in a style of its own that leaves theirs alone."""
+        pages = _of(self, PAGES)
+        return None if pages is None else picture(pages[1])(self)
 
 
 class Reported(Drawn):
@@ -95,8 +106,3 @@ class Reported(Drawn):
         if path is not None:
             write_text(path, page)
         return page
-
-    def _repr_html_(self) -> str | None:
-        """Return a short report for notebooks, in a style of its own that leaves theirs alone."""
-        name = _of(self, PAGES)[1]
-        return picture(name)(self) if name else None

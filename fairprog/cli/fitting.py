@@ -11,8 +11,8 @@ import numpy as np
 
 from fairprog.cli.columns import Design, read_design
 from fairprog.cli.csv_table import Table, read_table
+from fairprog.cli.outputs import check_outputs, check_table_name, remarks_of
 from fairprog.cli.printed_report import design_text, filled, note, warning
-from fairprog.cli.steering import check_outputs, check_table_name, remarks_of
 from fairprog.cli.tabular import Plan, TableSteering
 from fairprog.codec import together, write_text
 from fairprog.comparison import Comparison, compare
@@ -29,7 +29,7 @@ from fairprog.comparison.methods import (
 from fairprog.comparison.result import choose
 from fairprog.errors import FairprogWarning, ModelError
 from fairprog.estimators import IdealSteering
-from fairprog.labels import printable
+from fairprog.labels import Indices, printable
 
 ALIGN = "features, align"  # what `fairprog steer` does
 SAY_NO = 3  # exit code
@@ -48,6 +48,11 @@ def learners() -> dict[str, Any]:
     }
 
 
+def codes_of(design: Design) -> Indices:
+    """Return the classes as positions, the positive one last."""
+    return np.array([design.classes.index(label) for label in design.y])
+
+
 def steps_for(design: Design, score: bool) -> dict[str, Any]:
     """Return the steps that can be written, by the name of their method."""
     sizes = [int((design.group == g).sum()) for g in design.groups]
@@ -63,7 +68,7 @@ def measured(
     design: Design, steps: dict[str, Any], score: bool, **options: Any
 ) -> dict[str, Comparison]:
     """Return comparisons of steps by learner; of a score that is given there is one."""
-    y = np.array([design.classes.index(label) for label in design.y])
+    y = codes_of(design)
     if score:
         methods = {NOTHING: OnScore(), **{name: OnScore(step) for name, step in steps.items()}}
         own = {"the score as it is given": compare(
@@ -197,7 +202,7 @@ def _fitted(design: Design, plan: Plan, method: str, steps: dict[str, Any]) -> T
     """Return the step fitted to all rows."""
     if method == ALIGN:
         return TableSteering.fit(design, plan)
-    y = np.array([design.classes.index(label) for label in design.y])
+    y = codes_of(design)
     step = steps[method].fit(design.X, y, sensitive_features=design.group)
     return TableSteering(design.label, design.sensitive, design.features, None, step)
 

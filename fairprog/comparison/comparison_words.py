@@ -8,6 +8,7 @@ import numpy as np
 
 from fairprog.comparison.methods import NOTHING
 from fairprog.comparison.result import Best, Comparison
+from fairprog.evidence.rows import Card
 from fairprog.labels import printable
 
 SHOWN = {  # figures of the table: their titles
@@ -89,6 +90,24 @@ def findings_of(found: Comparison) -> list[str]:
         )
     said += [f"{name} could not run: {why}" for name, why in found.failures.items()]
     return said
+
+
+def cards(found: Comparison, best: str, name: str = "") -> list[Card]:
+    """Return what a method does to rows held out: the gap first, then the score."""
+    out = []
+    for title, figure, worse in (
+        ("Held-out worst gap", "worst gap", 1.0),
+        (f"Held-out {found.scoring}", "score", -1.0),
+        ("Group AUC", "group AUC", 1.0),
+    ):
+        before, after = (found.mean(m, figure)[0] for m in (NOTHING, best))
+        rise, error = found.change(best, figure)
+        how = "" if np.isnan(error) else f" ± {error:.3f}"
+        note = f"{name}: {rise:+.3f}{how}" if name else f"{rise:+.3f}{how}"
+        grew = worse * rise > max(0.0, float(np.nan_to_num(error)))
+        if not np.isnan(before + after):
+            out.append(Card(title, before, after, grew, note))
+    return out
 
 
 def comparison_summary(found: Comparison, fill: Callable[[str], str] = str) -> str:

@@ -15,6 +15,8 @@ from fairprog.solution.certificate import Certificate
 from fairprog.tables import DemographicParity, EqualizedOdds, EqualOpportunity
 from fairprog.transports import PiecewiseLinearMap
 
+GREW = 0.01  # of a gap on rows: more is said
+
 
 def headline(sol: Solution) -> str:
     """Return in one line what the population is and how it was reached."""
@@ -178,6 +180,17 @@ def grown_gaps(before: Evaluation, after: Evaluation) -> list[str]:
     return [f"Some gaps of the 0-1 rule GREW: {'; '.join(grown)}."] if grown else []
 
 
+def unlike_rows(bayes: float, real: float | None) -> list[str]:
+    """Return a sentence where a model's error on rows is far from what the population says."""
+    if real is None or abs(real - bayes) <= max(0.03, 0.5 * real):
+        return []
+    return [
+        f"The fitted population is not like the rows: its Bayes error is {bayes:.4f}, a model's "
+        f"error on rows held out is {real:.4f}. What is said below of populations, gaps and costs "
+        "among it, need not hold for the rows: go by the figures held out."
+    ]
+
+
 def _plain(value: object) -> str:
     if isinstance(value, np.ndarray):
         return ", ".join(f"{v:.6g}" for v in value.ravel())
@@ -305,7 +318,7 @@ def _grown_on_rows(curves: Sequence[GapCurve]) -> list[str]:
         first, *others = curve.worst
         for name in others:
             before, after = curve.worst[first], curve.worst[name]
-            if after > before + 0.01:
+            if after > before + GREW:
                 said.append(
                     f"The gap at the worst threshold GREW ({curve.title}): {before:.3f} "
                     f"{first}, {after:.3f} {name}, each within {curve.half_width:.3f}."

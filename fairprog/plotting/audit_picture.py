@@ -12,7 +12,7 @@ from fairprog.errors import DataError
 from fairprog.evidence.held_out import GapCurve
 from fairprog.plotting.curves import plot_gaps
 from fairprog.plotting.html import Markup, data_table, join, paragraphs, tag
-from fairprog.plotting.html_page import panel, panels, whole_page
+from fairprog.plotting.html_page import notebook_part, panel, panels, whole_page
 from fairprog.plotting.style import MARKERS, group_color, legend_columns, new_axes, short, style
 
 MOST = 16  # pictures of curves
@@ -172,7 +172,31 @@ def audit_html(found: Audit, title: str | None = None) -> str:
     return whole_page("fairprog audit" if title is None else title, [lead], sections)
 
 
-def _gaps(found: Audit) -> Markup:
+def audit_notebook_html(found: Audit) -> Markup:
+    """Return an audit for a notebook: the verdict, the gaps, the metrics by group."""
+    frame = found.by_group()
+    names = [c for c in frame.columns if not c.endswith((", low", ", high")) and c != "rows"]
+    rows = [
+        (
+            str(g),
+            f"{frame.loc[[g], 'rows'].iloc[0]:,}",
+            *(
+                f"{row[c]:.3f} ({row[c + ', low']:.3f} to {row[c + ', high']:.3f})"
+                if c in row.index and row[c] == row[c] else "–"
+                for c in names
+            ),
+        )
+        for g, (_, row) in zip(frame.index, frame.iterrows(), strict=True)
+    ]  # fmt: skip
+    title = f"By group, {found.confidence:.0%} intervals"
+    return notebook_part(
+        tag("p", tag("b", found.verdict)),
+        _gaps(found, 2),
+        data_table(title, ("group", "rows", *names), rows),
+    )
+
+
+def _gaps(found: Audit, most: int = MOST) -> Markup:
     level = f"{found.confidence:.0%}"
     said = (
         f"Bands hold at all thresholds at once with {level} confidence ({found.band}), if the "
@@ -193,4 +217,4 @@ def _gaps(found: Audit) -> Markup:
         ("notion", "score", "gap", f"{level} interval", "by chance"),
         facts(found),
     )
-    return join([paragraphs([said]), panels(*map(one, found.curves[:MOST])), table])
+    return join([paragraphs([said]), panels(*map(one, found.curves[:most])), table])

@@ -9,15 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fairprog.comparison import Comparison
-from fairprog.comparison.comparison_words import cells, findings_of, legend, titles
+from fairprog.comparison.comparison_words import cards, cells, findings_of, legend, titles
 from fairprog.comparison.methods import NOTHING
 from fairprog.evidence.words import certificate_words
 from fairprog.plotting.html import Markup, data_table, join, paragraphs, tag
 from fairprog.plotting.html_page import (
     captioned,
-    change,
+    card_facts,
     fact_list,
-    stylesheet,
+    notebook_part,
     verdict,
     warning_list,
     whole_page,
@@ -96,27 +96,6 @@ def _parts(found: Comparison) -> Markup:
     return join([_figure(found), _table(found), paragraphs([legend(found)])])
 
 
-def _cards(found: Comparison, best: str, name: str = "") -> list[tuple[str, object, str]]:
-    """Return what taking a method does to rows held out: the gap first, then the score."""
-    of = f"{name}; " if name else ""
-    out: list[tuple[str, object, str]] = []
-    for title, figure, worse in (
-        ("Held-out worst gap", "worst gap", 1.0),
-        (f"Held-out {found.scoring}", "score", -1.0),
-        ("Group AUC", "group AUC", 1.0),
-    ):
-        before, after = (found.mean(m, figure)[0] for m in (NOTHING, best))
-        rise, error = found.change(best, figure)
-        out.append(
-            (
-                title,
-                change(before, after, worse * rise > max(0.0, np.nan_to_num(error))),
-                f"{of}change {rise:+.3f} ± {error:.3f}",
-            )
-        )
-    return out
-
-
 def _best(found: Comparison) -> str:
     from fairprog.comparison.result import choose
 
@@ -132,7 +111,7 @@ def comparison_html(found: Comparison, title: str | None = None) -> str:
         ("methods", "Methods on rows held out", _parts(found)),
     ]
     name = "fairprog comparison" if title is None else title
-    return whole_page(name, [lead, fact_list(_cards(found, best))], sections)
+    return whole_page(name, [lead, fact_list(card_facts(cards(found, best)))], sections)
 
 
 def comparison_notebook_html(found: Comparison) -> str:
@@ -144,7 +123,7 @@ def comparison_notebook_html(found: Comparison) -> str:
         _figure(found),
         _table(found),
     ]
-    return tag("div", tag("style", Markup(stylesheet())), *parts, class_="fairprog notebook")
+    return notebook_part(*parts)
 
 
 def _lead(best: str) -> str:
@@ -174,11 +153,12 @@ def fit_html(
     solution : Solution, optional
     title : str
     """
-    cards = [card for name, c in found.items() for card in _cards(c, best, name)]
+    shown = [card for name, c in found.items() for card in cards(c, best, name)]
+    facts = card_facts(shown)
     proof: list[object] = [paragraphs(["The step rests on no optimisation of its own."])]
     if solution is not None:
         ok = solution.certificate.ok
-        cards.append(("The optimisation", verdict(ok), "this says nothing about your rows"))
+        facts.append(("The optimisation", verdict(ok), "this says nothing about your rows"))
         proof = [paragraphs(certificate_words(solution.certificate))]
     sections = [
         ("warnings", "What to beware of", warning_list(warnings)),
@@ -192,4 +172,4 @@ def fit_html(
     lead = tag(
         "p", f"Method: {best}, fitted to all rows; measured on rows held out.", class_="lead"
     )
-    return whole_page(title, [lead, fact_list(cards)], sections)
+    return whole_page(title, [lead, fact_list(facts)], sections)
