@@ -21,7 +21,7 @@ from fairprog.codec import together
 from fairprog.comparison import Comparison, compare
 from fairprog.comparison.comparison_words import comparison_summary
 from fairprog.comparison.methods import OnFeatures
-from fairprog.errors import FairprogWarning, ModelError
+from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.estimators import IdealSteering
 from fairprog.labels import printable
 from fairprog.transports import Diagonal, Monotone, Scaling, Translation, Transport, Whitened
@@ -80,8 +80,15 @@ def run_steer(options: argparse.Namespace) -> int:
         aligned = aligned.append(options.weights, steering.weights(aligned))
     comparison = None
     if options.splits:
-        comparison = _held_out(design, plan, options)
-        print("\n" + printable(comparison_summary(comparison, filled), names))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FairprogWarning)  # the table says it
+                comparison = _held_out(design, plan, options)
+            print("\n" + printable(comparison_summary(comparison, filled), names))
+        except DataError as error:
+            said = f"There are no held-out figures: {error}"
+            remarks.append(said)
+            print("\n" + printable(note(said), names))
     print()
     with together():  # files of one run, whatever happens to it
         if options.model is not None:

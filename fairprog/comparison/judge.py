@@ -192,9 +192,12 @@ def splits_of(cv: Any, rows: Rows, random_state: int) -> Splits:
             raise ModelError(f"`cv` must be at least 2; found {cv}.", argument="cv")
         rows.require(int(cv))
         cv = StratifiedKFold(int(cv), shuffle=True, random_state=random_state)
-    if hasattr(cv, "split"):
-        cv = cv.split(np.zeros((cell.size, 1)), cell)
-    return [(np.asarray(train), np.asarray(test)) for train, test in cv]
+    try:
+        if hasattr(cv, "split"):
+            cv = cv.split(np.zeros((cell.size, 1)), cell)
+        return [(np.asarray(train), np.asarray(test)) for train, test in cv]
+    except ValueError as error:  # of scikit-learn, about cells that are too small
+        raise DataError(f"`cv` cannot split these rows: {error}", argument="cv") from error
 
 
 def _measured(
