@@ -27,7 +27,7 @@ from . import tables
 from .claims import Claim, judged, write_csv
 from .protocol import data_folder
 
-__all__ = ["chosen_and_judged", "design_of", "made_up", "run"]
+__all__ = ["chosen_and_judged", "design_of", "made_up", "real", "run"]
 
 SPLITS = 10
 MOST = 0.01  # of the accuracy may be lost

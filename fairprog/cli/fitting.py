@@ -12,7 +12,7 @@ import numpy as np
 from fairprog.cli.columns import Design, read_design
 from fairprog.cli.csv_table import Table, read_table
 from fairprog.cli.outputs import check_outputs, check_table_name, remarks_of
-from fairprog.cli.printed_report import design_text, filled, note, warning
+from fairprog.cli.printed_report import design_text, filled, note, warning, width
 from fairprog.cli.tabular import Plan, TableSteering
 from fairprog.codec import together, write_text
 from fairprog.comparison import Comparison, compare
@@ -124,7 +124,7 @@ def run_fit(options: argparse.Namespace) -> int:
         )  # fmt: skip
     for name, comparison in found.items():
         print(f"\n{name[0].upper()}{name[1:]}, by methods")
-        print(printable(comparison_summary(comparison, filled), names))
+        print(printable(comparison_summary(comparison, filled, width()), names))
     for remark in table.remark + remarks_of(caught):
         print(note(remark))
     best = choose(list(found.values()), options.max_loss) if wanted is None else wanted

@@ -14,7 +14,7 @@ from fairprog.cli.complaints import codes, identifiers
 from fairprog.cli.csv_table import Table, quoted, read_table
 from fairprog.cli.fitting import codes_of, learners
 from fairprog.cli.outputs import check_outputs, check_table_name, remarks_of
-from fairprog.cli.printed_report import design_text, filled, note, solution_text
+from fairprog.cli.printed_report import design_text, filled, note, solution_text, width
 from fairprog.cli.steering_page import ALIGNED, write_report
 from fairprog.cli.tabular import Plan, TableSteering
 from fairprog.codec import together
@@ -84,7 +84,7 @@ def run_steer(options: argparse.Namespace) -> int:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FairprogWarning)  # the table says it
                 comparison = _held_out(design, plan, options)
-            print("\n" + printable(comparison_summary(comparison, filled), names))
+            print("\n" + printable(comparison_summary(comparison, filled, width()), names))
         except DataError as error:
             said = f"There are no held-out figures: {error}"
             remarks.append(said)

@@ -69,6 +69,12 @@ class Plan:
                 stays = index_of(design.groups, reference, "reference")
             chosen = tuple(g for k, g in enumerate(design.groups) if k != stays)
         elif list(steer) == ["all"]:
+            if "all" in design.groups:
+                raise DataError(
+                    "--steer all moves every group, and one group is called 'all': give it "
+                    "another name in the table.",
+                    argument="steer",
+                )
             chosen = "all"
         else:
             chosen = tuple(design.groups[index_of(design.groups, g, "steer")] for g in steer)
@@ -260,8 +266,7 @@ class TableSteering:
             own = [(name, *next(pairs)) for name in f.encoded]
             out[f.name] = [(name, after) for name, _, after in own]
             if not f.levels:
-                (_, before, after), text = own[0], table.cells[table.names.index(f.name)]
-                kept = np.asarray(text, dtype=object)
+                (_, before, after), kept = own[0], table.text(f.name)
                 out[f.name] = [(f.name, np.where(before == after, kept, after.astype(object)))]
         return out
 

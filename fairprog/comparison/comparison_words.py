@@ -110,16 +110,31 @@ def cards(found: Comparison, best: str, name: str = "") -> list[Card]:
     return out
 
 
-def comparison_summary(found: Comparison, fill: Callable[[str], str] = str) -> str:
-    """Return the table and what it says as text; `fill` wraps paragraphs."""
+def comparison_summary(
+    found: Comparison, fill: Callable[[str], str] = str, columns: int | None = None
+) -> str:
+    """Return the table and what it says as text.
+
+    Parameters
+    ----------
+    found : Comparison
+    fill : callable
+        Wraps a paragraph.
+    columns : int, optional
+        Where the table is broken into several.
+    """
     rows = [["", *titles(found)], *([name, *cells(found, name)] for name in found.values)]
-    width = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = [
-        "  ".join([f"{first:{width[0]}}", *map(str.rjust, rest, width[1:])])
-        for first, *rest in rows
-    ]
+    first, *rest = zip(*rows, strict=True)
+    name = [text.ljust(max(map(len, first))) for text in first]
+    blocks = [name]
+    for column in rest:
+        right = ["  " + text.rjust(max(map(len, column))) for text in column]
+        if columns is not None and len(blocks[-1][0] + right[0]) > columns:
+            blocks.append(name)
+        blocks[-1] = [a + b for a, b in zip(blocks[-1], right, strict=True)]
+    table = "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
     said = [fill(text) for text in (legend(found), *findings_of(found))]
-    text = "\n".join([*table, "", *said])
+    text = "\n".join([table, "", *said])
     return printable(text, (*found.classes, *found.groups, *found.values))
 
 
