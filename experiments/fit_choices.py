@@ -18,7 +18,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from fairprog.cli.columns import Design, Feature
-from fairprog.cli.fitting import measured, steps_for
+from fairprog.cli.fitting import ALIGN, measured, steps_for
 from fairprog.comparison.methods import NOTHING
 from fairprog.comparison.result import choose, mean_and_error
 from fairprog.labels import Array
@@ -102,7 +102,7 @@ def chosen_and_judged(
 
     Arrays have shape (splits, 2); figures are means over the learners.
     """
-    steps = steps_for(design, score)
+    steps = {m: step for m, step in steps_for(design, score).items() if m != ALIGN}
     outer = StratifiedShuffleSplit(splits, test_size=0.5, random_state=1)
     found = measured(design, steps, score, cv=outer, progress=False)
     train = [own for own, _ in next(iter(found.values())).splits]

@@ -91,9 +91,9 @@ def test_a_warning_stands_under_the_table_where_gaps_grow(folder, capsys):
     write(pd.DataFrame({"x": X[:, 0], "g": np.where(a == 1, "b", "a"), "y": y}))
     assert steer("--report", "report.html", "--quiet", splits="4") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any("gap GREW: aligned features" in line for line in lines)
+    assert any("gaps GREW: aligned features" in line for line in lines)
     page = Path("report.html").read_text(encoding="utf-8")
-    assert "gap GREW: aligned features" in page and 'class="bad"' in page
+    assert "gaps GREW: aligned features" in page and 'class="bad"' in page
     assert steer("--quiet", data="data.csv", splits="0") == 0
     assert "GREW" not in capsys.readouterr().out
 

@@ -26,7 +26,7 @@ from fairprog.comparison.methods import (
     steps_on_features,
     steps_on_scores,
 )
-from fairprog.comparison.result import choose
+from fairprog.comparison.result import choose, grown
 from fairprog.errors import FairprogWarning, ModelError
 from fairprog.estimators import IdealSteering
 from fairprog.labels import Indices, printable
@@ -116,6 +116,7 @@ def run_fit(options: argparse.Namespace) -> int:
     wanted = _wanted(options.method, steps)
     if wanted is not None:
         steps = {wanted: steps[wanted]}
+    steps = {m: step for m, step in steps.items() if m == wanted or m != ALIGN}  # by name only
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FairprogWarning)
         found = measured(
@@ -129,7 +130,8 @@ def run_fit(options: argparse.Namespace) -> int:
         print(note(remark))
     best = choose(list(found.values()), options.max_loss) if wanted is None else wanted
     refusal = _refusal(found, best, wanted, options.max_loss)
-    if refusal and (not options.force or best == NOTHING):
+    missing = any(best not in c.values for c in found.values())
+    if refusal and (not options.force or best == NOTHING or missing):
         print("\n" + warning(refusal + " Nothing was written."))
         return SAY_NO
     if refusal:
@@ -166,25 +168,22 @@ def _wanted(name: str | None, steps: dict[str, Any]) -> str | None:
 
 def _refusal(found: dict[str, Comparison], best: str, wanted: str | None, max_loss: float) -> str:
     """Return why the rows say no, or ''."""
+    if wanted is not None and any(best not in c.values for c in found.values()):
+        return f"{best} could not run: {next(iter(found.values())).failures[best]}"
     if best == NOTHING:
-        grown = all(
-            c.change(m, "worst gap")[0] > 0 for c in found.values() for m in c.values
-            if m != NOTHING
-        )  # fmt: skip
-        if grown:
+        others = [(c, m) for c in found.values() for m in c.values if m != NOTHING]
+        if all(grown(c, m) for c, m in others):
             return "Held-out gaps GROW under every method."
         return (
             f"No method lowers the held-out worst gap beyond chance at a loss of at most "
-            f"{max_loss:g} of the accuracy."
+            f"{max_loss:g} of the accuracy without making another one larger."
         )
-    grown_by = [
-        f"{name} {c.mean(NOTHING, 'worst gap')[0]:.3f} -> {c.mean(best, 'worst gap')[0]:.3f}"
+    larger = [
+        f"{name}: {f} {c.mean(NOTHING, f)[0]:.3f} -> {c.mean(best, f)[0]:.3f}"
         for name, c in found.items()
-        if best in c.values and c.change(best, "worst gap")[0] > 0
+        for f in grown(c, best)
     ]
-    if wanted is not None and any(best not in c.values for c in found.values()):
-        return f"{best} could not run: {next(iter(found.values())).failures[best]}."
-    return f"The held-out worst gap GROWS: {'; '.join(grown_by)}." if grown_by else ""
+    return f"Held-out gaps GROW: {'; '.join(larger)}." if larger else ""
 
 
 def _gains(found: dict[str, Comparison], best: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fairprog.comparison.methods import NOTHING
-from fairprog.comparison.result import Best, Comparison
+from fairprog.comparison.result import Best, Comparison, grown
 from fairprog.evidence.rows import Card
 from fairprog.labels import printable
 
@@ -70,14 +70,14 @@ def legend(found: Comparison) -> str:
 def findings_of(found: Comparison) -> list[str]:
     """Return what grew and what tells the group, in sentences."""
     said = []
-    grown = []
-    for name in found.values:
-        rise, error = found.change(name, "worst gap")
-        if name != NOTHING and rise > max(error, 0.0):
-            grown.append(f"{name} {found.mean(NOTHING, 'worst gap')[0]:.3f} -> "
-                         f"{found.mean(name, 'worst gap')[0]:.3f}")  # fmt: skip
-    if grown:
-        said.append(f"The held-out worst gap GREW: {'; '.join(grown)}.")
+    larger = [
+        f"{name} {found.mean(NOTHING, f)[0]:.3f} -> {found.mean(name, f)[0]:.3f} ({f})"
+        for name in found.values
+        if name != NOTHING
+        for f in grown(found, name)
+    ]
+    if larger:
+        said.append(f"Held-out gaps GREW: {'; '.join(larger)}.")
     raw = found.mean(NOTHING, "group AUC")[0]
     told = [
         f"{name} {found.mean(name, 'group AUC')[0]:.2f}"
@@ -102,7 +102,7 @@ def cards(found: Comparison, best: str, name: str = "") -> list[Card]:
     ):
         before, after = (found.mean(m, figure)[0] for m in (NOTHING, best))
         rise, error = found.change(best, figure)
-        how = "" if np.isnan(error) else f" ± {error:.3f}"
+        how = "" if np.isnan(error) else f"\u00a0±\u00a0{error:.3f}"
         note = f"{name}: {rise:+.3f}{how}" if name else f"{rise:+.3f}{how}"
         grew = worse * rise > max(0.0, float(np.nan_to_num(error)))
         if not np.isnan(before + after):
@@ -133,7 +133,7 @@ def comparison_summary(
             blocks.append(name)
         blocks[-1] = [a + b for a, b in zip(blocks[-1], right, strict=True)]
     table = "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
-    said = [fill(text) for text in (legend(found), *findings_of(found))]
+    said = [fill(legend(found)), *(fill(f"WARNING: {text}") for text in findings_of(found))]
     text = "\n".join([table, "", *said])
     return printable(text, (*found.classes, *found.groups, *found.values))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import StratifiedKFold
@@ -283,10 +283,8 @@ def _remembering(method: Any, fits: Fits) -> Any:
     return out
 
 
-class _Said:
+class _Said(ClassifierMixin, BaseEstimator):
     """What a method said of test rows, as a fitted classifier that scorers can ask."""
-
-    _estimator_type = "classifier"
 
     def __init__(self, found: Judged) -> None:
         self.found, self.classes_ = found, np.array(found.classes)

@@ -185,21 +185,36 @@ def mean_and_error(values: Array) -> tuple[float, float]:
     return float(values.mean()), error
 
 
+def grown(found: Comparison, method: str) -> list[str]:
+    """Return which worst gaps a method makes larger by more than two standard errors."""
+    figures = ["worst gap"]
+    if found.notion.name == "equalized_odds" and len(found.classes) == 2:
+        figures += ["worst gap, Y=1", "worst gap, Y=0"]
+    changes = {figure: found.change(method, figure) for figure in figures}
+    return [f for f, (rise, error) in changes.items() if rise > 2.0 * np.nan_to_num(error)]
+
+
 def choose(found: Sequence[Comparison], max_loss: float = 0.01) -> str:
     """Return the method that lowers the worst gap most, or "nothing".
 
-    Of learners that are compared side by side the mean counts. A method is taken only if it loses
-    at most `max_loss` of the score on average with every learner, lowers the worst gap by more
-    than one standard error of the difference to nothing, and makes it larger with no learner.
+    Of learners that are compared side by side the mean counts. A method is taken only if doing
+    nothing has a gap beyond chance, if the method loses at most `max_loss` of the score on average
+    with every learner, lowers the worst gap by more than one standard error of the difference to
+    nothing, and makes none larger with any learner (:func:`grown`).
     """
     check_number(max_loss, "max_loss", -np.inf)
     best, most = NOTHING, 0.0
+    excess = np.mean([c.of(NOTHING, "worst gap") - c.of(NOTHING, "chance") for c in found], axis=0)
+    beyond, its = mean_and_error(excess)
+    if beyond <= np.nan_to_num(its):
+        return NOTHING
     for name in found[0].values:
         if name == NOTHING or any(name not in c.values for c in found):
             continue
         falls = np.stack([c.of(NOTHING, "worst gap") - c.of(name, "worst gap") for c in found])
         loses = max(-c.change(name, "score")[0] for c in found)
         fall, error = mean_and_error(falls.mean(axis=0))
-        if loses <= max_loss and fall > max(most, error) and falls.mean(axis=1).min() > 0:
+        allowed = loses <= max_loss and not any(grown(c, name) for c in found)
+        if allowed and fall > max(most, float(np.nan_to_num(error))):
             best, most = name, fall
     return best

@@ -39,37 +39,33 @@ def plot_comparison(found: Comparison, *, ax: Axes | None = None) -> tuple[Figur
     """
     names = list(found.values)
     with style():
-        fig, axes = new_axes(ax, (6.4, 0.9 + 0.36 * len(names)))
-        right = 0.0
+        fig, axes = new_axes(ax, (4.2, 0.8 + 0.42 * len(names)))
         for k, name in enumerate(names):
             single = np.isnan(found.mean(name, "worst gap")[0])
-            x, error = found.mean(name, "gap" if single else "worst gap")
-            rise = found.change(name, "gap" if single else "worst gap")[0]
-            color = "0.3" if name == NOTHING else group_color(1 if rise > 0 else 0)
-            reach = 0.0 if np.isnan(error) else error
+            figure = "gap" if single else "worst gap"
+            x, error = found.mean(name, figure)
+            rise = found.change(name, figure)[0]
+            color = "0.4" if name == NOTHING else group_color(1 if rise > 0 else 0)
             axes.errorbar(
-                x, -k, xerr=reach, color=color, marker="o", markersize=5,
+                x, -k, xerr=np.nan_to_num(error), color=color, marker="o", markersize=5,
                 markerfacecolor="white" if single else color,
             )  # fmt: skip
             score, its = found.mean(name, "score")
             off = "" if np.isnan(its) else f" ±{its:.3f}"
             axes.annotate(
                 f"{name}: {found.scoring} {score:.3f}{off}",
-                (x + reach, -k), xytext=(6, 0), textcoords="offset points", va="center",
-                fontsize=8, color="0.3",
+                (0.0, -k), xycoords=("axes fraction", "data"), xytext=(0, 8),
+                textcoords="offset points", va="center", fontsize=8, color="0.4",
             )  # fmt: skip
-            right = max(right, x + reach)
         chance = found.mean(NOTHING, "chance")[0]
         if not np.isnan(chance):
             axes.axvline(chance, color="0.4", linewidth=1.0, linestyle=":")
             axes.annotate(
-                "by chance", (chance, 0.62), xytext=(3, 0), textcoords="offset points",
-                fontsize=8, color="0.4",
+                "by chance", (chance, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 2),
+                textcoords="offset points", ha="center", fontsize=8, color="0.4",
             )  # fmt: skip
-        axes.set_xlim(0.0, 2.6 * max(right, 1e-3))  # room for the labels
-        ticks = [t for t in axes.get_xticks() if t <= 1.2 * right]
-        axes.set_xticks(ticks)
-        axes.set_ylim(-len(names) + 0.4, 1.0)
+        axes.set_xlim(left=0.0)
+        axes.set_ylim(-len(names) + 0.4, 0.7)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(f"gap at the worst threshold ({found.notion.name.replace('_', ' ')})")
