@@ -168,7 +168,7 @@ def _claims(name: str, figures: dict[str, Array], chosen: list[str]) -> list[Cla
         judged(
             f"{name}: the worst gap is larger than nothing's by at most one standard error",
             measured_,
-            bool(rise <= (0.0 if np.isnan(error) else error)),
+            bool(rise <= 1e-9 + (0.0 if np.isnan(error) else error)),
             "half of the rows mislead",
         ),
         judged(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
-from fairprog.comparison.measures import FIGURES, Judged, group_reading, passing
+from fairprog.comparison.measures import Judged, group_reading, passing
 from fairprog.comparison.methods import NOTHING, Fits, OnFeatures, Remembered, methods_for
 from fairprog.comparison.result import Comparison
 from fairprog.door import Rows
@@ -102,18 +103,9 @@ def compare(
 
 
 def _compare(
-    estimator: Any,
-    X: Any,
-    y: ArrayLike,
-    sensitive_features: Any,
-    methods: Any,
-    cv: Any,
-    notion: Notion | None,
-    scoring: str,
-    random_state: int,
-    progress: bool,
-    reads: bool = True,
-) -> Comparison:
+    estimator: Any, X: Any, y: Any, sensitive_features: Any, methods: Any, cv: Any,
+    notion: Notion | None, scoring: str, random_state: int, progress: bool, reads: bool = True,
+) -> Comparison:  # fmt: skip
     """Compare; `reads` is whether the group is read from features, which takes its time."""
     n = _num_samples(X)
     rows = Rows.check(y, sensitive_features, None, n, cross=True, X=X)
@@ -132,9 +124,8 @@ def _compare(
     splits = splits_of(cv, rows, random_state)
     values: dict[str, list[list[float]]] = {name: [] for name in chosen}
     why: dict[str, str] = {}
-    for k, (name, measured) in enumerate(
-        _measured(chosen, X, rows, splits, wanted, scoring, random_state, progress, reads)
-    ):
+    judge = _Judge(X, rows, wanted, scoring, random_state, reads)
+    for k, (name, measured) in enumerate(judge.measured(chosen, splits, progress)):
         if isinstance(measured, str):
             why.setdefault(name, f"{measured} (split {k // len(chosen) + 1})")
         else:
@@ -200,79 +191,67 @@ def splits_of(cv: Any, rows: Rows, random_state: int) -> Splits:
         raise DataError(f"`cv` cannot split these rows: {error}", argument="cv") from error
 
 
-def _measured(
-    methods: Mapping[str, Any],
-    X: Any,
-    rows: Rows,
-    splits: Splits,
-    notion: Notion,
-    scoring: str,
-    random_state: int,
-    progress: bool,
-    reads: bool,
-) -> Any:
-    """Yield (method, its figures, or why there are none), split by split."""
-    from tqdm import tqdm
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """What all methods are asked, on the same rows."""
 
-    total = len(splits) * len(methods)
-    hide = None if progress else True  # None: shown on a terminal only
-    with tqdm(total=total, desc="comparing", unit="fit", disable=hide, leave=False) as bar:
-        for train, test in splits:
-            fits, read = Fits(), dict[str, float]() if reads else None
-            for name, method in methods.items():
-                bar.set_postfix_str(name, refresh=False)
-                try:
-                    found: Any = _judge(
-                        method, X, rows, train, test, notion, scoring, random_state, fits, read
-                    )
-                except FairprogError as error:  # what a method cannot do is a finding
-                    found = str(error)
-                bar.update()
-                yield name, found
+    X: Any
+    rows: Rows
+    notion: Notion
+    scoring: str
+    random_state: int
+    reads: bool
 
+    def measured(
+        self, methods: Mapping[str, Any], splits: Splits, progress: bool
+    ) -> Iterator[tuple[str, list[float] | str]]:
+        """Yield (method, its figures, or why there are none), split by split."""
+        from tqdm import tqdm
 
-def _judge(
-    method: Any,
-    X: Any,
-    rows: Rows,
-    train: Indices,
-    test: Indices,
-    notion: Notion,
-    scoring: str,
-    random_state: int,
-    fits: Fits,
-    read: dict[str, float] | None,
-) -> list[float]:
-    """Fit a copy of a method to training rows and return FIGURES of test rows."""
-    X_train, X_test = _safe_indexing(X, train), _safe_indexing(X, test)
-    group = rows.group
-    fitted = _remembering(method, fits)
-    start, spared = time.perf_counter(), fits.spared
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FairprogWarning)  # the table says what they would
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        passing(fitted.fit, X_train, rows.label[train], sensitive_features=group[train])
-        seconds = time.perf_counter() - start + fits.spared - spared
-        labels = rows.classes, rows.groups
-        found = Judged.of(fitted, X_test, rows.y[test], rows.a[test], labels, group[test])
-        told = float("nan")
-        if read is not None:
-            step = fitted.step_ if hasattr(fitted, "seen") else None
-            which = "raw" if step is None else repr(step)
-            if which not in read:
-                parts = [(X_train, train), (X_test, test)]
-                if step is not None:
-                    parts = [(fitted.seen(Z, group[k], k), k) for Z, k in parts]
-                read[which] = group_reading(*((Z, rows.a[k]) for Z, k in parts))
-            told = read[which]
-    rng = np.random.default_rng(random_state)
-    table, worst = found.table, found.worst(notion, rng)
-    score = table.accuracy
-    if scoring != "accuracy":
-        score = get_scorer(scoring)(_Said(found), X_test, rows.label[test])
-    figures = (score, notion.gap(table), *worst, found.lot, told, seconds)
-    assert len(figures) == len(FIGURES)
-    return list(map(float, figures))
+        total = len(splits) * len(methods)
+        hide = None if progress else True  # None: shown on a terminal only
+        with tqdm(total=total, desc="comparing", unit="fit", disable=hide, leave=False) as bar:
+            for train, test in splits:
+                fits, read = Fits(), dict[str, float]()
+                for name, method in methods.items():
+                    bar.set_postfix_str(name, refresh=False)
+                    try:
+                        yield name, self.figures(method, train, test, fits, read)
+                    except FairprogError as error:  # what a method cannot do is a finding
+                        yield name, str(error)
+                    bar.update()
+
+    def figures(
+        self, method: Any, train: Indices, test: Indices, fits: Fits, read: dict[str, float]
+    ) -> list[float]:
+        """Fit a copy of a method to training rows and return FIGURES of test rows."""
+        rows, group = self.rows, self.rows.group
+        X_train, X_test = (_safe_indexing(self.X, own) for own in (train, test))
+        fitted = _remembering(method, fits)
+        start, spared = time.perf_counter(), fits.spared
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FairprogWarning)  # the table says what they would
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            passing(fitted.fit, X_train, rows.label[train], sensitive_features=group[train])
+            seconds = time.perf_counter() - start + fits.spared - spared
+            labels = rows.classes, rows.groups
+            found = Judged.of(fitted, X_test, rows.y[test], rows.a[test], labels, group[test])
+            told = float("nan")
+            if self.reads:
+                step = fitted.step_ if hasattr(fitted, "seen") else None
+                which = "raw" if step is None else repr(step)
+                if which not in read:
+                    parts = [(X_train, train), (X_test, test)]
+                    if step is not None:
+                        parts = [(fitted.seen(Z, group[k], k), k) for Z, k in parts]
+                    read[which] = group_reading(*((Z, rows.a[k]) for Z, k in parts))
+                told = read[which]
+        score = found.table.accuracy
+        if self.scoring != "accuracy":
+            score = get_scorer(self.scoring)(_Said(found), X_test, rows.label[test])
+        worst = found.worst(self.notion, np.random.default_rng(self.random_state))
+        figures = (score, self.notion.gap(found.table), *worst, found.lot, told, seconds)
+        return list(map(float, figures))
 
 
 def _remembering(method: Any, fits: Fits) -> Any:
