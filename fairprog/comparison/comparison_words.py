@@ -95,8 +95,10 @@ def findings_of(found: Comparison) -> list[str]:
 def cards(found: Comparison, best: str, name: str = "") -> list[Card]:
     """Return what a method does to rows held out: the gap first, then the score."""
     out = []
+    larger = [f for f in grown(found, best) if f != "worst gap"] if best != NOTHING else []
     for title, figure, worse in (
         ("Held-out worst gap", "worst gap", 1.0),
+        *((f"Held-out {f}", f, 1.0) for f in larger),
         (f"Held-out {found.scoring}", "score", -1.0),
         ("Group AUC", "group AUC", 1.0),
     ):

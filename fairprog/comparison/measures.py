@@ -33,7 +33,7 @@ CURVES = {  # of notions: which rates the gap at the worst threshold is of
     "accuracy_parity": (3,),
 }
 PERMUTATIONS = 20
-READ = 4000  # rows from which trees learn to read the group, and on which they are judged
+READ, TREES = 2000, 30  # rows that trees learn from, and are judged on, and how many trees
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,4 +124,4 @@ def group_reading(train: tuple[Any, Indices], test: tuple[Any, Indices]) -> floa
     for X, a in (train, test):
         own = rng.permutation(len(a))[:READ]
         parts.append((as_table(X)[own], a[own]))
-    return group_auc(*parts[0], *parts[1])
+    return group_auc(*parts[0], *parts[1], TREES)
