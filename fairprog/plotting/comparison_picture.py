@@ -56,6 +56,7 @@ def plot_comparison(found: Comparison, *, ax: Axes | None = None) -> tuple[Figur
                 f"{name}: {found.scoring} {score:.3f}{off}",
                 (0.0, -k), xycoords=("axes fraction", "data"), xytext=(0, 8),
                 textcoords="offset points", va="center", fontsize=8, color="0.4",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
             )  # fmt: skip
         chance = found.mean(NOTHING, "chance")[0]
         if not np.isnan(chance):
