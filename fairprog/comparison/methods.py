@@ -204,7 +204,7 @@ def methods_for(
 class Fits:
     """What learners were fitted to already, so that methods share models of the same rows."""
 
-    models: dict[str, tuple[Any, float]] = field(default_factory=dict)
+    models: dict[str, tuple[Any, float]] = field(default_factory=dict, repr=False)
     spared: float = 0.0  # seconds
 
     def of(self, estimator: Any, *rows: Any, **beside: Any) -> Any:

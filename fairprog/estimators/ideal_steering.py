@@ -257,14 +257,24 @@ class IdealSteering(FeatureReader, SteeringStep):
             * self.solution_.sample_weight(rows.label, sensitive_features=rows.group)
         )
         home = rows.a == rows.groups.index(self._home())
-        self._lattices = lattices(features[home], rows.count[home].sum(), self.snap)
+        masses = self._point_masses(features, rows) if self.snap else PointMasses()
+        count = rows.count[home].sum()
+        self._lattices = lattices(features[home], count, self.snap, masses.atoms)
         if any(lattice is not None for lattice in self._lattices):
             self._shared = shared_too_widely(rows.a, rows.a, row_keys(features))
         columns = names or [f"column {j}" for j in range(features.shape[1])]
-        self._look_back(features, rows, columns)
+        self._look_back(features, rows, masses, columns)
         return self
 
-    def _look_back(self, features: Array, rows: Rows, names: Sequence[str]) -> None:
+    def _point_masses(self, features: Array, rows: Rows) -> PointMasses:
+        home = self._home()
+        at = rows.groups.index(home) if self._is_still(home) else None
+        still = np.array([self._is_still(g) for g in rows.groups])
+        return PointMasses.of(features, rows, at, still)
+
+    def _look_back(
+        self, features: Array, rows: Rows, masses: PointMasses, names: Sequence[str]
+    ) -> None:
         """Keep point masses together, and warn of what is lost and of what tells the group."""
         shares, keys = np.eye(len(rows.groups))[rows.a], row_keys(features, self._order)
 
@@ -272,14 +282,8 @@ class IdealSteering(FeatureReader, SteeringStep):
             self._masses = masses
             return self._aligned(features, shares, keys)
 
-        if self.snap:
-            home, labels = self._home(), rows.groups
-            at = labels.index(home) if self._is_still(home) else None
-            still = np.array([self._is_still(g) for g in labels])
-            rounded = [lattice is not None for lattice in self._lattices]
-            masses = PointMasses.of(features, rows, at, still)
-            self._masses = masses.chosen(features, rows, rounded, lambda m: moved(m)[1])
-        free, out = moved(self._masses)
+        rounded = [lattice is not None for lattice in self._lattices]
+        free, out = moved(masses.chosen(features, rows, rounded, lambda m: moved(m)[1]))
         warn_of_loss(features, free, out, rows, self._lattices, names)
         warn_of_group(features, out, rows.a)
 

@@ -18,10 +18,12 @@ from fairprog.estimators.lattice import is_lattice
 from fairprog.labels import Array, Indices
 from fairprog.lots import Keys, lots
 
-LOST = 0.05  # of a group's rows beyond the values of a column: more is said
+LOST = 0.1  # of a group's rows beyond the values of a column: more is said
 
 
-def lattices(X: Array, count: float, snap: str | bool) -> list[Array | None]:
+def lattices(
+    X: Array, count: float, snap: str | bool, atoms: Sequence[Array] = ()
+) -> list[Array | None]:
     """Return for every column the values it may take, or None where it is continuous.
 
     Parameters
@@ -33,6 +35,8 @@ def lattices(X: Array, count: float, snap: str | bool) -> list[Array | None]:
     snap : "auto" or bool
         "auto": columns with fewer distinct values than a tenth of the rows; True: every column;
         False: none.
+    atoms : sequence of Array
+        Of every column: the point masses, which are not counted.
 
     Raises
     ------
@@ -41,7 +45,11 @@ def lattices(X: Array, count: float, snap: str | bool) -> list[Array | None]:
     """
     if snap not in ("auto", True, False, None):
         raise ModelError(f"`snap` must be 'auto', True or False; found {snap!r}.", argument="snap")
-    few = [is_lattice(x, count) if snap == "auto" else bool(snap) for x in X.T]
+    few = [bool(snap)] * X.shape[1]
+    if snap == "auto":
+        none: Sequence[Array] = [np.zeros(0)] * X.shape[1]
+        beside = [~np.isin(x, v) for x, v in zip(X.T, atoms or none, strict=True)]
+        few = [is_lattice(x[own], count * own.mean()) for x, own in zip(X.T, beside, strict=True)]
     return [np.unique(x) if f else None for x, f in zip(X.T, few, strict=True)]
 
 
