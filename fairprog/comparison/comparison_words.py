@@ -145,11 +145,11 @@ def best_words(best: Best) -> str:
     found = best.comparison
     fall, error = best.change("worst gap")
     before = found.mean(NOTHING, "worst gap")[0]
-    lost = -best.change("score")[0]
+    gained = best.change("score")[0]
     measured = (
         f"chosen on inner splits, methods change the worst gap from {before:.3f} to "
         f"{before + fall:.3f} (standard error of the change {error:.3f}) on rows not used to "
-        f"choose, and lose {lost:.4f} of the score"
+        f"choose, and the score by {gained:+.4f}"
     )
     if best.method == NOTHING:
         chance = found.mean(NOTHING, "chance")[0]

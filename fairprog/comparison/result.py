@@ -50,6 +50,18 @@ class Comparison(Reported):
     the classes, averaged; "by lot" is the probability that two draws for the same row differ;
     "group AUC" is how well boosted trees read the group from the features that the learner sees
     (.5: not at all); "seconds" count what the method would take alone.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 3.5]], std=[[1., 1.], [1., 1.5]])
+    >>> X, y, a = D.sample(900, random_state=0)
+    >>> found = fp.compare(LogisticRegression(), X, y, sensitive_features=a, cv=2,
+    ...                    methods=["features, each group to the largest"])
+    >>> rise, error = found.change("features, each group to the largest", "worst gap")
+    >>> rise < 0
+    True
     """
 
     values: Mapping[str, Array]
@@ -152,6 +164,17 @@ class Best:
     figures : Array, shape (splits, figures)
         Of these choices, on the outer splits.
     max_loss : float
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 3.5]], std=[[1., 1.], [1., 1.5]])
+    >>> X, y, a = D.sample(900, random_state=0)
+    >>> found = fp.compare(LogisticRegression(), X, y, sensitive_features=a, cv=2,
+    ...                    methods=["features, each group to the largest"])
+    >>> found.best(cv=2).method
+    'features, each group to the largest'
     """
 
     comparison: Comparison

@@ -68,7 +68,7 @@ def auc_interval(
     --------
     >>> low, high = auc_interval(1.0, 3, 40)
     >>> round(low, 3), high
-    (0.464, 1.0)
+    (0.687, 1.0)
     """
     z, N = float(ndtri(0.5 + 0.5 * confidence)), 0.5 * (positive + negative) - 1.0
 
