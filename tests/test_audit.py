@@ -586,6 +586,7 @@ def test_metrics_by_group_agree_with_fairlearn():
     assert (own["f1, low"] < own["f1"]).all() and (own["f1"] < own["f1, high"]).all()
 
 
+@pytest.mark.filterwarnings("ignore::fairprog.FairprogWarning")  # the score tells the groups
 def test_few_rows_are_known_to_be_few():
     y, a = np.array([0, 1] * 40), np.array(["a"] * 74 + ["b"] * 6)
     s = np.where(a == "b", 2.0, np.random.default_rng(0).uniform(size=80))
