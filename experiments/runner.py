@@ -46,6 +46,7 @@ EXPERIMENTS = (
     "misspecification",
     "frontier",
     "transfer_bounds",
+    "nearest_fair",
     "real_tables",
     "zero_prices",
     "notions_compared",
@@ -58,6 +59,8 @@ REAL = (
     "bios",
     "compared",
     "fit_choices",
+    "fair_score",
+    "fair_training",
 )  # minutes each, and they need the real data sets
 MADE_BY = "made_by.json"  # in a hidden folder: the fingerprint of what writes there
 LANGUAGE = ("concept_steering",)  # half an hour, and it needs torch and transformers

@@ -8,7 +8,9 @@ from importlib import import_module
 from typing import Any
 
 HOMES = {  # function: the module that defines it
+    "score_summary": "fairprog.evidence.score_summary",
     "summary_text": "fairprog.evidence.summary",
+    "fair_summary": "fairprog.evidence.fair_words",
     "evidence_of_rows": "fairprog.evidence.rows",
     "comparison_summary": "fairprog.comparison.comparison_words",
     "best_words": "fairprog.comparison.comparison_words",

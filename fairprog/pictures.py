@@ -20,10 +20,13 @@ PICTURES = {  # result: what draws it
     "ClassifierSolution": "plot_classifier",
     "Comparison": "plot_comparison",
     "Evaluation": "plot_rates",
+    "FairCertificate": "plot_certificate",
     "Frontier": "plot_frontier",
+    "NearestFairSolution": "plot_posteriors",
     "OutcomeTable": "plot_rates",
     "Population": "plot_population",
     "ReweightedSolution": "plot_weights",
+    "ScoreSolution": "plot_score",
     "Solution": "plot_solution",
 }
 PAGES = {  # result: what writes its page, and a part of it for notebooks
@@ -32,6 +35,8 @@ PAGES = {  # result: what writes its page, and a part of it for notebooks
     "Comparison": ("comparison_html", "comparison_notebook_html"),
     "Frontier": ("", "frontier_notebook_html"),
     "OutcomeTable": ("", "table_notebook_html"),
+    "ScoreSolution": ("score_html", "score_notebook_html"),
+    "NearestFairSolution": ("fair_html", "fair_notebook_html"),
     "Solution": ("report_html", "notebook_html"),
 }
 HOMES = {  # function: the module that defines it
@@ -44,8 +49,12 @@ HOMES = {  # function: the module that defines it
     "classifier_notebook_html": "fairprog.plotting.classifier_report",
     "comparison_html": "fairprog.plotting.comparison_picture",
     "comparison_notebook_html": "fairprog.plotting.comparison_picture",
+    "fair_html": "fairprog.plotting.fair_report",
+    "fair_notebook_html": "fairprog.plotting.fair_report",
     "notebook_html": "fairprog.plotting.solution_report",
     "report_html": "fairprog.plotting.solution_report",
+    "score_html": "fairprog.plotting.score_report",
+    "score_notebook_html": "fairprog.plotting.score_report",
 }
 
 

@@ -10,7 +10,7 @@ import fairprog as fp
 from fairprog.comparison.measures import FIGURES
 from fairprog.comparison.methods import NOTHING, OnFeatures, methods_for
 from fairprog.comparison.result import choose
-from fairprog.estimators.score_steering import OPTIONS
+from fairprog.estimators.score_maps import OPTIONS
 
 EACH = "features, each group to the largest"
 

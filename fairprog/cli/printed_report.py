@@ -10,7 +10,7 @@ import numpy as np
 from fairprog.cli.columns import Design
 from fairprog.cli.csv_table import Table, quoted
 from fairprog.cli.tabular import Plan
-from fairprog.evidence.words import costly_conditions
+from fairprog.evidence.words import costly_conditions, scope_words
 from fairprog.solution import Solution
 
 WIDTH = 88
@@ -115,10 +115,9 @@ def solution_text(solution: Solution) -> str:
     lines.append(f"  {title}")
     lines += [f"  {'':21} {cost:10.5f} {where}" for where, cost in top]
     verdict = "ok" if cert.ok else "NOT ok"
-    scope = "global optimum" if cert.globally_optimal else "LOCAL optimum"
     line = (
-        f"  certificate           {verdict}: {scope}; KKT {cert.kkt_residual:.0e}, ideality "
-        f"{cert.ideality_residual:.0e}"
+        f"  certificate           {verdict}: {scope_words(cert)}; KKT "
+        f"{cert.kkt_residual:.0e}, ideality {cert.ideality_residual:.0e}"
     )
     if cert.conic_gap is not None:
         line += f", conic {cert.conic_gap:.0e}"

@@ -22,7 +22,7 @@ from sklearn.utils import _safe_indexing
 
 from fairprog.errors import DataError
 from fairprog.estimators import IdealSteering, ScoreSteering, SteeredClassifier
-from fairprog.estimators.score_steering import OPTIONS
+from fairprog.estimators.score_maps import OPTIONS
 from fairprog.estimators.steered_classifier import most_accurate
 from fairprog.labels import Array, label_array
 from fairprog.populations import Categorical

@@ -3,42 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
-from sklearn import config_context
 from sklearn.base import ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.exceptions import NotFittedError
-from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, column_or_1d, get_tags
 from sklearn.utils.validation import (
     _num_samples,
     check_is_fitted,
-    has_fit_parameter,
-    validate_data,
 )
 
 from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import DataError, ModelError
 from fairprog.estimators.folds import folds
+from fairprog.estimators.lattice import shares_lots
+from fairprog.estimators.learner import Learner, scores_of, trained
+from fairprog.estimators.score_channel import shares_levels
 from fairprog.estimators.score_columns import check_binary
-from fairprog.estimators.score_steering import ScoreSteering, shares_lots
-from fairprog.estimators.sensitive_column import take_column
+from fairprog.estimators.score_steering import ScoreSteering
 from fairprog.estimators.step import GroupReader
 from fairprog.labels import Array, Indices, check_number, check_weights, label_vector
-from fairprog.lots import column_order, keys_for, lots, row_keys
+from fairprog.lots import Keys, column_order, keys_for, lots, row_keys
 from fairprog.numeric import without_dust
 from fairprog.populations.cell_checks import check_classes
+from fairprog.solution import ScoreSolution
 
 
-class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, GroupReader):
+class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupReader):
     """A binary classifier whose scores have equalized odds at every threshold.
 
     Every fold trains a copy of the estimator on the other folds, scores its own rows, which that
     copy has not seen, and fits a :class:`fairprog.ScoreSteering` to them. Model and map stay
-    together: `predict_proba` steers the scores of every copy by its own map and averages.
+    together: `predict_proba` steers the scores of every copy by its own map and averages. With
+    method "channel" every row is served by ONE copy, drawn by its key: a mean of fair scores is
+    not fair.
 
     Parameters
     ----------
@@ -194,7 +195,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, GroupReader):
                 None if sample_weight is None else rows.weight[train],
                 rows.classes,
             )
-            s = without_dust(_scores(model, _safe_indexing(features, test)))
+            s = without_dust(scores_of(model, _safe_indexing(features, test)))
             step = clone(steering).fit(
                 s, label[test], sensitive_features=group[test], sample_weight=rows.weight[test]
             )
@@ -204,6 +205,9 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, GroupReader):
             tested.append(test)
             if step._common is not None:
                 self._shared |= shares_lots(rows.a[test], s, keys[test])
+            elif isinstance(step.solution_, ScoreSolution):
+                part = replace(rows, y=rows.y[test], a=rows.a[test], weight=rows.weight[test])
+                self._shared |= shares_levels(step.maps_, part, s, keys[test])
         for name in ("n_features_in_", "feature_names_in_"):
             if self.sensitive_column is None and hasattr(self.estimators_[0], name):
                 setattr(self, name, getattr(self.estimators_[0], name))
@@ -222,17 +226,6 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, GroupReader):
     @property
     def _merged(self) -> Mapping[Any, Any] | None:
         return self._steering.merge_groups if self.merge_groups is None else self.merge_groups
-
-    def _read(self, X: Any, sensitive_features: Any, reset: bool) -> tuple[Any, Any, Any]:
-        """Return what the estimator is given, the same without the group, and the groups."""
-        X = X.tocsr() if hasattr(X, "tocsr") else X  # the one sparse form that has rows
-        if self.sensitive_column is None:
-            return X, X, sensitive_features
-        frame = hasattr(X, "columns")
-        options = {"dtype": None, "accept_sparse": "csr", "ensure_all_finite": False}
-        X = validate_data(self, X, reset=reset, skip_check_array=frame, **options)
-        beside, groups = take_column(X, self.sensitive_column, sensitive_features)
-        return (X if self.keep_sensitive else beside), beside, groups
 
     def _trained(
         self, X: Any, y: NDArray[Any], weight: Array | None, classes: tuple[Any, ...]
@@ -256,23 +249,7 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, GroupReader):
                     argument="y",
                 )
             return self.estimator
-        model = clone(self.estimator)
-        if weight is None:
-            return model.fit(X, y)
-        name, last = "sample_weight", model
-        while isinstance(last, Pipeline):
-            names, steps = zip(*last.steps, strict=True)
-            name, last = name.replace("sample", f"{names[-1]}__sample"), steps[-1]
-        if not has_fit_parameter(last, "sample_weight"):
-            raise ModelError(
-                f"{type(last).__name__} takes no `sample_weight`; leave it out or use a learner "
-                "that does.",
-                argument="sample_weight",
-            )
-        if last is model:
-            return model.fit(X, y, sample_weight=weight)
-        with config_context(enable_metadata_routing=False):  # the last step's, by its name
-            return model.fit(X, y, **{name: weight})
+        return trained(self.estimator, X, y, weight)
 
     def predict_proba(self, X: Any, *, sensitive_features: Any = None, key: Any = None) -> Array:
         """Return the mean steered probabilities of the folds' models, shape (n, 2).
@@ -302,12 +279,27 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, GroupReader):
         shares = self._shares(groups, n)
         keys = keys_for(beside, key, n, self._order, "Tied scores" * self._shared)
         levels = self.steerings_[0]._levels(keys)
-        moved = [
-            step._steered(_scores(model, features), shares, levels)
-            for model, step in zip(self.estimators_, self.steerings_, strict=True)
-        ]
-        p = np.mean(moved, axis=0)
+        served = self._served(keys)
+        p = np.zeros(n)
+        for k, (model, step) in enumerate(zip(self.estimators_, self.steerings_, strict=True)):
+            if served is None:
+                p += step._steered(scores_of(model, features), shares, levels)
+            elif (own := np.flatnonzero(served == k)).size:
+                s = scores_of(model, _safe_indexing(features, own))
+                p[own] = step._steered(s, shares[own], levels[own])
+        p = p / len(self.steerings_) if served is None else p
         return np.stack([1.0 - p, p], axis=1)
+
+    def _served(self, keys: Keys) -> Indices | None:
+        """Return the fold that serves each row, where scores are drawn; None: all, averaged.
+
+        A mean of fair scores is not fair: scores that are each fair may go together in one group
+        and apart in another.
+        """
+        if not isinstance(self.steerings_[0].solution_, ScoreSolution):
+            return None
+        lot = lots(self.random_state, "which fold serves", keys)
+        return (lot * len(self.steerings_)).astype(np.intp)
 
     def predict(self, X: Any, *, sensitive_features: Any = None, key: Any = None) -> Any:
         """Return the last class where its probability is at least `threshold_`."""
@@ -329,19 +321,6 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, GroupReader):
 
 def _is_probability(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
-
-
-def _scores(model: Any, X: Any) -> Array:
-    """Return probabilities of the last class."""
-    if hasattr(model, "predict_proba"):
-        return np.asarray(model.predict_proba(X))[:, 1]
-    if hasattr(model, "decision_function"):
-        return np.asarray(expit(model.decision_function(X)))
-    raise ModelError(
-        f"{type(model).__name__} has neither `predict_proba` nor `decision_function`; "
-        "`estimator` must give scores.",
-        argument="estimator",
-    )
 
 
 def most_accurate(score: Array, y: Indices, weight: Array) -> float:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from fairprog.evidence.words import costly_conditions, headline
+from fairprog.evidence.words import (
+    costly_conditions,
+    family_free_words,
+    headline,
+    scope_words,
+)
 from fairprog.labels import printable
 from fairprog.solution import Solution
 from fairprog.tables import DemographicParity, EqualOpportunity
@@ -69,13 +74,13 @@ def _bounds(sol: Solution) -> str:
 def _certificate(sol: Solution) -> str:
     cert = sol.certificate
     lines = [
-        f"  certificate: {'ok' if cert.ok else 'NOT ok'}, "
-        f"{'global' if cert.globally_optimal else 'LOCAL'} optimum",
+        f"  certificate: {'ok' if cert.ok else 'NOT ok'}, {scope_words(cert)}",
         f"    KKT residual {cert.kkt_residual:.1e}, "
         f"ideality residual {cert.ideality_residual:.1e}",
     ]
     if cert.conic_gap is not None:
         lines[-1] += f", conic against exact {cert.conic_gap:.1e}"
+    lines += [f"  {said}" for said in family_free_words(sol)]
     if sol.null_dimension:
         lines.append(f"  {sol.null_dimension} null direction(s) were set aside.")
     return "\n".join(lines)

@@ -16,6 +16,7 @@ from fairprog.tables import DemographicParity, EqualizedOdds, EqualOpportunity
 from fairprog.transports import PiecewiseLinearMap
 
 GREW = 0.01  # of a gap on rows: more is said
+SCOPE = "in this family and class of maps"
 
 
 def headline(sol: Solution) -> str:
@@ -77,7 +78,8 @@ def certificate_words(certificate: Certificate) -> list[str]:
         parts = [f"{n.replace('_', ' ')} is {v:.2g}, allowed is {t:.2g}" for n, v, t in failed]
         said = [f"The answer is NOT verified: {'; '.join(parts)}."]
     said.append(
-        "It is a global optimum: the program is convex, or all its stationary points were found."
+        "It is a global optimum in this family and class of maps: the program is convex, or all "
+        "its stationary points were found."
         if certificate.globally_optimal
         else "It is a local optimum, the best of several starts: a nearer ideal population may "
         "exist."
@@ -96,6 +98,22 @@ def certificate_words(certificate: Certificate) -> list[str]:
             f"{certificate.ideality_residual:.3g}."
         )
     return said
+
+
+def scope_words(certificate: Certificate, local: str = "LOCAL optimum") -> str:
+    """Return what the answer is the optimum of."""
+    return f"global optimum {SCOPE}" if certificate.globally_optimal else local
+
+
+def family_free_words(sol: Solution) -> list[str]:
+    """Return how near any ideal population could be, where that was computed."""
+    bound = sol.best_known_bound
+    if bound is None:
+        return []
+    said = f"No ideal population whatever is nearer than {bound:.4f} nats"
+    if bound <= 0:
+        return [f"{said}."]
+    return [f"{said}:", f"this one is at most {sol.kl / bound:.1f} times as far."]
 
 
 def bounds_words(sol: Solution) -> list[str]:

@@ -8,6 +8,7 @@ from fairprog.evidence.words import (
     bounds_words,
     certificate_words,
     conditions_words,
+    family_free_words,
     settings_rows,
 )
 from fairprog.plotting.bars import plot_bounds, plot_certificate, plot_prices
@@ -76,7 +77,10 @@ def certificate_section(sol: Solution) -> Markup:
     table = data_table("Residuals", ["check", "residual", "tolerance", "passes"], rows)
     text = "Each bar must end before its mark, the tolerance."
     return join(
-        [paragraphs(certificate_words(cert)), pair(captioned(fig, "Residuals", text), table)]
+        [
+            paragraphs([*certificate_words(cert), " ".join(family_free_words(sol))]),
+            pair(captioned(fig, "Residuals", text), table),
+        ]
     )
 
 

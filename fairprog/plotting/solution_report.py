@@ -6,7 +6,14 @@ from collections.abc import Mapping
 
 from fairprog.evidence.movement import population_movement
 from fairprog.evidence.rows import Card, Evidence
-from fairprog.evidence.words import GREW, grown_gaps, headline, unlike_rows, warnings_of
+from fairprog.evidence.words import (
+    GREW,
+    grown_gaps,
+    headline,
+    scope_words,
+    unlike_rows,
+    warnings_of,
+)
 from fairprog.labels import Array
 from fairprog.plotting.html import Markup, tag
 from fairprog.plotting.html_page import (
@@ -119,7 +126,7 @@ def _facts(
         note = f"each ±{curve.half_width:.3f}; {curve.title}"
         grew = second > first + GREW
         facts += card_facts([Card("Gap on rows, worst threshold", first, second, grew, note)])
-    scope = "global optimum" if cert.globally_optimal else "local optimum"
+    scope = scope_words(cert, "local optimum")
     rows = "; this says nothing about your rows" if facts else ""
     facts += [
         ("The optimisation", verdict(cert.ok), scope + rows),

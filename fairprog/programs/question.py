@@ -102,7 +102,7 @@ def ask(
 
     `target_prior` of (population, staying, base_rates) is the steered prior (K, G).
     """
-    steered = _steered_groups(population, steer)
+    steered = steered_groups(population, steer)
     staying = tuple(a for a in range(population.n_groups) if a not in steered)
     _check_addresses(population)
     prior = target_prior(population, staying, base_rates)
@@ -121,7 +121,8 @@ def ask(
     )
 
 
-def _steered_groups(D: Population, steer: str | Iterable[Any]) -> tuple[int, ...]:
+def steered_groups(D: Population, steer: str | Iterable[Any]) -> tuple[int, ...]:
+    """Return the positions of the groups that may move."""
     groups = D.groups
     if isinstance(steer, str):
         if steer != "all":

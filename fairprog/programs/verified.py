@@ -8,10 +8,9 @@ from typing import TypeVar
 import numpy as np
 
 from fairprog.errors import SolverError
-from fairprog.solution import Solution
-from fairprog.solution.classifier_solution import ClassifierSolution
+from fairprog.solution import ClassifierSolution, ScoreSolution, Solution
 
-Proven = TypeVar("Proven", Solution, ClassifierSolution)
+Proven = TypeVar("Proven", bound=Solution | ClassifierSolution | ScoreSolution)
 
 
 def verified(
@@ -21,7 +20,7 @@ def verified(
 
     Parameters
     ----------
-    solution : Solution or ClassifierSolution
+    solution : Solution, ClassifierSolution or ScoreSolution
     where : str
         What the message says of the program.
     advice : str or function

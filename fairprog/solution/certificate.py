@@ -41,8 +41,9 @@ class Certificate(Drawn):
     parameter_gap : float or None
         Largest difference of their maps, in whitened coordinates, relative where above one.
     globally_optimal : bool
-        True where the program is convex or its stationary points were enumerated; False means
-        the answer is a local optimum (best of the restarts).
+        In this family and class of maps: True where the program is convex or its stationary
+        points were enumerated; False means the answer is a local optimum (best of the restarts).
+        How near any ideal population could be says :meth:`Solution.family_free_bound`.
     requires_ideality : bool
         Whether ``ok`` asks for the ideality residual (no ``map_bound``).
     ideality_tolerance : float

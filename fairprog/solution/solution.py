@@ -21,6 +21,7 @@ from fairprog.populations import Pushforward, population_from_dict
 from fairprog.solution.arrays import ComputedArrays
 from fairprog.solution.bounds import Bounds
 from fairprog.solution.certificate import Certificate
+from fairprog.solution.family_free import lower_bound
 from fairprog.solution.moved_rows import MovedRows
 from fairprog.tables import template_from_dict
 from fairprog.transports import AffineMap, DiagonalMap, PiecewiseLinearMap, Transport
@@ -127,6 +128,49 @@ class Solution(MovedRows, Reported, Saved):
     def aligned(self) -> Any:
         """The steered population in the common coordinates, where all groups coincide."""
         return self.population.mapped({g: T.inverse() for g, T in self.affine.items()})
+
+    def family_free_bound(self, levels: int = 30) -> float:
+        """Return a lower bound on KL over ALL ideal populations, of any family: two classes.
+
+        No population with these group masses that is ideal for demographic parity is nearer, nor
+        any that is ideal for equal opportunity or equalized odds and meets the condition of
+        Theorem A; and none in which the groups that stay here stay. Where :attr:`certificate` says
+        "globally optimal" that is in this family and class of maps; this is how much another
+        could gain. Summaries and reports print it once it was computed.
+
+        Parameters
+        ----------
+        levels : int, default 30
+            Intervals of the posterior: more are sharper.
+
+        Returns
+        -------
+        float
+            In nats; from exact probabilities of bins of the posterior (theory.md section 12).
+
+        Raises
+        ------
+        ModelError
+            For more than two classes, populations that are not ideal, and families whose log odds
+            have no exact law: a sampled bound is no bound.
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+        >>> sol = fp.NearestIdeal(D, steer=[1]).solve()
+        >>> sol.family_free_bound() > 0.45 * sol.kl
+        True
+        """
+        found = self.__dict__.setdefault("_family_free", {})
+        if levels not in found:
+            found[levels] = lower_bound(self, levels)
+        return float(found[levels])
+
+    @property
+    def best_known_bound(self) -> float | None:
+        """The largest of the family-free bounds that were computed, or None."""
+        return max(self.__dict__.get("_family_free", {}).values(), default=None)
 
     def summary(self) -> str:
         """Return a report in plain text: divergence, gaps, prices, certificate, bounds."""
@@ -266,7 +310,7 @@ class Solution(MovedRows, Reported, Saved):
 
     def __repr__(self) -> str:
         kind = "global" if self.certificate.globally_optimal else "local"
-        return f"Solution(kl={self.kl:.6g}, solver={self.solver!r}, {kind} optimum)"
+        return f"Solution(kl={self.kl:.6g}, solver={self.solver!r}, {kind} optimum in its family)"
 
 
 def _check_maps(affine: Mapping[Hashable, Any], D: Any, E: Any, orientation: str) -> None:

@@ -117,7 +117,7 @@ class CompiledFinite:
         slope: dict[int, Array] = {}
         constant = self.prior_kl
         for part in (self.consensus, self.balls, self.conditions):
-            constant += sum(_tangent(constraint, slope) for constraint in part.values())
+            constant += sum(tangent(constraint, slope) for constraint in part.values())
         for cell in self.cells.values():
             s = slope.pop(cell.u.id, np.zeros(len(cell.base)))
             constant -= float(s @ cell.u.value)
@@ -215,7 +215,7 @@ def compile_finite(
     )
 
 
-def _tangent(constraint: Any, slope: dict[int, Array]) -> float:
+def tangent(constraint: Any, slope: dict[int, Array]) -> float:
     """Add multiplier times gradient to `slope`; return multiplier times value."""
     dual = np.ravel(np.asarray(constraint.dual_value, dtype=float), order="F")
     if isinstance(constraint, (cp.constraints.Inequality, cp.constraints.NonPos)):
