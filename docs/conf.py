@@ -22,6 +22,7 @@ GROUPS = {
     "solution": "Solutions",
     "estimators": "Estimators",
     "audit": "Audit",
+    "comparison": "Comparison",
     "plotting": "Pictures",
     "testing": "Testing",
     "errors": "Errors and warnings",

@@ -58,6 +58,8 @@ REAL = (
     "adult",
     "law_school",
     "bios",
+    "compared",
+    "fit_choices",
     "fair_score",
     "fair_training",
 )  # minutes each, and they need the real data sets

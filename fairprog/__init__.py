@@ -124,6 +124,7 @@ from fairprog.transports import (
 from fairprog.versions import __version__, show_versions
 
 if TYPE_CHECKING:
+    from fairprog.comparison import Best, Comparison, compare
     from fairprog.estimators import (
         ConceptSteering,
         IdealSteering,
@@ -133,6 +134,9 @@ if TYPE_CHECKING:
     )
 
 LAZY = {  # they need scikit-learn, which takes its time
+    "Best": "fairprog.comparison",
+    "Comparison": "fairprog.comparison",
+    "compare": "fairprog.comparison",
     "ConceptSteering": "fairprog.estimators",
     "IdealSteering": "fairprog.estimators",
     "ReweightedClassifier": "fairprog.estimators",
@@ -159,6 +163,7 @@ __all__ = [
     "AtomTable",
     "Audit",
     "BalancedErrorRate",
+    "Best",
     "Bijection",
     "Bounds",
     "CVaR",
@@ -167,6 +172,7 @@ __all__ = [
     "Channel",
     "ClassifierCertificate",
     "ClassifierSolution",
+    "Comparison",
     "ConceptSteering",
     "ConjugatedMap",
     "Constraint",
@@ -259,6 +265,7 @@ __all__ = [
     "YeoJohnson",
     "__version__",
     "audit",
+    "compare",
     "constraint",
     "fit_piecewise_linear",
     "load",

@@ -33,6 +33,7 @@ HOMES = {
     "score_steering": "fairprog.estimators",
     "moments": "fairprog.populations",
     "table_steering": "fairprog.cli.tabular",
+    "table_step": "fairprog.cli.tabular",
 }
 _together: ContextVar[Any] = ContextVar("together", default=None)
 _LOADERS: dict[str, Callable[[dict[str, Any]], Any]] = {}

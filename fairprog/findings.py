@@ -12,6 +12,8 @@ HOMES = {  # function: the module that defines it
     "summary_text": "fairprog.evidence.summary",
     "fair_summary": "fairprog.evidence.fair_words",
     "evidence_of_rows": "fairprog.evidence.rows",
+    "comparison_summary": "fairprog.comparison.comparison_words",
+    "best_words": "fairprog.comparison.comparison_words",
     "audit_summary": "fairprog.audit.audit_words",
     "verdict_words": "fairprog.audit.audit_words",
 }

@@ -18,6 +18,7 @@ PICTURES = {  # result: what draws it
     "Categorical": "plot_atoms",
     "Certificate": "plot_certificate",
     "ClassifierSolution": "plot_classifier",
+    "Comparison": "plot_comparison",
     "Evaluation": "plot_rates",
     "FairCertificate": "plot_certificate",
     "Frontier": "plot_frontier",
@@ -29,8 +30,11 @@ PICTURES = {  # result: what draws it
     "Solution": "plot_solution",
 }
 PAGES = {  # result: what writes its page, and a part of it for notebooks
-    "Audit": ("audit_html", ""),
+    "Audit": ("audit_html", "audit_notebook_html"),
     "ClassifierSolution": ("classifier_html", "classifier_notebook_html"),
+    "Comparison": ("comparison_html", "comparison_notebook_html"),
+    "Frontier": ("", "frontier_notebook_html"),
+    "OutcomeTable": ("", "table_notebook_html"),
     "ScoreSolution": ("score_html", "score_notebook_html"),
     "NearestFairSolution": ("fair_html", "fair_notebook_html"),
     "Solution": ("report_html", "notebook_html"),
@@ -38,8 +42,13 @@ PAGES = {  # result: what writes its page, and a part of it for notebooks
 HOMES = {  # function: the module that defines it
     **dict.fromkeys(PICTURES.values(), "fairprog.plotting"),
     "audit_html": "fairprog.plotting.audit_picture",
+    "audit_notebook_html": "fairprog.plotting.audit_picture",
+    "frontier_notebook_html": "fairprog.plotting.notebook",
+    "table_notebook_html": "fairprog.plotting.notebook",
     "classifier_html": "fairprog.plotting.classifier_report",
     "classifier_notebook_html": "fairprog.plotting.classifier_report",
+    "comparison_html": "fairprog.plotting.comparison_picture",
+    "comparison_notebook_html": "fairprog.plotting.comparison_picture",
     "fair_html": "fairprog.plotting.fair_report",
     "fair_notebook_html": "fairprog.plotting.fair_report",
     "notebook_html": "fairprog.plotting.solution_report",
@@ -55,8 +64,9 @@ def picture(name: str) -> Any:
 
 
 def _of(result: object, table: dict[str, Any]) -> Any:
-    """Return the entry of a result's class, or of the nearest one it derives from."""
-    return next(table[c.__name__] for c in type(result).__mro__ if c.__name__ in table)
+    """Return the entry of a result's class, or of the nearest one it derives from, or None."""
+    known = (table[c.__name__] for c in type(result).__mro__ if c.__name__ in table)
+    return next(known, None)
 
 
 class Drawn:
@@ -75,6 +85,11 @@ class Drawn:
         (figure, axes)
         """
         return picture(_of(self, PICTURES))(self, ax=ax)
+
+    def _repr_html_(self) -> str | None:
+        """Return a short report for notebooks, in a style of its own that leaves theirs alone."""
+        pages = _of(self, PAGES)
+        return None if pages is None else picture(pages[1])(self)
 
 
 class Reported(Drawn):
@@ -100,8 +115,3 @@ class Reported(Drawn):
         if path is not None:
             write_text(path, page)
         return page
-
-    def _repr_html_(self) -> str | None:
-        """Return a short report for notebooks, in a style of its own that leaves theirs alone."""
-        name = _of(self, PAGES)[1]
-        return picture(name)(self) if name else None

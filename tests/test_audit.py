@@ -5,12 +5,15 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.metrics
+from scipy import stats
 from scipy.stats import norm
 
 import fairprog as fp
 from fairprog.cli import main
 from fairprog.evidence.held_out import gap_curves
-from fairprog.kernels.ranking import auc, auc_standard_error
+from fairprog.kernels.proportions import clopper_pearson
+from fairprog.kernels.ranking import auc, auc_interval, auc_standard_error
 from fairprog.kernels.threshold_rates import (
     bootstrap_deviations,
     cumulated,
@@ -519,3 +522,94 @@ def test_bootstrap_draws_of_many_small_groups_end():
     found = np.array(list(drawn))
     assert found.shape == (3, 4, 40)
     assert np.isfinite(found).all()
+
+
+# ------------------------------------------------------------------------------------ who it is
+
+
+def test_the_verdict_names_the_group_and_the_direction():
+    rng = np.random.default_rng(0)
+    n = 4000
+    a, y = rng.choice(["a", "b"], n), rng.integers(2, size=n)
+    s = rng.normal(1.5 * y - 1.0 * (a == "b"))
+    found = fp.audit(y, s, sensitive_features=a)
+    where = found.worst_threshold()
+    assert (where.less, where.more) == ("b", "a")
+    assert f"Group 'b' is predicted 1 less often: above {where.threshold:.3g}" in found.verdict
+    own = (y == where.given) & (a == "b")
+    assert np.mean(s[own] > where.threshold) == pytest.approx(where.rates[0])
+    gap = where.rates[1] - where.rates[0]
+    assert gap == pytest.approx(found.worst["equalized odds", "score"].gap)
+    assert "Positive is class 1" in found.summary()
+    with pytest.raises(fp.DataError, match="equal opportunity"):
+        found.worst_threshold("accuracy parity")
+
+
+def test_no_sentence_of_many_groups_contradicts_itself():
+    rng = np.random.default_rng(0)
+    n = 4000
+    a = rng.choice(list("abc"), n, p=[0.6, 0.395, 0.005])
+    y = rng.integers(2, size=n)
+    found = fp.audit(y, rng.normal(1.5 * y - 0.7 * (a == "b")), sensitive_features=a)
+    gap = found.worst["equalized odds", "score"]
+    assert (
+        gap.low > 0 and gap.gap <= gap.floor_high
+    )  # a group of a few rows sets what chance gives
+    assert "these two do not" in found.verdict and "chance alone gives" not in found.verdict
+    assert "surest between a and b" in found.verdict and "group 'c'" not in found.verdict
+
+
+def test_metrics_by_group_agree_with_fairlearn():
+    frame = pytest.importorskip("fairlearn.metrics")
+    rng = np.random.default_rng(0)
+    a, y = rng.choice(["a", "b"], 500), rng.integers(2, size=500)
+    s = rng.uniform(size=500) * 0.6 + 0.4 * y * rng.uniform(size=500)
+    found = fp.audit(y, s, sensitive_features=a)
+    mine = found.by_group()
+    theirs = frame.MetricFrame(
+        metrics={
+            "accuracy": sklearn.metrics.accuracy_score,
+            "selection rate": frame.selection_rate,
+            "true positive rate": frame.true_positive_rate,
+            "false positive rate": frame.false_positive_rate,
+            "precision": sklearn.metrics.precision_score,
+        },
+        y_true=y, y_pred=(s >= 0.5).astype(int), sensitive_features=a,
+    ).by_group  # fmt: skip
+    for name in theirs:
+        np.testing.assert_allclose(mine[name], theirs[name])
+        assert (mine[f"{name}, low"] < mine[name]).all()
+        assert (mine[name] < mine[f"{name}, high"]).all()
+    own = found.by_group({"f1": sklearn.metrics.f1_score})
+    want = [sklearn.metrics.f1_score(y[a == g], s[a == g] >= 0.5) for g in "ab"]
+    np.testing.assert_allclose(own["f1"], want)
+    assert (own["f1, low"] < own["f1"]).all() and (own["f1"] < own["f1, high"]).all()
+
+
+@pytest.mark.filterwarnings("ignore::fairprog.FairprogWarning")  # the score tells the groups
+def test_few_rows_are_known_to_be_few():
+    y, a = np.array([0, 1] * 40), np.array(["a"] * 74 + ["b"] * 6)
+    s = np.where(a == "b", 2.0, np.random.default_rng(0).uniform(size=80))
+    leak = fp.audit(y, s, sensitive_features=a, n_permutations=20).leakage[0]
+    assert leak.auc == 1.0 and leak.low < 0.75 and leak.high == 1.0
+
+
+@pytest.mark.parametrize(("p", "n"), [(0.0, 5), (1.0, 3), (0.3, 10)])
+def test_exact_intervals_are_those_of_scipy(p, n):
+    want = stats.binomtest(round(p * n), n).proportion_ci(0.9, "exact")
+    low, high = clopper_pearson(np.array([p]), np.array([float(n)]), 0.9)
+    assert (low[0], high[0]) == pytest.approx((want.low, want.high), abs=1e-12)
+
+
+def test_intervals_of_areas_cover():
+    rng = np.random.default_rng(0)
+    truth = stats.norm.cdf(1.5 / np.sqrt(2))
+    positive = np.arange(20) < 6
+    hits = 0
+    for _ in range(400):
+        area = auc(rng.normal(1.5 * positive), positive)
+        low, high = auc_interval(area, 6, 14)
+        hits += low <= truth <= high
+        assert low <= area <= high
+    assert hits >= 0.92 * 400
+    assert auc_interval(0.0, 3, 40)[1] == pytest.approx(1 - auc_interval(1.0, 3, 40)[0])

@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from instances import multivariate, univariate
 from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedShuffleSplit
 
 import fairprog as fp
-from fairprog.cli.audit_split import compare_held_out, held_out_scores
-from fairprog.cli.columns import read_design
-from fairprog.cli.csv_table import read_table
-from fairprog.cli.tabular import Plan
+from fairprog.cli.columns import Design, Feature
+from fairprog.cli.steering_page import ALIGNED, first_split
+from fairprog.comparison.methods import OnFeatures
 from fairprog.evidence.held_out import gap_curves, posterior
 from fairprog.evidence.movement import LEVELS, movement_of_rows, population_movement
 from fairprog.evidence.rows import _posteriors, evidence_of_rows, score_ranks
@@ -286,21 +287,24 @@ def test_of_many_features_those_that_move_most_are_described():
 
 def test_the_scores_of_the_report_are_those_of_the_first_split(tmp_path):
     X, y, a = univariate(np.random.default_rng(4), 2, 2).sample(900, random_state=0)
-    path = tmp_path / "rows.csv"
-    rows = [f"{x},{i},{g}" for x, i, g in zip(X[:, 0], y, a, strict=True)]
-    path.write_text("\n".join(["x,y,g", *rows]))
-    design = read_design(read_table(str(path)), "y", "g")
-    plan = Plan.choose(design, ["b"])
-    scores, test = held_out_scores(design, plan, seed=7)
-    found = gap_curves(
-        scores,
-        design.y[test],
-        sensitive_features=design.group[test],
-        classes=design.classes,
-        groups=design.groups,
+    learner = LogisticRegression()
+    step = fp.IdealSteering(["b"], snap=False)
+    group = np.where(a == a[0], "a", "b")
+    found = fp.compare(
+        learner, X, y, sensitive_features=group, progress=False,
+        methods={ALIGNED: OnFeatures(learner, step)},
+        cv=StratifiedShuffleSplit(1, test_size=0.4, random_state=7),
+    )  # fmt: skip
+    features, classes = (Feature("x"),), ("0", "1")
+    label = y.astype(str).astype(object)
+    design = Design(
+        "y", ("g",), features, X, label, group, classes, ("a", "b"), np.ones(900, dtype=bool)
     )
-    one = compare_held_out(design, plan, splits=1, seed=7, progress=False)
-    for curve, name in zip(found, ("Y=1", "Y=0"), strict=False):
-        measure = one[f"gap at worst threshold, {name}"]
-        assert list(curve.worst.values()) == [measure.before[0], measure.after[0]]
+    scores, test = first_split(found, design)
+    curves = gap_curves(
+        scores, label[test], sensitive_features=group[test], classes=classes, groups=("a", "b")
+    )
+    for curve, figure in zip(curves, ("worst gap, Y=1", "worst gap, Y=0"), strict=False):
+        want = [found.mean(name, figure)[0] for name in ("nothing", ALIGNED)]
+        np.testing.assert_allclose(list(curve.worst.values()), want, atol=1e-12)
     assert len(test) == 360

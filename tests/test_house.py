@@ -41,6 +41,7 @@ LAYERS = {
     "programs": 7,
     "estimators": 8,
     "audit": 8,
+    "comparison": 8,
     "testing": 8,
     "plotting": 9,
     "torch": 10,

@@ -2,11 +2,14 @@
 
 import ast
 import re
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, ParameterGrid
@@ -16,6 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import _num_samples
 
 import fairprog as fp
+from fairprog.estimators.group_reading import group_auc
 from fairprog.estimators.snap import lattices, snap_to
 from fairprog.lots import row_keys
 from tests.instances import multivariate
@@ -256,12 +260,115 @@ def test_a_tree_cannot_read_the_group_from_rounded_values():
     X = np.round(3 * rng.standard_normal((n, 2)) + 4 * y[:, None] + 2 * a[:, None])
     leaks = {}
     for snap in (False, "auto"):
-        step = fp.IdealSteering([1], snap=snap).fit(X, y, sensitive_features=a)
+        step = fp.IdealSteering([1], snap=snap)
+        warned = pytest.warns(fp.FairprogWarning, match="EASIER") if not snap else nullcontext()
+        with warned:
+            step.fit(X, y, sensitive_features=a)
         Z = step.transform(X, sensitive_features=a, key=np.arange(n))
         leaks[snap] = (
             DecisionTreeClassifier(random_state=0).fit(Z[::2], a[::2]).score(Z[1::2], a[1::2])
         )
     assert leaks[False] > 0.95 and leaks["auto"] < 0.55
+
+
+# -------------------------------------------------------------- zeros, units, and point masses
+
+TRANSPORTS = {
+    "translation": (fp.Translation(), "full"),
+    "scaling": (fp.Scaling(), "full"),
+    "diagonal": (fp.Diagonal(), "full"),
+    "independent": (fp.Diagonal(), "diagonal"),
+    "monotone": (fp.Monotone(), "full"),
+    "identity metric": (fp.Monotone("identity"), "full"),
+    "whitened": (fp.Whitened(), "full"),
+    "affine": (fp.Affine(), "full"),
+}
+METRIC_BY_UNITS = ("identity metric", "whitened")  # they ask for one unit of all columns
+
+
+@pytest.mark.parametrize("steer", ["all", ["b"]])
+@pytest.mark.parametrize("name", TRANSPORTS)
+@settings(max_examples=3, deadline=None, derandomize=True)
+@given(
+    shift=st.lists(st.floats(-50, 50), min_size=2, max_size=2),
+    unit=st.lists(st.floats(0.1, 10), min_size=2, max_size=2),
+)
+def test_zeros_and_units_of_columns_are_arbitrary(name, steer, shift, unit):
+    X, y, a = data(600, d=2)
+    unit = unit[:1] * 2 if name in METRIC_BY_UNITS else unit
+    transport, covariance = TRANSPORTS[name]
+
+    def aligned(X):
+        step = fp.IdealSteering(steer, transport=transport, covariance=covariance, snap=False)
+        return step.fit(X, y, sensitive_features=a).transform(X, sensitive_features=a)
+
+    Z = aligned(X)
+    moved = aligned(X * unit + shift)
+    assert np.abs(moved - (Z * unit + shift)).max() < 1e-4 * (1 + np.abs(unit).max())
+    if steer == "all":
+        np.testing.assert_allclose(Z.mean(axis=0), X.mean(axis=0), atol=1e-9)
+
+
+def test_whole_numbers_far_from_zero_keep_their_values():
+    rng = np.random.default_rng(0)
+    a, y = rng.choice(["f", "m"], 4000), rng.integers(2, size=4000)
+    x = np.round(rng.normal(2 * y, np.where(a == "f", 1.5, 3.0)))
+    X = np.column_stack([x, np.round(rng.normal(y + (a == "f"), 2.0) + 0.5 * x * (a == "f"))])
+    left = []
+    for shift in (0, 100):
+        step = fp.IdealSteering().fit(X + shift, y, sensitive_features=a)
+        Z = step.transform(X + shift, sensitive_features=a, key=np.arange(4000))
+        left.append([np.unique(z).size for z in Z.T])
+        assert np.abs(Z.mean(axis=0) - X.mean(axis=0) - shift).max() < 0.1
+    np.testing.assert_allclose(*left, atol=2)
+    assert min(left[0]) > 0.6 * min(np.unique(x).size for x in X.T)
+
+
+@pytest.mark.parametrize("steer", ["all", ["f"]])
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_point_masses_stay_together_and_tell_no_group(steer, share):
+    rng = np.random.default_rng(3)
+    n, h = 6000, 3000
+    a, y = rng.choice(["f", "m"], n, p=[0.4, 0.6]), rng.integers(2, size=n)
+    m = a == "m"
+    zero = rng.random(n) < share - 0.1 * y + 0.05 * m
+    amount = np.where(zero, 0.0, np.exp(rng.normal(6 + 0.5 * y + 0.3 * m, 1.0)))
+    hours = np.where(rng.random(n) < 0.45, 40, np.round(rng.normal(38 + 4 * y + 5 * m, 8)))
+    X = np.column_stack([amount, hours, rng.normal(y + m)])
+    step = fp.IdealSteering(steer).fit(X[:h], y[:h], sensitive_features=a[:h])
+    Z = step.transform(X, sensitive_features=a, key=np.arange(n))
+    assert ((Z[:, 0] == 0) == zero).all() and (Z[~zero, 0] > 0).all()
+    assert (Z[X[:, 1] == 40, 1] == 40).all()
+    code = m.astype(int)
+    raw, aligned = (group_auc(V[:h], code[:h], V[h:], code[h:], 30) for V in (X, Z))
+    assert aligned < raw + 0.03
+    back = step.inverse_transform(Z, sensitive_features=a)
+    np.testing.assert_allclose(back[:, 0], X[:, 0], rtol=1e-9)
+
+
+def test_point_masses_go_through_files(tmp_path):
+    X, y, a = data(900)
+    X[::3, 0] = 7.0
+    step = fp.IdealSteering(["b"]).fit(X, y, sensitive_features=a)
+    step.save(tmp_path / "step.json")
+    again = fp.IdealSteering.load(tmp_path / "step.json")
+    Z = again.transform(X, sensitive_features=a)
+    assert (Z[::3, 0] == 7.0).all()
+    np.testing.assert_array_equal(Z, step.transform(X, sensitive_features=a))
+
+
+def test_values_that_run_together_are_warned_of():
+    rng = np.random.default_rng(0)
+    a, y = rng.choice(["f", "m"], 2000), rng.integers(2, size=2000)
+    x = np.where(a == "f", np.round(rng.normal(y, 20)), np.round(rng.normal(y, 0.7)))
+    with pytest.warns(fp.FairprogWarning, match=r"column 0: \d+ of \d+ values of group 'f'"):
+        fp.IdealSteering(["f"]).fit(x[:, None], y, sensitive_features=a)
+
+
+def test_one_group_is_said_to_be_one():
+    X, y, _ = data(200)
+    with pytest.warns(fp.FairprogWarning, match="nobody to be equal to"):
+        fp.IdealSteering().fit(X, y, sensitive_features=np.zeros(200))
 
 
 # ------------------------------------------------------------------------------ as scikit-learn

@@ -1,5 +1,6 @@
 """Pictures: what is on the axes, not how it looks."""
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -179,6 +180,18 @@ def test_the_style_leaves_nothing_behind():
         assert dict(plt.rcParams) != before
     plot_solution(solve(univariate(2, 2)))
     assert dict(plt.rcParams) == before
+
+
+def test_drawing_leaves_backend_and_interactive_to_the_user():
+    """A notebook's backend is found, and made interactive, when the first figure is drawn."""
+    before = plt.rcParams["interactive"], plt.get_backend()
+    try:
+        with style():
+            plt.ion()
+        assert plt.isinteractive()
+        assert plt.get_backend() == before[1]
+    finally:
+        matplotlib.interactive(before[0])
 
 
 def test_gaps():

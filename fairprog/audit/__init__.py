@@ -2,5 +2,6 @@
 
 from fairprog.audit.measure import audit
 from fairprog.audit.result import Audit, GapInterval, Leakage, ScoreMovement
+from fairprog.audit.who import WorstThreshold
 
-__all__ = ["Audit", "GapInterval", "Leakage", "ScoreMovement", "audit"]
+__all__ = ["Audit", "GapInterval", "Leakage", "ScoreMovement", "WorstThreshold", "audit"]

@@ -77,14 +77,19 @@ def verdict_words(found: Audit) -> str:
     """Return the main finding: of the notion (or class) surest to be unequal, else the largest."""
     notion, gap = max(_main(found), key=lambda item: (item[1].low, item[1].gap))
     level = f"{found.confidence:.0%}"
+    many = len(found.groups) > 2
     pair = ""
-    if gap.between is not None and len(found.groups) > 2:
+    if gap.between is not None and many:
         pair = ", surest between {} and {}".format(*gap.between)
     if gap.low > 0:
+        who = found.worst_threshold(notion, groups=gap.between if many else None)
+        chance = f"chance alone gives {gap.floor:.3f} (95%: {gap.floor_high:.3f})"
+        if gap.gap <= gap.floor_high:  # small groups set what chance gives, not this pair
+            chance = "small groups alone may differ as much by chance, these two do not"
         return (
             f"Groups are treated unequally: at the worst threshold the gap ({notion}) is "
             f"{gap.gap:.3f}, with {level} confidence between {gap.low:.3f} and {gap.high:.3f}"
-            f"{pair}; chance alone gives {gap.floor:.3f} (95%: {gap.floor_high:.3f})."
+            f"{pair}; {chance}. {who}."
         )
     notion, gap = max(_main(found), key=lambda item: (-item[1].chance, item[1].gap))
     if gap.beyond_chance:
@@ -96,7 +101,8 @@ def verdict_words(found: Audit) -> str:
         return (
             f"Groups are probably treated unequally: at the worst threshold the gap ({notion}) "
             f"is {gap.gap:.3f}, {than}, but the rows are too few to bound it away from zero; it "
-            f"is at most {gap.high:.3f} with {level} confidence."
+            f"is at most {gap.high:.3f} with {level} confidence. "
+            f"{found.worst_threshold(notion, groups=gap.between if many else None)}."
         )
     notion, gap = max(_main(found), key=lambda item: item[1].gap)
     sure = (
@@ -189,7 +195,8 @@ def audit_summary(found: Audit) -> str:
     level = f"{found.confidence:.0%}"
     lines = [
         f"Audit of {n:,} rows, {len(found.classes)} classes, groups "
-        f"{', '.join(map(str, found.groups))}; smallest cell {int(found.counts.min()):,} rows.",
+        f"{', '.join(map(str, found.groups))}; smallest cell {int(found.counts.min()):,} rows."
+        + (f" Positive is class {found.classes[-1]!r}." if len(found.classes) == 2 else ""),
         found.verdict,
         "",
         f"Gap at the worst threshold, {level} {found.band} interval, gap by chance: median (95%)",

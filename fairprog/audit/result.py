@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fairprog.audit.who import WorstThreshold, group_frame, worst_threshold
+from fairprog.errors import DataError
 from fairprog.evidence.held_out import GapCurve
 from fairprog.findings import finding
 from fairprog.labels import Array, Indices, check_number
@@ -60,8 +62,8 @@ class Leakage:
     ----------
     class_, group : hashable
     auc, low, high : float
-        P(score of the group > score of the others), ties half, and DeLong's interval; 0.5 tells
-        nothing, 0 and 1 everything.
+        P(score of the group > score of the others), ties half, and DeLong's interval (Newcombe's
+        where one side has fewer than 50 rows); 0.5 tells nothing, 0 and 1 everything.
     """
 
     class_: Hashable
@@ -179,6 +181,84 @@ class Audit(Reported):
         Z = np.zeros((len(self.groups), len(self.classes), len(self.classes)))
         np.add.at(Z, (group, y, j), weight / weight.sum())
         return OutcomeTable(Z, classes=self.classes, groups=self.groups)
+
+    def worst_threshold(
+        self, notion: str | None = None, *, score: str | None = None, groups: Any = None
+    ) -> WorstThreshold:
+        """Return where groups are treated most differently: the threshold, who, how often.
+
+        Parameters
+        ----------
+        notion : str, optional
+            Beginning of a curve's title; default the one whose gap is largest.
+        score : str, optional
+            Which of `scores`; default the last.
+        groups : sequence of two groups, optional
+            Default: all of them.
+
+        Raises
+        ------
+        DataError
+            For a notion that compares no rates of being predicted positive.
+        """
+        name = self.scores[-1] if score is None else score
+        y, a, weight, columns = self._rows
+        binary, found = len(self.classes) == 2, []
+        wanted = self.groups if groups is None else tuple(groups)
+        for i, c in enumerate(self.classes):
+            title = ("predictive equality", "equal opportunity")[i] if binary else f"class {c}"
+            own = (y == i) & (weight > 0) & np.isin(a, [self.groups.index(g) for g in wanted])
+            s = columns[name][own, 0 if binary else i]
+            positive = self.classes[-1] if binary else c
+            place = np.searchsorted(sorted(self.groups.index(g) for g in wanted), a[own])
+            order = [g for g in self.groups if g in wanted]
+            found.append((title, worst_threshold(s, place, weight[own], order, c, positive)))
+        if notion is not None and not notion.startswith("equalized"):
+            found = [(t, w) for t, w in found if t.startswith(notion) or notion.startswith(t)]
+        if not found:
+            raise DataError(
+                f"`notion` is {notion!r}; named can be 'equal opportunity', 'predictive equality' "
+                "or, of more than two classes, 'class ...'.",
+                argument="notion",
+            )
+        return max((w for _, w in found), key=lambda w: w.rates[1] - w.rates[0])
+
+    def by_group(
+        self, metrics: Mapping[str, Any] | None = None, *, threshold: float | None = None,
+        score: str | None = None, random_state: int = 0,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Return metrics group by group with their intervals, as fairlearn's MetricFrame does.
+
+        Parameters
+        ----------
+        metrics : dict of name to function of (y_true, y_pred), optional
+            Default: accuracy, base and selection rate, true and false positive rate, precision,
+            area under the curve (of more classes: accuracy, recall of each). Intervals of these
+            are exact (Clopper and Pearson; areas: Newcombe), of yours from 200 bootstrap samples.
+        threshold : float, optional
+            Default that of the audit.
+        score : str, optional
+            Which of `scores`; default the last.
+        random_state : int
+            Of the bootstrap.
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> y, s, a = [0, 1, 1, 0, 1, 1] * 9, [.1, .8, .6, .6, .4, .9] * 9, list("aaabbb") * 9
+        >>> found = fp.audit(y, s, sensitive_features=a).by_group()
+        >>> found["true positive rate"].round(2).to_dict()
+        {'a': 1.0, 'b': 0.5}
+        """
+        y, a, weight, columns = self._rows
+        S = columns[self.scores[-1] if score is None else score]
+        t = self.threshold if threshold is None else check_number(threshold, "threshold", -np.inf)
+        several = S.shape[1] > 1
+        guess = S.argmax(axis=1) if several else (S[:, 0] >= t).astype(np.intp)
+        return group_frame(
+            y, a, weight, guess, None if several else S[:, 0], (self.classes, self.groups),
+            metrics, self.confidence, random_state,
+        )  # fmt: skip
 
     def summary(self) -> str:
         """Return the findings as text."""

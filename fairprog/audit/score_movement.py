@@ -10,14 +10,18 @@ from scipy.special import ndtri
 from fairprog.audit.audit_rows import AuditRows
 from fairprog.audit.result import Leakage, ScoreMovement
 from fairprog.kernels.gap_bands import spearman
-from fairprog.kernels.ranking import auc, auc_standard_error
+from fairprog.kernels.ranking import auc, auc_interval, auc_standard_error
 from fairprog.labels import Indices
 
+FEW = 50  # rows, of which DeLong's standard error says too little
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def leakage(rows: AuditRows, name: str) -> tuple[Leakage, ...]:
-    """Return the area under the curve of each group against the others, within each class."""
+    """Return the area under the curve of each group against the others, within each class.
+
+    DeLong's interval; Newcombe's where one side has few rows.
+    """
     z = float(ndtri(0.5 + 0.5 * rows.confidence))
     S, out = rows.scores[name], []
     told = range(1, 2) if len(rows.groups) == 2 else range(len(rows.groups))
@@ -28,9 +32,11 @@ def leakage(rows: AuditRows, name: str) -> tuple[Leakage, ...]:
             member = rows.a[own] == g
             found = auc(s, member, rows.weight[own])
             reach = z * auc_standard_error(s, member, rows.weight[own])
-            out.append(
-                Leakage(c, rows.groups[g], found, max(0.0, found - reach), min(1.0, found + reach))
-            )
+            low, high = max(0.0, found - reach), min(1.0, found + reach)
+            sides = int(member.sum()), int((~member).sum())
+            if min(sides) < FEW:
+                low, high = auc_interval(found, *sides, rows.confidence)
+            out.append(Leakage(c, rows.groups[g], found, low, high))
     return tuple(out)
 
 

@@ -1,7 +1,7 @@
-"""The command line: ``fairprog steer``, ``align``, ``audit`` and ``reproduce``.
+"""The command line: ``fairprog audit``, ``fit``, ``apply``, ``steer``, ``align``, ``reproduce``.
 
 Exit codes: 0 done, 1 the data or the program cannot be used (one sentence on stderr says why),
-2 the command line itself is wrong.
+2 the command line itself is wrong, 3 the rows say no (``fit``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from fairprog.cli.audit_scores import run_audit
+from fairprog.cli.fitting import run_apply, run_fit
+from fairprog.cli.printed_report import filled
 from fairprog.cli.reproduce import run_reproduce
 from fairprog.cli.steering import TRANSPORTS, run_align, run_steer
 from fairprog.errors import FairprogError
@@ -24,6 +26,23 @@ from fairprog.labels import printable
 from fairprog.versions import __version__
 
 __all__ = ["build_parser", "main"]
+
+DOCS = "documentation: docs/guides/compare.rst, docs/guides/practitioner.rst (make docs)"
+
+FIT = """\
+Compare, on rows held out, what a boosted tree and a logistic model make of the table as it
+is and of its features moved in several ways; write the step of the best method, for
+`fairprog apply`, and a report. With --score it is the column of a score that is moved, made
+by a model that was NOT trained on these rows. The step reads the group of a row, never its
+label. Where no method lowers the held-out gaps nothing is written and the exit code is 3.
+Text columns become 0/1 columns, and columns that cannot be used are left out and named.
+"""
+
+APPLY = """\
+Move the columns of new rows by a step of `fairprog fit` (or a model of `fairprog steer`). It
+needs the columns the step moves and the sensitive one, no label; all else goes out as it
+came in. The output is a CSV file.
+"""
 
 STEER = """\
 Fit a normal population to the rows of a CSV file, find the ideal population nearest to
@@ -68,6 +87,13 @@ SEVERAL: dict[str, Any] = {"action": "extend", "nargs": "+"}
 NEEDED: dict[str, Any] = {**SEVERAL, "required": True, "metavar": "COL"}
 DROP_ROWS: dict[str, Any] = {"action": "store_true", "help": "leave out rows with missing values"}
 
+UNSEEN: dict[str, Any] = {
+    "choices": ["error", "drop", "zeros"],
+    "default": "error",
+    "help": "text that did not occur when the model was fitted: an error (default), drop its "
+    "rows, or encode it as none of the known values",
+}
+
 REPRODUCE = """\
 Make the tables and figures of the experiments on this machine.
 """
@@ -78,6 +104,18 @@ def _count(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"must be at least 0; found {value}")
     return value
+
+
+def _folds(text: str) -> int:
+    value = int(text)
+    if value < 2:
+        raise argparse.ArgumentTypeError(f"must be at least 2; found {value}")
+    return value
+
+
+def example(*lines: str) -> str:
+    """Return what stands under the options: examples, and where to read more."""
+    return "\n".join(["example:", *(f"  {line}" for line in lines), "", DOCS])
 
 
 def _share(text: str) -> float:
@@ -92,6 +130,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fairprog",
         description="Exact group fairness by convex optimisation.",
+        epilog=DOCS,
         formatter_class=partial(argparse.HelpFormatter, max_help_position=28),
     )
     parser.add_argument("--version", action="version", version=f"fairprog {__version__}")
@@ -99,8 +138,61 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", title="commands")
     command = partial(commands.add_parser, formatter_class=raw)
 
+    fit = command("fit", help="find the step that held-out rows ask for", description=FIT)
+    fit.epilog = example(
+        "fairprog fit data.csv --label hired --sensitive sex --out step.json --report fit.html",
+        "fairprog fit scores.csv --label hired --sensitive sex --score p --out step.json",
+    )
+    fit.add_argument("data", metavar="data.csv", help=TABLE)
+    columns = fit.add_argument_group("columns")
+    columns.add_argument("--label", required=True, metavar="COL", help="the class to predict")
+    columns.add_argument("--sensitive", **NEEDED, help="the group; several: crossed")
+    columns.add_argument("--positive", metavar="V", help=POSITIVE)
+    columns.add_argument("--score", metavar="COL", help="move this score, not features")
+    columns.add_argument(
+        "--features", **SEVERAL, metavar="COL", help="default: every other usable column"
+    )
+    columns.add_argument("--exclude", **SEVERAL, default=[], metavar="COL", help="no features")
+    columns.add_argument("--drop-rows", **DROP_ROWS)
+    how = fit.add_argument_group("method")
+    how.add_argument(
+        "--method",
+        metavar="NAME",
+        help="each, all or align; with --score: quantile, normal, ... (default: the best)",
+    )
+    how.add_argument(
+        "--max-loss",
+        type=float,
+        default=0.01,
+        metavar="P",
+        help="of the accuracy, at most (default .01)",
+    )
+    how.add_argument("--force", action="store_true", help="write though held-out gaps grow")
+    how.add_argument("--splits", type=_folds, default=5, metavar="N", help="folds (default 5)")
+    how.add_argument("--seed", type=_count, default=0, help="of the folds (default 0)")
+    how.add_argument("--quiet", action="store_true", help="show no progress bar")
+    files = fit.add_argument_group("output (each written whole or not)")
+    files.add_argument(
+        "--out", metavar="STEP.json", help="the step, for `fairprog apply`; or .npz"
+    )
+    files.add_argument("--report", metavar="FILE.html", help="all of it with pictures, one page")
+    fit.set_defaults(run=run_fit)
+
+    apply_ = command("apply", help="apply a step to new rows, without labels", description=APPLY)
+    apply_.epilog = example("fairprog apply step.json new.csv --out new_fair.csv")
+    apply_.add_argument("step", metavar="step.json", help="of `fairprog fit` (or `steer`)")
+    apply_.add_argument("data", metavar="new.csv", help=TABLE)
+    apply_.add_argument("--out", required=True, metavar="FILE.csv", help="the table, moved")
+    apply_.add_argument("--key", metavar="COL", help="identifiers, by which lots are drawn")
+    apply_.add_argument("--drop-rows", **DROP_ROWS)
+    apply_.add_argument("--unseen", **UNSEEN)
+    apply_.set_defaults(run=run_apply)
+
     steer = command(
         "steer", help="bring the groups of a CSV file into common coordinates", description=STEER
+    )
+    steer.epilog = example(
+        "fairprog steer data.csv --label hired --sensitive sex --out aligned.csv --model m.json"
     )
     steer.add_argument("data", metavar="data.csv", help=TABLE)
     columns = steer.add_argument_group("columns")
@@ -173,21 +265,19 @@ def build_parser() -> argparse.ArgumentParser:
     align = command(
         "align", help="align new rows by a saved model, without labels", description=ALIGN
     )
+    align.epilog = example("fairprog align new.csv --model m.json --out new_aligned.csv")
     align.add_argument("data", metavar="new.csv", help=TABLE)
     align.add_argument("--model", required=True, metavar="FILE.json", help="of `fairprog steer`")
     align.add_argument("--out", required=True, metavar="FILE.csv", help="the aligned table")
     align.add_argument("--drop-rows", **DROP_ROWS)
-    align.add_argument(
-        "--unseen",
-        choices=["error", "drop", "zeros"],
-        default="error",
-        help="text that did not occur when the model was fitted: an error (default), drop its "
-        "rows, or encode it as none of the known values",
-    )
+    align.add_argument("--unseen", **UNSEEN)
     align.set_defaults(run=run_align)
 
     audit = command(
         "audit", help="measure the gaps of a score at every threshold", description=AUDIT
+    )
+    audit.epilog = example(
+        "fairprog audit scores.csv --label hired --score p --sensitive sex --report audit.html"
     )
     audit.add_argument("data", metavar="scores.csv", help=TABLE)
     audit.add_argument("--label", required=True, metavar="COL", help="the true class")
@@ -288,7 +378,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = int(options.run(options))
             sys.stdout.flush()
     except (FairprogError, OSError) as error:
-        print(f"fairprog {options.command}: {printable(str(error))}", file=sys.stderr)
+        said = f"fairprog {options.command}: {printable(str(error))}"
+        print(filled(said) if sys.stderr.isatty() else said, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"fairprog {options.command}: interrupted.", file=sys.stderr)

@@ -12,8 +12,8 @@ from fairprog.audit import Audit, audit
 from fairprog.cli.columns import Feature
 from fairprog.cli.complaints import require_values
 from fairprog.cli.csv_table import Table, Text, in_order, quoted, read_table
+from fairprog.cli.outputs import check_outputs, remarks_of
 from fairprog.cli.printed_report import note
-from fairprog.cli.steering import check_outputs, remarks_of
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.labels import Array
 

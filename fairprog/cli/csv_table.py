@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,12 +78,15 @@ class Table:
         Text; columns are numbered, so that a name may occur twice.
     found : tuple of str
         How the file is written, where not as a CSV file in UTF-8.
+    comma : bool
+        Whether numbers have decimal commas.
     """
 
     name: str
     header: tuple[str, ...]
     cells: pd.DataFrame
     found: tuple[str, ...] = ()
+    comma: bool = False
 
     @property
     def remark(self) -> list[str]:
@@ -131,9 +135,11 @@ class Table:
             )
 
     def text(self, name: str) -> Text:
-        """Return one column as text without surrounding blanks."""
-        column = self.cells[self.names.index(name)]
-        return np.asarray(column.str.strip(), dtype=object)
+        """Return one column as text without surrounding blanks, numbers with a decimal point."""
+        column = self.cells[self.names.index(name)].str.strip()
+        if self.comma:
+            column = column.str.replace(r"^([-+]?\d*),(\d+)$", r"\1.\2", regex=True)
+        return np.asarray(column, dtype=object)
 
     def crossed(self, names: Sequence[str]) -> Text:
         """Return one column as text; of several the values of each row, joined by " & "."""
@@ -153,7 +159,7 @@ class Table:
 
     def keep(self, rows: NDArray[np.bool_]) -> Table:
         """Return the table of these rows only."""
-        return Table(self.name, self.header, self.cells[rows].reset_index(drop=True))
+        return replace(self, cells=self.cells[rows].reset_index(drop=True))
 
     def replace(self, columns: Mapping[str, Sequence[tuple[str, ArrayLike]]]) -> Table:
         """Return a table in which columns gave way to others, in their places.
@@ -175,7 +181,7 @@ class Table:
                 parts.append(pd.Series(np.asarray(values)))
         cells = pd.concat(parts, axis=1)
         cells.columns = pd.RangeIndex(len(header))
-        return Table(self.name, tuple(header), cells)
+        return replace(self, header=tuple(header), cells=cells)
 
     def append(self, name: str, values: ArrayLike) -> Table:
         """Return a table with one more column at the end; NaN is an empty cell."""
@@ -183,7 +189,7 @@ class Table:
 
         cells = pd.concat([self.cells, pd.Series(np.asarray(values))], axis=1)
         cells.columns = pd.RangeIndex(len(self.header) + 1)
-        return Table(self.name, (*self.header, name), cells)
+        return replace(self, header=(*self.header, name), cells=cells)
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write a CSV file (compressed where the suffix says so), all of it or nothing."""
@@ -216,10 +222,8 @@ def read_table(path: str | os.PathLike[str]) -> Table:
         raise DataError(f"{str(path)!r} is a folder; a CSV file is needed.", argument="path")
     if not source.exists():
         raise DataError(f"There is no file {str(path)!r}.", argument="path")
-    start = b""
-    if source.is_file():  # a pipe is read once
-        with source.open("rb") as stream:
-            start = stream.read(1 << 16)
+    with source.open("rb") as stream:  # a pipe is read once, and whole
+        start = stream.read(1 << 16 if source.is_file() else -1)
     for magic, what in FORMATS.items():
         if start.startswith(magic):
             raise DataError(
@@ -231,7 +235,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     try:
         if kind != "CSV":
             return _from_arrow(source, kind)
-        return _from_text(source, start)
+        return _from_text(source, start, source if source.is_file() else start)
     except pd.errors.EmptyDataError:
         raise DataError(f"{source.name} is empty.", argument="path") from None
     except (pd.errors.ParserError, ImportError, UnicodeError, OSError, ValueError) as error:
@@ -243,8 +247,12 @@ def read_table(path: str | os.PathLike[str]) -> Table:
         ) from None
 
 
-def _from_text(source: Path, start: bytes) -> Table:
+def _from_text(source: Path, start: bytes, content: Path | bytes) -> Table:
     import pandas as pd
+
+    def read(**more: Any) -> pd.DataFrame:
+        data = io.BytesIO(content) if isinstance(content, bytes) else content
+        return pd.read_csv(data, **options | more)
 
     options: dict[str, Any] = {"header": None, "dtype": str, "na_filter": False}
     options |= {"encoding": "utf-8-sig", "index_col": False}
@@ -254,19 +262,19 @@ def _from_text(source: Path, start: bytes) -> Table:
         found.append("its text is UTF-16")
     head = start.decode(options["encoding"], "replace").split("\n")[0]
     if source.suffix in (".gz", ".bz2", ".xz", ".zst"):
-        head = str(pd.read_csv(source, sep="\x01", nrows=1, **options).iloc[0, 0])
+        head = str(read(sep="\x01", nrows=1).iloc[0, 0])
     mark = max(DELIMITERS, key=lambda m: (head.count(m), m == ","))
     if mark != ",":
         found.append(f"its columns are separated by {DELIMITERS[mark]}")
     try:
-        cells = pd.read_csv(source, sep=mark, **options)
+        cells = read(sep=mark)
     except UnicodeDecodeError:
         options["encoding"] = "latin-1"
         found.append("its text is latin-1")
-        cells = pd.read_csv(source, sep=mark, **options)
+        cells = read(sep=mark)
     except pd.errors.ParserError:  # rows of one more cell than the header: they begin with a name
-        wide = pd.read_csv(source, sep=mark, skiprows=1, **options)
-        names = pd.read_csv(source, sep=mark, nrows=1, **options).iloc[0]
+        wide = read(sep=mark, skiprows=1)
+        names = read(sep=mark, nrows=1).iloc[0]
         if wide.shape[1] != len(names) + 1 or len(wide) < 2:
             raise
         found.append("its first column, which the header does not name, is an index")
@@ -275,9 +283,22 @@ def _from_text(source: Path, start: bytes) -> Table:
         raise DataError(f"{source.name} has a header but no rows.", argument="path")
     header = tuple(str(name) for name in cells.iloc[0])
     cells = cells.iloc[1:].reset_index(drop=True)
-    if mark == ";":
-        cells = cells.replace({r"^\s*([-+]?\d*),(\d+)\s*$": r"\1.\2"}, regex=True)
-    return Table(source.name, header, cells, tuple(found))
+    found += _thousands(header, cells)
+    return Table(source.name, header, cells, tuple(found), comma=mark == ";")
+
+
+def _thousands(header: tuple[str, ...], cells: pd.DataFrame) -> list[str]:
+    """Return what is said of a column whose every point has three digits behind it: 1.234."""
+    said = []
+    for k, name in enumerate(header):
+        dotted = cells[k][cells[k].str.contains(".", regex=False)]
+        grouped = dotted.str.fullmatch(r"\s*[-+]?[1-9]\d{0,2}(\.\d{3})+\s*")
+        if len(dotted) < len(cells) and len(dotted) > 2 and grouped.all():
+            said.append(
+                f"column {name.strip()!r} holds {dotted.iloc[0].strip()!r}, read with a decimal "
+                "point (if the points group thousands, take them out)"
+            )
+    return said
 
 
 def _from_arrow(source: Path, kind: str) -> Table:

@@ -1,22 +1,37 @@
-"""What the command line prints, in at most 88 columns."""
+"""What the command line prints, at the width of the terminal, in at most 88 columns."""
 
 from __future__ import annotations
 
+import shutil
 import textwrap
-from collections.abc import Sequence
 
 import numpy as np
 
-from fairprog.cli.audit_split import Comparison, Measure
 from fairprog.cli.columns import Design
 from fairprog.cli.csv_table import Table, quoted
 from fairprog.cli.tabular import Plan
 from fairprog.evidence.words import costly_conditions, scope_words
-from fairprog.labels import Array
 from fairprog.solution import Solution
 
 WIDTH = 88
 MARGIN = 14
+
+
+def width() -> int:
+    """Return the columns there are: those of the terminal, at most 88, at least 40."""
+    return max(40, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
+
+
+def filled(text: str, first: str = "", rest: str = "") -> str:
+    """Return a paragraph at the width of the terminal."""
+    return textwrap.fill(
+        text,
+        width(),
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def wrapped(title: str, text: str) -> str:
@@ -28,38 +43,20 @@ def wrapped(title: str, text: str) -> str:
     >>> wrapped("label", "'y'")
     "  label       'y'"
     """
-    return textwrap.fill(
-        text,
-        WIDTH,
-        initial_indent=f"  {title:{MARGIN - 2}}",
-        subsequent_indent=" " * MARGIN,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return filled(text, f"  {title:{MARGIN - 2}}", " " * MARGIN)
 
 
 def note(text: str) -> str:
     """Return a remark, wrapped."""
-    return _marked("Note: ", text)
+    return filled(text, "Note: ", " " * 6)
 
 
 def warning(text: str) -> str:
     """Return a warning, wrapped."""
-    return _marked("WARNING: ", text)
+    return filled(text, "WARNING: ", " " * 9)
 
 
-def _marked(mark: str, text: str) -> str:
-    return textwrap.fill(
-        text,
-        WIDTH,
-        initial_indent=mark,
-        subsequent_indent=" " * len(mark),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def design_text(table: Table, design: Design, plan: Plan, default_positive: bool) -> str:
+def design_text(table: Table, design: Design, plan: Plan | None, default_positive: bool) -> str:
     """Return what was read from the table and what is asked of it."""
     n, left_out = len(design.y), len(table) - len(design.y)
     lines = [
@@ -81,7 +78,8 @@ def design_text(table: Table, design: Design, plan: Plan, default_positive: bool
     if design.dropped:
         reasons = "; ".join(f"{name} ({why})" for name, why in design.dropped.items())
         lines.append(wrapped("left out", reasons))
-    lines.append(wrapped("steered", _who(design, plan, sizes, n)))
+    if plan is not None:
+        lines.append(wrapped("steered", _who(design, plan, sizes, n)))
     return "\n".join(lines)
 
 
@@ -125,93 +123,3 @@ def solution_text(solution: Solution) -> str:
         line += f", conic {cert.conic_gap:.0e}"
     lines.append(line)
     return "\n".join(lines)
-
-
-def comparison_text(
-    comparison: Comparison, design: Design, test_size: float, requested: int
-) -> str:
-    """Return the table of held-out figures, before and after, and a warning where gaps grew."""
-    if comparison.splits == 0:
-        reason = comparison.failures[0] if comparison.failures else "no split was asked for"
-        return note(f"There are no held-out figures: {reason}")
-    head = (
-        f"Logistic model on held-out rows ({comparison.splits} random splits, "
-        f"{test_size:.0%} held out; mean and standard error)"
-    )
-    chance = any(m.by_chance is not None for m in comparison.measures)
-    titles = ["before", "after"] + (["by chance"] if chance else [])
-    lines = [head, f"  {'':30}" + "".join(f"{title:>18}" for title in titles)]
-    for m in comparison.measures:
-        cells = [figure_text(v, m.signed) for v in (m.before, m.after)]
-        if m.by_chance is not None:
-            cells.append(figure_text(m.by_chance, False))
-        if comparison.splits == 1:
-            cells = [f"{cell}        " for cell in cells]
-        lines.append(f"  {m.name:30}" + "".join(f"{cell:>18}" for cell in cells))
-    worse = worse_words(comparison)
-    if worse:
-        lines.append(warning(worse))
-    legend = legend_words(comparison.measures, design)
-    lines.append(
-        textwrap.fill(
-            legend, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
-        )
-    )
-    if comparison.failures:
-        lines.append(
-            note(
-                f"{len(comparison.failures)} of {requested} splits were left out; the first: "
-                f"{comparison.failures[0]}"
-            )
-        )
-    return "\n".join(line for line in lines if line)
-
-
-def worse_words(comparison: Comparison) -> str:
-    """Return a warning where held-out gaps grew by more than sampling explains, else ''."""
-    grown = []
-    for m in comparison.measures:
-        if m.name == "accuracy":
-            continue
-        before, after = abs(float(m.before.mean())), abs(float(m.after.mean()))
-        error = float(np.sqrt((m.before.var() + m.after.var()) / m.before.size))
-        if after > before + 2.0 * error:
-            grown.append(f"{m.name} {before:.3f} -> {after:.3f}")
-    if not grown:
-        return ""
-    return (
-        f"Some gaps GREW: {'; '.join(grown)}. Aligning without labels is exact for data of the "
-        "ideal population; on the rows as they are it is only as fair as the population is near "
-        "to it (see KL). Try another --steer or --transport, other features, or none of it."
-    )
-
-
-def figure_text(values: Array, signed: bool) -> str:
-    """Return mean and standard error over the splits."""
-    mean = f"{values.mean():+.4f}" if signed else f"{values.mean():.4f}"
-    if values.size < 2:
-        return mean
-    return f"{mean} ±{values.std(ddof=1) / np.sqrt(values.size):.4f}"
-
-
-def legend_words(measures: Sequence[Measure], design: Design) -> str:
-    """Return what the figures of a comparison mean."""
-    first, last = design.groups[0], design.groups[-1]
-    said: list[str] = []
-    if any(m.signed for m in measures):
-        said.append(f"Signed gaps are {last!r} minus {first!r}.")
-    elif len(design.classes) == 2:
-        said.append(f"Gaps are those of the worst pair of the {len(design.groups)} groups.")
-    if len(design.classes) > 2:
-        said.append(
-            "With more than two classes there is no threshold: gaps are those of the most "
-            "probable class, of the worst pair of groups."
-        )
-    else:
-        said.append(
-            f"Y=1 is {design.classes[1]!r}; at the worst threshold a gap is the "
-            "Kolmogorov-Smirnov distance of the groups' scores."
-        )
-    if any(m.by_chance is not None for m in measures):
-        said.append("By chance: the groups of the held-out rows shuffled within each class.")
-    return " ".join(said)

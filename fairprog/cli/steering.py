@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import os
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from sklearn.model_selection import StratifiedShuffleSplit
 
-from fairprog.cli.audit_split import compare_held_out
 from fairprog.cli.columns import Design, read_design
 from fairprog.cli.complaints import codes, identifiers
 from fairprog.cli.csv_table import Table, quoted, read_table
-from fairprog.cli.printed_report import comparison_text, design_text, note, solution_text
-from fairprog.cli.steering_page import write_report
+from fairprog.cli.fitting import codes_of, learners
+from fairprog.cli.outputs import check_outputs, check_table_name, remarks_of
+from fairprog.cli.printed_report import design_text, filled, note, solution_text, width
+from fairprog.cli.steering_page import ALIGNED, write_report
 from fairprog.cli.tabular import Plan, TableSteering
-from fairprog.codec import check_folder, together
-from fairprog.errors import FairprogWarning, ModelError
+from fairprog.codec import together
+from fairprog.comparison import Comparison, compare
+from fairprog.comparison.comparison_words import comparison_summary
+from fairprog.comparison.methods import OnFeatures
+from fairprog.errors import DataError, FairprogWarning, ModelError
+from fairprog.estimators import IdealSteering
 from fairprog.labels import printable
 from fairprog.transports import Diagonal, Monotone, Scaling, Translation, Transport, Whitened
 
@@ -30,15 +34,13 @@ TRANSPORTS: dict[str, type[Transport]] = {
     "translation": Translation,
 }
 
-OTHER_FORMATS = {".feather", ".json", ".npy", ".npz", ".parquet", ".tsv", ".xls", ".xlsx"}
-
 
 def run_steer(options: argparse.Namespace) -> int:
     """Fit a normal population to a table, solve, align, measure, write; exit code 0."""
     wanted = (options.out, options.model, options.report)
     outputs = [Path(path) for path in wanted if path is not None]
     check_outputs(outputs, inputs=[Path(options.data)])
-    _check_ending(options.out)
+    check_table_name(options.out)
     if options.model is not None and Path(options.model).suffix not in (".json", ".npz"):
         raise ModelError(f"--model must end in .json or .npz; found {options.model!r}.")
     if options.report is not None and Path(options.report).suffix not in (".html", ".htm"):
@@ -68,6 +70,7 @@ def run_steer(options: argparse.Namespace) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FairprogWarning)
         steering = TableSteering.fit(design, plan)
+    assert steering.solution is not None
     remarks = table.remark + remarks_of(caught) + _two_valued(design) + _identifiers(table, design)
     print("\n" + printable(solution_text(steering.solution), names))
     for remark in remarks:
@@ -77,16 +80,15 @@ def run_steer(options: argparse.Namespace) -> int:
         aligned = aligned.append(options.weights, steering.weights(aligned))
     comparison = None
     if options.splits:
-        comparison = compare_held_out(
-            design,
-            plan,
-            splits=options.splits,
-            test_size=options.test_size,
-            seed=options.seed,
-            progress=not options.quiet,
-        )
-        text = comparison_text(comparison, design, options.test_size, options.splits)
-        print("\n" + printable(text, names))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FairprogWarning)  # the table says it
+                comparison = _held_out(design, plan, options)
+            print("\n" + printable(comparison_summary(comparison, filled, width()), names))
+        except DataError as error:
+            said = f"There are no held-out figures: {error}"
+            remarks.append(said)
+            print("\n" + printable(note(said), names))
     print()
     with together():  # files of one run, whatever happens to it
         if options.model is not None:
@@ -98,11 +100,8 @@ def run_steer(options: argparse.Namespace) -> int:
                 options.report,
                 steering.solution,
                 design,
-                plan,
                 comparison,
                 source=f"{table.name}, {len(design.y):,} rows",
-                test_size=options.test_size,
-                seed=options.seed,
                 remarks=remarks,
             )
     if options.model is not None:
@@ -116,10 +115,41 @@ def run_steer(options: argparse.Namespace) -> int:
     return 0
 
 
+def _held_out(design: Design, plan: Plan, options: argparse.Namespace) -> Comparison:
+    """Compare a logistic model on raw features and on rows aligned as `TableSteering` does."""
+    steer = plan.steer if plan.steer == "all" else list(plan.steer)
+    step = IdealSteering(
+        steer,
+        transport=plan.transport,
+        reference=plan.reference,
+        base_rates=plan.base_rates,
+        snap=False,
+        shrinkage=0.0,
+        solver="auto" if steer == "all" else "newton",
+    )
+    learner = learners()["logistic model"]
+    # No sample weights, though `solution.sample_weight` carries the steered base rates: where the
+    # class conditionals agree, X' is independent of A given Y, and EVERY classifier on X' has
+    # equal rates whatever weights it was trained with (theory.md section 1). They would train it
+    # for base rates that the held-out rows do not have, and cost accuracy.
+    return compare(
+        learner,
+        design.X,
+        codes_of(design),
+        sensitive_features=design.group,
+        methods={ALIGNED: OnFeatures(learner, step)},
+        cv=StratifiedShuffleSplit(
+            options.splits, test_size=options.test_size, random_state=options.seed
+        ),
+        random_state=options.seed,
+        progress=not options.quiet,
+    )
+
+
 def run_align(options: argparse.Namespace) -> int:
     """Align the features of a table by a saved model; exit code 0."""
     check_outputs([Path(options.out)], inputs=[Path(options.data), Path(options.model)])
-    _check_ending(options.out)
+    check_table_name(options.out)
     steering = TableSteering.load(options.model)
     table = read_table(options.data)
     aligned = steering.align(table, drop_rows=options.drop_rows, unseen=options.unseen)
@@ -172,48 +202,4 @@ def _identifiers(table: Table, design: Design) -> list[str]:
 
 
 def _wrote(table: Table, path: str) -> str:
-    return f"Wrote {path}: {len(table):,} rows, features aligned without labels."
-
-
-def _check_ending(path: str | None) -> None:
-    """Refuse to write a table of commas under a name that promises another format."""
-    if path is not None and Path(path).suffix.lower() in OTHER_FORMATS:
-        raise ModelError(f"--out is a CSV file; found {path!r}. End its name in .csv.")
-
-
-def check_outputs(outputs: list[Path], inputs: list[Path]) -> None:
-    """Refuse, before any work, to write where it cannot or must not be written.
-
-    Raises
-    ------
-    ModelError
-        If an output is an input or another output.
-    DataError
-        If it cannot be written.
-    """
-    for k, path in enumerate(outputs):
-        if str(path) == "-":
-            raise ModelError("'-' is no file; output is written whole, so name a file.")
-        check_folder(path)
-        if any(_same_file(path, other) for other in (*inputs, *outputs[:k])):
-            raise ModelError(
-                f"{str(path)!r} is read from or written to already; name another file, nothing "
-                "is overwritten in place."
-            )
-
-
-def _same_file(a: Path, b: Path) -> bool:
-    if a.exists() and b.exists():
-        return os.path.samefile(a, b)
-    return a.resolve() == b.resolve()
-
-
-def remarks_of(caught: Iterable[warnings.WarningMessage]) -> list[str]:
-    """Return fairprog's own warnings as text, once each, and pass the others on."""
-    texts = []
-    for entry in caught:
-        if issubclass(entry.category, FairprogWarning):
-            texts.append(str(entry.message))
-        else:
-            warnings.warn_explicit(entry.message, entry.category, entry.filename, entry.lineno)
-    return list(dict.fromkeys(texts))
+    return f"Wrote {path}: {len(table):,} rows as CSV, features aligned without labels."

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 
-import numpy as np
+from sklearn.base import clone
 
-from fairprog.cli.audit_split import Comparison, held_out_scores
 from fairprog.cli.columns import Design
-from fairprog.cli.printed_report import figure_text, legend_words, worse_words
-from fairprog.cli.tabular import Plan
+from fairprog.cli.fitting import codes_of
 from fairprog.codec import write_text
-from fairprog.errors import FairprogError
+from fairprog.comparison import Comparison
+from fairprog.comparison.comparison_words import cards, cells, findings_of, legend, titles
+from fairprog.comparison.methods import NOTHING
 from fairprog.evidence.held_out import gap_curves
 from fairprog.evidence.movement import movement_of_rows
 from fairprog.evidence.rows import Evidence, Section, score_ranks
+from fairprog.labels import Array, Indices
 from fairprog.solution import Solution
+
+ALIGNED = "aligned features"
 
 
 def write_report(
     path: str | os.PathLike[str],
     solution: Solution,
     design: Design,
-    plan: Plan,
     comparison: Comparison | None,
     *,
     source: str,
-    test_size: float,
-    seed: int,
     remarks: Sequence[str] = (),
 ) -> None:
     """Write the report of a table, atomically.
@@ -38,22 +39,17 @@ def write_report(
     path : path-like
     solution : Solution
         Fitted to all rows.
-    design, plan
-        What the held-out figures are made from.
+    design : Design
     comparison : Comparison or None
         None: no rows were held out.
     source : str
         The name of the table.
-    test_size, seed
-        Of the splits.
     remarks : sequence of str
         Warnings that were printed already.
     """
     from fairprog.plotting.solution_report import report_html
 
-    evidence = evidence_of_design(
-        solution, design, plan, comparison, test_size=test_size, seed=seed, remarks=remarks
-    )
+    evidence = evidence_of_design(solution, design, comparison, remarks=remarks)
     page = report_html(solution, evidence, title=f"Steering report: {source}")
     write_text(path, page)
 
@@ -61,11 +57,8 @@ def write_report(
 def evidence_of_design(
     solution: Solution,
     design: Design,
-    plan: Plan,
     comparison: Comparison | None,
     *,
-    test_size: float,
-    seed: int,
     remarks: Sequence[str] = (),
 ) -> Evidence:
     """Measure gaps on held-out rows with models fitted to the others, and movement on all rows."""
@@ -73,15 +66,10 @@ def evidence_of_design(
         solution, design.X, design.y, sensitive_features=design.group, names=design.encoded
     )
     said = list(remarks)
-    if comparison is None:
+    if comparison is None or ALIGNED not in comparison.values:
         return Evidence(movement=movement, remarks=tuple(said))
-    if worse_words(comparison):
-        said.append(worse_words(comparison))
-    try:
-        scores, test = held_out_scores(design, plan, test_size=test_size, seed=seed)
-    except FairprogError as error:
-        said.append(f"Gaps could not be measured on held-out rows: {error}")
-        return Evidence(movement=movement, remarks=tuple(said))
+    said += findings_of(comparison)
+    scores, test = first_split(comparison, design)
     curves = gap_curves(
         scores,
         design.y[test],
@@ -89,6 +77,8 @@ def evidence_of_design(
         classes=design.classes,
         groups=design.groups,
     )
+    several = comparison.n_splits > 1
+    rows = [(name, *cells(comparison, name)) for name in comparison.values]
     return Evidence(
         source=(
             "The scores are those of logistic models, one trained on raw and one on aligned "
@@ -97,54 +87,36 @@ def evidence_of_design(
             + (
                 " The curves show one split, the first; means over all splits are in the table "
                 "below, and the head of the page and the warnings go by these."
-                if comparison.splits > 1
+                if several
                 else ""
             )
         ),
         curves=curves,
         ranks=score_ranks(scores, design.group[test], design.groups),
         movement=movement,
-        sections=(_splits(comparison, design, test_size),) if comparison.measures else (),
-        remarks=tuple(said),
-        card=_card(comparison),
-    )
-
-
-def _card(comparison: Comparison) -> tuple[str, str, str] | None:
-    """Return the held-out gap for the head of the page, where it is a mean over splits."""
-    if comparison.splits < 2:
-        return None
-    titles = {
-        "gap at worst threshold, Y=1": "Held-out gap, worst threshold",
-        "equalized odds gap": "Held-out equalized odds gap",
-    }
-    m = next(m for m in comparison.measures if m.name in titles)
-    value = f"{m.before.mean():.3f} → {m.after.mean():.3f}"
-    errors = [v.std(ddof=1) / np.sqrt(v.size) for v in (m.before, m.after)]
-    rate = "" if "odds" in m.name else "equal opportunity; "
-    note = (
-        f"{rate}mean of {comparison.splits} splits, standard errors "
-        f"{errors[0]:.3f} and {errors[1]:.3f}"
-    )
-    return titles[m.name], value, note
-
-
-def _splits(comparison: Comparison, design: Design, test_size: float) -> Section:
-    """Return the table that is printed, over all splits."""
-    rows = []
-    for m in comparison.measures:
-        chance = "–" if m.by_chance is None else figure_text(m.by_chance, False)
-        rows.append(
-            (m.name, figure_text(m.before, m.signed), figure_text(m.after, m.signed), chance)
-        )
-    return Section(
-        title="One random split"
-        if comparison.splits == 1
-        else f"Over {comparison.splits} random splits",
-        text=(
-            f"Logistic models as above, {test_size:.0%} of the rows held out each time; mean and "
-            f"standard error over the splits. {legend_words(comparison.measures, design)}",
+        sections=(
+            Section(
+                f"Over {comparison.n_splits} random splits" if several else "One random split",
+                (legend(comparison),),
+                ("method", *titles(comparison)),
+                tuple(rows),
+            ),
         ),
-        head=("figure", "raw features", "aligned features", "by chance"),
-        rows=tuple(rows),
+        remarks=tuple(said),
+        cards=tuple(cards(comparison, ALIGNED)) if several else (),
+        error=1.0 - comparison.mean(NOTHING, "score")[0],
     )
+
+
+def first_split(comparison: Comparison, design: Design) -> tuple[dict[str, Array], Indices]:
+    """Return class probabilities of the rows of the first split, and which these are."""
+    train, test = comparison.splits[0]
+    y, group = codes_of(design), design.group
+    scores = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said when the whole table was fitted
+        for title, name in (("raw features", NOTHING), (ALIGNED, ALIGNED)):
+            method = clone(comparison.methods[name])
+            method.fit(design.X[train], y[train], sensitive_features=group[train])
+            scores[title] = method.predict_proba(design.X[test], sensitive_features=group[test])
+    return scores, test

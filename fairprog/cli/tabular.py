@@ -15,6 +15,7 @@ from fairprog.cli.complaints import require_values
 from fairprog.cli.csv_table import Table
 from fairprog.codec import load, register, save
 from fairprog.errors import DataError
+from fairprog.estimators import IdealSteering, ScoreSteering
 from fairprog.fields import either, read, refuse
 from fairprog.labels import Array, index_of
 from fairprog.populations import Normal
@@ -22,7 +23,8 @@ from fairprog.programs import NearestIdeal
 from fairprog.solution import Solution
 from fairprog.transports import Monotone, Transport
 
-KIND = "table_steering"
+KIND, STEP = "table_steering", "table_step"  # of files: a solution, a step of `fairprog fit`
+STEPS: dict[str, Any] = {"ideal_steering": IdealSteering, "score_steering": ScoreSteering}
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,12 @@ class Plan:
                 stays = index_of(design.groups, reference, "reference")
             chosen = tuple(g for k, g in enumerate(design.groups) if k != stays)
         elif list(steer) == ["all"]:
+            if "all" in design.groups:
+                raise DataError(
+                    "--steer all moves every group, and one group is called 'all': give it "
+                    "another name in the table.",
+                    argument="steer",
+                )
             chosen = "all"
         else:
             chosen = tuple(design.groups[index_of(design.groups, g, "steer")] for g in steer)
@@ -108,7 +116,10 @@ class TableSteering:
     sensitive : tuple of str
         Columns of the class (used to fit only) and of the group.
     features : tuple of Feature
-    solution : Solution
+    solution : Solution or None
+        What `fairprog steer` has solved.
+    step : IdealSteering, ScoreSteering or None
+        What `fairprog fit` has fitted instead.
 
     Examples
     --------
@@ -132,7 +143,8 @@ class TableSteering:
     label: str
     sensitive: tuple[str, ...]
     features: tuple[Feature, ...]
-    solution: Solution
+    solution: Solution | None
+    step: Any = None
 
     @classmethod
     def fit(cls, design: Design, plan: Plan) -> TableSteering:
@@ -160,6 +172,7 @@ class TableSteering:
         *,
         drop_rows: bool = False,
         unseen: Literal["error", "drop", "zeros"] = "error",
+        key: str | None = None,
     ) -> Table:
         """Bring the features of every group into the common coordinates; no label is read.
 
@@ -171,6 +184,8 @@ class TableSteering:
         unseen : {"error", "drop", "zeros"}
             What becomes of text that did not occur when the model was fitted: its row is left
             out, or it is encoded as none of the known values.
+        key : str, optional
+            Column of identifiers: what is drawn by lot goes by it, else by the row itself.
 
         Returns
         -------
@@ -184,7 +199,7 @@ class TableSteering:
             For columns that are not there or hold missing values, values that are no numbers,
             unseen levels and unknown groups.
         """
-        table.require(self.columns)
+        table.require([*self.columns, *([] if key is None else [key])])
         if drop_rows:
             complete = ~np.any([table.missing(name) for name in self.columns], axis=0)
             if not complete.any():
@@ -199,7 +214,7 @@ class TableSteering:
         allow = unseen == "zeros"
         X = np.hstack([feature.encode(table, allow_unseen=allow) for feature in self.features])
         group = table.crossed(self.sensitive)
-        known = self.solution.original.groups
+        known = self.groups
         strangers = sorted(set(group) - set(known))
         if strangers:
             raise DataError(
@@ -208,7 +223,19 @@ class TableSteering:
                 f"the model does not know; it knows {list(known)}.",
                 argument=self.sensitive[0],
             )
-        return table.replace(self._columns_of(self.solution.align(X, sensitive_features=group)))
+        if self.solution is not None:
+            moved = self.solution.align(X, sensitive_features=group)
+        else:
+            keys = None if key is None else table.text(key)
+            moved = self.step.transform(X, sensitive_features=group, key=keys)
+        return table.replace(self._columns_of(table, X, moved))
+
+    @property
+    def groups(self) -> tuple[Any, ...]:
+        """The groups it knows."""
+        if self.solution is not None:
+            return self.solution.original.groups
+        return tuple(self.step.groups_.tolist())
 
     def weights(self, table: Table) -> Array:
         """Return the weights of rows that carry the steered base rates, shape (n,).
@@ -220,6 +247,7 @@ class TableSteering:
         DataError
             For unknown labels or groups.
         """
+        assert self.solution is not None
         labelled = ~table.missing(self.label)
         weights = np.full(len(table), np.nan)
         weights[labelled] = self.solution.sample_weight(
@@ -228,23 +256,32 @@ class TableSteering:
         )
         return weights
 
-    def _columns_of(self, X: Array) -> dict[str, list[tuple[str, Array]]]:
-        """Return the features by the column they come from."""
-        columns = iter(X.T)
-        return {f.name: [(name, next(columns)) for name in f.encoded] for f in self.features}
+    def _columns_of(
+        self, table: Table, X: Array, moved: Array
+    ) -> dict[str, list[tuple[str, Any]]]:
+        """Return the features by the column they come from; what did not move stays as it was."""
+        pairs = iter(zip(X.T, moved.T, strict=True))
+        out: dict[str, list[tuple[str, Any]]] = {}
+        for f in self.features:
+            own = [(name, *next(pairs)) for name in f.encoded]
+            out[f.name] = [(name, after) for name, _, after in own]
+            if not f.levels:
+                (_, before, after), kept = own[0], table.text(f.name)
+                out[f.name] = [(f.name, np.where(before == after, kept, after.astype(object)))]
+        return out
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .json or .npz file, atomically; read it by :meth:`load`."""
-        save(
-            path,
-            KIND,
-            {
-                "label": self.label,
-                "sensitive": self.sensitive,
-                "features": [(f.name, f.levels, f.kept) for f in self.features],
-                "solution": self.solution.to_dict(),
-            },
-        )
+        data: dict[str, Any] = {
+            "label": self.label,
+            "sensitive": self.sensitive,
+            "features": [(f.name, f.levels, f.kept) for f in self.features],
+        }
+        if self.solution is not None:
+            save(path, KIND, data | {"solution": self.solution.to_dict()})
+        else:
+            of = next(name for name, kind in STEPS.items() if isinstance(self.step, kind))
+            save(path, STEP, data | {"of": of, "step": self.step.to_dict()})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TableSteering:
@@ -261,23 +298,26 @@ class TableSteering:
         if not isinstance(found, cls):
             raise DataError(
                 f"{Path(path).name} holds a {type(found).__name__}; needed is a model written by "
-                "`fairprog steer --model`.",
+                "`fairprog fit` or `fairprog steer --model`.",
                 argument="model",
             )
         return found
 
     @classmethod
     def _from_dict(cls, data: dict[str, Any]) -> TableSteering:
-        data = read(data, KIND, FIELDS)
+        solved = "solution" in data
+        data = read(data, KIND if solved else STEP, FIELDS | (SOLVED if solved else FITTED))
         features = tuple(Feature(*entry) for entry in data["features"])
-        solution = Solution.from_dict(data["solution"])
+        solution = Solution.from_dict(data["solution"]) if solved else None
+        step: Any = None if solved else STEPS[data["of"]].from_dict(data["step"])
         names = [name for f in features for name in f.encoded]
         known = all(set(f.kept) <= set(f.levels) for f in features)
-        if not known or not len(names) == len(set(names)) == solution.original.n_features:
+        d = step.n_features_in_ if solution is None else solution.original.n_features
+        if not known or not len(names) == len(set(names)) == d:
             raise refuse("its features are not those of its solution")
         found = data["sensitive"]  # one name in older files
         sensitive = (found,) if isinstance(found, str) else tuple(found)
-        return cls(data["label"], sensitive, features, solution)
+        return cls(data["label"], sensitive, features, solution, step)
 
 
 def _by_name(error: DataError, design: Design) -> DataError:
@@ -308,6 +348,8 @@ FIELDS = {
     "label": str,
     "sensitive": either(str, [str]),
     "features": [(str, [str], [str])],
-    "solution": Mapping,
 }
+SOLVED = {"solution": Mapping}
+FITTED = {"of": frozenset(STEPS), "step": Mapping}
 register(KIND, TableSteering._from_dict)
+register(STEP, TableSteering._from_dict)

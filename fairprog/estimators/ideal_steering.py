@@ -19,12 +19,14 @@ from fairprog.estimators.fitted_population import (
     fit_population,
     weigh_classes_equally,
 )
+from fairprog.estimators.group_reading import warn_of_group
+from fairprog.estimators.point_masses import PointMasses
 from fairprog.estimators.sensitive_column import column_position, insert_column, take_column
-from fairprog.estimators.snap import lattices, snap_to
+from fairprog.estimators.snap import lattices, snap_to, warn_of_loss
 from fairprog.estimators.step import SteeringStep, law, mean_over_groups
 from fairprog.fields import array, either, increasing, read, refuse
 from fairprog.labels import Array, Indices, check_finite, check_number
-from fairprog.lots import column_order, keys_for, row_keys, shared_too_widely
+from fairprog.lots import Keys, column_order, keys_for, row_keys, shared_too_widely
 from fairprog.populations import Bijection, Normal, Transformed, population_from_dict
 from fairprog.populations.cell_checks import check_classes
 from fairprog.programs import NearestIdeal
@@ -100,8 +102,12 @@ class IdealSteering(FeatureReader, SteeringStep):
 
     Notes
     -----
-    Where all groups move, common coordinates are a matter of choice up to a shift: where values
-    are rounded (family "normal") they keep the rows' mean, and so lie among those that occur.
+    Where all groups move, common coordinates are a matter of choice: aligned rows keep every
+    column's overall mean (in the family's own coordinates, such as logarithms), so that they lie
+    where the data lie and move with a column's zero and unit. A value that holds a point mass of
+    every group and stands alone among its neighbours (the zeros of an amount) stays where it is;
+    where it is the end of its column, the other values keep their side of it: they are scaled
+    from it, so that their mean logarithm is common, and the column keeps its mean no more.
     Aligned rows are fair to every classifier as far as the data follow the steered population:
     `solution_.bounds` says how far rates can be off, held-out rows say how far they are. For
     mostly categorical tables steer scores instead. Source: theory.md sections 1, 4, 9.
@@ -164,10 +170,15 @@ class IdealSteering(FeatureReader, SteeringStep):
     sample_weight_: Array
     _lattices: list[Array | None]
     _order: Indices | None
-    _shift: Array
+    _masses: PointMasses
     _shared: bool
     _kind = "ideal_steering"
-    _more: ClassVar[dict[str, Any]] = {"feature_names": [str], "population": either(None, Mapping)}
+    _more: ClassVar[dict[str, Any]] = {
+        "feature_names": [str],
+        "population": either(None, Mapping),
+        "atoms": [array(None)],
+        "ends": [array(None)],
+    }
 
     @staticmethod
     def _kept(groups: Sequence[Hashable], d: int) -> dict[str, Any]:
@@ -176,7 +187,6 @@ class IdealSteering(FeatureReader, SteeringStep):
             "_lattices": [either(None, increasing)],
             "_mass": law(len(groups)),
             "_order": either(None, permutation),
-            "_shift": array(None),
             "_shared": bool,
         }
 
@@ -214,7 +224,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         features = rows.of(features)
         self._keep_labels(rows)
         self._order = column_order(features, rows.weight)
-        self._shift, self._shared = np.zeros(features.shape[1]), False
+        self._masses, self._shared = PointMasses(), False
         if len(rows.classes) == 1 and len(rows.groups) > 1:
             raise DataError(
                 f"`y` holds the one class {rows.classes[0]!r}; at least two classes are needed. "
@@ -254,13 +264,35 @@ class IdealSteering(FeatureReader, SteeringStep):
             * self.solution_.sample_weight(rows.label, sensitive_features=rows.group)
         )
         home = rows.a == rows.groups.index(self._home())
-        self._lattices = lattices(features[home], rows.count[home].sum(), self.snap)
+        masses = self._point_masses(features, rows) if self.snap else PointMasses()
+        count = rows.count[home].sum()
+        self._lattices = lattices(features[home], count, self.snap, masses.atoms)
         if any(lattice is not None for lattice in self._lattices):
             self._shared = shared_too_widely(rows.a, rows.a, row_keys(features))
-            if everyone and self.family == "normal":  # the values of no group are common then
-                aligned = self._moved(features, np.eye(len(rows.groups))[rows.a], inverse=True)
-                self._shift = rows.weight @ (features - aligned) / rows.weight.sum()
+        columns = names or [f"column {j}" for j in range(features.shape[1])]
+        self._look_back(features, rows, masses, columns)
         return self
+
+    def _point_masses(self, features: Array, rows: Rows) -> PointMasses:
+        home = self._home()
+        at = rows.groups.index(home) if self._is_still(home) else None
+        still = np.array([self._is_still(g) for g in rows.groups])
+        return PointMasses.of(features, rows, at, still)
+
+    def _look_back(
+        self, features: Array, rows: Rows, masses: PointMasses, names: Sequence[str]
+    ) -> None:
+        """Keep point masses together, and warn of what is lost and of what tells the group."""
+        shares, keys = np.eye(len(rows.groups))[rows.a], row_keys(features, self._order)
+
+        def moved(masses: PointMasses) -> tuple[Array, Array]:
+            self._masses = masses
+            return self._aligned(features, shares, keys)
+
+        rounded = [lattice is not None for lattice in self._lattices]
+        free, out = moved(masses.chosen(features, rows, rounded, lambda m: moved(m)[1]))
+        warn_of_loss(features, free, out, rows, self._lattices, names)
+        warn_of_group(features, out, rows.a)
 
     def _home(self) -> Any:
         """Return the group on whose values the others are rounded."""
@@ -307,11 +339,8 @@ class IdealSteering(FeatureReader, SteeringStep):
         n, out = len(features), features
         shares = self._shares(groups, n)
         if self.solution_ is not None:
-            moves, out = ~self._stays(shares), features.copy()
             keys = keys_for(features, key, n, self._order, "Rounded values" * self._shared)
-            moved = self._moved(features[moves], shares[moves], inverse=True) + self._shift
-            args = self._lattices, self.random_state, keys[moves], self._order
-            out[moves] = snap_to(moved, *args)
+            out = self._aligned(features, shares, keys)[1]
         if self.sensitive_column is not None and self.keep_sensitive:
             return insert_column(out, column_position(X, self.sensitive_column), groups)
         return out
@@ -329,18 +358,29 @@ class IdealSteering(FeatureReader, SteeringStep):
         X, groups = take_column(X, column, sensitive_features)
         refuse_reordered(X=X, sensitive_features=groups)
         features = check_finite(check_array(X, dtype=np.float64), "X", rows=True)
-        if features.shape[1] != self._shift.size:
-            raise DataError(
-                f"`X` has {features.shape[1]} features; needed are {self._shift.size}.",
-                argument="X",
-            )
+        d = self.n_features_in_ - (self.sensitive_column is not None)
+        if features.shape[1] != d:
+            raise DataError(f"`X` has {features.shape[1]} features; needed are {d}.", argument="X")
         shares = self._shares(groups, len(features), certain=True)
         if self.solution_ is None:
             return features
         stays = self._stays(shares)
-        out = self._moved(features - self._shift, shares, inverse=False)
+        out = self._masses.scaled(features, self._moved(features, shares, False), shares, False)
         out[stays] = features[stays]
         return out
+
+    def _aligned(self, features: Array, shares: Array, keys: Keys) -> tuple[Array, Array]:
+        """Return rows in the common coordinates before and after rounding.
+
+        Not a bit of a row changes whose group stays, nor of a value that is a shared point mass.
+        """
+        moves, free = ~self._stays(shares), features.copy()
+        X, own = features[moves], shares[moves]
+        free[moves] = moved = self._masses.scaled(X, self._moved(X, own, True), own, True)
+        out = free.copy()
+        args = self._lattices, self.random_state, keys[moves], self._order
+        out[moves] = self._masses.kept(X, snap_to(moved, *args))
+        return free, out
 
     def _moved(self, features: Array, shares: Array, inverse: bool) -> Array:
         """Return sum_a P(a | row) T_a^{-1}(row), or T_a(row)."""
@@ -360,7 +400,7 @@ class IdealSteering(FeatureReader, SteeringStep):
 
     def _is_still(self, label: Any) -> bool:
         assert self.solution_ is not None
-        return not self._shift.any() and bool(self.solution_.affine[label].is_identity())
+        return bool(self.solution_.affine[label].is_identity())
 
     # -- files --
 
@@ -369,6 +409,8 @@ class IdealSteering(FeatureReader, SteeringStep):
         return super().to_dict() | {
             "feature_names": tuple(getattr(self, "feature_names_in_", ())),
             "population": None if self.population_ is None else self.population_.to_dict(),
+            "atoms": self._masses.atoms,
+            "ends": self._masses.ends,
         }
 
     @classmethod
@@ -389,7 +431,9 @@ class IdealSteering(FeatureReader, SteeringStep):
                 if not same or not isinstance(D, (Normal, Transformed)):
                     raise refuse("its populations are not of its classes, groups and features")
                 out.population_ = out.population_ or D
-        sizes = {out._shift.size, len(out._lattices) or d}
+        out._masses = PointMasses(list(data["atoms"]), list(data["ends"]))
+        sizes = {len(data["atoms"]) or d, len(data["ends"]) or d, len(out._lattices) or d}
+        sizes |= {d if v.size in (0, 1 + len(out.groups_)) else -1 for v in out._masses.ends}
         sizes |= {d if out._order is None else out._order.size}
         if sizes != {d} or len(data["feature_names"]) not in (0, out.n_features_in_):
             raise refuse("it has names, values or shifts of other features")

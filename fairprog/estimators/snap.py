@@ -7,15 +7,23 @@ and hides the group again.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
+
 import numpy as np
 
-from fairprog.errors import ModelError
+from fairprog.door import Rows
+from fairprog.errors import FairprogWarning, ModelError
 from fairprog.estimators.lattice import is_lattice
 from fairprog.labels import Array, Indices
 from fairprog.lots import Keys, lots
 
+LOST = 0.1  # of a group's rows beyond the values of a column: more is said
 
-def lattices(X: Array, count: float, snap: str | bool) -> list[Array | None]:
+
+def lattices(
+    X: Array, count: float, snap: str | bool, atoms: Sequence[Array] = ()
+) -> list[Array | None]:
     """Return for every column the values it may take, or None where it is continuous.
 
     Parameters
@@ -27,6 +35,8 @@ def lattices(X: Array, count: float, snap: str | bool) -> list[Array | None]:
     snap : "auto" or bool
         "auto": columns with fewer distinct values than a tenth of the rows; True: every column;
         False: none.
+    atoms : sequence of Array
+        Of every column: the point masses, which are not counted.
 
     Raises
     ------
@@ -35,8 +45,44 @@ def lattices(X: Array, count: float, snap: str | bool) -> list[Array | None]:
     """
     if snap not in ("auto", True, False, None):
         raise ModelError(f"`snap` must be 'auto', True or False; found {snap!r}.", argument="snap")
-    few = [is_lattice(x, count) if snap == "auto" else bool(snap) for x in X.T]
+    few = [bool(snap)] * X.shape[1]
+    if snap == "auto":
+        none: Sequence[Array] = [np.zeros(0)] * X.shape[1]
+        beside = [~np.isin(x, v) for x, v in zip(X.T, atoms or none, strict=True)]
+        few = [is_lattice(x[own], count * own.mean()) for x, own in zip(X.T, beside, strict=True)]
     return [np.unique(x) if f else None for x, f in zip(X.T, few, strict=True)]
+
+
+def warn_of_loss(
+    before: Array,
+    moved: Array,
+    after: Array,
+    rows: Rows,
+    values: list[Array | None],
+    names: Sequence[str],
+) -> None:
+    """Warn where values of a lattice were cut off at its ends, or ran together."""
+    said = []
+    for j, lattice in enumerate(values):
+        for k, group in enumerate(rows.groups) if lattice is not None else ():
+            assert lattice is not None
+            own = rows.a == k
+            beyond = np.mean((moved[own, j] < lattice[0]) | (moved[own, j] > lattice[-1]))
+            old, new = np.unique(before[own, j]).size, np.unique(after[own, j]).size
+            if beyond > LOST and lattice.size > 2:
+                said.append(
+                    f"{names[j]}: {beyond:.0%} of group {group!r} would move beyond the values "
+                    f"{lattice[0]:g} to {lattice[-1]:g} and end there"
+                )
+            elif 2 * new < old:
+                said.append(f"{names[j]}: {new} of {old} values of group {group!r} are left")
+    if said:
+        warnings.warn(
+            f"Rounding to values that occur loses some: {'; '.join(said[:3])}. Give snap=False "
+            "for a learner that is no tree, leave the column out, or steer scores.",
+            FairprogWarning,
+            stacklevel=4,
+        )
 
 
 def snap_to(

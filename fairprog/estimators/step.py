@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -12,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fairprog.codec import load, save
 from fairprog.door import Rows
-from fairprog.errors import DataError, ModelError
+from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.estimators.first_version import of_now
 from fairprog.fields import array, either, labels, read
 from fairprog.groups import group_shares
@@ -132,6 +133,13 @@ class GroupReader(BaseEstimator):
                 argument="unknown_group",
             )
         self.classes_, self.groups_ = label_array(rows.classes), label_array(rows.groups)
+        if len(rows.groups) == 1:
+            warnings.warn(
+                f"All rows are of one group, {rows.groups[0]!r}: there is nobody to be equal to, "
+                "and nothing is moved.",
+                FairprogWarning,
+                stacklevel=3,
+            )
         mass = np.bincount(rows.a, rows.weight, len(rows.groups))
         self._mass = mass / mass.sum()
 

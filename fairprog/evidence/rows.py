@@ -39,6 +39,17 @@ class Section:
     rows: tuple[tuple[str, ...], ...]
 
 
+@dataclass(frozen=True)
+class Card:
+    """A figure before and after, and whether it got worse beyond its error."""
+
+    title: str
+    before: float
+    after: float
+    worse: bool
+    note: str
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """Figures measured on rows.
@@ -57,9 +68,11 @@ class Evidence:
         Anything else.
     remarks : tuple of str
         Warnings in sentences.
-    card : tuple of (name, value, note), optional
-        The figure for the head of the page where rows were split more than once; it and the
-        remarks then stand for the gaps of the one split that the curves show.
+    cards : tuple of Card
+        Figures for the head of the page, from more than one split; they and the remarks then
+        stand for the gaps of the one split that the curves show.
+    error : float, optional
+        What share of held-out rows a model on raw features gets wrong.
     """
 
     source: str = ""
@@ -69,7 +82,8 @@ class Evidence:
     movement: Movement | None = None
     sections: tuple[Section, ...] = ()
     remarks: tuple[str, ...] = ()
-    card: tuple[str, str, str] | None = None
+    cards: tuple[Card, ...] = ()
+    error: float | None = None
 
 
 def evidence_of_rows(

@@ -15,6 +15,7 @@ from fairprog.solution.certificate import Certificate
 from fairprog.tables import DemographicParity, EqualizedOdds, EqualOpportunity
 from fairprog.transports import PiecewiseLinearMap
 
+GREW = 0.01  # of a gap on rows: more is said
 SCOPE = "in this family and class of maps"
 
 
@@ -197,6 +198,17 @@ def grown_gaps(before: Evaluation, after: Evaluation) -> list[str]:
     return [f"Some gaps of the 0-1 rule GREW: {'; '.join(grown)}."] if grown else []
 
 
+def unlike_rows(bayes: float, real: float | None) -> list[str]:
+    """Return a sentence where a model's error on rows is far from what the population says."""
+    if real is None or abs(real - bayes) <= max(0.03, 0.5 * real):
+        return []
+    return [
+        f"The fitted population is not like the rows: its Bayes error is {bayes:.4f}, a model's "
+        f"error on rows held out is {real:.4f}. What is said below of populations, gaps and costs "
+        "among it, need not hold for the rows: go by the figures held out."
+    ]
+
+
 def _plain(value: object) -> str:
     if isinstance(value, np.ndarray):
         return ", ".join(f"{v:.6g}" for v in value.ravel())
@@ -324,7 +336,7 @@ def _grown_on_rows(curves: Sequence[GapCurve]) -> list[str]:
         first, *others = curve.worst
         for name in others:
             before, after = curve.worst[first], curve.worst[name]
-            if after > before + 0.01:
+            if after > before + GREW:
                 said.append(
                     f"The gap at the worst threshold GREW ({curve.title}): {before:.3f} "
                     f"{first}, {after:.3f} {name}, each within {curve.half_width:.3f}."

@@ -8,6 +8,7 @@ shown and nothing is closed here, except by :func:`save_figure` and the reports.
 
 from fairprog.plotting.audit_picture import plot_audit, plot_class_rates
 from fairprog.plotting.bars import plot_bounds, plot_certificate, plot_prices
+from fairprog.plotting.comparison_picture import plot_comparison
 from fairprog.plotting.curves import plot_curves, plot_gaps
 from fairprog.plotting.fair_report import plot_posteriors
 from fairprog.plotting.frontier_picture import plot_classifier, plot_frontier
@@ -30,6 +31,7 @@ __all__ = [
     "plot_certificate",
     "plot_class_rates",
     "plot_classifier",
+    "plot_comparison",
     "plot_curves",
     "plot_frontier",
     "plot_gaps",

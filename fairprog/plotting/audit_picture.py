@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,8 +14,11 @@ from fairprog.errors import DataError
 from fairprog.evidence.held_out import GapCurve
 from fairprog.plotting.curves import plot_gaps
 from fairprog.plotting.html import Markup, data_table, join, paragraphs, tag
-from fairprog.plotting.html_page import panel, panels, whole_page
+from fairprog.plotting.html_page import notebook_part, panel, panels, whole_page
 from fairprog.plotting.style import MARKERS, group_color, legend_columns, new_axes, short, style
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST = 16  # pictures of curves
 
@@ -172,7 +177,29 @@ def audit_html(found: Audit, title: str | None = None) -> str:
     return whole_page("fairprog audit" if title is None else title, [lead], sections)
 
 
-def _gaps(found: Audit) -> Markup:
+def audit_notebook_html(found: Audit) -> Markup:
+    """Return an audit for a notebook: the verdict, the gaps, the metrics by group."""
+    frame = found.by_group()
+    names = [c for c in frame.columns if f"{c}, low" in frame.columns]
+    counts = [f"{n:,}" for n in frame["rows"]]
+    rows = [("rows", *counts), *((name, *map(_interval, *_ends(frame, name))) for name in names)]
+    title = f"By group, {found.confidence:.0%} intervals"
+    return notebook_part(
+        tag("p", tag("b", found.verdict)),
+        _gaps(found, 2),
+        data_table(title, ("", *(f"group {g}" for g in found.groups)), rows),
+    )
+
+
+def _ends(frame: pd.DataFrame, name: str) -> list[list[float]]:
+    return [frame[column].tolist() for column in (name, f"{name}, low", f"{name}, high")]
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _gaps(found: Audit, most: int = MOST) -> Markup:
     level = f"{found.confidence:.0%}"
     said = (
         f"Bands hold at all thresholds at once with {level} confidence ({found.band}), if the "
@@ -193,4 +220,4 @@ def _gaps(found: Audit) -> Markup:
         ("notion", "score", "gap", f"{level} interval", "by chance"),
         facts(found),
     )
-    return join([paragraphs([said]), panels(*map(one, found.curves[:MOST])), table])
+    return join([paragraphs([said]), panels(*map(one, found.curves[:most])), table])

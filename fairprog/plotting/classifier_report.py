@@ -8,9 +8,9 @@ from fairprog.plotting.frontier_picture import plot_classifier
 from fairprog.plotting.html import Markup, data_table, join, paragraphs, tag
 from fairprog.plotting.html_page import (
     fact_list,
+    notebook_part,
     panel,
     panels,
-    stylesheet,
     verdict,
     warning_list,
     whole_page,
@@ -51,7 +51,7 @@ def classifier_notebook_html(sol: ClassifierSolution) -> str:
         panels(*_pictures(sol)),
         _constraint_table(sol),
     ]
-    return tag("div", tag("style", Markup(stylesheet())), *parts, class_="fairprog notebook")
+    return notebook_part(*parts)
 
 
 def _headline(sol: ClassifierSolution) -> str:

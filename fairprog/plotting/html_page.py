@@ -10,7 +10,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fairprog.plotting.html import Markup, escape, tag
+from fairprog.evidence.rows import Card
+from fairprog.plotting.html import Markup, escape, join, tag
 from fairprog.plotting.style import style
 from fairprog.plotting.svg import figure_svg
 from fairprog.versions import versions
@@ -53,6 +54,11 @@ def whole_page(
         "@media screen and (prefers-color-scheme:dark){html{background:#14171b}}</style>"
     )
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>{page}</body></html>\n'
+
+
+def notebook_part(*parts: object) -> Markup:
+    """Return parts for a notebook, in a style of their own that leaves theirs alone."""
+    return tag("div", tag("style", Markup(stylesheet())), *parts, class_="fairprog notebook")
 
 
 @cache
@@ -101,6 +107,17 @@ def fact_list(facts: Sequence[tuple[str, object, str]]) -> Markup:
         for name, value, note in facts
     ]
     return tag("dl", *cells, class_="facts")
+
+
+def card_facts(cards: Sequence[Card]) -> list[tuple[str, object, str]]:
+    """Return cards for :func:`fact_list`, the figure after in the colour of what it means."""
+    out: list[tuple[str, object, str]] = []
+    for card in cards:
+        same = abs(card.after - card.before) < 5e-4
+        colour = "bad" if card.worse else "" if same else "good"
+        after = tag("span", f"{card.after:.3f}", class_=colour)
+        out.append((card.title, join([f"{card.before:.3f} → ", after]), card.note))
+    return out
 
 
 def verdict(ok: bool) -> Markup:

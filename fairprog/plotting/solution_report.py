@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fairprog.evidence.movement import population_movement
-from fairprog.evidence.rows import Evidence
-from fairprog.evidence.words import grown_gaps, headline, scope_words, warnings_of
+from fairprog.evidence.rows import Card, Evidence
+from fairprog.evidence.words import (
+    GREW,
+    grown_gaps,
+    headline,
+    scope_words,
+    unlike_rows,
+    warnings_of,
+)
 from fairprog.labels import Array
 from fairprog.plotting.html import Markup, tag
 from fairprog.plotting.html_page import (
+    card_facts,
     fact_list,
+    notebook_part,
     panels,
-    stylesheet,
     verdict,
     warning_list,
     whole_page,
@@ -55,9 +63,10 @@ def report_html(
         movement = population_movement(sol)
     thresholds = threshold_gaps(sol)
     warnings = [
+        *unlike_rows(before.error, found.error),
         *found.remarks,
         *grown_gaps(before, after),
-        *warnings_of(sol, movement, found.curves, found.ranks, found.card is not None),
+        *warnings_of(sol, movement, found.curves, found.ranks, bool(found.cards)),
     ]
     sections = [
         ("warnings", "What to beware of", warning_list(warnings)),
@@ -95,7 +104,7 @@ def notebook_html(sol: Solution) -> str:
             *([price_picture(sol)] if sol.price or sol.sensitivity else []),
         ),
     ]
-    return tag("div", tag("style", Markup(stylesheet())), *parts, class_="fairprog notebook")
+    return notebook_part(*parts)
 
 
 def _evaluations(sol: Solution) -> tuple[Evaluation, Evaluation]:
@@ -111,9 +120,22 @@ def _facts(
     found: Evidence,
 ) -> Markup:
     cert = sol.certificate
-    facts: list[tuple[str, object, str]] = [
+    facts = card_facts(found.cards)
+    for curve in () if found.cards else found.curves[:1]:
+        first, second = (list(curve.worst.values()) * 2)[:2]
+        note = f"each ±{curve.half_width:.3f}; {curve.title}"
+        grew = second > first + GREW
+        facts += card_facts([Card("Gap on rows, worst threshold", first, second, grew, note)])
+    scope = scope_words(cert, "local optimum")
+    rows = "; this says nothing about your rows" if facts else ""
+    facts += [
+        ("The optimisation", verdict(cert.ok), scope + rows),
         ("KL divergence", f"{sol.kl:.4g} nats", "of the steered from the original population"),
-        ("Bayes error", f"{before.error:.4f} → {after.error:.4f}", "before → after, 0-1 cost"),
+        (
+            "Bayes error of the populations",
+            f"{before.error:.4f} → {after.error:.4f}",
+            "before → after, 0-1 cost",
+        ),
     ]
     if thresholds:
         worst = [max(float(curves[k].max()) for curves in thresholds.values()) for k in (1, 2)]
@@ -133,16 +155,4 @@ def _facts(
                 "of the populations, 0-1 cost",
             )
         )
-    if found.card is not None:
-        facts.append(found.card)
-    for curve in () if found.card is not None else found.curves[:1]:
-        first, second = (list(curve.worst.values()) * 2)[:2]
-        facts.append(
-            (
-                "Gap on rows, worst threshold",
-                f"{first:.3f} → {second:.3f}",
-                f"each ±{curve.half_width:.3f}; {curve.title}",
-            )
-        )
-    facts.append(("Certificate", verdict(cert.ok), scope_words(cert, "local optimum")))
     return fact_list(facts)

@@ -50,8 +50,24 @@ def style() -> Iterator[None]:
     >>> with style():
     ...     fig, ax = plt.subplots()
     """
-    with plt.rc_context(_STYLE):
+    with settings(_STYLE):
         yield
+
+
+@contextmanager
+def settings(values: dict[str, Any]) -> Iterator[None]:
+    """Set some of matplotlib's settings inside a ``with`` block, and only these back after it.
+
+    ``plt.rc_context`` sets all of them back, also the backend that was found meanwhile and whether
+    it is interactive: a notebook would then show no picture of its own any more.
+    """
+    params: Any = plt.rcParams
+    before = {name: params[name] for name in values}
+    params.update(values)
+    try:
+        yield
+    finally:
+        params.update(before)
 
 
 def save_figure(fig: Figure, path: str | os.PathLike[str], dpi: int = 150) -> Path:

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from fairprog.plotting.html import Markup, escape
-from fairprog.plotting.style import COLORS
+from fairprog.plotting.style import COLORS, settings
 
 _VARIABLES = {
     "#000000": "ink",  # also the last group colour: it must stay visible in the dark
@@ -60,7 +60,7 @@ def figure_svg(fig: Figure, title: str, description: str) -> Markup:
     """
     stream = io.BytesIO()
     blank = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "fairprog"}):
+    with settings({"svg.fonttype": "none", "svg.hashsalt": "fairprog"}):
         fig.savefig(stream, format="svg", transparent=True, metadata=blank)
     plt.close(fig)
     root = ElementTree.fromstring(stream.getvalue())

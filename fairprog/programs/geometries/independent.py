@@ -153,7 +153,7 @@ class IndependentGeometry(NormalGeometry):
             ends = [best_gains(w, mean, var, s, shared=shared) for s in signs]
             gain, _ = min(ends, key=lambda end: float(end[1].sum()))
         m, M, shift, _ = common_cells(gain, w, mean, var)
-        gain, shift, cells = normalised_features(self.D.group_mass, gain, shift, (m, M))
+        gain, shift, cells = normalised_features(self.D.prior, mean, gain, shift, (m, M))
         frames = [self._frame(a, cells) for a in range(len(gain))]
         groups = [
             GroupMaps(f, f.from_user(*own))

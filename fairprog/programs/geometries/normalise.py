@@ -1,7 +1,9 @@
 """Normalisation of the maps where every group moves: which common coordinates are meant.
 
-Any G of the class of maps may follow the common laws and precede the maps; the ones returned have
-sum_a p_a b_a = 0 and sum_a p_a log |det A_a| = 0.
+Any G of the class of maps may follow the common laws and precede the maps; the ones returned keep
+every column's overall mean when rows are aligned, sum_a p_a T_a^{-1}(m_a) = sum_a p_a m_a with m_a
+the mean of group a, and have sum_a p_a log |det A_a| = 0. Both move with the columns' zeros and
+units, so that common coordinates lie where the data lie.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ Cells = tuple[Array, Array]  # means and variances (K, k)
 def normalised(
     D: Normal, maps: list[AffineMap], cells: tuple[Array, Array], transport: Transport
 ) -> tuple[list[AffineMap], tuple[Array, Array]]:
-    """Choose common coordinates with sum_a p_a b_a = 0 and sum_a p_a log|det A_a| = 0.
+    """Choose common coordinates that keep the overall mean, with sum_a p_a log|det A_a| = 0.
 
     Diagonal maps leave one factor per feature free: sum_a p_a log|A_a[j, j]| = 0 for all j.
     """
@@ -30,9 +32,10 @@ def normalised(
     elif transport.kind != "fixed":
         factor *= np.exp(-(p @ np.linalg.slogdet(inner)[1]) / len(factor))
     offsets = np.stack([U.T @ T.offset for T in maps])
-    # mirror images and rotations may average to nothing: there no shift of the origin helps
-    shift = -np.linalg.pinv(np.tensordot(p, inner, 1), rcond=1e-8) @ (p @ offsets)
+    own = np.einsum("ia,iad->ad", D.prior / p, D.mean.reshape(*D.prior.shape, -1)) @ U
+    aligned = np.linalg.solve(inner, (own - offsets)[..., None])[..., 0]
     # x_old = factor * x_new + shift, feature by feature
+    shift = p @ aligned - factor * (p @ own)
     rest = np.eye(len(U)) - U @ U.T
     out = [
         AffineMap(U @ (A * factor) @ U.T + rest, U @ (A @ shift + b))
@@ -43,13 +46,12 @@ def normalised(
 
 
 def normalised_features(
-    p: Array, gain: Array, shift: Array, cells: Cells
+    prior: Array, mean: Array, gain: Array, shift: Array, cells: Cells
 ) -> tuple[Array, Array, Cells]:
-    """Choose common coordinates with sum_a p_a b_a = 0 and sum_a p_a log|g_a| = 0."""
+    """Choose common coordinates that keep every overall mean, with sum_a p_a log|g_a| = 0."""
     m, M = cells
+    p = prior.sum(axis=0)
     factor = np.exp(-p @ np.log(np.abs(gain)))
-    average = p @ gain
-    # mirror images may average to nothing: there no shift of the origin helps
-    small = np.abs(average) <= 1e-8 * (p @ np.abs(gain))
-    move = np.where(small, 0.0, -(p @ shift) / np.where(small, 1.0, average))
+    own = np.einsum("ia,iad->ad", prior / p, mean)
+    move = p @ ((own - shift) / gain) - factor * (p @ own)
     return gain * factor, gain * move + shift, ((m - move) / factor, M / factor**2)

@@ -1,0 +1,240 @@
+"""The commands ``fairprog fit`` and ``fairprog apply``: the step that held-out rows ask for."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fairprog.cli.columns import Design, read_design
+from fairprog.cli.csv_table import Table, read_table
+from fairprog.cli.outputs import check_outputs, check_table_name, remarks_of
+from fairprog.cli.printed_report import design_text, filled, note, warning, width
+from fairprog.cli.tabular import Plan, TableSteering
+from fairprog.codec import together, write_text
+from fairprog.comparison import Comparison, compare
+from fairprog.comparison.comparison_words import comparison_summary, findings_of
+from fairprog.comparison.methods import (
+    NOTHING,
+    Fits,
+    OnFeatures,
+    OnScore,
+    RememberedStep,
+    steps_on_features,
+    steps_on_scores,
+)
+from fairprog.comparison.result import choose, grown
+from fairprog.errors import FairprogWarning, ModelError
+from fairprog.estimators import IdealSteering
+from fairprog.labels import Indices, printable
+
+ALIGN = "features, align"  # what `fairprog steer` does
+SAY_NO = 3  # exit code
+
+
+def learners() -> dict[str, Any]:
+    """Return the learners that measure."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return {
+        "boosted trees": HistGradientBoostingClassifier(max_iter=60, random_state=0),
+        "logistic model": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+    }
+
+
+def codes_of(design: Design) -> Indices:
+    """Return the classes as positions, the positive one last."""
+    return np.array([design.classes.index(label) for label in design.y])
+
+
+def steps_for(design: Design, score: bool) -> dict[str, Any]:
+    """Return the steps that can be written, by the name of their method."""
+    sizes = [int((design.group == g).sum()) for g in design.groups]
+    order = [design.groups[k] for k in np.argsort(sizes, kind="stable")]
+    if score:
+        inside = design.X.min() >= 0.0 and design.X.max() <= 1.0
+        return steps_on_scores(order[:-1], space="logit" if inside else "identity")
+    plain = IdealSteering(order[:-1], snap=False, shrinkage=0.0)
+    return {**steps_on_features(order[:-1]), ALIGN: plain}
+
+
+def measured(
+    design: Design, steps: dict[str, Any], score: bool, **options: Any
+) -> dict[str, Comparison]:
+    """Return comparisons of steps by learner; of a score that is given there is one."""
+    y = codes_of(design)
+    if score:
+        methods = {NOTHING: OnScore(), **{name: OnScore(step) for name, step in steps.items()}}
+        own = {"the score as it is given": compare(
+            None, design.X, y, sensitive_features=design.group, methods=methods, **options
+        )}  # fmt: skip
+        return own
+    fits = Fits()
+    shared = {name: RememberedStep(step, fits) for name, step in steps.items()}
+    return {
+        name: compare(
+            learner, design.X, y, sensitive_features=design.group,
+            methods={m: OnFeatures(learner, step) for m, step in shared.items()}, **options,
+        )
+        for name, learner in learners().items()
+    }  # fmt: skip
+
+
+def run_fit(options: argparse.Namespace) -> int:
+    """Compare, choose, write the step and a report; exit code 0, or 3 where rows say no."""
+    outputs = [Path(p) for p in (options.out, options.report) if p is not None]
+    check_outputs(outputs, inputs=[Path(options.data)])
+    if options.out is not None and Path(options.out).suffix not in (".json", ".npz"):
+        raise ModelError(f"--out must end in .json or .npz; found {options.out!r}.")
+    if options.report is not None and Path(options.report).suffix not in (".html", ".htm"):
+        raise ModelError(f"--report must end in .html; found {options.report!r}.")
+    table = read_table(options.data)
+    score = options.score is not None
+    design = read_design(
+        table,
+        options.label,
+        options.sensitive,
+        features=[options.score] if score else options.features,
+        exclude=options.exclude,
+        positive=options.positive,
+        onehot=not score,
+        drop=not score and options.features is None,
+        drop_rows=options.drop_rows,
+    )
+    if score and len(design.classes) > 2:
+        raise ModelError("A score is of two classes; leave --score out to move features.")
+    plan = Plan.choose(design)
+    names = (*table.names, *np.unique(design.y), *np.unique(design.group))
+    print(printable(design_text(table, design, None, options.positive is None), names))
+    steps = steps_for(design, score)
+    wanted = _wanted(options.method, steps)
+    if wanted is not None:
+        steps = {wanted: steps[wanted]}
+    steps = {m: step for m, step in steps.items() if m == wanted or m != ALIGN}  # by name only
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", FairprogWarning)
+        found = measured(
+            design, steps, score,
+            cv=options.splits, random_state=options.seed, progress=not options.quiet,
+        )  # fmt: skip
+    for name, comparison in found.items():
+        print(f"\n{name[0].upper()}{name[1:]}, by methods")
+        print(printable(comparison_summary(comparison, filled, width()), names))
+    for remark in table.remark + remarks_of(caught):
+        print(note(remark))
+    best = choose(list(found.values()), options.max_loss) if wanted is None else wanted
+    refusal = _refusal(found, best, wanted, options.max_loss)
+    missing = any(best not in c.values for c in found.values())
+    if refusal and (not options.force or best == NOTHING or missing):
+        print("\n" + warning(refusal + " Nothing was written."))
+        return SAY_NO
+    if refusal:
+        print("\n" + warning(refusal))
+    print("\n" + filled(f"Method: {best}. {_gains(found, best)}"))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", FairprogWarning)
+        fitted = _fitted(design, plan, best, steps)
+    remarks = remarks_of(caught)
+    for remark in remarks:
+        print(note(remark))
+    with together():
+        if options.out is not None:
+            fitted.save(options.out)
+            print(f"Wrote {options.out}: the step, for `fairprog apply`.")
+        if options.report is not None:
+            write_text(options.report, _page(found, best, table, fitted, remarks, refusal))
+            print(f"Wrote {options.report}: the report.")
+    if not outputs:
+        print("Nothing was written: neither --out nor --report was given.")
+    return 0
+
+
+def _wanted(name: str | None, steps: dict[str, Any]) -> str | None:
+    """Return the method that was asked for by its last words."""
+    if name is None:
+        return None
+    ends = [m for m in steps if m == name or m.split(", ")[-1].split()[0] == name]
+    if not ends:
+        known = ", ".join(m.split(", ")[-1].split()[0] for m in steps)
+        raise ModelError(f"--method is {name!r}; for these columns there are {known}.")
+    return ends[0]
+
+
+def _refusal(found: dict[str, Comparison], best: str, wanted: str | None, max_loss: float) -> str:
+    """Return why the rows say no, or ''."""
+    if wanted is not None and any(best not in c.values for c in found.values()):
+        return f"{best} could not run: {next(iter(found.values())).failures[best]}"
+    if best == NOTHING:
+        others = [(c, m) for c in found.values() for m in c.values if m != NOTHING]
+        if all(grown(c, m) for c, m in others):
+            return "Held-out gaps GROW under every method."
+        return (
+            f"No method lowers the held-out worst gap beyond chance at a loss of at most "
+            f"{max_loss:g} of the accuracy without making another one larger."
+        )
+    larger = [
+        f"{name}: {f} {c.mean(NOTHING, f)[0]:.3f} -> {c.mean(best, f)[0]:.3f}"
+        for name, c in found.items()
+        for f in grown(c, best)
+    ]
+    return f"Held-out gaps GROW: {'; '.join(larger)}." if larger else ""
+
+
+def _gains(found: dict[str, Comparison], best: str) -> str:
+    said = []
+    for name, c in found.items():
+        before, after = (c.mean(m, "worst gap")[0] for m in (NOTHING, best))
+        a, b = (c.mean(m, "score")[0] for m in (NOTHING, best))
+        said.append(
+            f"{name}: worst held-out gap {before:.3f} -> {after:.3f}, accuracy {a:.4f} -> {b:.4f}"
+        )
+    return "; ".join(said) + "."
+
+
+def _fitted(design: Design, plan: Plan, method: str, steps: dict[str, Any]) -> TableSteering:
+    """Return the step fitted to all rows."""
+    if method == ALIGN:
+        return TableSteering.fit(design, plan)
+    y = codes_of(design)
+    step = steps[method].fit(design.X, y, sensitive_features=design.group)
+    return TableSteering(design.label, design.sensitive, design.features, None, step)
+
+
+def _page(
+    found: dict[str, Comparison], best: str, table: Table, fitted: TableSteering,
+    remarks: list[str], refusal: str,
+) -> str:  # fmt: skip
+    from fairprog.plotting.comparison_picture import fit_html
+
+    said = [*([refusal] if refusal else []), *remarks]
+    for name, comparison in found.items():
+        said += [f"{name}: {text}" for text in findings_of(comparison)]
+    columns = [name for f in fitted.features for name in f.encoded]
+    solution = fitted.solution or fitted.step.solution_
+    return fit_html(found, best, said, columns, solution, f"Fit report: {table.name}")
+
+
+def run_apply(options: argparse.Namespace) -> int:
+    """Apply a step of any kind to new rows; exit code 0."""
+    check_outputs([Path(options.out)], inputs=[Path(options.data), Path(options.step)])
+    check_table_name(options.out)
+    fitted = TableSteering.load(options.step)
+    table = read_table(options.data)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", FairprogWarning)
+        out = fitted.align(
+            table, drop_rows=options.drop_rows, unseen=options.unseen, key=options.key
+        )
+    for remark in table.remark + remarks_of(caught):
+        print(note(remark))
+    if len(table) > len(out):
+        print(note(f"{len(table) - len(out):,} rows were left out."))
+    out.write(options.out)
+    print(f"Wrote {options.out}: {len(out):,} rows as CSV, moved without labels.")
+    return 0

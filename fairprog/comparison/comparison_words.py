@@ -1,0 +1,160 @@
+"""What a comparison says, in a table and in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fairprog.comparison.methods import NOTHING
+from fairprog.comparison.result import Best, Comparison, grown
+from fairprog.evidence.rows import Card
+from fairprog.labels import printable
+
+SHOWN = {  # figures of the table: their titles
+    "score": "score",
+    "gap": "gap",
+    "worst gap, Y=1": "worst, Y=1",
+    "worst gap, Y=0": "worst, Y=0",
+    "worst gap": "worst",
+    "chance": "by chance",
+    "by lot": "by lot",
+    "group AUC": "group AUC",
+    "seconds": "seconds",
+}
+
+
+def titles(found: Comparison) -> list[str]:
+    """Return the titles of the columns that say something."""
+    return [title for figure, title in SHOWN.items() if _said(found, figure)]
+
+
+def cells(found: Comparison, method: str) -> list[str]:
+    """Return the figures of a method as text, with standard errors of score and gaps."""
+    out = []
+    for figure in SHOWN:
+        if not _said(found, figure):
+            continue
+        mean, error = found.mean(method, figure)
+        if np.isnan(mean):
+            out.append("–")
+        elif figure == "seconds":
+            out.append(f"{mean:.1f}")
+        elif figure in ("by lot", "group AUC", "chance") or np.isnan(error):
+            out.append(f"{mean:.3f}")
+        else:
+            out.append(f"{mean:.3f} ±{error:.3f}")
+    return out
+
+
+def _said(found: Comparison, figure: str) -> bool:
+    if figure == "worst gap" and found.notion.name == "equalized_odds" and len(found.classes) == 2:
+        return False  # the larger of the two before
+    return not all(np.isnan(found.of(name, figure)).all() for name in found.values)
+
+
+def legend(found: Comparison) -> str:
+    """Return what the columns are."""
+    n = int(found.counts.sum())
+    positive = f"; Y=1 is {found.classes[-1]!r}" if len(found.classes) == 2 else ""
+    return (
+        f"Rows held out: {found.n_splits} splits of {n:,} rows, means ± standard errors. Score: "
+        f"{found.scoring}. Gap: {found.notion.name.replace('_', ' ')} at the method's own "
+        f"threshold; worst: at the worst of all thresholds{positive}; – where a method decides at "
+        "one threshold only. By chance: the worst gap with groups permuted within the classes. By "
+        "lot: how often two draws for one row differ. Group AUC: how well boosted trees read the "
+        "group from what the learner sees."
+    )
+
+
+def findings_of(found: Comparison) -> list[str]:
+    """Return what grew and what tells the group, in sentences."""
+    said = []
+    larger = [
+        f"{name} {found.mean(NOTHING, f)[0]:.3f} -> {found.mean(name, f)[0]:.3f} ({f})"
+        for name in found.values
+        if name != NOTHING
+        for f in grown(found, name)
+    ]
+    if larger:
+        said.append(f"Held-out gaps GREW: {'; '.join(larger)}.")
+    raw = found.mean(NOTHING, "group AUC")[0]
+    told = [
+        f"{name} {found.mean(name, 'group AUC')[0]:.2f}"
+        for name in found.values
+        if found.mean(name, "group AUC")[0] > raw + 0.03
+    ]
+    if told:
+        said.append(
+            f"The group is EASIER to read than from raw features ({raw:.2f}): {'; '.join(told)}."
+        )
+    said += [f"{name} could not run: {why}" for name, why in found.failures.items()]
+    return said
+
+
+def cards(found: Comparison, best: str, name: str = "") -> list[Card]:
+    """Return what a method does to rows held out: the gap first, then the score."""
+    out = []
+    larger = [f for f in grown(found, best) if f != "worst gap"] if best != NOTHING else []
+    for title, figure, worse in (
+        ("Held-out worst gap", "worst gap", 1.0),
+        *((f"Held-out {f}", f, 1.0) for f in larger),
+        (f"Held-out {found.scoring}", "score", -1.0),
+        ("Group AUC", "group AUC", 1.0),
+    ):
+        before, after = (found.mean(m, figure)[0] for m in (NOTHING, best))
+        rise, error = found.change(best, figure)
+        how = "" if np.isnan(error) else f"\u00a0±\u00a0{error:.3f}"
+        note = f"{name}: {rise:+.3f}{how}" if name else f"{rise:+.3f}{how}"
+        grew = worse * rise > max(0.0, float(np.nan_to_num(error)))
+        if not np.isnan(before + after):
+            out.append(Card(title, before, after, grew, note))
+    return out
+
+
+def comparison_summary(
+    found: Comparison, fill: Callable[[str], str] = str, columns: int | None = None
+) -> str:
+    """Return the table and what it says as text.
+
+    Parameters
+    ----------
+    found : Comparison
+    fill : callable
+        Wraps a paragraph.
+    columns : int, optional
+        Where the table is broken into several.
+    """
+    rows = [["", *titles(found)], *([name, *cells(found, name)] for name in found.values)]
+    first, *rest = zip(*rows, strict=True)
+    name = [text.ljust(max(map(len, first))) for text in first]
+    blocks = [name]
+    for column in rest:
+        right = ["  " + text.rjust(max(map(len, column))) for text in column]
+        if columns is not None and len(blocks[-1][0] + right[0]) > columns:
+            blocks.append(name)
+        blocks[-1] = [a + b for a, b in zip(blocks[-1], right, strict=True)]
+    table = "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
+    said = [fill(legend(found)), *(fill(f"WARNING: {text}") for text in findings_of(found))]
+    text = "\n".join([table, "", *said])
+    return printable(text, (*found.classes, *found.groups, *found.values))
+
+
+def best_words(best: Best) -> str:
+    """Return which method to take, in words."""
+    found = best.comparison
+    fall, error = best.change("worst gap")
+    before = found.mean(NOTHING, "worst gap")[0]
+    gained = best.change("score")[0]
+    measured = (
+        f"chosen on inner splits, methods change the worst gap from {before:.3f} to "
+        f"{before + fall:.3f} (standard error of the change {error:.3f}) on rows not used to "
+        f"choose, and the score by {gained:+.4f}"
+    )
+    if best.method == NOTHING:
+        chance = found.mean(NOTHING, "chance")[0]
+        return (
+            f"Nothing helps beyond chance at a loss of at most {best.max_loss:g}: the worst gap "
+            f"is {before:.3f}, by chance {chance:.3f}; {measured}."
+        )
+    return f"Take {best.method!r}: {measured}."

@@ -1,0 +1,176 @@
+"""`compare` is honest: one set of splits, chance beside; inner splits choose, outer ones judge."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+
+import fairprog as fp
+from fairprog.comparison.measures import FIGURES
+from fairprog.comparison.methods import NOTHING, OnFeatures, methods_for
+from fairprog.comparison.result import choose
+from fairprog.estimators.score_maps import OPTIONS
+
+EACH = "features, each group to the largest"
+
+
+def rows(n=1500, seed=0, away=1.5):
+    """Features whose law of group b lies elsewhere and is wider: one map mends it."""
+    rng = np.random.default_rng(seed)
+    a, y = rng.choice(["a", "b"], n, p=[0.6, 0.4]), rng.integers(2, size=n)
+    X = rng.normal(size=(n, 2)) + 1.2 * y[:, None]
+    return np.where((a == "b")[:, None], 1.5 * X + away, X), y, a
+
+
+@pytest.fixture(scope="module")
+def found():
+    X, y, a = rows(900)
+    return fp.compare(LogisticRegression(), X, y, sensitive_features=a, cv=3, progress=False)
+
+
+def test_every_method_there_is_has_its_row(found):
+    wanted = {NOTHING, EACH, "features, all groups", "one threshold: FairClassifier"}
+    assert wanted | {f"score, {m}" for m in OPTIONS["method"]} <= set(found.values)
+    assert all(v.shape == (3, len(FIGURES)) for v in found.values.values())
+    frame = found.to_frame()
+    assert frame.index.name == "method" and "worst gap, standard error" in frame
+    text = found.summary()
+    assert "by chance" in text and "Y=1 is 1" in text and "3 splits of 900 rows" in text
+
+
+def test_steering_helps_and_nothing_is_what_it_is(found):
+    assert found.mean(EACH, "worst gap")[0] < 0.6 * found.mean(NOTHING, "worst gap")[0]
+    assert found.mean(EACH, "group AUC")[0] < found.mean(NOTHING, "group AUC")[0] - 0.1
+    assert np.isnan(found.of("one threshold: FairClassifier", "worst gap")).all()
+    assert found.of("one threshold: FairClassifier", "by lot").max() > 0
+    assert (found.of(NOTHING, "by lot") == 0).all()
+    assert choose([found]) != NOTHING
+
+
+def test_figures_are_those_of_an_audit(found):
+    X, y, a = rows(900)
+    train, test = found.splits[0]
+    p = LogisticRegression().fit(X[train], y[train]).predict_proba(X[test])[:, 1]
+    audit = fp.audit(y[test], p, sensitive_features=a[test])
+    for figure, notion in (
+        ("worst gap, Y=1", "equal opportunity"),
+        ("worst gap", "equalized odds"),
+    ):
+        assert found.of(NOTHING, figure)[0] == pytest.approx(audit.worst[notion, "score"].gap)
+    table = fp.OutcomeTable.from_predictions(
+        y[test], p > 0.5, sensitive_features=a[test], classes=[0, 1]
+    )
+    assert found.of(NOTHING, "gap")[0] == pytest.approx(fp.EqualizedOdds().gap(table))
+    assert found.of(NOTHING, "score")[0] == pytest.approx(np.mean((p > 0.5) == y[test]))
+    assert len(np.intersect1d(train, test)) == 0
+
+
+def test_chance_is_what_shuffled_groups_give():
+    X, y, _ = rows()
+    blind = np.random.default_rng(1).choice(["a", "b"], len(y))
+    found = fp.compare(
+        LogisticRegression(), X, y, sensitive_features=blind, cv=3, methods=[EACH], progress=False
+    )
+    worst, chance = found.mean(NOTHING, "worst gap")[0], found.mean(NOTHING, "chance")[0]
+    assert 0.5 * chance < worst < 2 * chance
+    best = found.best(cv=3)
+    assert best.method == NOTHING or best.change("worst gap")[0] < 2 * best.change("worst gap")[1]
+
+
+def test_inner_splits_choose_and_outer_ones_judge():
+    X, y, a = rows()
+    found = fp.compare(
+        LogisticRegression(), X, y, sensitive_features=a, cv=3, methods=[EACH], progress=False
+    )
+    best = found.best(cv=2)
+    assert len(best.chosen) == 3 and best.method == EACH
+    own = [found.values[m][k] for k, m in enumerate(best.chosen)]
+    np.testing.assert_array_equal(best.figures, own)
+    assert "Take" in best.verdict
+    model = best.estimator.fit(X, y, sensitive_features=a)
+    assert model.predict(X, sensitive_features=a).shape == y.shape
+
+
+def test_what_loses_too_much_is_not_chosen():
+    X, y, a = rows()
+    found = fp.compare(
+        LogisticRegression(), X, y, sensitive_features=a, cv=3, progress=False,
+        methods={"fair and useless": DummyClassifier(strategy="prior")},
+    )  # fmt: skip
+    assert found.mean("fair and useless", "worst gap")[0] == 0
+    assert choose([found]) == NOTHING and choose([found], max_loss=1.0) == "fair and useless"
+    assert (
+        "Nothing helps beyond chance"
+        in fp.Best(found, NOTHING, (NOTHING,) * 3, found.values[NOTHING], 0.01).verdict
+    )
+
+
+def test_methods_of_ones_own_may_see_the_group_or_not():
+    X, y, a = rows(400)
+
+    class Aware(LogisticRegression):
+        def fit(self, X, y, sensitive_features):
+            self.seen_ = set(sensitive_features)
+            return super().fit(X, y)
+
+    step = OnFeatures(LogisticRegression(), fp.IdealSteering(["b"]))
+    found = fp.compare(
+        LogisticRegression(), pd.DataFrame(X, columns=["u", "v"]), y, sensitive_features=a, cv=2,
+        methods={"aware": Aware(), "step": step}, progress=False, scoring="balanced_accuracy",
+        notion=fp.DemographicParity(),
+    )  # fmt: skip
+    assert list(found.values) == [NOTHING, "aware", "step"]
+    np.testing.assert_array_equal(found.of("aware", "gap"), found.of(NOTHING, "gap"))
+
+
+def test_three_classes_and_three_groups():
+    rng = np.random.default_rng(0)
+    y, a = rng.integers(3, size=900), rng.choice(list("abc"), 900)
+    X = rng.normal(size=(900, 2)) + np.eye(3)[y][:, :2] * 2 + (a == "c")[:, None]
+    known = methods_for(LogisticRegression(), list("abc"), fp.EqualizedOdds(), binary=False)
+    assert set(known) == {NOTHING, EACH, "features, all groups"}
+    found = fp.compare(
+        LogisticRegression(), X, y, sensitive_features=a, cv=2, methods=[EACH], progress=False
+    )
+    assert np.isnan(found.of(NOTHING, "worst gap, Y=1")).all()
+    assert found.mean(EACH, "worst gap")[0] < found.mean(NOTHING, "worst gap")[0]
+
+
+def test_what_cannot_run_is_said_and_left_out():
+    X, y, a = rows(300)
+    X[:, 1] = np.where(a == "b", 1.0, X[:, 1])  # constant in a group: no map moves it
+    with pytest.warns(
+        fp.FairprogWarning, match="each group to the largest' is left out: Constant"
+    ):
+        found = fp.compare(
+            LogisticRegression(), X, y, sensitive_features=a, cv=2, methods=[EACH], progress=False
+        )
+    assert list(found.values) == [NOTHING] and EACH in found.failures
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"methods": ["no such"]}, "`methods` holds 'no such'"),
+        ({"methods": "all"}, "must be 'auto'"),
+        ({"cv": 1}, "`cv` must be at least 2"),
+        ({"cv": 400}, "400"),
+        ({"sensitive_features": np.zeros(300)}, "All rows are of group"),
+    ],
+)
+def test_careless_questions_get_a_sentence(options, words):
+    X, y, a = rows(300)
+    with pytest.raises((fp.DataError, fp.ModelError), match=words):
+        fp.compare(
+            LogisticRegression(), X, y, **({"sensitive_features": a} | options), progress=False
+        )
+
+
+def test_pictures_and_pages(found, tmp_path):
+    _, ax = found.plot()
+    said = " ".join(t.get_text() for t in ax.texts)
+    assert all(name in said for name in found.values) and "by chance" in said
+    page = found.to_html(tmp_path / "c.html")
+    assert "Held-out worst gap" in page and 'class="good"' in page
+    assert "fairprog notebook" in found._repr_html_()

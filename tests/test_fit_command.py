@@ -1,0 +1,126 @@
+"""`fairprog fit` asks the rows before it writes; `fairprog apply` moves new ones."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import fairprog as fp
+from fairprog.cli import main
+from fairprog.cli.csv_table import read_table
+from fairprog.cli.tabular import TableSteering
+
+
+def people(n=1000, seed=0, apart=True) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    g, y = rng.choice(["f", "m"], n, p=[0.4, 0.6]), rng.integers(2, size=n)
+    away = (g == "f") * apart
+    x = 1.2 * y + (1 + 0.5 * away) * rng.normal(size=n) + 1.5 * away
+    p = 1 / (1 + np.exp(-(x - 0.6)))
+    town = rng.choice(["north", "south", "west"], n)
+    return pd.DataFrame({"id": np.arange(n) + 1000, "x": x.round(3), "town": town,
+                         "p": p.round(4), "sex": g, "y": y})  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    people().to_csv("data.csv", index=False)
+    return tmp_path
+
+
+COMMAND = ["fit", "data.csv", "--label", "y", "--sensitive", "sex", "--splits", "2", "--quiet"]
+
+
+def test_from_a_table_to_a_step_and_new_rows(folder, capsys):
+    assert main([*COMMAND, "--out", "step.json", "--report", "fit.html", "--exclude", "p",
+                 "--method", "each"]) == 0  # fmt: skip
+    said = capsys.readouterr().out
+    for part in ("Boosted trees, by methods", "Logistic model", "Method: features, ", "left out"):
+        assert part in said
+    assert max(map(len, said.splitlines())) <= 88
+    page = Path("fit.html").read_text(encoding="utf-8")
+    assert page.index("Held-out worst gap") < page.index("this says nothing about your rows")
+    assert page.index("What to beware of") < page.index("Columns that are moved")
+    people(200, seed=1).drop(columns="y").to_csv("new.csv", index=False)
+    assert main(["apply", "step.json", "new.csv", "--out", "out.csv", "--key", "id"]) == 0
+    assert "200 rows as CSV, moved without labels" in capsys.readouterr().out
+    new, out = (pd.read_csv(name, dtype=str) for name in ("new.csv", "out.csv"))
+    pd.testing.assert_frame_equal(new[["id", "p", "sex"]], out[["id", "p", "sex"]])
+    assert isinstance(fp.load("step.json").step, fp.IdealSteering)
+
+
+def test_a_score_is_moved_by_the_step_of_a_score(folder, capsys):
+    assert main([*COMMAND, "--score", "p", "--out", "step.json"]) == 0
+    said = capsys.readouterr().out
+    assert "Method: score, " in said
+    fitted = TableSteering.load("step.json")
+    table = read_table("data.csv")
+    s, a = pd.read_csv("data.csv")["p"], table.text("sex")
+    want = fitted.step.transform(s, sensitive_features=a)
+    np.testing.assert_allclose(fitted.align(table).cells[3].astype(float), want)
+    y = pd.read_csv("data.csv")["y"]
+    before, after = (fp.audit(y, v, sensitive_features=a) for v in (s, want))
+    key = "equalized odds", "score"
+    assert after.worst[key].gap < 0.5 * before.worst[key].gap
+
+
+def test_where_rows_say_no_nothing_is_written(folder, capsys):
+    people(apart=False).to_csv("data.csv", index=False)
+    assert main([*COMMAND, "--score", "p", "--out", "step.json"]) == 3
+    assert "Nothing was written" in capsys.readouterr().out
+    assert not Path("step.json").exists()
+
+
+def test_force_writes_what_rows_refuse(folder, capsys):
+    """The population of the README: aligned without labels its gap grows."""
+    D = fp.Normal([[0.3, 0.2], [0.3, 0.2]], [[0.0, 1.0], [2.0, 2.0]], std=[[1, 1], [1, 2]])
+    X, y, a = D.sample(3000, random_state=0)
+    data = pd.DataFrame({"x": X[:, 0], "sex": np.where(a == 1, "f", "m"), "y": y})
+    data.to_csv("data.csv", index=False)
+    asked = [*COMMAND, "--method", "align", "--out", "step.json"]
+    assert main(asked) == 3
+    assert "Held-out gaps GROW: " in " ".join(capsys.readouterr().out.split())
+    assert main([*asked, "--force"]) == 0
+    align = ["steer", "data.csv", "--label", "y", "--sensitive", "sex", "--splits", "0"]
+    assert main([*align, "--model", "model.json"]) == 0
+    one, other = (
+        TableSteering.load(p).align(read_table("data.csv")) for p in ("step.json", "model.json")
+    )
+    pd.testing.assert_frame_equal(one.cells, other.cells)
+
+
+def test_help_has_an_example_and_says_where_to_read_on(capsys):
+    for command in ("fit", "apply", "steer", "align", "audit"):
+        assert main([command, "--help"]) == 0
+        said = capsys.readouterr().out
+        assert f"  fairprog {command} " in said and "documentation: " in said
+
+
+def test_unknown_methods_are_named(folder, capsys):
+    assert main([*COMMAND, "--method", "magic"]) == 1
+    assert "there are each, all, align" in capsys.readouterr().err
+
+
+def test_numbers_in_the_german_way(folder, capsys):
+    data = people(300)
+    data["x"] = data["x"].astype(str).str.replace(".", ",")
+    data["pay"] = [f"{k % 7 + 1}.{100 + k}" if k % 3 else "900" for k in range(300)]
+    data["note"] = "1,5"
+    data.to_csv("data.csv", sep=";", index=False)
+    assert main(["steer", "data.csv", "--label", "y", "--sensitive", "sex", "--splits", "0",
+                 "--features", "x", "--out", "out.csv"]) == 0  # fmt: skip
+    said = " ".join(capsys.readouterr().out.split())
+    assert "column 'pay' holds" in said and "take them out" in said
+    out = pd.read_csv("out.csv", dtype=str)
+    assert set(out["note"]) == {"1,5"} and out["x"].astype(float).notna().all()
+
+
+def test_a_group_called_all_is_no_option(folder, capsys):
+    data = people(300)
+    data["sex"] = data["sex"].replace("f", "all")
+    data.to_csv("data.csv", index=False)
+    asked = ["steer", "data.csv", "--label", "y", "--sensitive", "sex", "--splits", "0"]
+    assert main([*asked, "--exclude", "town", "--steer", "all"]) == 1
+    assert "one group is called 'all'" in capsys.readouterr().err
