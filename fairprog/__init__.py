@@ -49,7 +49,13 @@ from fairprog.populations import (
     YeoJohnson,
     fit_piecewise_linear,
 )
-from fairprog.programs import FairClassifier, NearestIdeal, constraint
+from fairprog.programs import (
+    FairClassifier,
+    IdealityTest,
+    NearestIdeal,
+    constraint,
+    ideality_test,
+)
 from fairprog.solution import (
     Bounds,
     Certificate,
@@ -176,6 +182,7 @@ __all__ = [
     "Gumbel",
     "GumbelMin",
     "IdealSteering",
+    "IdealityTest",
     "Identity",
     "IndividualFairness",
     "InfeasibleError",
@@ -228,6 +235,7 @@ __all__ = [
     "audit",
     "constraint",
     "fit_piecewise_linear",
+    "ideality_test",
     "load",
     "show_versions",
     "template_from_dict",

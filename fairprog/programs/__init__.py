@@ -5,6 +5,14 @@
 
 from fairprog.programs.conditions import Condition, constraint
 from fairprog.programs.fair_classifier import FairClassifier
+from fairprog.programs.ideality_test import IdealityTest, ideality_test
 from fairprog.programs.nearest_ideal import NearestIdeal
 
-__all__ = ["Condition", "FairClassifier", "NearestIdeal", "constraint"]
+__all__ = [
+    "Condition",
+    "FairClassifier",
+    "IdealityTest",
+    "NearestIdeal",
+    "constraint",
+    "ideality_test",
+]

@@ -135,6 +135,11 @@ class NearestIdeal:
         return self.question.map_bound
 
     @property
+    def refused_solvers(self) -> dict[str, str]:
+        """By name of a solver that does not apply, the reason."""
+        return self._geometry.solvers()
+
+    @property
     def constraints(self) -> tuple[Condition, ...]:
         """The custom conditions."""
         return self.question.constraints
