@@ -1,8 +1,8 @@
 """How often the test of ideality rejects where the population is ideal, and where it is not.
 
-Samples are drawn as sufficient statistics (multinomial counts, normal means, Wishart scatters), so
-that a draw costs the solve only. Rejections at nominal 5 %, at 2,000 and 10,000 rows; power against
-the noncentral chi-square with noncentrality 2 n KL.
+Samples are drawn as sufficient statistics (multinomial counts, normal means, Wishart scatters),
+so that a draw costs the solve only. Rejections at nominal 5 %, at 2,000 and 10,000 rows; power
+against the noncentral chi-square with noncentrality 2 n KL.
 
     python -m experiments.ideality_size --draws 4000
 """
@@ -35,9 +35,7 @@ def ideal_normal(d: int, K: int, G: int, seed: int = 0) -> fp.Normal:
         cells.append(mean @ A.T + b)
         spreads.append(A @ cov @ A.T)
     rates, mass = rng.dirichlet(np.full(K, 20.0)), rng.dirichlet(np.full(G, 20.0))
-    return fp.Normal(
-        np.outer(rates, mass), np.stack(cells, axis=1), cov=np.stack(spreads, axis=1)
-    )
+    return fp.Normal(np.outer(rates, mass), np.stack(cells, axis=1), cov=np.stack(spreads, axis=1))
 
 
 def draw_normal(D: fp.Normal, n: int, rng: np.random.Generator) -> fp.Normal:
@@ -125,7 +123,9 @@ def main() -> None:
     for name, draw, options in list(cases())[slice(*args.cases)]:
         for n in (2000, 10000):
             rejected, mean, df = size(draw, options, n, args.draws)
-            print(f"{name:45} n={n:6} df={df:3} mean {mean:7.3f} rejects {rejected:.4f}", flush=True)
+            print(
+                f"{name:45} n={n:6} df={df:3} mean {mean:7.3f} rejects {rejected:.4f}", flush=True
+            )
     for shift in (0.05, 0.1, 0.15, 0.2):
         kl, measured, expected = power(2000, max(1, args.draws // 4), shift)
         print(f"power, shift {shift:.2f}: KL {kl:.5f} measured {measured:.3f} noncentral "

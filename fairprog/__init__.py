@@ -53,8 +53,10 @@ from fairprog.programs import (
     FairClassifier,
     IdealityTest,
     NearestIdeal,
+    RowsNeeded,
     constraint,
     ideality_test,
+    rows_needed,
 )
 from fairprog.solution import (
     Bounds,
@@ -216,6 +218,7 @@ __all__ = [
     "RiskBound",
     "Robust",
     "RobustRisk",
+    "RowsNeeded",
     "Scaling",
     "ScoreSteering",
     "ShiftedExponential",
@@ -237,6 +240,7 @@ __all__ = [
     "fit_piecewise_linear",
     "ideality_test",
     "load",
+    "rows_needed",
     "show_versions",
     "template_from_dict",
     "testing",

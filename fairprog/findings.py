@@ -11,6 +11,8 @@ HOMES = {  # function: the module that defines it
     "summary_text": "fairprog.evidence.summary",
     "evidence_of_rows": "fairprog.evidence.rows",
     "audit_summary": "fairprog.audit.audit_words",
+    "inference_of": "fairprog.programs.inference",
+    "drift_of_rows": "fairprog.evidence.drift",
     "verdict_words": "fairprog.audit.audit_words",
 }
 

@@ -32,6 +32,7 @@ PAGES = {  # result: what writes its page, and a part of it for notebooks
 }
 HOMES = {  # function: the module that defines it
     **dict.fromkeys(PICTURES.values(), "fairprog.plotting"),
+    "plot_drift": "fairprog.plotting.drift_picture",
     "audit_html": "fairprog.plotting.audit_picture",
     "classifier_html": "fairprog.plotting.classifier_report",
     "classifier_notebook_html": "fairprog.plotting.classifier_report",

@@ -46,7 +46,9 @@ def test_the_curve_counts_the_cells_and_not_the_groups():
         assert tuple(curve.counts) == want
         # two scores share .05; Smirnov's law of two samples, by its first two terms
         unit = math.sqrt(1 / want[0] + 1 / want[1])
-        assert curve.half_width == pytest.approx(math.sqrt(math.log(2 / 0.025) / 2) * unit, rel=0.1)
+        assert curve.half_width == pytest.approx(
+            math.sqrt(math.log(2 / 0.025) / 2) * unit, rel=0.1
+        )
         for name, (low, high) in curve.bands().items():
             np.testing.assert_allclose(low, np.maximum(curve.gaps[name] - curve.half_width, 0))
             np.testing.assert_allclose(high, np.minimum(curve.gaps[name] + curve.half_width, 1))

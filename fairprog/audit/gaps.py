@@ -74,9 +74,7 @@ def gaps_at_thresholds(
     return tuple(curves), worst
 
 
-def _law(
-    q: int, mass: Array, square: Array, draws: int, rng: np.random.Generator
-) -> WorstGapLaw:
+def _law(q: int, mass: Array, square: Array, draws: int, rng: np.random.Generator) -> WorstGapLaw:
     """Return how the worst gap of a notion varies; weights and their squares are (T, G, 2)."""
     G, parts = mass.shape[1], PARTS[q]
     few = thinned(mass.sum(axis=2).T, thresholds_for(G, len(parts), draws))

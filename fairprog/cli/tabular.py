@@ -12,7 +12,7 @@ import numpy as np
 
 from fairprog.cli.columns import Design, Feature
 from fairprog.cli.complaints import require_values
-from fairprog.cli.csv_table import Table
+from fairprog.cli.csv_table import Table, Text
 from fairprog.codec import load, register, save
 from fairprog.errors import DataError
 from fairprog.fields import either, read, refuse
@@ -184,13 +184,29 @@ class TableSteering:
             For columns that are not there or hold missing values, values that are no numbers,
             unseen levels and unknown groups.
         """
-        table.require(self.columns)
+        table, X, group = self.read(table, drop_rows=drop_rows, unseen=unseen)
+        return table.replace(self._columns_of(self.solution.align(X, sensitive_features=group)))
+
+    def read(
+        self,
+        table: Table,
+        *,
+        labelled: bool = False,
+        drop_rows: bool = False,
+        unseen: Literal["error", "drop", "zeros"] = "error",
+    ) -> tuple[Table, Array, Text]:
+        """Return the rows that are used, their features and groups; as :meth:`align`.
+
+        `labelled` : whether the label is read as well.
+        """
+        columns = (*self.columns, *([self.label] if labelled else []))
+        table.require(columns)
         if drop_rows:
-            complete = ~np.any([table.missing(name) for name in self.columns], axis=0)
+            complete = ~np.any([table.missing(name) for name in columns], axis=0)
             if not complete.any():
                 raise DataError(f"Every row of {table.name} has a missing value.")
             table = table.keep(complete)
-        require_values(table, self.columns)
+        require_values(table, columns)
         if unseen == "drop":
             known_rows = ~np.any([feature.unseen(table) for feature in self.features], axis=0)
             if not known_rows.any():
@@ -208,7 +224,7 @@ class TableSteering:
                 f"the model does not know; it knows {list(known)}.",
                 argument=self.sensitive[0],
             )
-        return table.replace(self._columns_of(self.solution.align(X, sensitive_features=group)))
+        return table, X, group
 
     def weights(self, table: Table) -> Array:
         """Return the weights of rows that carry the steered base rates, shape (n,).

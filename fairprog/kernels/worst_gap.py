@@ -30,6 +30,7 @@ from fairprog.labels import Array, Indices
 GRID = 256  # thresholds at which errors are drawn
 WORK = 2_000_000  # pairs times draws times thresholds: beyond, at fewer thresholds
 STEPS = 9  # gaps around the measured one for which its law is drawn
+PRIOR_ROWS = 2.0
 FLAT, SHARP, MIDDLE = 0.45, 0.5, 0.2  # see `_shape`, in units of sqrt(1/n_a + 1/n_b)
 
 
@@ -74,9 +75,10 @@ class Rate:
         spread = shape[:, None, :] / n[:, None]
         return Rate(np.broadcast_to(n @ self.above / n.sum(), self.above.shape), spread)
 
-    def toward(self, null: Rate, share: float) -> Rate:
-        """Return the rate at that share of the way from `null`; beyond 1 errors stay as at 1."""
-        t = min(share, 1.0)
+    def eased(self, null: Rate) -> Rate:
+        """Return the rate with two rows of `null` added to each group, whose own may be few."""
+        n = self.count
+        t = (n / (n + PRIOR_ROWS))[:, None]
         return Rate(
             null.above + t * (self.above - null.above),
             null.spread + t * (self.spread - null.spread),
@@ -160,7 +162,8 @@ class WorstGapLaw:
         self._errors = []
         for r in rates:
             z = rng.standard_normal((draws, *r.spread.shape), dtype=np.float32)
-            both = (r.without_gap.errors(z), r.errors(z))
+            null = r.without_gap
+            both = (null.errors(z), r.eased(null).errors(z))
             self._errors.append([(e[:, first] - e[:, second]).astype(np.float32) for e in both])
         self.unit = np.concatenate(self._units)
         self.peaks = np.concatenate([np.abs(gaps).max(axis=1) for gaps in self._gaps])
@@ -173,10 +176,8 @@ class WorstGapLaw:
     def interval(self, gap: float, confidence: float) -> WorstGap:
         """Return estimate and interval; `gap` is the largest measured at all thresholds."""
         alpha = 1.0 - confidence
-        lower, upper, middle = (
-            self._inverse(lambda theta, s=shape: self._rarity(theta, s))
-            for shape in (self._shape(-FLAT), self._shape(SHARP), self._shape(MIDDLE))
-        )
+        shapes = (self._shape(-FLAT), self._shape(SHARP), self._shape(MIDDLE))
+        lower, upper, middle = map(self._inverse, shapes)
         low = lower(alpha / 2)
         surest = int(((self.peaks - low) / self.unit).argmax()) % len(self.pairs)
         return WorstGap(
@@ -191,12 +192,13 @@ class WorstGapLaw:
 
     def _shape(self, amount: float) -> list[Array]:
         """Return the measured gaps, scaled to a peak of one, sharpened or (below 0) cut flat."""
-        top = max(float(self.peaks.max()), 1e-12)
+        top, cut = float(self.peaks.max()), abs(amount) * self.unit
+        level = max(float((self.peaks - cut).max()), 0.2 * top)
         out = []
         for gaps, unit in zip(self._gaps, self._units, strict=True):
-            cut = np.minimum(abs(amount) * unit, 0.8 * top)[:, None]
             size = np.abs(gaps)
-            size = np.minimum(size, top - cut) if amount < 0 else np.maximum(size - cut, 0.0)
+            off = np.minimum(amount * unit, 0.8 * top)[:, None]
+            size = np.minimum(size, level) if amount < 0 else np.maximum(size - off, 0.0)
             out.append(np.sign(gaps) * size)
         peak = max(float(np.abs(x).max()) for x in out)
         return [(x / max(peak, 1e-12)).astype(np.float32) for x in out]
@@ -216,12 +218,13 @@ class WorstGapLaw:
         more = float(np.sum(np.max(scores, axis=0) >= measured - 1e-6 * abs(measured)))
         return float(ndtri((more + 0.5) / (len(scores[0]) + 1.0)))
 
-    def _inverse(self, rarity: Callable[[float], float]) -> Callable[[float], float]:
-        """Return the inverse, by probability, of an increasing function of the gap; in [0, 1]."""
-        largest = int(self.peaks.argmax())
-        reach = np.linspace(-2.4, 2.4, STEPS) * self.unit[largest]
-        grid = np.unique(np.clip(np.append(self.peaks[largest] + reach, 0.0), 0.0, 1.0))
-        values = np.maximum.accumulate([rarity(theta) for theta in grid])
+    def _inverse(self, shape: Sequence[Array]) -> Callable[[float], float]:
+        """Return the gap of each probability that as much is measured; in [0, 1]."""
+        ends = {int((self.peaks + sign * self.unit).argmax()) for sign in (-1, 1)}
+        reach = np.linspace(-2.4, 2.4, STEPS)
+        points = [self.peaks[k] + reach * self.unit[k] for k in ends]
+        grid = np.unique(np.clip(np.concatenate([[0.0], *points]), 0.0, 1.0))
+        values = np.maximum.accumulate([self._rarity(theta, shape) for theta in grid])
 
         def at(probability: float) -> float:
             level = float(ndtri(probability))

@@ -1,4 +1,4 @@
-"""Do the rows of a cell look like the law that was fitted to them?"""
+"""Whether the rows of a cell look like the law that was fitted to them."""
 
 from __future__ import annotations
 

@@ -7,12 +7,15 @@ from fairprog.programs.conditions import Condition, constraint
 from fairprog.programs.fair_classifier import FairClassifier
 from fairprog.programs.ideality_test import IdealityTest, ideality_test
 from fairprog.programs.nearest_ideal import NearestIdeal
+from fairprog.programs.rows_needed import RowsNeeded, rows_needed
 
 __all__ = [
     "Condition",
     "FairClassifier",
     "IdealityTest",
     "NearestIdeal",
+    "RowsNeeded",
     "constraint",
     "ideality_test",
+    "rows_needed",
 ]

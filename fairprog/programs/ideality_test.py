@@ -20,8 +20,9 @@ from scipy.integrate import quad
 from fairprog.errors import DataError, ModelError
 from fairprog.kernels.one_group import linear_size
 from fairprog.labels import check_count
-from fairprog.populations import Categorical, DiagonalNormal, Exponential, Normal, Population
+from fairprog.populations import Categorical, Normal, Population
 from fairprog.populations.fit_test import CellFit, cell_fits
+from fairprog.populations.parameter_count import group_parameters
 from fairprog.programs.nearest_ideal import NearestIdeal
 from fairprog.transports import Affine, Transport
 
@@ -162,30 +163,45 @@ def ideality_test(
     if isinstance(population, Categorical):
         return _permuted(population, n, base_rates, check_count(n_permutations, "n_permutations"),
                          random_state)  # fmt: skip
+    program = tested_program(population, steer, transport, orientation, base_rates)
+    kl = program.solve("newton" if "closed-form" in program.refused_solvers else "closed-form").kl
+    statistic, df, pvalue = chance_of(program, kl, n)
+    fits: Mapping[Any, CellFit] = {}
+    if X is not None:
+        fits = cell_fits(population, X, y, sensitive_features, random_state)
+    return IdealityTest(statistic, df, pvalue, kl, n, fits, refuted_cells(fits))
+
+
+def tested_program(
+    population: Any,
+    steer: str | Iterable[Any],
+    transport: Transport | None,
+    orientation: str = "preserve",
+    base_rates: str | ArrayLike = "equalize",
+) -> NearestIdeal:
+    """Return the program whose divergence is tested: by default with a metric that is fixed."""
     if transport is None and population.n_features > 1 and type(population.core) is Normal:
         transport = Affine()
-    program = NearestIdeal(
+    return NearestIdeal(
         population, steer, transport, orientation=orientation, base_rates=base_rates
     )
+
+
+def chance_of(program: NearestIdeal, kl: float, n: int) -> tuple[float, int, float]:
+    """Return statistic, degrees of freedom and p-value of a divergence found from n rows."""
     df, moved = degrees_of_freedom(program), len(program.question.steered)
     if df <= 0:
         raise ModelError(
             f"{program.transport!r} makes every such population ideal: there is nothing to test.",
             argument="transport",
         )
-    kl = program.solve("newton" if "closed-form" in program.refused_solvers else "closed-form").kl
-    statistic, pvalue = 2.0 * n * kl, 1.0
+    statistic = 2.0 * n * kl
     if not program.question.staying:
-        pvalue = float(stats.chi2.sf(statistic, df))
-    else:
-        _refuse_some(program)
-        mass = float(population.group_mass[program.question.reference])
-        pvalue = _two_weights_sf(statistic, df // moved, moved - 1, 1.0 / mass)
-        statistic *= mass if moved == 1 else 1.0
-    fits: Mapping[Any, CellFit] = {}
-    if X is not None:
-        fits = cell_fits(population, X, y, sensitive_features, random_state)
-    return IdealityTest(statistic, df, pvalue, kl, n, fits, refuted_cells(fits))
+        return statistic, df, float(stats.chi2.sf(statistic, df))
+    _refuse_some(program)
+    mass = float(program.population.group_mass[program.question.reference])
+    pvalue = _two_weights_sf(statistic, df // moved, moved - 1, 1.0 / mass)
+    return statistic * (mass if moved == 1 else 1.0), df, pvalue
 
 
 def degrees_of_freedom(program: NearestIdeal) -> int:
@@ -199,28 +215,18 @@ def degrees_of_freedom(program: NearestIdeal) -> int:
     moves_scale = getattr(D, "moves_scale", True)
     one = d == 1 and kind not in ("identity", "fixed")
     m = 0 if kind == "identity" else (1 + moves_scale if one else d + linear_size(kind, d))
-    cells = _cell_parameters(D, d)
+    cells = group_parameters(D)
     rates = 0 if isinstance(question.base_rates, str) and question.base_rates == "keep" else K - 1
     df = (G - 1) * (cells - m + rates)
     return df + (rates if not isinstance(question.base_rates, str) else 0)
-
-
-def _cell_parameters(D: Any, d: int) -> int:
-    """Return the number of parameters of all classes of one group."""
-    K, triangle = D.n_classes, d * (d + 1) // 2
-    if isinstance(D, DiagonalNormal):
-        return int(2 * K * d)
-    if isinstance(D, Normal):
-        return int(K * d + (triangle if D.covariance == "tied" else K * triangle))
-    return K * (1 if isinstance(D, Exponential) else 2)
 
 
 def _refuse_some(program: NearestIdeal) -> None:
     """Refuse more than one group that stays."""
     if len(program.question.staying) > 1:
         raise ModelError(
-            "Name all groups but one in `steer`, or 'all': estimates of groups that stay are never "
-            "ideal among themselves.",
+            "Name all groups but one in `steer`, or 'all': estimates of groups that stay are "
+            "never ideal among themselves.",
             argument="steer",
         )
 
@@ -239,7 +245,7 @@ def _permuted(
 ) -> IdealityTest:
     """Test that (X, Y), or with "keep" X within each class, does not depend on the group."""
     counts = np.rint(D.joint * n).astype(int)
-    X, K, G = counts.shape
+    _, K, G = counts.shape
     keep = isinstance(base_rates, str) and base_rates == "keep"
     tables = [counts[:, i] for i in range(K)] if keep else [counts.reshape(-1, G)]
     tables = [t[t.sum(axis=1) > 0] for t in tables]
