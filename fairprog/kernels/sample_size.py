@@ -12,8 +12,8 @@ def rows_for_gap(delta: float, confidence: float, power: float) -> int:
     r"""Return the rows each of two cells needs for a gap `delta` at one threshold to be seen.
 
     The two-sample Smirnov test at level 1 - confidence rejects where the gap at the worst
-    threshold exceeds :math:`c\,\sqrt{2/n}`, :math:`c = \sqrt{\log(2/\alpha)/2}` (its DKW bound). At the
-    threshold of a true gap delta the measured one has standard deviation at most
+    threshold exceeds :math:`c\,\sqrt{2/n}`, :math:`c = \sqrt{\log(2/\alpha)/2}` (its DKW bound).
+    At the threshold of a true gap delta the measured one has standard deviation at most
     :math:`\sqrt{1/(2n)}`, so that :math:`n = (2 c + z_{power})^2 / (2\delta^2)` suffices.
 
     Examples

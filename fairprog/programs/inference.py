@@ -51,7 +51,7 @@ def inference_of(
     settings = dict(sol.settings)
     if settings["constraints"] or settings["map_bound"]:
         raise ModelError(
-            "Intervals are for exact ideality; the answer has a `map_bound` or custom constraints.",
+            "Intervals are for exact ideality; this answer has a `map_bound` or conditions.",
             argument="method",
         )
     program = NearestIdeal(sol.original, **settings)
@@ -149,7 +149,7 @@ def _follower(sol: Solution, geometry: Geometry) -> Any:
         return _closed_form(sol)
     if not geometry.is_convex:
         return _envelope(sol, geometry)
-    if geometry.n_features > MOST_FEATURES and not geometry.D.covariance == "diagonal":
+    if geometry.n_features > MOST_FEATURES and geometry.D.covariance != "diagonal":
         return _fixed_maps(sol, geometry)
     names = [geometry.D.groups[a] for a in geometry.question.steered]
     responses = [response_of(geometry, k, sol.affine[g]) for k, g in enumerate(names)]

@@ -81,8 +81,8 @@ def rows_needed(
     Notes
     -----
     Gap: see :func:`fairprog.kernels.sample_size.rows_for_gap` (an upper bound: the law of the
-    worst threshold by its DKW bound). Divergence: the statistic 2 n KL is noncentral chi-square with
-    noncentrality 2 n delta (theory.md section 13).
+    worst threshold by its DKW bound). Divergence: the statistic 2 n KL is noncentral chi-square,
+    of noncentrality 2 n delta (theory.md section 13).
 
     Examples
     --------

@@ -6,6 +6,7 @@ from fairprog.solution.certificate import Certificate
 from fairprog.solution.classifier import RandomizedClassifier
 from fairprog.solution.classifier_solution import ClassifierCertificate, ClassifierSolution
 from fairprog.solution.frontier import Frontier
+from fairprog.solution.inferred import Estimate, Inference
 from fairprog.solution.quantile_map import QuantileMap
 from fairprog.solution.reweighted import ReweightedSolution
 from fairprog.solution.solution import Solution
@@ -16,7 +17,9 @@ __all__ = [
     "Certificate",
     "ClassifierCertificate",
     "ClassifierSolution",
+    "Estimate",
     "Frontier",
+    "Inference",
     "QuantileMap",
     "RandomizedClassifier",
     "ReweightedSolution",

@@ -76,25 +76,36 @@ class Inference:
         """Whether the population is far enough from ideal for intervals to mean something."""
         return self.pvalue is None or self.pvalue < 1e-3
 
-    def __str__(self) -> str:
-        """Say the intervals, or why they say nothing."""
-        level = f"{self.confidence:.0%}"
-        lines = [f"From {self.n:,} rows, {level} intervals ({self.method}):"]
+    @property
+    def named(self) -> dict[str, Estimate]:
+        """The numbers that are no arrays, by what they are called."""
         named = {"KL divergence": self.kl, **{f"price of {k}": v for k, v in self.price.items()}}
         if self.gap is not None:
             named["ideality gap before"] = self.gap
         named |= {f"bound on {k.replace('_', ' ')}": v for k, v in self.bounds.items()}
+        return named
+
+    def __str__(self) -> str:
+        """Say the intervals, or why they say nothing."""
+        level, named = f"{self.confidence:.0%}", self.named
+        lines = [f"From {self.n:,} rows, {level} intervals ({self.method}):"]
         width = max(map(len, named))
         lines += [
             f"  {name:{width}} {e.value:10.4g}   {e.low:.4g} to {e.high:.4g}"
             for name, e in named.items()
         ]
-        if self.pvalue is not None and not self.valid:
-            lines.append(
-                f"  The population may be ideal (test of ideality: p = {self.pvalue:.2g}): so "
-                "near to it intervals for KL and prices are not valid; go by the test."
-            )
+        lines += [f"  {remark}" for remark in self.remarks]
         return "\n".join(lines)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What to beware of."""
+        if self.pvalue is None or self.valid:
+            return ()
+        return (
+            f"The population may be ideal (test of ideality: p = {self.pvalue:.2g}): so near to "
+            "it intervals for KL and prices are not valid; go by the test.",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
