@@ -18,7 +18,7 @@ from fairprog.populations.cell_fit import Term, best_scale_shift, maximum_likeli
 from fairprog.populations.law import Law
 from fairprog.populations.normal_cells import NormalCells
 
-SIMULATED = 200  # samples behind a p-value of Lilliefors' test
+SIMULATED = 99  # samples behind a p-value of Lilliefors' test
 MOST_ROWS = 2000  # of a cell: beyond, so many of its rows
 
 
@@ -91,7 +91,7 @@ def _lilliefors(core: Any, i: int, a: int, x: Array, rng: np.random.Generator) -
     law = core.law(i, a)
 
     def distance(z: Array) -> float:
-        loc, scale = _refitted(law, z, getattr(core, "moves_scale", True))
+        loc, scale = _refitted(core, law, z)
         u, n = np.sort(law.cdf((z - loc) / scale)), z.size
         k = np.arange(n)
         return float(max((u - k / n).max(), ((k + 1) / n - u).max()))
@@ -102,10 +102,13 @@ def _lilliefors(core: Any, i: int, a: int, x: Array, rng: np.random.Generator) -
     return CellFit(measured, (1 + more) / (SIMULATED + 1))
 
 
-def _refitted(law: Law, z: Array, scales: bool) -> tuple[float, float]:
+def _refitted(core: Any, law: Law, z: Array) -> tuple[float, float]:
     """Return the maximum-likelihood location and scale (1 where it is fixed)."""
     weight = np.full(z.size, 1.0 / z.size)
-    if scales:
+    if core.moves_scale and core.coordinate == "x":  # else it fits what it takes the log of
+        loc, scale = core.fit_cell(z, weight)
+        return loc, scale
+    if core.moves_scale:
         return maximum_likelihood(law, z, weight)
     shift = best_scale_shift([Term(1.0, z, weight, law)], np.array([1.0, -z.mean()]), False)[1]
     return -float(shift), 1.0

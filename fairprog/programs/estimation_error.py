@@ -7,7 +7,7 @@ covariances Wishart, locations and scales as Fisher's information says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -93,32 +93,55 @@ def estimation_error(D: Any, rng: np.random.Generator, most: int = MOST) -> Erro
     ModelError
         For families whose estimates have another law.
     """
-    n, q = rows_of_cells(D), D.prior
-    K, G, d = D.n_classes, D.n_groups, D.n_features
-    root = np.sqrt(q.ravel())
-    shares = root[:, None] * (np.eye(K * G) - np.outer(root, root)) / np.sqrt(n.sum())
-    normal = isinstance(D, Normal) and not isinstance(D, DiagonalNormal)
-    if not normal and not (isinstance(D, LocationScale) and D.moves_scale) and not isinstance(
-        D, DiagonalNormal
-    ):  # fmt: skip
+    n = rows_of_cells(D)
+    known = isinstance(D, Normal) or (isinstance(D, LocationScale) and D.moves_scale)
+    if not known:
         raise ModelError(
             f"How estimates of {type(D).__name__} populations vary is not known here; intervals "
             "are for normal and location-scale families, and what they become by a bijection.",
             argument="population",
         )
-    second = linear_basis("symmetric", d) if normal else np.eye(d)
-    size = K * G * (1 + d + len(second))
-    factors = _factors(D, n)
+    size, move = _standardised(D, n)
     if size <= most:
-        moves = list(_basis_moves(D, shares, factors, second, n))
-        return Error(D, moves, 1.0, _bias(D, n))
-    moves = [_random_move(D, shares, factors, n, rng) for _ in range(most)]
+        return Error(D, [move(unit) for unit in np.eye(size)], 1.0, _bias(D, n))
+    moves = [move(rng.standard_normal(size)) for _ in range(most)]
     return Error(D, moves, 1.0 / most, _bias(D, n))
 
 
 def random_error(D: Any, rng: np.random.Generator) -> Move:
     """Return one random error of the estimate of a population."""
-    return estimation_error(D, rng, most=1).moves[0]
+    size, move = _standardised(D, rows_of_cells(D))
+    return move(rng.standard_normal(size))
+
+
+def _standardised(D: Any, n: Array) -> tuple[int, Callable[[Array], Move]]:
+    """Return how many independent standard numbers make an error, and what they make."""
+    (K, G), d, root = n.shape, D.n_features, np.sqrt(D.prior.ravel())
+    shares = root[:, None] * (np.eye(K * G) - np.outer(root, root)) / np.sqrt(n.sum())
+    full = isinstance(D, Normal) and not isinstance(D, DiagonalNormal)
+    tied = full and D.covariance == "tied"
+    factors, E = _factors(D, n), linear_basis("symmetric", d) if full else np.eye(d)
+    zero = np.zeros((K, G, d, d)[: 2 + isinstance(D, Normal) + full])
+
+    def move(x: Array) -> Move:
+        first = np.zeros(zero.shape[: 2 + isinstance(D, Normal)])
+        second, parts = zero.copy(), iter(np.split(x[K * G :].reshape(K * G, -1), K * G))
+        for i, a in np.ndindex(K, G):
+            y, F = next(parts)[0], factors[i, a]
+            if full:
+                first[i, a] = F @ y[:d] / np.sqrt(n[i, a])
+                m = n[:, a].sum() if tied else n[i, a]
+                if not (tied and i):
+                    W = F @ np.tensordot(y[d:], E, 1) @ F * np.sqrt(2.0 / m)
+                    second[slice(None) if tied else i, a] = W
+            elif isinstance(D, Normal):
+                first[i, a], second[i, a] = F * y[:d], np.sqrt(2.0 / n[i, a]) * y[d:]
+            else:
+                step = F @ y / np.sqrt(n[i, a])
+                first[i, a], second[i, a] = D.base_scale[i, a] * step[0], step[1]
+        return (shares @ x[: K * G]).reshape(K, G), first, second
+
+    return K * G * (1 + d + len(E)), move
 
 
 def _factors(D: Any, n: Array) -> Array:
@@ -156,82 +179,14 @@ def fisher_root(law: Law) -> Array:
     return np.linalg.cholesky(np.linalg.inv(information))
 
 
-def _zero(D: Any) -> list[Array]:
-    K, G, d = D.n_classes, D.n_groups, D.n_features
-    if isinstance(D, DiagonalNormal):
-        return [np.zeros((K, G)), np.zeros((K, G, d)), np.zeros((K, G, d))]
-    if isinstance(D, Normal):
-        return [np.zeros((K, G)), np.zeros((K, G, d)), np.zeros((K, G, d, d))]
-    return [np.zeros((K, G)), np.zeros((K, G)), np.zeros((K, G))]
-
-
-def _basis_moves(D: Any, shares: Array, factors: Array, second: Array, n: Array) -> Iterator[Move]:
-    """Yield one move per parameter."""
-    for column in shares.T:
-        move = _zero(D)
-        move[0] = column.reshape(n.shape)
-        yield tuple(move)
-    tied = isinstance(D, Normal) and D.covariance == "tied"
-    for i, a in np.ndindex(*n.shape):
-        F, m = factors[i, a], n[i, a]
-        if isinstance(D, DiagonalNormal):
-            for j in range(D.n_features):
-                for part, step in ((1, F[j]), (2, np.sqrt(2.0 / m))):
-                    move = _zero(D)
-                    move[part][i, a, j] = step
-                    yield tuple(move)
-        elif isinstance(D, Normal):
-            for j in range(D.n_features):
-                move = _zero(D)
-                move[1][i, a] = F[:, j] / np.sqrt(m)
-                yield tuple(move)
-            if tied and i:
-                continue
-            m = n[:, a].sum() if tied else m
-            for E in second:
-                move = _zero(D)
-                move[2][slice(None) if tied else i, a] = np.sqrt(2.0 / m) * F @ E @ F
-                yield tuple(move)
-        else:
-            for column in F.T / np.sqrt(m):
-                move = _zero(D)
-                move[1][i, a], move[2][i, a] = D.base_scale[i, a] * column[0], column[1]
-                yield tuple(move)
-
-
-def _random_move(D: Any, shares: Array, factors: Array, n: Array, rng: Any) -> Move:
-    """Return a random error of all parameters together."""
-    move = _zero(D)
-    move[0] = (shares @ rng.standard_normal(n.size)).reshape(n.shape)
-    tied = isinstance(D, Normal) and D.covariance == "tied"
-    for i, a in np.ndindex(*n.shape):
-        F, m, d = factors[i, a], n[i, a], D.n_features
-        if isinstance(D, DiagonalNormal):
-            move[1][i, a] = F * rng.standard_normal(d)
-            move[2][i, a] = np.sqrt(2.0 / m) * rng.standard_normal(d)
-        elif isinstance(D, Normal):
-            move[1][i, a] = F @ rng.standard_normal(d) / np.sqrt(m)
-            W = rng.standard_normal((d, d))
-            if not tied:
-                move[2][i, a] = F @ (W + W.T) @ F / np.sqrt(2.0 * m)
-            elif not i:
-                move[2][:, a] = F @ (W + W.T) @ F / np.sqrt(2.0 * n[:, a].sum())
-        else:
-            step = F @ rng.standard_normal(2) / np.sqrt(m)
-            move[1][i, a], move[2][i, a] = D.base_scale[i, a] * step[0], step[1]
-    return tuple(move)
-
-
 def _bias(D: Any, n: Array) -> Move | None:
     """Return the bias of moments divided by n; None of other estimates, where it is not known."""
-    move = _zero(D)
-    if isinstance(D, DiagonalNormal):
-        move[2] -= 2.0 / n[..., None]  # of the logarithm
-    elif isinstance(D, Normal):
-        tied = D.covariance == "tied"
-        for a in range(D.n_groups):
-            share = len(n) / n[:, a].sum() if tied else (1.0 / n[:, a])[:, None, None]
-            move[2][:, a] = -np.asarray(D.cov_of(a)) * share
-    else:
+    if not isinstance(D, Normal):
         return None
-    return tuple(move)
+    none = np.zeros(n.shape), np.zeros(D.location.shape)
+    if isinstance(D, DiagonalNormal):  # of the logarithm
+        return (*none, np.zeros(D.location.shape) - 2.0 / n[..., None])
+    share = 1.0 / n
+    if D.covariance == "tied":
+        share = np.broadcast_to(len(n) / n.sum(axis=0), n.shape)
+    return (*none, -D.cov * share[..., None, None])

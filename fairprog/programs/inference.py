@@ -97,17 +97,22 @@ def _bounds(bounds: Bounds) -> Values:
     return {("bounds", name): getattr(bounds, name)() for name in BOUNDS}
 
 
-def _gap(D: Any) -> Values:
+def _gap(D: Any, near: float | None = None) -> Values:
     """Return the largest gap in P(predicted positive | group), where it is exact and cheap."""
     if D.n_features != 1 or D.n_classes != 2:
         return {}
-    t, best = np.linspace(-8.0, 8.0, 161), 0.0
-    for width in (0.1, 0.01, 1e-3, 1e-4, 1e-5, 0.0):
-        rates = binary_rates(D, t)[..., 1]
-        gaps = np.ptp((D.base_rates * rates).sum(axis=1), axis=1)
-        best = float(gaps.max())
-        t = t[int(gaps.argmax())] + width * np.linspace(-1.0, 1.0, 21)
-    return {("gap", None): best}
+    return {("gap", None): _worst_gap(D, near)[0]}
+
+
+def _worst_gap(D: Any, near: float | None = None) -> tuple[float, float]:
+    """Return the largest gap over thresholds on the log odds, all or those near one, and where."""
+    t = np.linspace(-8.0, 8.0, 161) if near is None else near + np.linspace(-0.1, 0.1, 9)
+    for width in (0.1, 0.025, 6e-3, 1.5e-3, 4e-4, 1e-4, 0.0)[near is not None :]:
+        gaps = np.ptp((D.base_rates * binary_rates(D, t)[..., 1]).sum(axis=1), axis=1)
+        best = int(gaps.argmax())
+        value, at = float(gaps[best]), float(t[best])
+        t = at + width * np.linspace(-1.0, 1.0, 9)
+    return value, at
 
 
 # -- the delta method --
@@ -151,6 +156,8 @@ def _follower(sol: Solution, geometry: Geometry) -> Any:
         return _envelope(sol, geometry)
     if geometry.n_features > MOST_FEATURES and geometry.D.covariance != "diagonal":
         return _fixed_maps(sol, geometry)
+    one = geometry.n_features == 1 and geometry.D.n_classes == 2
+    near = _worst_gap(geometry.D)[1] if one else None
     names = [geometry.D.groups[a] for a in geometry.question.steered]
     responses = [response_of(geometry, k, sol.affine[g]) for k, g in enumerate(names)]
 
@@ -158,13 +165,13 @@ def _follower(sol: Solution, geometry: Geometry) -> Any:
         at = geometry_of(geometry, D)
         answer = Answer([r.at(at) for r in responses], "delta")
         out = _follow_maps(at, answer)
-        shares = [sum(map(sum, g.totals[0])) for g in answer.groups]
         if "consensus" in sol.price:
-            out["price", "consensus"] = float(sum(shares))
+            norms = (sum(g.problem.prices(own)) for g in answer.groups for own in g.gradients())
+            out["price", "consensus"] = float(sum(norms))
         for g in answer.groups:
             T = g.user_map
             out |= {("matrix", g.group): T.matrix, ("offset", g.group): T.offset}
-        return out | _gap(D)
+        return out | _gap(D, near)
 
     return follow
 
