@@ -44,6 +44,11 @@ class Gathered:
         return sum(self._sums.count.values())
 
     @property
+    def n_replicates(self) -> int:
+        """Number of bootstrap replicates gathered beside."""
+        return len(self._replicates)
+
+    @property
     def n_features(self) -> int | None:
         """Number of features, None before the first rows."""
         return self._n_features

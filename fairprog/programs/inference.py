@@ -106,12 +106,12 @@ def _gap(D: Any, near: float | None = None) -> Values:
 
 def _worst_gap(D: Any, near: float | None = None) -> tuple[float, float]:
     """Return the largest gap over thresholds on the log odds, all or those near one, and where."""
-    t = np.linspace(-8.0, 8.0, 161) if near is None else near + np.linspace(-0.1, 0.1, 9)
-    for width in (0.1, 0.025, 6e-3, 1.5e-3, 4e-4, 1e-4, 0.0)[near is not None :]:
+    t = np.linspace(-8.0, 8.0, 161) if near is None else near + np.linspace(-0.1, 0.1, 61)
+    for width in (0.1, 3.4e-3, 1.2e-4)[near is not None :]:
         gaps = np.ptp((D.base_rates * binary_rates(D, t)[..., 1]).sum(axis=1), axis=1)
         best = int(gaps.argmax())
         value, at = float(gaps[best]), float(t[best])
-        t = at + width * np.linspace(-1.0, 1.0, 9)
+        t = at + width * np.linspace(-1.0, 1.0, 61)
     return value, at
 
 
@@ -230,6 +230,7 @@ def _replicates(
     from tqdm import tqdm
 
     settings = dict(sol.settings)
+    count = count if moments is None else moments.n_replicates
     solver = "newton" if "closed-form" in program.refused_solvers else "closed-form"
     drawn = (
         moments.replicates(covariance=getattr(sol.original, "covariance", None))
