@@ -15,6 +15,7 @@ from fairprog.populations import Transformed
 from fairprog.populations.evaluation import binary_rates
 from fairprog.programs.answer import Answer
 from fairprog.programs.estimation_error import (
+    MOST,
     displaced,
     estimation_error,
     random_error,
@@ -30,6 +31,7 @@ from fairprog.solution.inferred import Estimate, Inference, estimate
 
 STEP = 0.05  # of central differences, in standard deviations of the estimate
 MOST_FEATURES = 24  # beyond, the Hessian of the maps is not formed: KL alone
+FEW = 60  # random directions there: standard errors to about 9 %
 BOUNDS = ("equal_opportunity", "equalized_odds", "risk")
 
 Values = dict[tuple[str, Any], Any]  # (what, of what)
@@ -123,7 +125,8 @@ def _delta(
 ) -> dict[tuple[str, Any], Estimate]:
     """Return intervals from central differences along the directions of the estimate's error."""
     follow = _follower(sol, geometry)
-    error = estimation_error(geometry.D, rng)
+    few = geometry.n_features > MOST_FEATURES
+    error = estimation_error(geometry.D, rng, FEW if few else MOST)
     squares: dict[tuple[str, Any], Any] = {}
     bias, whole = 0.0, any(what == "matrix" for what, _ in follow(geometry.D))
     for move in error.moves:
