@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from fairprog.audit.audit_rows import AuditRows
 from fairprog.audit.result import GapInterval
 from fairprog.evidence.held_out import GapCurve
+from fairprog.evidence.worst_gap import Rate, WorstGap, WorstGapLaw, thinned, thresholds_for
 from fairprog.kernels.threshold_rates import (
     cumulated,
     permuted_worst_gaps,
     rates_of,
     tie_ends,
 )
-from fairprog.kernels.worst_gap import Rate, WorstGap, WorstGapLaw, thinned, thresholds_for
 from fairprog.labels import Array, Indices
 
 LONG = 20_000_000  # rows times repetitions from which a progress bar is shown

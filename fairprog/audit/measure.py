@@ -88,7 +88,7 @@ def audit(
     Notes
     -----
     Bands and intervals hold for all pairs of groups and events at once, by their joint law: see
-    :mod:`fairprog.kernels.worst_gap`. The measured worst gap is too high on average;
+    :mod:`fairprog.evidence.worst_gap`. The measured worst gap is too high on average;
     ``GapInterval.estimate`` is corrected for that. The gap at the worst
     threshold of a calibrated score is the ideality gap; of any other it is that of THIS score.
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError
+from fairprog.evidence.worst_gap import Rate, WorstGap, WorstGapLaw, thinned, thresholds_for
 from fairprog.kernels.gap_bands import acceptance_gaps, worst_gap
-from fairprog.kernels.worst_gap import Rate, WorstGap, WorstGapLaw, thinned, thresholds_for
 from fairprog.labels import Array, Indices, check_finite, check_number, encode
 from fairprog.populations.base import Population
 
@@ -94,7 +94,7 @@ def gap_curves(
     Notes
     -----
     Bands hold for all pairs of groups at once by their joint law (multiplier bootstrap,
-    :mod:`fairprog.kernels.worst_gap`), and for all scores by Bonferroni's inequality.
+    :mod:`fairprog.evidence.worst_gap`), and for all scores by Bonferroni's inequality.
     """
     delta = 1.0 - check_confidence(confidence)
     i = encode(y, classes, "y")
