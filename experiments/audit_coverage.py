@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import warnings
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -48,7 +49,7 @@ def one(n: int, G: int, ratio: float, gap: float, step: float, weighted: bool, s
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = fp.audit(y, s2, sensitive_features=a2, sample_weight=w2, n_permutations=1)
-    g = found.worst["equal opportunity", "score"]
+    g: Any = found.worst["equal opportunity", "score"]
     band = next(c for c in found.curves if c.title == "equal opportunity").half_width
     e = float(np.sort(dkw_half_width(np.bincount(a, minlength=G), G))[-2:].sum())
     return np.array([

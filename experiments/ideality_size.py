@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
 import fairprog as fp
 
-Drawn = Callable[[int, np.random.Generator], fp.Normal]
+Drawn = Callable[[int, np.random.Generator], Any]
 
 
 def ideal_normal(d: int, K: int, G: int, seed: int = 0) -> fp.Normal:
@@ -56,14 +57,14 @@ def draw_normal(D: fp.Normal, n: int, rng: np.random.Generator) -> fp.Normal:
     return fp.Normal(count / n, mean, cov=cov).with_rows(count)
 
 
-def cases() -> Iterator[tuple[str, Drawn, dict[str, object]]]:
+def cases() -> Iterator[tuple[str, Drawn, dict[str, Any]]]:
     """Yield name, how a fitted population is drawn, and the options of the test."""
 
     def normal(d: int, K: int, G: int) -> Drawn:
         D = ideal_normal(d, K, G, seed=100 * d + 10 * K + G)
         return lambda n, rng: draw_normal(D, n, rng)
 
-    fixed = {"transport": fp.Monotone("identity")}
+    fixed: dict[str, Any] = {"transport": fp.Monotone("identity")}
     for K in (2, 3):
         yield f"normal d=1 K={K} G=2, one", normal(1, K, 2), {"steer": [1]}
     for d, K in ((2, 2), (2, 3), (4, 2), (4, 3)):
@@ -79,9 +80,10 @@ def cases() -> Iterator[tuple[str, Drawn, dict[str, object]]]:
     L = ideal_normal(1, 2, 2, seed=7)
 
     def log_normal(n: int, rng: np.random.Generator) -> fp.LogNormal:
-        D = draw_normal(L, n, rng)
+        D: Any = draw_normal(L, n, rng)
+        rows = D.n_rows
         return fp.LogNormal(D.prior, D.location[..., 0],
-                            std=np.sqrt(D.cov[..., 0, 0])).with_rows(D.n_rows)  # fmt: skip
+                            std=np.sqrt(D.cov[..., 0, 0])).with_rows(rows)  # fmt: skip
 
     yield "log-normal K=2 G=2, one", log_normal, {"steer": [1]}
     yield "normal d=1 K=2 G=2, all", normal(1, 2, 2), {}
@@ -93,7 +95,7 @@ def cases() -> Iterator[tuple[str, Drawn, dict[str, object]]]:
     yield "normal d=2 K=2 G=2, one, Affine", normal(2, 2, 2), {"steer": [1]}
 
 
-def size(draw: Drawn, options: dict[str, object], n: int, draws: int) -> tuple[float, float, int]:
+def size(draw: Drawn, options: dict[str, Any], n: int, draws: int) -> tuple[float, float, int]:
     """Return the share of rejections at 5 %, the mean statistic, and its degrees of freedom."""
     rejected, total, df = 0, 0.0, 0
     for seed in range(draws):

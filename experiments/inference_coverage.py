@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -25,12 +26,10 @@ def readme() -> fp.Normal:
     )
 
 
-def numbers(
-    answer: fp.Solution, found: fp.Inference | None = None
-) -> dict[str, tuple[Array, ...]]:
+def numbers(answer: fp.Solution, found: fp.Inference | None = None) -> dict[str, tuple[Any, ...]]:
     """Return (low, high) by name, or of the answer alone (value, value)."""
     if found is None:
-        out = {"KL": (np.array(answer.kl),) * 2}
+        out: dict[str, tuple[Any, ...]] = {"KL": (np.array(answer.kl),) * 2}
         out |= {f"price {k}": (np.array(v),) * 2 for k, v in answer.price.items()}
         for g, T in answer.affine.items():
             out |= {f"matrix {g}": (T.matrix,) * 2, f"offset {g}": (T.offset,) * 2}
@@ -42,12 +41,10 @@ def numbers(
     return out
 
 
-def coverage(
-    D: fp.Normal, n: int, samples: int, **options: object
-) -> dict[str, tuple[Array, Array]]:
+def coverage(D: fp.Normal, n: int, samples: int, **options: Any) -> dict[str, tuple[Array, Array]]:
     """Return coverage and mean width of every quantity, entry by entry."""
     truth = numbers(fp.NearestIdeal(D, **options).solve())
-    hits: dict[str, list[Array]] = {}
+    hits: dict[str, list[Any]] = {}
     widths: dict[str, list[Array]] = {}
     solver = "closed-form" if D.n_features == 1 else "newton"
     for seed in range(samples):

@@ -171,7 +171,7 @@ def _cells(sol: Solution, Z: Array, rows: Rows) -> tuple[dict[Any, float], dict[
         old = None if D.n_rows is None else D.n_rows[:, a_].sum()
         kl = float((share * np.log(np.where(share > 0, share, 1) / D.base_rates[:, a_])).sum())
         sizes[None, g] = kl
-        m = _paired(count.sum(), old)
+        m = _paired(float(count.sum()), old)
         pvalues[None, g] = float(stats.chi2.sf(2.0 * m * kl, len(share) - 1))
     return pvalues, sizes
 

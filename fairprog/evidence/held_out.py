@@ -164,7 +164,8 @@ def gap_law(samples: Sequence[Array]) -> WorstGapLaw:
     """
     values = np.unique(np.concatenate(samples))
     mass = np.stack([np.searchsorted(np.sort(s), values, side="right") for s in samples])
-    few = mass[:, thinned(mass, thresholds_for(len(samples), 1, DRAWS))].astype(float)
+    counts: Array = mass.astype(float)
+    few: Array = np.take(counts, thinned(counts, thresholds_for(len(samples), 1, DRAWS)), axis=1)
     return WorstGapLaw([Rate.of(few, few)], DRAWS, np.random.default_rng(0))
 
 
