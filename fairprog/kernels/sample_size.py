@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy import stats
-from scipy.optimize import brentq
+from scipy.special import chdtri, chndtr, ndtri
 
 
 def rows_for_gap(delta: float, confidence: float, power: float) -> int:
@@ -22,7 +21,7 @@ def rows_for_gap(delta: float, confidence: float, power: float) -> int:
     633
     """
     c = math.sqrt(math.log(2.0 / (1.0 - confidence)) / 2.0)
-    z = float(stats.norm.ppf(power))
+    z = float(ndtri(power))
     return max(2, math.ceil((2.0 * c + z) ** 2 / (2.0 * delta**2)))
 
 
@@ -34,9 +33,11 @@ def rows_for_kl(delta: float, df: int, confidence: float, power: float) -> int:
     >>> rows_for_kl(0.01, 3, 0.95, 0.8)
     546
     """
-    critical = float(stats.chi2.isf(1.0 - confidence, df))
+    critical = float(chdtri(df, 1.0 - confidence))
 
     def missing(noncentrality: float) -> float:
-        return float(stats.ncx2.sf(critical, df, noncentrality)) - power
+        return 1.0 - float(chndtr(critical, df, noncentrality)) - power
+
+    from scipy.optimize import brentq
 
     return math.ceil(brentq(missing, 1e-9, 1e6) / (2.0 * delta))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import chdtrc
 
 from fairprog.door import Rows
 from fairprog.errors import DataError
@@ -82,7 +82,7 @@ def mardia(X: Array) -> CellFit:
     kurtosis = float(((Z**2).sum(axis=1) ** 2).mean())
     value = n * float((third**2).sum()) / 6.0
     value += n * (kurtosis - d * (d + 2)) ** 2 / (8.0 * d * (d + 2))
-    return CellFit(value, float(stats.chi2.sf(value, d * (d + 1) * (d + 2) / 6 + 1)))
+    return CellFit(value, float(chdtrc(d * (d + 1) * (d + 2) / 6 + 1, value)))
 
 
 def _lilliefors(core: Any, i: int, a: int, x: Array, rng: np.random.Generator) -> CellFit:

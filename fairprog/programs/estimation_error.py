@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.integrate import quad
 
 from fairprog.errors import DataError, ModelError
 from fairprog.kernels.normal import symmetric_root
@@ -158,6 +157,8 @@ def _factors(D: Any, n: Array) -> Array:
 @lru_cache(maxsize=64)
 def fisher_root(law: Law) -> Array:
     r"""Return a root of the inverse information of (location, log scale) of one row, (2, 2)."""
+    from scipy.integrate import quad
+
     low, high = max(law.support[0], -60.0), min(law.support[1], 60.0)
 
     def entry(f: Any) -> float:

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
-from scipy.integrate import quad
+from scipy.special import chdtrc
 
 from fairprog.errors import DataError, ModelError
 from fairprog.kernels.one_group import linear_size
@@ -197,7 +196,7 @@ def chance_of(program: NearestIdeal, kl: float, n: int) -> tuple[float, int, flo
         )
     statistic = 2.0 * n * kl
     if not program.question.staying:
-        return statistic, df, float(stats.chi2.sf(statistic, df))
+        return statistic, df, float(chdtrc(df, statistic))
     _refuse_some(program)
     mass = float(program.population.group_mass[program.question.reference])
     pvalue = _two_weights_sf(statistic, df // moved, moved - 1, 1.0 / mass)
@@ -234,7 +233,10 @@ def _refuse_some(program: NearestIdeal) -> None:
 def _two_weights_sf(x: float, df: int, ones: int, weight: float) -> float:
     """Return P(U + weight V > x), U and V chi-square with ones * df and df degrees of freedom."""
     if not ones:
-        return float(stats.chi2.sf(x / weight, df))
+        return float(chdtrc(df, x / weight))
+    from scipy import stats
+    from scipy.integrate import quad
+
     first, second = stats.chi2(ones * df), stats.chi2(df)
     inner = quad(lambda v: second.pdf(v) * first.sf(x - weight * v), 0.0, x / weight, limit=200)
     return float(min(1.0, inner[0] + second.sf(x / weight)))
@@ -244,6 +246,8 @@ def _permuted(
     D: Categorical, n: int, base_rates: Any, repetitions: int, random_state: int
 ) -> IdealityTest:
     """Test that (X, Y), or with "keep" X within each class, does not depend on the group."""
+    from scipy.stats import random_table
+
     counts = np.rint(D.joint * n).astype(int)
     _, K, G = counts.shape
     keep = isinstance(base_rates, str) and base_rates == "keep"
@@ -252,7 +256,7 @@ def _permuted(
     rng, measured = np.random.default_rng(random_state), sum(map(_information, tables))
     drawn = np.zeros(repetitions)
     for t in tables:
-        law = stats.random_table(t.sum(axis=1), t.sum(axis=0), seed=rng)
+        law = random_table(t.sum(axis=1), t.sum(axis=0), seed=rng)
         drawn += [_information(again) for again in law.rvs(repetitions)]
     pvalue = (1 + int(np.sum(drawn >= measured * (1 - 1e-12)))) / (repetitions + 1)
     df = sum((len(t) - 1) * (G - 1) for t in tables)
