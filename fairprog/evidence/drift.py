@@ -162,7 +162,8 @@ def _cells(sol: Solution, Z: Array, rows: Rows) -> tuple[dict[Any, float], dict[
     parameters = cell_parameters(D.core)
     for i, a_ in np.ndindex(*D.prior.shape):
         cell = D.classes[i], D.groups[a_]
-        m = _paired(float(rows.cells[i, a_]), None if D.n_rows is None else D.n_rows[i, a_])
+        old = None if D.n_rows is None else float(D.n_rows[i, a_])
+        m = _paired(float(rows.cells[i, a_]), old)
         sizes[cell] = float(V[i, a_])
         pvalues[cell] = float(chdtrc(parameters, 2.0 * m * sizes[cell]))
     for a_, g in enumerate(D.groups):
