@@ -323,3 +323,17 @@ def audit():
         found.plot(axes[1], notion="predictive equality")
         axes[1].set_ylabel("")
     return fig
+
+
+def fair_score():
+    """ROC curves of two groups, what both can reach, the price and the lots."""
+    z = np.linspace(-4, 4, 120)
+    cells = [
+        [(-0.6, 0.6), (0.9, 1.3)],
+        [(-0.9, 1.2), (0.9, 0.7)],
+    ]  # (mean, std) by group and class
+    laws = [[np.exp(-0.5 * ((z - m) / s) ** 2) for m, s in pair] for pair in cells]
+    joint = np.moveaxis([[p / p.sum() for p in pair] for pair in laws], -1, 0).transpose(0, 2, 1)
+    prior = np.array([[0.35, 0.25], [0.15, 0.25]])
+    population = fp.Categorical(joint * prior, values=z, groups=["women", "men"])
+    fp.FairScore(population).solve().plot()

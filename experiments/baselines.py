@@ -25,7 +25,9 @@ from fairprog.labels import Array
 from .protocol import Codes, Outcome, Rows, Split, threshold
 
 __all__ = [
+    "BOUNDS",
     "FAIRLEARN",
+    "FRONTIER",
     "LEACE",
     "METHODS",
     "Base",
@@ -237,6 +239,40 @@ def score_step(**options: Any) -> Method:
     return method
 
 
+def fair_score(bound: float, **options: Any) -> Method:
+    """Return the method that releases the model's scores by `FairScore` within a bound.
+
+    Isotonic hulls of held-out rows; every row draws its own lots.
+    """
+
+    def method(base: Base) -> Outcome:
+        held, test = base.split.held, base.split.test
+        counts = fp.ScoreCounts().partial_fit(base.held, held.y, sensitive_features=held.group)
+        notion = fp.EqualizedOdds(difference_bound=bound)
+        sol = fp.FairScore(counts.population(), notion, **options).solve()
+        released = []
+        for rows, score in ((held, base.held), (test, base.test)):
+            out = np.empty(len(score))
+            for g, channel in sol.channels.items():
+                own = np.flatnonzero(rows.group == g)
+                out[own] = channel(score[own], key=own, random_state=base.split.seed)
+            released.append(out)
+        return _decided(held, *released)
+
+    return method
+
+
+def fair_classifier(base: Base) -> Outcome:
+    """Decide by `FairClassifier`, equalized odds where accuracy is best, scores in 50 bins."""
+    held, test = base.split.held, base.split.test
+    D = fp.Categorical.from_scores(
+        base.held, y=held.y, sensitive_features=held.group, bins=50, groups=[0, 1]
+    )
+    rule = fp.FairClassifier(D, fp.ErrorRate(), [fp.EqualizedOdds()]).solve().classifier
+    chance = rule.predict_proba_from_scores(base.test, sensitive_features=test.group)[:, 1]
+    return Outcome(np.asarray(chance, dtype=float), base.test)
+
+
 def _training(split: Split) -> Rows:
     """Return all training rows, those of the fit and those held out."""
     parts = (split.fit, split.held)
@@ -332,6 +368,12 @@ METHODS: dict[str, Method] = {
     "score steering": score_step(),
     "score steering, five folds": folded_score_step,
     "score steering, normal": score_step(method="normal"),
+}
+BOUNDS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08)
+FRONTIER: dict[str, Method] = {  # beside the fair score; others of it are METHODS
+    **{f"fair score, {bound:g}": fair_score(bound) for bound in BOUNDS},
+    "fair score, 0, cost .5": fair_score(0.0, cost_weight=[0.5]),
+    "fair classifier": fair_classifier,
 }
 
 

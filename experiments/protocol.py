@@ -169,15 +169,17 @@ def compas_case(folder: Path) -> Case:
     return Case("compas, race", rows, columns, "no recidivism", ("Caucasian", "African-American"))
 
 
-def adult_case(folder: Path) -> Case:
-    """Return Adult by sex: all 14 columns, the sex among them, as indicators."""
+def adult_case(folder: Path, sensitive: str = "sex") -> Case:
+    """Return Adult by sex, or by race: all 14 columns as indicators; by race two of five."""
     raw = adult_rows(folder)
+    names = ("Female", "Male") if sensitive == "sex" else ("Black", "White")
+    raw = raw[raw[sensitive].isin(names)]
     y = raw.pop("income").str.rstrip(".").eq(">50K").to_numpy().astype(int)
-    group = (raw["sex"] == "Male").to_numpy().astype(int)
+    group = (raw[sensitive] == names[1]).to_numpy().astype(int)
     table = pd.get_dummies(raw)
     rows = Rows(table.to_numpy(dtype=float), y, group)
-    own = tuple(k for k, c in enumerate(table.columns) if c.startswith("sex_"))
-    return Case("adult, sex", rows, tuple(table.columns), "more than 50K", ("Female", "Male"), own)
+    own = tuple(k for k, c in enumerate(table.columns) if c.startswith(f"{sensitive}_"))
+    return Case(f"adult, {sensitive}", rows, tuple(table.columns), "more than 50K", names, own)
 
 
 def law_case(folder: Path, sensitive: str) -> Case:

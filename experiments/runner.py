@@ -51,7 +51,13 @@ EXPERIMENTS = (
     "notions_compared",
     "peers",
 )
-REAL = ("compas", "adult", "law_school", "bios")  # minutes each, and they need the real data sets
+REAL = (
+    "compas",
+    "adult",
+    "law_school",
+    "bios",
+    "fair_score",
+)  # minutes each, and they need the real data sets
 MADE_BY = "made_by.json"  # in a hidden folder: the fingerprint of what writes there
 LANGUAGE = ("concept_steering",)  # half an hour, and it needs torch and transformers
 GROUPS = {"real": REAL, "language": LANGUAGE}

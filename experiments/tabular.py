@@ -15,7 +15,7 @@ from fairprog.errors import FairprogError
 from fairprog.labels import Array
 from fairprog.plotting import COLORS, style
 
-from .baselines import METHODS, Base, missing
+from .baselines import FRONTIER, METHODS, Base, missing
 from .claims import Claim, judged, write_csv
 from .measured import Measured
 from .pictures import mark_chance, save_picture
@@ -149,7 +149,7 @@ def _figures(
     """Return FIGURES of one method on one split, or why there are none."""
     base, floor = prepared(learner, seed)
     try:
-        outcome = METHODS[method](base)
+        outcome = (METHODS | FRONTIER)[method](base)
     except FairprogError as error:  # what a method cannot do is a finding, not a crash
         return str(error)
     test = base.split.test

@@ -22,7 +22,7 @@ from fairprog.fields import read, refuse
 from fairprog.labels import printable
 
 FORMAT = 1
-NAMES = (ValueError, RuntimeError)  # of a NUL in a path, and of links in a loop
+NAMES = (ValueError, RuntimeError, TypeError)  # of a NUL, of links in a loop, of no path at all
 HIDDEN = ".fairprog-"  # where files are written before they are moved into place
 ROOM = 2**30  # bytes that the arrays of any file may take
 STALE = 86400.0  # seconds after which such a folder is what a killed process has left
@@ -102,7 +102,8 @@ def is_stream(path: Path) -> bool:
 
 def check_suffix(path: str | os.PathLike[str], argument: str = "path") -> str:
     """Return the suffix of a file `save` can write, or raise ModelError."""
-    suffix = Path(path).suffix
+    with naming(path, "written", argument, NAMES):
+        suffix = Path(path).suffix
     if suffix not in (".json", ".npz"):
         raise ModelError(
             f"`{argument}` must end in .json or .npz; found {str(path)!r}.", argument=argument

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 HOMES = {  # function: the module that defines it
+    "score_summary": "fairprog.evidence.score_summary",
     "summary_text": "fairprog.evidence.summary",
     "evidence_of_rows": "fairprog.evidence.rows",
     "audit_summary": "fairprog.audit.audit_words",

@@ -23,11 +23,13 @@ PICTURES = {  # result: what draws it
     "OutcomeTable": "plot_rates",
     "Population": "plot_population",
     "ReweightedSolution": "plot_weights",
+    "ScoreSolution": "plot_score",
     "Solution": "plot_solution",
 }
 PAGES = {  # result: what writes its page, and a part of it for notebooks
     "Audit": ("audit_html", ""),
     "ClassifierSolution": ("classifier_html", "classifier_notebook_html"),
+    "ScoreSolution": ("score_html", "score_notebook_html"),
     "Solution": ("report_html", "notebook_html"),
 }
 HOMES = {  # function: the module that defines it
@@ -38,6 +40,8 @@ HOMES = {  # function: the module that defines it
     "classifier_notebook_html": "fairprog.plotting.classifier_report",
     "notebook_html": "fairprog.plotting.solution_report",
     "report_html": "fairprog.plotting.solution_report",
+    "score_html": "fairprog.plotting.score_report",
+    "score_notebook_html": "fairprog.plotting.score_report",
 }
 
 

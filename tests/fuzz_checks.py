@@ -61,7 +61,8 @@ def divergence(kind: str, law: Any, goal: Any) -> tuple[float, float]:
     value = 0.5 * (square - len(m) + float(shift @ shift) + float(logs))
     far = np.abs(np.linalg.solve(root, np.abs(m) + np.abs(c))).max()
     condition = np.linalg.cond(root) * np.finfo(float).eps
-    return value, 1e-15 * far * (1 + np.abs(shift).max()) + condition * (
+    squeezed = np.linalg.cond(S) * np.finfo(float).eps  # what rounding does to log det S
+    return value, 1e-15 * far * (1 + np.abs(shift).max()) + squeezed + condition * (
         square + shift @ shift + 1
     )
 

@@ -209,7 +209,7 @@ def test_nearest_populations_have_the_same_frontier():
     bounds = [0.0, 0.1, 0.3, 0.6]
     frontier = prog.frontier(bounds)
     assert isinstance(frontier, fp.Frontier)
-    assert frontier.compilations == 1
+    assert frontier.compilations == 0  # the barrier method needs none
     assert frontier.solves == 4
     for bound, kl, price in zip(bounds, frontier.risks, frontier.prices, strict=True):
         sol = fp.NearestIdeal(UNIVARIATE, steer=["b"], map_bound=bound).solve()

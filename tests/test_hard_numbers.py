@@ -215,3 +215,140 @@ def test_ever_new_shapes_leave_no_memory_behind():
 def test_features_lost_in_rounding_are_named_as_such():
     with pytest.raises(fp.DataError, match="subtract a constant"):
         fp.Normal(Q, [[1e12, 1e12], [1e12 + 1, 1e12]], std=np.ones((2, 2)))
+
+
+# -- programs --
+
+
+@pytest.mark.parametrize("bound", [1e-6, 1e-3, 0.3])
+@pytest.mark.parametrize("mass", [0.3, 1e-9])
+def test_maps_in_balls_are_as_far_apart_as_their_bound_and_no_farther(bound, mass):
+    """By brute force: for each common map every class takes its best one in a box about it."""
+    prior = np.array([[0.2, 0.5 - mass], [0.3, mass]])
+    mean, std = np.array([[0.0, 1.0], [1.0, 40.0]]), np.array([[1.0, 1.5], [2.0, 0.7]])
+    D = fp.Normal(prior, mean, std=std)
+    sol = fp.NearestIdeal(D, steer=[1], map_bound=bound).solve()
+    assert sol.solver == "barrier" and sol.certificate.kkt_residual < 1e-6
+    C = np.sqrt((prior * std**2).sum())
+    q = np.asarray(sol.population.prior)[:, 1]
+    center = q @ mean[:, 0] / q.sum()
+
+    def cell(i, g, t):  # the map x -> t + g (x - center)
+        ratio, shift = g * std[i, 0] / std[i, 1], t + g * (mean[i, 0] - center) - mean[i, 1]
+        return 0.5 * (ratio**2 - 1 + (shift / std[i, 1]) ** 2) - np.log(ratio)
+
+    for g, maps in ((sol.affine[1], sol.population),):
+        A, b = float(g.matrix[0, 0]), float(g.offset[0])
+        own = maps.std[:, 1] / std[:, 0]
+        at = maps.mean[:, 1] - own * (mean[:, 0] - center)
+        assert np.abs(own - A).max() <= bound * (1 + 1e-6)
+        assert np.abs(at - (A * center + b)).max() / C <= bound * (1 + 1e-6)
+
+    def best(common):
+        g, t = np.exp(common[0]), C * common[1]
+        total = 0.0
+        for i in range(2):
+            low, high = max(g - bound, 1e-9), g + bound
+            found = minimize(
+                lambda u, i=i: cell(i, u[0], C * u[1]),
+                [g, t / C],
+                bounds=[(low, high), (t / C - bound, t / C + bound)],
+                method="L-BFGS-B",
+                options={"ftol": 0.0, "gtol": 1e-13},
+            )
+            total += q[i] * found.fun
+        return total
+
+    A, b = float(sol.affine[1].matrix[0, 0]), float(sol.affine[1].offset[0])
+    start = np.array([np.log(A), (A * center + b) / C])
+    around = minimize(best, start, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-15})
+    rates = float((sol.population.prior * np.log(sol.population.prior / prior)).sum())
+    assert sol.kl == pytest.approx(around.fun + rates, rel=1e-7, abs=1e-12)
+    if mass == 0.3:
+        conic = fp.NearestIdeal(D, steer=[1], map_bound=bound).solve("CLARABEL")
+        assert conic.kl == pytest.approx(sol.kl, rel=1e-6)
+
+
+@pytest.mark.parametrize("family", [fp.Gumbel, fp.GumbelMin, fp.Logistic, fp.Laplace])
+@pytest.mark.parametrize("transport", [fp.Translation(), fp.Monotone()])
+@pytest.mark.parametrize(("ratio", "apart"), [(40.0, 1.0), (2.0, 1000.0), (1e4, 100.0)])
+def test_wide_references_and_classes_far_apart(family, transport, ratio, apart):
+    loc = np.array([[0.0, 0.0], [1.0, apart]])
+    D = family([[0.3, 0.2], [0.2, 0.3]], loc, [[ratio, 1.0], [1.0, 1.0]])
+    sol = fp.NearestIdeal(D, steer=[1], transport=transport).solve()
+    assert sol.certificate.kkt_residual < 1e-6
+    T, q = sol.affine[1], np.asarray(sol.population.prior)
+
+    def cost(A, b):
+        moved = family(q, A * D.loc[:, [0, 0]] + b, A * D.scale[:, [0, 0]])
+        to = family(q, D.loc[:, [1, 1]], D.scale[:, [1, 1]])
+        return moved.kl(to)
+
+    A, b = float(T.matrix[0, 0]), float(T.offset[0])
+    here = cost(A, b)
+    for step in (1e-3, 0.1):
+        grown = [cost(A, b + s * A * ratio) for s in (-step, step)]
+        if transport.kind != "fixed":
+            grown += [cost(A * np.exp(s), b) for s in (-step, step)]
+        assert min(grown) >= here - 1e-9 * max(1.0, here)
+
+
+@pytest.mark.parametrize("family", [fp.Gumbel, fp.GumbelMin, fp.Logistic, fp.Laplace])
+def test_all_groups_are_shifted_however_far_they_are_apart(family):
+    rng = np.random.default_rng(0)
+    D = family(np.full((2, 2), 0.25), rng.normal(size=(2, 2)) * 300, [[1.0, 1.0], [3.0, 3.0]])
+    sol = fp.NearestIdeal(D, transport=fp.Translation()).solve()
+    assert sol.certificate.ok and sol.population.is_ideal()
+    for i, a, step in ((0, 0, 1e-2), (0, 0, -1e-2), (1, 1, 1.0), (1, 1, -1.0)):
+        near = np.array(sol.population.loc)
+        near[i] += step if a == 0 else 0.0
+        near[:, a] += step if a == 1 else 0.0
+        there = family(sol.population.prior, near, D.scale).kl(D)
+        assert there >= sol.kl - 1e-9 * sol.kl
+
+
+def test_a_condition_far_away_is_not_called_infeasible():
+    D = fp.Normal(Q, [[0.0, 1.0], [2.0, 2.0]], std=[[1.0, 1.0], [1.0, 2.0]], groups=["a", "b"])
+
+    @fp.constraint
+    def far(steered, original):
+        return steered.mean[0, "b"] >= 1e9
+
+    try:
+        sol = fp.NearestIdeal(D, steer=["b"], constraints=[far]).solve()
+        assert sol.population.mean[0, 1] >= 1e9 * (1 - 1e-6)
+    except fp.SolverError as error:
+        assert "No population" not in str(error)
+
+    @fp.constraint
+    def nothing(steered, original):
+        return steered.std[0, "b"] <= -1.0
+
+    with pytest.raises(fp.InfeasibleError, match="nothing"):
+        fp.NearestIdeal(D, steer=["b"], constraints=[nothing]).solve()
+    with pytest.raises(fp.InfeasibleError, match="leaves every scale as it is"):
+        fp.NearestIdeal(D, ["b"], fp.Translation(), constraints=[nothing]).solve()
+
+
+@pytest.mark.parametrize("apart", [100, 300, 1000])
+@pytest.mark.parametrize("seed", range(3))
+def test_monotone_maps_of_classes_far_apart(apart, seed):
+    mean = np.random.default_rng(seed).normal(size=(3, 2, 3)) * apart
+    D = fp.Normal(np.full((3, 2), 1 / 6), mean, cov=np.broadcast_to(np.eye(3), (3, 2, 3, 3)))
+    sol = fp.NearestIdeal(D, steer=[1]).solve()
+    assert sol.certificate.kkt_residual < 1e-6
+    S, b = sol.affine[1].matrix, sol.affine[1].offset
+    values, V = np.linalg.eigh(0.5 * (S + S.T))
+    rng, here = np.random.default_rng(0), _far_cost(D, S, b)
+    for _ in range(20):  # neighbours, each direction in its own size
+        Z = rng.normal(size=(3, 3))
+        root = V * np.sqrt(values)
+        moved = S + 1e-3 * root @ (Z + Z.T) @ root.T
+        assert _far_cost(D, moved, b) >= here - 1e-9 * here
+
+
+def _far_cost(D, S, b):
+    """KL of S N(m, I) + b from N(mu, I), summed over classes: by eigenvalues of S alone."""
+    values = np.linalg.eigvalsh(0.5 * (S + S.T))
+    shift = D.mean[:, 0] @ S.T + b - D.mean[:, 1]
+    return float(0.5 * (3 * (values**2 - 1 - 2 * np.log(values)).sum() + (shift**2).sum()) / 6)

@@ -109,3 +109,49 @@ def test_moments_take_polars_frames():
     frame = pd.DataFrame({"u": X[:, 0], "v": X[:, 1], "y": y, "a": a})
     found = fp.Moments().update([PolarsLike(frame)], y="y", sensitive_features="a", progress=False)
     assert found.n_rows == 40 and found.feature_names == ("u", "v")
+
+
+def _two_by_two():
+    return fp.Normal([[0.3, 0.2], [0.3, 0.2]], [[0.0, 1.0], [2.0, 2.0]], std=np.ones((2, 2)))
+
+
+class _Unstatic(fp.LocationScale):
+    def neg_log_density(self, z):
+        return 0.5 * z**2 + 0.5 * np.log(2 * np.pi)
+
+
+WORDS = {
+    "no path": (lambda: fp.load(None), "cannot be read"),
+    "no place": (lambda: fp.NearestIdeal(_two_by_two(), [1]).solve().save(None), "be written"),
+    "a seed in words": (lambda: _two_by_two().sample(3, random_state="x"), "whole number or"),
+    "half a seed": (
+        lambda: fp.Categorical(np.full((2, 2, 2), 0.125)).sample(3, random_state=0.5),
+        "`random_state`",
+    ),
+    "a bound that is true": (
+        lambda: fp.NearestIdeal(_two_by_two(), [1], map_bound=True),
+        "`map_bound` must be a finite number",
+    ),
+    "a method of an object": (
+        lambda: _Unstatic(np.full((2, 2), 0.25), np.eye(2), np.ones((2, 2))).sample(3),
+        "write @staticmethod above it",
+    ),
+    "huge": (
+        lambda: fp.Normal.fit(
+            1e300 * np.arange(40.0), [0, 1] * 20, sensitive_features=[0, 0, 1, 1] * 10
+        ),
+        "change their units",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WORDS)
+def test_slips_are_answered_in_words(case):
+    call, words = WORDS[case]
+    with pytest.raises(fp.FairprogError, match=words):
+        call()
+
+
+def test_an_unknown_argument_names_the_class_of_the_user():
+    with pytest.raises(TypeError, match=r"Normal\(\) has no argument 'sd'; standard deviations"):
+        fp.Normal(np.full((2, 2), 0.25), np.eye(2), sd=np.ones((2, 2)))

@@ -19,6 +19,7 @@ from fairprog.door import Rows
 from fairprog.errors import DataError
 from fairprog.estimators.score_columns import forward
 from fairprog.labels import Array, Indices
+from fairprog.lots import Keys, shared_too_widely
 from fairprog.numeric import DUST
 
 SHARE = 0.1  # fewer distinct values than this share of the rows: a lattice
@@ -118,3 +119,11 @@ def spread_evenly(s: Array, space: str, rows: Rows, ties: str) -> tuple[Array, R
         parts.append((points.ravel()[full], y[full], np.full(full.sum(), k), weight[full]))
     z, y, a, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
     return z, replace(rows, y=y, a=a, weight=weight), True
+
+
+def shares_lots(a: Indices, s: Array, keys: Keys) -> bool:
+    """Return whether tied scores of a group share so many lots that these set the error."""
+    if not s.size:
+        return False
+    values, place = np.unique(s, return_inverse=True)
+    return shared_too_widely(a, a * values.size + place, keys)

@@ -17,6 +17,28 @@ from fairprog.solution import QuantileMap, Solution
 from fairprog.transports import Monotone, PiecewiseLinear, PiecewiseLinearMap
 
 Maps = dict[Hashable, PiecewiseLinearMap]
+OPTIONS = {
+    "method": ("quantile", "monotone", "normal", "channel"),
+    "space": ("logit", "identity"),
+    "ties": ("auto", "spread", "keep"),
+}
+
+
+def check_options(**values: Any) -> None:
+    """Refuse options that there are not."""
+    for name, value in values.items():
+        if value not in OPTIONS[name]:
+            raise ModelError(
+                f"`{name}` must be one of {list(OPTIONS[name])}; found {value!r}.", argument=name
+            )
+
+
+def in_order(steer: Any, method: Any) -> tuple[Any, Any]:
+    """Return `steer` and `method`, also where they were given in the old order."""
+    if isinstance(steer, str) and steer in OPTIONS["method"]:
+        known = isinstance(method, str) and method in OPTIONS["method"]
+        steer, method = "all" if known else method, steer
+    return steer, method
 
 
 @dataclass(frozen=True)

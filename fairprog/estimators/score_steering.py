@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,23 +14,40 @@ from fairprog.codec import register
 from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import ModelError
 from fairprog.estimators.first_version import of_now
-from fairprog.estimators.lattice import Lattice, near, refuse_constant, spread_evenly
+from fairprog.estimators.lattice import (
+    Lattice,
+    near,
+    refuse_constant,
+    shares_lots,
+    spread_evenly,
+)
+from fairprog.estimators.score_channel import (
+    check_notion,
+    fit_channel,
+    released,
+    shares_levels,
+    weighted_for,
+)
 from fairprog.estimators.score_columns import backward, check_binary, check_scores, forward
-from fairprog.estimators.score_maps import Plan, n_quantiles_of, program_maps, quantile_maps
+from fairprog.estimators.score_maps import (
+    OPTIONS,
+    Plan,
+    check_options,
+    in_order,
+    n_quantiles_of,
+    program_maps,
+    quantile_maps,
+)
 from fairprog.estimators.step import PARAMS, SteeringStep, law, mean_over_groups
 from fairprog.fields import array, either, increasing, read
 from fairprog.labels import Array, Indices
-from fairprog.lots import Keys, keys_for, lots, row_keys, shared_too_widely
+from fairprog.lots import Keys, keys_for, lots, row_keys
 from fairprog.numeric import without_dust
 from fairprog.populations.score_direction import warn_of_direction
-from fairprog.solution import Solution
+from fairprog.solution import Channel, ScoreSolution, Solution
+from fairprog.solution.channel import PURPOSE
+from fairprog.tables import DemographicParity
 from fairprog.transports import PiecewiseLinearMap
-
-OPTIONS = {
-    "method": ("quantile", "monotone", "normal"),
-    "space": ("logit", "identity"),
-    "ties": ("auto", "spread", "keep"),
-}
 
 
 class ScoreSteering(SteeringStep):
@@ -46,14 +64,21 @@ class ScoreSteering(SteeringStep):
     steer : "all" or list of groups, default "all"
         Which groups may move; scores of the others stay exactly as they are, and so do the gaps
         among those.
-    method : {"quantile", "monotone", "normal"}
+    method : {"quantile", "monotone", "normal", "channel"}
         "quantile": match quantiles of the class-balanced scores of every group, without a model
         (:class:`fairprog.QuantileMap`): at every threshold the gaps given Y = 1 and given Y = 0
         of two groups are then opposite, so that no other increasing map has a smaller worst one.
         "monotone": the convex program over piecewise-linear maps between normal fits
         (:class:`fairprog.PiecewiseLinear`; some group must stay).
         "normal": the nearest ideal normal population, increasing affine maps.
+        "channel": :class:`fairprog.FairScore`, randomised and rank-keeping: the RAW rows, as new
+        ones come, are fair at every threshold, which no map can give. It levels groups down;
+        `solution_` says by how much. Released scores are costs: at cost c the threshold is c.
         (Before `steer` in older code: still read, with a warning.)
+    notion : notion, optional
+        Of method "channel" (default ``EqualizedOdds()``, its ``difference_bound`` the worst gap
+        over all thresholds); of method "quantile" a one-sided notion: its quantiles are then those
+        of the rows it is about, and ``DemographicParity()`` needs no labels (``y=None``).
     space : {"logit", "identity"}
         Where maps act. "logit": scores are probabilities and stay in [0, 1]; they are clipped to
         [eps, 1 - eps], eps = 2.2e-16, so that 0 and 1 have a logit. "identity": any real scores.
@@ -61,6 +86,8 @@ class ScoreSteering(SteeringStep):
         Of method "quantile". "auto": four times the fourth root of the number of rows of the
         smallest cell (class, group), at least 4 and at most 1000. Between q quantiles the map is
         linear, an error of order 1/q^2, to be as small as the sampling error and not smaller.
+        Of method "channel": bins that scores are counted in first; "auto": none, or 100 where
+        groups stay.
     ties : {"auto", "spread", "keep"}
         "spread" splits tied scores: each is spread by lot over the cell of its value, moved, and
         collected on values that occur. A row's lot depends on its `key` alone (by default on the
@@ -80,10 +107,10 @@ class ScoreSteering(SteeringStep):
 
     Attributes
     ----------
-    maps_ : dict of group to PiecewiseLinearMap
-        From the group's own to the common coordinates, in `space`.
-    solution_ : Solution or None
-        Of the program, for "monotone" and "normal".
+    maps_ : dict of group to PiecewiseLinearMap, or to Channel
+        From the group's own to the common coordinates, in `space`; channels take scores as given.
+    solution_ : Solution, ScoreSolution or None
+        Of the program, for "monotone" and "normal", and for "channel".
     classes_, groups_ : arrays of labels
         The last class is the positive one.
     n_features_in_ : int
@@ -116,6 +143,7 @@ class ScoreSteering(SteeringStep):
         method: str | Iterable[Any] = "quantile",
         space: str = "logit",
         *,
+        notion: Any = None,
         n_quantiles: int | str = "auto",
         ties: str = "auto",
         min_cell: int = 2,
@@ -127,6 +155,7 @@ class ScoreSteering(SteeringStep):
         self.steer = steer
         self.method = method
         self.space = space
+        self.notion = notion
         self.n_quantiles = n_quantiles
         self.ties = ties
         self.min_cell = min_cell
@@ -142,8 +171,8 @@ class ScoreSteering(SteeringStep):
         tags.input_tags.two_d_array = False
         return tags
 
-    maps_: dict[Hashable, PiecewiseLinearMap]
-    solution_: Solution | None
+    maps_: dict[Hashable, Any]
+    solution_: Solution | ScoreSolution | None  # type: ignore[assignment]
     _lattices: dict[Hashable, Lattice]
     _common: Lattice | None
     _atoms: Array
@@ -166,7 +195,7 @@ class ScoreSteering(SteeringStep):
     # -- fitting --
 
     def fit(
-        self, X: Any, y: Any, *, sensitive_features: Any = None, sample_weight: Any = None
+        self, X: Any, y: Any = None, *, sensitive_features: Any = None, sample_weight: Any = None
     ) -> Self:
         """Find the maps.
 
@@ -175,7 +204,7 @@ class ScoreSteering(SteeringStep):
         X : array_like, shape (n,) or (n, 1)
             Scores of the positive class (the last one), of rows the model was not trained on.
         y : array_like, shape (n,)
-            Two classes.
+            Two classes; None for demographic parity by quantiles.
         sensitive_features : array_like, shape (n,) or (n, k), or a data frame
             Group of each row; several columns are crossed, their groups are tuples.
         sample_weight : array_like, shape (n,), optional
@@ -193,7 +222,7 @@ class ScoreSteering(SteeringStep):
         FairprogWarning
             If scores are lower for the positive class, or tell two groups and hardly the classes.
         """
-        steer, method = self._steer_and_method()
+        steer, method = in_order(self.steer, self.method)
         if steer is not self.steer:
             warnings.warn(
                 f"ScoreSteering takes `steer` first, as IdealSteering does; write "
@@ -201,24 +230,21 @@ class ScoreSteering(SteeringStep):
                 FutureWarning,
                 stacklevel=2,
             )
-        for name, value in (("method", method), ("space", self.space), ("ties", self.ties)):
-            if value not in OPTIONS[name]:
-                raise ModelError(
-                    f"`{name}` must be one of {list(OPTIONS[name])}; found {value!r}.",
-                    argument=name,
-                )
-        s = check_scores(X, self.space)
+        check_options(method=method, space=self.space, ties=self.ties)
+        check_notion(method, self.notion, y)
+        s, blind = check_scores(X, self.space), y is None
         rows = Rows.check(
-            y, sensitive_features, sample_weight, s.size,
+            np.zeros(s.size, int) if blind else y, sensitive_features, sample_weight, s.size,
             merge_groups=self.merge_groups, cross=True, X=X,
         )  # fmt: skip
-        check_binary(rows.classes)
+        if not blind:
+            check_binary(rows.classes)
         rows.require(self.min_cell)
         plan = Plan.choose(rows.groups, steer, self.reference)
         s = without_dust(rows.of(s))
-        warn_of_direction(
-            forward(s, self.space), rows.y, rows.a, rows.weight, rows.classes, stacklevel=2
-        )
+        if not blind:
+            z = forward(s, self.space)
+            warn_of_direction(z, rows.y, rows.a, rows.weight, rows.classes, stacklevel=2)
         self._keep_labels(rows)
         self.n_features_in_ = 1
         self._lattices, self._common, self._atoms, self._shared = {}, None, np.zeros(0), False
@@ -226,10 +252,17 @@ class ScoreSteering(SteeringStep):
         if not plan.moving:
             return self
         refuse_constant(s, rows)
+        if method == "channel":
+            self.solution_ = fit_channel(s, rows, self.notion, steer, self.n_quantiles)
+            self.maps_ = {g: self.solution_.channels[g] for g in plan.moving}
+            self._shared = shares_levels(self.maps_, rows, s, row_keys(s))
+            return self
         z, points, tied = spread_evenly(s, self.space, rows, self.ties)
         if method == "quantile":
             count = n_quantiles_of(rows, plan, self.n_quantiles)
-            self.maps_ = quantile_maps(z, points, plan, count)
+            own, y = weighted_for(self.notion, points)
+            points = replace(points, y=y, a=points.a[own], weight=points.weight[own])
+            self.maps_ = quantile_maps(z[own], points, plan, count)
         else:
             self.maps_, self.solution_ = program_maps(z, points, plan, method)
         if tied:
@@ -241,14 +274,6 @@ class ScoreSteering(SteeringStep):
         else:
             self._atoms = self._tied_after(s, rows)
         return self
-
-    def _steer_and_method(self) -> tuple[Any, Any]:
-        """Return `steer` and `method`, also where they were given in the old order."""
-        steer, method = self.steer, self.method
-        if isinstance(steer, str) and steer in OPTIONS["method"]:
-            known = isinstance(method, str) and method in OPTIONS["method"]
-            steer, method = "all" if known else method, steer
-        return steer, method
 
     def _tied_after(self, s: Array, rows: Rows) -> Array:
         """Return the scores, after moving, that several rows share: there ties are kept."""
@@ -298,9 +323,16 @@ class ScoreSteering(SteeringStep):
         ------
         DataError
             As `transform`; for groups known by probabilities only.
+        ModelError
+            For method "channel".
         """
         check_is_fitted(self, "groups_")
         refuse_reordered(X=X, sensitive_features=sensitive_features)
+        if isinstance(self.solution_, ScoreSolution):
+            raise ModelError(
+                "A channel draws lots, which cannot be undone: method='channel' has no inverse. "
+                "Keep the scores as they were."
+            )
         s = check_scores(X, self.space)
         shares = self._shares(sensitive_features, s.size, certain=True)
         z = forward(s, self.space)
@@ -310,11 +342,14 @@ class ScoreSteering(SteeringStep):
         return out[:, None] if np.ndim(X) == 2 else out
 
     def _levels(self, keys: Keys) -> Array:
-        """Return where in its cell a tied score of each row goes, in [0, 1)."""
-        return lots(self.random_state, "spread ties", keys)
+        """Return where in its cell, or in its channel's law, a row's score goes, in [0, 1)."""
+        channel = in_order(self.steer, self.method)[1] == "channel"
+        return lots(self.random_state, PURPOSE if channel else "spread ties", keys)
 
     def _steered(self, s: Array, shares: Array, level: Array) -> Array:
         """Return the moved scores of rows with these shares of the groups and these levels."""
+        if isinstance(self.solution_, ScoreSolution):
+            return released(self.maps_, self.groups_.tolist(), s, shares, level)
         z = forward(s, self.space)
 
         def moved(group: Hashable, rows: Indices) -> Array:
@@ -350,10 +385,11 @@ class ScoreSteering(SteeringStep):
         """Rebuild the step from :meth:`to_dict`."""
         data = of_now(cls._kind, data)
         out = super().from_dict(data)
-        check_binary(data["classes"])
-        steer, method = out._steer_and_method()
+        if not isinstance(out.notion, DemographicParity):
+            check_binary(data["classes"])
+        steer, method = in_order(out.steer, out.method)
         plan = Plan.choose(data["groups"], steer, out.reference)
-        moving = plan.to_home if plan.moving else ()
+        moving = plan.moving if method == "channel" else plan.to_home if plan.moving else ()
         tied, common = moving if data["common_scores"] is not None else (), data["common_scores"]
         kinds = {
             "maps": dict.fromkeys(moving, Mapping),
@@ -361,19 +397,12 @@ class ScoreSteering(SteeringStep):
             "tied_scores": dict.fromkeys(tied, increasing),
         }
         read({name: data[name] for name in kinds}, cls._kind, kinds)
-        out.maps_ = {g: PiecewiseLinearMap.from_dict(T) for g, T in data["maps"].items()}
+        kind = Channel if method == "channel" else PiecewiseLinearMap
+        out.maps_ = {g: kind.from_dict(T) for g, T in data["maps"].items()}
         space = out.space
         out._lattices = {g: Lattice.of(s, space) for g, s in data["tied_scores"].items()}
         out._common = None if common is None else Lattice.of(common, space)
         return out
-
-
-def shares_lots(a: Indices, s: Array, keys: Keys) -> bool:
-    """Return whether tied scores of a group share so many lots that these set the error."""
-    if not s.size:
-        return False
-    values, place = np.unique(s, return_inverse=True)
-    return shared_too_widely(a, a * values.size + place, keys)
 
 
 register("score_steering", ScoreSteering.from_dict)

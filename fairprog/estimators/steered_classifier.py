@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -23,14 +24,17 @@ from sklearn.utils.validation import (
 from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import DataError, ModelError
 from fairprog.estimators.folds import folds
+from fairprog.estimators.lattice import shares_lots
+from fairprog.estimators.score_channel import shares_levels
 from fairprog.estimators.score_columns import check_binary
-from fairprog.estimators.score_steering import ScoreSteering, shares_lots
+from fairprog.estimators.score_steering import ScoreSteering
 from fairprog.estimators.sensitive_column import take_column
 from fairprog.estimators.step import GroupReader
 from fairprog.labels import Array, Indices, check_number, check_weights, label_vector
-from fairprog.lots import column_order, keys_for, lots, row_keys
+from fairprog.lots import Keys, column_order, keys_for, lots, row_keys
 from fairprog.numeric import without_dust
 from fairprog.populations.cell_checks import check_classes
+from fairprog.solution import ScoreSolution
 
 
 class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, GroupReader):
@@ -38,7 +42,9 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, GroupReader):
 
     Every fold trains a copy of the estimator on the other folds, scores its own rows, which that
     copy has not seen, and fits a :class:`fairprog.ScoreSteering` to them. Model and map stay
-    together: `predict_proba` steers the scores of every copy by its own map and averages.
+    together: `predict_proba` steers the scores of every copy by its own map and averages. With
+    method "channel" every row is served by ONE copy, drawn by its key: a mean of fair scores is
+    not fair.
 
     Parameters
     ----------
@@ -204,6 +210,9 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, GroupReader):
             tested.append(test)
             if step._common is not None:
                 self._shared |= shares_lots(rows.a[test], s, keys[test])
+            elif isinstance(step.solution_, ScoreSolution):
+                part = replace(rows, y=rows.y[test], a=rows.a[test], weight=rows.weight[test])
+                self._shared |= shares_levels(step.maps_, part, s, keys[test])
         for name in ("n_features_in_", "feature_names_in_"):
             if self.sensitive_column is None and hasattr(self.estimators_[0], name):
                 setattr(self, name, getattr(self.estimators_[0], name))
@@ -302,12 +311,27 @@ class SteeredClassifier(MetaEstimatorMixin, ClassifierMixin, GroupReader):
         shares = self._shares(groups, n)
         keys = keys_for(beside, key, n, self._order, "Tied scores" * self._shared)
         levels = self.steerings_[0]._levels(keys)
-        moved = [
-            step._steered(_scores(model, features), shares, levels)
-            for model, step in zip(self.estimators_, self.steerings_, strict=True)
-        ]
-        p = np.mean(moved, axis=0)
+        served = self._served(keys)
+        p = np.zeros(n)
+        for k, (model, step) in enumerate(zip(self.estimators_, self.steerings_, strict=True)):
+            if served is None:
+                p += step._steered(_scores(model, features), shares, levels)
+            elif (own := np.flatnonzero(served == k)).size:
+                s = _scores(model, _safe_indexing(features, own))
+                p[own] = step._steered(s, shares[own], levels[own])
+        p = p / len(self.steerings_) if served is None else p
         return np.stack([1.0 - p, p], axis=1)
+
+    def _served(self, keys: Keys) -> Indices | None:
+        """Return the fold that serves each row, where scores are drawn; None: all, averaged.
+
+        A mean of fair scores is not fair: scores that are each fair may go together in one group
+        and apart in another.
+        """
+        if not isinstance(self.steerings_[0].solution_, ScoreSolution):
+            return None
+        lot = lots(self.random_state, "which fold serves", keys)
+        return (lot * len(self.steerings_)).astype(np.intp)
 
     def predict(self, X: Any, *, sensitive_features: Any = None, key: Any = None) -> Any:
         """Return the last class where its probability is at least `threshold_`."""

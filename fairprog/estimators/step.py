@@ -18,7 +18,7 @@ from fairprog.fields import array, either, labels, read
 from fairprog.groups import group_shares
 from fairprog.labels import Array, Indices, label_array
 from fairprog.populations.bijections import bijection_from_dict
-from fairprog.solution import Solution
+from fairprog.solution import ScoreSolution, Solution
 from fairprog.tables import template_from_dict
 
 UNKNOWN = ("error", "pooled")
@@ -84,14 +84,16 @@ class SavedStep(BaseEstimator):
         params = dict(data["params"])
         used = {name: kind for name, kind in cls._params.items() if name in params}
         read({name: params[name] for name in used}, "params", used)
-        if params.get("transport") is not None:
-            params["transport"] = template_from_dict(params["transport"])
+        for name in ("transport", "notion"):
+            if params.get(name) is not None:
+                params[name] = template_from_dict(params[name])
         if isinstance(params.get("family"), dict):
             params["family"] = bijection_from_dict(params["family"])
         out = cls(**params)
         out.classes_, out.groups_ = label_array(data["classes"]), label_array(data["groups"])
         out.n_features_in_, solution = data["n_features_in_"], data["solution"]
-        out.solution_ = None if solution is None else Solution.from_dict(solution)
+        kind: Any = ScoreSolution if solution and "channels" in solution else Solution
+        out.solution_ = None if solution is None else kind.from_dict(solution)
         for name in kept:
             setattr(out, name, data[name])
         return out

@@ -20,7 +20,8 @@ from fairprog.transports import Kind, Pattern
 def cell_kl(B: Array, beta: Array, m: Array, Gamma: Array, mu: Array, Sigma: Array) -> Array:
     """Return V_i = KL((B, beta) # N(m_i, Gamma_i) || N(mu_i, Sigma_i)), shape (K,).
 
-    B may be (d, d) or one map per class (K, d, d); beta (d,) or (K, d).
+    B may be (d, d) or one map per class (K, d, d); beta (d,) or (K, d); and so on, as arrays
+    broadcast over leading axes.
     """
     mean = (B @ m[..., None])[..., 0] + beta
     cov = symmetrize(B @ Gamma @ np.swapaxes(B, -1, -2))
@@ -37,7 +38,7 @@ def cell_gradients(
     """
     r = (B @ m[..., None])[..., 0] + beta - mu
     g = np.linalg.solve(Sigma, r[..., None])[..., 0]
-    G = np.linalg.solve(Sigma, B @ Gamma) + g[:, :, None] * m[:, None, :]
+    G = np.linalg.solve(Sigma, B @ Gamma) + g[..., :, None] * m[..., None, :]
     G = G - np.swapaxes(np.linalg.inv(B), -1, -2)
     return G, g
 
@@ -145,6 +146,7 @@ def newton(
     Sigma: Array,
     start: tuple[Array, Array] | None = None,
     max_iter: int = 200,
+    barrier: float = 1.0,
 ) -> tuple[Array, Array, int]:
     r"""Minimise f(S root, beta) over (S, beta) by damped Newton steps.
 
@@ -164,6 +166,8 @@ def newton(
         A point of the domain.
     max_iter : int
         Ten usually suffice; the caller checks the gradient.
+    barrier : float
+        How many times log det S is taken.
 
     Returns
     -------
@@ -176,7 +180,7 @@ def newton(
     Cost: dense linear algebra with d(d+1)/2 + d unknowns; meant for d up to about 40.
     """
     K, d = m.shape
-    Q = float(w.sum())
+    Q = barrier * float(w.sum())
     E = linear_basis(kind, d)
     p = len(E)
     J = _jacobian(E, root)
@@ -186,7 +190,7 @@ def newton(
     pulled = (P @ mu[..., None])[..., 0]
     linear = J @ np.einsum("i,ir,ic->rc", w, pulled, z).ravel()
 
-    S, beta = start if start is not None else _start(kind, root, w, m, Gamma, mu, Sigma)
+    S, beta = start if start is not None else first_map(kind, root, w, m, Gamma, mu, Sigma)
     if kind == "fixed":
         S = np.eye(d)
     x = np.concatenate([np.einsum("prs,rs->p", E, S), beta])
@@ -216,6 +220,16 @@ def newton(
         if size < 1e-15:
             break
     return np.tensordot(x[:p], E, 1) + base, x[p:], iterations
+
+
+def spectral_factor(S: Array) -> tuple[Array, Array]:
+    """Return F with F F' = S along its eigenvectors, and its inverse; LinAlgError if none is."""
+    scale = np.sqrt(np.maximum(np.diagonal(S), np.finfo(float).tiny))
+    values, V = np.linalg.eigh(S / scale[:, None] / scale)
+    if not values[0] > 0:
+        raise np.linalg.LinAlgError("not positive definite")
+    root = np.sqrt(values)
+    return scale[:, None] * V * root, (V / root).T / scale
 
 
 def exact_step(a: float, b: float, Q: float, ratios: Array) -> float:
@@ -256,7 +270,7 @@ def _ratios(S: Array, moved: Array) -> Array:
     return np.linalg.eigvalsh(symmetrize(np.linalg.solve(L, half.T)))
 
 
-def _start(
+def first_map(
     kind: Kind, root: Array, w: Array, m: Array, Gamma: Array, mu: Array, Sigma: Array
 ) -> tuple[Array, Array]:
     """Return the best (g S_0, beta): S_0 root orthogonal, or S_0 = I for scalars and diagonals."""
@@ -287,6 +301,10 @@ def decrement(
     units or on the choice of coordinates. H is the Hessian of f at S (beta does not enter), its
     eigenvalues taken by their size where f is not convex.
     """
+    if kind == "symmetric":  # in coordinates that follow S
+        F, away = spectral_factor(S)
+        root, S, Sigma = F.T @ root, np.eye(len(S)), symmetrize(away @ Sigma @ away.T)
+        gradient = F.T @ gradient[0] @ F, F.T @ gradient[1]
     E = linear_basis(kind, root.shape[0])
     J = _jacobian(E, root)
     hessian, _ = _quadratic_part(J, w, m, Gamma, Sigma)
@@ -323,6 +341,42 @@ def _quadratic_part(
     quadratic = np.einsum("i,irs,icd->rcsd", w, P, moment, optimize=True).reshape(size, size)
     JQ = J @ quadratic
     return JQ @ J.T, JQ
+
+
+def quadratics(
+    kind: Kind, root: Array, w: Array, m: Array, Gamma: Array, mu: Array, Sigma: Array
+) -> tuple[Array, Array]:
+    """Return H (K, n, n) and c (K, n) of every class's cost, less its -w_i log det S.
+
+    That is x'Hx / 2 - c'x + constant in the coordinates x of (S, beta) on `linear_basis`.
+    """
+    E = linear_basis(kind, root.shape[0])
+    J, base = _jacobian(E, root), np.pad(root, ((0, 0), (0, 1))).ravel() * (not len(E))
+    H, c = [], []
+    for i in range(len(w)):
+        k = slice(i, i + 1)
+        hessian, to_gradient = _quadratic_part(J, w[k], m[k], Gamma[k], Sigma[k])
+        pulled = w[i] * np.linalg.solve(Sigma[i], mu[i])
+        H.append(hessian)
+        c.append(J @ np.outer(pulled, np.append(m[i], 1.0)).ravel() - to_gradient @ base)
+    return np.stack(H), np.stack(c)
+
+
+def barrier(kind: Kind, d: int, x: Array) -> tuple[Array, Array] | None:
+    """Return gradient and Hessian of -log det S in the same coordinates; None unless S > 0."""
+    E, n = linear_basis(kind, d), len(x)
+    g, H = np.zeros(n), np.zeros((n, n))
+    if not len(E):
+        return g, H
+    S = np.tensordot(x[: len(E)], E, 1)
+    if np.diagonal(S).min() <= 0:
+        return None
+    scale = 1.0 / np.sqrt(np.diagonal(S))
+    if np.linalg.eigvalsh(S * scale[:, None] * scale).min() <= 0:
+        return None
+    inverse = inverse_by_scales(S)
+    g[: len(E)] = -np.tensordot(E, inverse, 2)
+    return g, _with_barrier(H, E, inverse, 1.0)
 
 
 def _with_barrier(hessian: Array, E: Array, inverse: Array, Q: float) -> Array:

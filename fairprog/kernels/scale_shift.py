@@ -38,10 +38,12 @@ def hessian(gradient: Gradient, x: Array, unit: Array | None = None) -> Array:
     return 0.5 * (H + H.T)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def newton_step(H: Array, g: Array) -> tuple[Array, float]:
     """Return -H^{-1} g and the Newton decrement sqrt(g' H^{-1} g), whatever the variables' units.
 
     H is scaled to a unit diagonal first; directions of no curvature get 1e-12 of the largest.
+    Infinite where nothing bends.
     """
     curvature = np.abs(np.diagonal(H))
     d = 1.0 / np.sqrt(np.where(curvature > 0, curvature, 1.0))
@@ -73,7 +75,8 @@ def minimise_scale_shift(
     for iteration in range(1, 101):
         g = gradient(x)
         step, decrement = newton_step(hessian(gradient, x, unit), g)
-        if decrement >= 0.5 * last and last < 1e-7:  # quadratic convergence has ended in rounding
+        done = decrement >= 0.5 * last and last < 1e-7  # quadratic convergence ends in rounding
+        if done or not np.isfinite(step).all():
             return x, iteration
         t = 1.0
         while t > 1e-12 and decrement > 1e-6:  # closer, values are rounding and steps are sure
@@ -120,18 +123,22 @@ def bracket_scale_shift(
     def settled(u: float) -> Array:
         nonlocal best
         S = float(np.exp(u))
-        best = _root(lambda beta: float(slopes(S, beta)[1]), best)
+        best = increasing_root(lambda beta: float(slopes(S, beta)[1]), best)
         step = 1e-15 + 4.0 * np.spacing(abs(best))
         below, above = slopes(S, best - step), slopes(S, best + step)
         share = above[1] / (above[1] - below[1]) if below[1] < 0 < above[1] else 0.5
         return np.asarray(share * below + (1.0 - share) * above)
 
-    u = 0.0 if not scales else _root(lambda v: float(settled(v)[0]), float(np.log(start[0])))
+    u = (
+        0.0
+        if not scales
+        else increasing_root(lambda v: float(settled(v)[0]), float(np.log(start[0])))
+    )
     found = settled(u)
     return float(np.exp(u)), best, found
 
 
-def _root(f: Callable[[float], float], start: float) -> float:
+def increasing_root(f: Callable[[float], float], start: float) -> float:
     """Return where an increasing function changes sign, looking ever farther from `start`."""
     ends, step, rises = [start, start], 0.25, f(start) < 0
     for _ in range(60):

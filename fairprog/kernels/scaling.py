@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fairprog.errors import SolverError
+from fairprog.kernels.scale_shift import increasing_root, newton_step
 from fairprog.labels import Array
 
 MAX_ITER = 20_000
@@ -62,16 +63,17 @@ def _log_sum(values: Array, axis: int) -> Array:
 
 
 def minimise_shifts(
-    cost: Callable[[Array], float], slopes: Callable[[Array], Array], start: tuple[Array, Array]
+    slopes: Callable[[Array], Array], start: tuple[Array, Array]
 ) -> tuple[Array, Array, float]:
     r"""Return (alpha, beta) with beta[0] = 0 that minimise a sum of convex costs, and a residual.
 
+    Newton's method with exact steps, after one exact step in every variable: tails may be
+    exponentially steep, or straight.
+
     Parameters
     ----------
-    cost : callable
-        Shifts u (K, G) to the total cost.
     slopes : callable
-        u to the derivative of every cell's weighted cost, shape (K, G).
+        Shifts u (K, G) to the derivative of every cell's weighted cost, shape (K, G).
     start : (alpha (K,), beta (G,))
 
     Returns
@@ -82,35 +84,31 @@ def minimise_shifts(
     """
     K, G = start[0].size, start[1].size
     x = np.concatenate([start[0], start[1] - start[1][0]])
+    keep = np.delete(np.arange(K + G), K)  # beta[0] = 0
 
     def shifts(x: Array) -> Array:
         return np.asarray(x[:K, None] + x[None, K:])
 
-    value, decrement, last = cost(shifts(x)), np.inf, np.inf
+    def advanced(x: Array, step: Array) -> Array:
+        u, du = shifts(x), shifts(step)
+        return x + increasing_root(lambda t: float((slopes(u + t * du) * du).sum()), 0.0) * step
+
+    for k in keep:
+        x = advanced(x, np.eye(K + G)[k])
+    decrement, last, h = np.inf, np.inf, 1e-5
     for _ in range(200):
         u = shifts(x)
-        d, h = slopes(u), 1e-5
-        curvature = np.maximum((slopes(u + h) - slopes(u - h)) / (2.0 * h), 1e-300)
+        d, bend = slopes(u), (slopes(u + h) - slopes(u - h)) / (2.0 * h)
         g = np.concatenate([d.sum(axis=1), d.sum(axis=0)])
-        H = np.zeros((K + G, K + G))
-        H[:K, :K], H[K:, K:] = np.diag(curvature.sum(axis=1)), np.diag(curvature.sum(axis=0))
-        H[:K, K:], H[K:, :K] = curvature, curvature.T
-        keep = np.delete(np.arange(K + G), K)  # beta[0] = 0
+        H = np.diag(np.concatenate([bend.sum(axis=1), bend.sum(axis=0)]))
+        H[:K, K:], H[K:, :K] = bend, bend.T
         step = np.zeros(K + G)
-        step[keep] = -np.linalg.lstsq(H[np.ix_(keep, keep)], g[keep], rcond=None)[0]
-        decrement = float(np.sqrt(max(-float(g @ step), 0.0)))
+        step[keep], decrement = newton_step(H[np.ix_(keep, keep)], g[keep])
         if decrement < 1e-15 or (last < 1e-7 and decrement >= 0.5 * last):
             break
-        t = 1.0
-        while t > 1e-12:
-            found = cost(shifts(x + t * step))
-            enough = value - 1e-4 * t * decrement**2 + 1e-15 * abs(value)
-            if np.isfinite(found) and found <= enough:
-                break
-            t *= 0.5
-        if t <= 1e-12:
-            break
-        x, value, last = x + t * step, found, decrement
+        if decrement > 0.1:  # no farther than the cells are apart, for a start
+            step /= max(1.0, float(np.abs(step).max() / (1.0 + np.abs(u).max())))
+        x, last = advanced(x, step) if decrement > 1e-3 else x + step, decrement
     return x[:K], x[K:], decrement
 
 

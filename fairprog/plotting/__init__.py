@@ -14,6 +14,7 @@ from fairprog.plotting.maps_picture import plot_maps
 from fairprog.plotting.movement_picture import plot_movement
 from fairprog.plotting.population_picture import plot_population
 from fairprog.plotting.rates_picture import plot_rates
+from fairprog.plotting.score_picture import plot_score, plot_score_price
 from fairprog.plotting.solution_picture import plot_solution
 from fairprog.plotting.style import COLORS, LINES, MARKERS, save_figure, style
 from fairprog.plotting.weights import plot_atoms, plot_weights
@@ -36,6 +37,8 @@ __all__ = [
     "plot_population",
     "plot_prices",
     "plot_rates",
+    "plot_score",
+    "plot_score_price",
     "plot_solution",
     "plot_weights",
     "save_figure",

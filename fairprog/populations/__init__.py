@@ -21,6 +21,7 @@ from fairprog.populations.monotone_fit import fit_piecewise_linear
 from fairprog.populations.normal import Normal
 from fairprog.populations.positive import Exponential, Gamma, Weibull
 from fairprog.populations.pushforward import Pushforward
+from fairprog.populations.score_counts import ScoreCounts
 from fairprog.populations.transformed import Transformed
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "Power",
     "Pushforward",
     "QuantileNormal",
+    "ScoreCounts",
     "ShiftedExponential",
     "Support",
     "Transformed",

@@ -10,7 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, ModelError
 from fairprog.fields import array, either, labels, read, refuse
-from fairprog.labels import Array, Indices, check_count, check_features, column_names, label_array
+from fairprog.labels import (
+    Array,
+    Indices,
+    check_count,
+    check_features,
+    check_random_state,
+    column_names,
+    label_array,
+)
 from fairprog.populations.bayes_rules import BayesRules
 from fairprog.populations.discretize import finite_version
 from fairprog.transports import AffineMap, ConjugatedMap
@@ -178,7 +186,7 @@ class Population(BayesRules):
         self, n: int, random_state: int | np.random.Generator | None
     ) -> tuple[np.random.Generator, Indices, NDArray[Any], NDArray[Any]]:
         """Return the generator, and the cell i G + a, class and group of n rows, each (n,)."""
-        rng, G = np.random.default_rng(random_state), self.n_groups
+        rng, G = check_random_state(random_state), self.n_groups
         cell = rng.choice(self.prior.size, size=check_count(n, "n"), p=self.prior.ravel())
         classes, groups = label_array(self.classes), label_array(self.groups)
         return rng, cell, classes[cell // G], groups[cell % G]

@@ -15,6 +15,7 @@ from fairprog.labels import (
     Array,
     as_labels,
     check_count,
+    check_random_state,
     check_weights,
     encode,
     label_array,
@@ -245,7 +246,7 @@ class CategoricalRows(CategoricalSupport):
         X : array of values, shape (n,) or (n, d)
         y, a : arrays of labels, shape (n,)
         """
-        rng, n, s = np.random.default_rng(random_state), check_count(n, "n"), self.support
+        rng, n, s = check_random_state(random_state), check_count(n, "n"), self.support
         row = rng.choice(len(s.atom), size=n, p=s.weight / s.weight.sum())
         chance = np.cumsum(s.posterior[row], axis=1)
         i = (rng.random(n)[:, None] * chance[:, -1:] > chance).sum(axis=1)

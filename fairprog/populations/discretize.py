@@ -15,7 +15,7 @@ from scipy.special import ndtri
 
 from fairprog.errors import DataError
 from fairprog.kernels.finite import bayes_actions
-from fairprog.labels import Array, check_number
+from fairprog.labels import Array, check_number, check_random_state
 
 SPLIT = 8  # sub-bins, or scrambles, by which the error is measured
 
@@ -41,7 +41,7 @@ def finite_version(
         Z = _centres(edges)[:, None]
     else:
         cells = D.support_mean[:, groups], D.support_cov[:, groups]
-        rng = np.random.default_rng(random_state)
+        rng = check_random_state(random_state)
         scrambles = [_nodes(weight, *cells, n, int(rng.integers(2**31))) for _ in range(SPLIT + 1)]
         nodes, law = scrambles[0]
         tables = np.array([_bayes_table(_joint(D, other)) for _, other in scrambles[1:]])

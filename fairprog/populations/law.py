@@ -38,6 +38,8 @@ class Law:
         Default by quadrature.
     expectation : callable (target, alpha, beta) -> float or None, optional
         Closed form of E phi_target(alpha Z + beta), None where there is none.
+    expectation_slopes : callable (target, alpha, beta) -> Array or None, optional
+        Closed form of its derivatives in alpha and beta.
     gap : callable (target, alpha, beta) -> float or None, optional
         Closed form of the divergence, where the difference of expectations loses digits.
     kinks : tuple of float
@@ -55,6 +57,7 @@ class Law:
     slope: Callable[[Array], Array] | None = None
     cdf_: Callable[[Array], Array] | None = None
     expectation: Callable[[Law, float, float], float | None] | None = None
+    expectation_slopes: Callable[[Law, float, float], Array | None] | None = None
     gap: Callable[[Law, float, float], float | None] | None = None
     kinks: tuple[float, ...] = ()
     support: tuple[float, float] = (-np.inf, np.inf)
@@ -170,6 +173,9 @@ class Law:
 
     def gradient(self, target: Law, alpha: float, beta: float) -> Array:
         """Return the derivatives of `expected` in alpha and beta."""
+        closed = self.expectation_slopes and self.expectation_slopes(target, alpha, beta)
+        if closed is not None:
+            return closed
         z, w = self._rule_for(target, alpha, beta)
         with np.errstate(over="ignore", invalid="ignore"):
             slope = target.derivative(alpha * z + beta)

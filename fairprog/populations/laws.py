@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import expit, gammaln
+from scipy.special import digamma, expit, gammaln
 
 from fairprog.labels import Array
 from fairprog.populations.law import Law
@@ -18,6 +18,12 @@ from fairprog.populations.location_scale import LocationScale
 
 def _same_family(target: Law, name: str) -> bool:
     return target.name == name
+
+
+def _tail(alpha: float, beta: float) -> float:
+    """Return E exp(-alpha Z - beta), Z of the standard Gumbel law."""
+    with np.errstate(over="ignore"):
+        return float(np.exp(gammaln(1.0 + alpha) - beta))
 
 
 class Laplace(LocationScale):
@@ -161,9 +167,15 @@ class Gumbel(LocationScale):
         """Return E (alpha Z + beta) + E exp(-alpha Z - beta)."""
         if not _same_family(target, "Gumbel"):
             return None
-        with np.errstate(over="ignore"):
-            tail = np.exp(gammaln(1.0 + alpha) - beta)
-        return float(alpha * np.euler_gamma + beta + tail)
+        return float(alpha * np.euler_gamma + beta + _tail(alpha, beta))
+
+    @staticmethod
+    def expectation_slopes(target: Law, alpha: float, beta: float) -> Array | None:
+        """Return the derivatives of `expectation` in alpha and beta, finite for solvers."""
+        if not _same_family(target, "Gumbel"):
+            return None
+        tail = min(_tail(alpha, beta), 1e200)
+        return np.array([np.euler_gamma + digamma(1.0 + alpha) * tail, 1.0 - tail])
 
 
 class GumbelMin(LocationScale):
@@ -208,11 +220,17 @@ class GumbelMin(LocationScale):
     @staticmethod
     def expectation(target: Law, alpha: float, beta: float) -> float | None:
         """Return E exp(alpha Z + beta) - E (alpha Z + beta)."""
-        if target.name != "GumbelMin":
+        if not _same_family(target, "GumbelMin"):
             return None
-        with np.errstate(over="ignore"):
-            tail = np.exp(gammaln(1.0 + alpha) + beta)
-        return float(alpha * np.euler_gamma - beta + tail)
+        return float(alpha * np.euler_gamma - beta + _tail(alpha, -beta))
+
+    @staticmethod
+    def expectation_slopes(target: Law, alpha: float, beta: float) -> Array | None:
+        """Return the derivatives of `expectation` in alpha and beta, finite for solvers."""
+        if not _same_family(target, "GumbelMin"):
+            return None
+        tail = min(_tail(alpha, -beta), 1e200)
+        return np.array([np.euler_gamma + digamma(1.0 + alpha) * tail, tail - 1.0])
 
 
 class ShiftedExponential(LocationScale):

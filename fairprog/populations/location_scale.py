@@ -2,6 +2,7 @@ r"""Location-scale families on the real line, built from one density."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar, Self
@@ -24,7 +25,15 @@ LineLaws = tuple[Sequence[Law], Array, Array]  # standard laws, locations and sc
 
 @cache
 def standard_law(family: Any) -> Law:
-    """Return the law of a family in standard coordinates."""
+    """Return the law of a family in standard coordinates; ModelError for methods of an object."""
+    for name in ("neg_log_density", "draw", "slope", "cdf", "expectation", "atom"):
+        found = inspect.getattr_static(family, name, None)
+        if inspect.isfunction(found):
+            raise ModelError(
+                f"`{name}` of the family {family.__name__} must be a static method, since it "
+                "knows no population: write @staticmethod above it, and no `self`.",
+                argument="population",
+            )
     return Law(
         family.__name__,
         family.neg_log_density,
@@ -32,6 +41,7 @@ def standard_law(family: Any) -> Law:
         slope=family.slope,
         cdf_=family.cdf,
         expectation=family.expectation,
+        expectation_slopes=family.expectation_slopes,
         kinks=tuple(family.kinks),
         support=family.support,
         symmetric=family.symmetric,
@@ -87,6 +97,7 @@ class LocationScale(LineCells):
     slope: ClassVar[Any] = None
     cdf: ClassVar[Any] = None
     expectation: ClassVar[Any] = None
+    expectation_slopes: ClassVar[Any] = None
     moves_scale: ClassVar[bool] = True  # whether the family is closed under scaling, too
 
     @staticmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -40,6 +41,12 @@ class CellStorage(Population):
         cls, *args: Any, covariance: str = "full", std: ArrayLike | None = None, **labels: Any
     ) -> Self:
         """Return an object of the class that keeps variances only, where these are diagonal."""
+        unknown = sorted(labels.keys() - inspect.signature(cls).parameters.keys())
+        if unknown:
+            raise TypeError(
+                f"{cls.__name__}() has no argument {unknown[0]!r}; standard deviations are `std`, "
+                "covariances `cov`."
+            )
         diagonal = covariance == "diagonal" and std is None
         found: type[Self] = cls._diagonal_types.get(cls, cls) if diagonal else cls
         return object.__new__(found)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.door import Rows
-from fairprog.errors import FairprogWarning
+from fairprog.errors import DataError, FairprogWarning
 from fairprog.kernels.cell_moments import cell_moments
 from fairprog.kernels.shrinkage import shrink
 from fairprog.labels import Array, Indices, check_features, column_names
@@ -93,11 +93,18 @@ class NormalRows(NormalMaps):
         tied = check_structure(covariance) == "tied"
         amount = check_shrinkage(shrinkage, tied)
         K, G = rows.shape
-        with room_for_covariances(G if tied else K * G, d, covariance):
+        room = room_for_covariances(G if tied else K * G, d, covariance)
+        with room, np.errstate(over="ignore", invalid="ignore"):
             count, mass, mean, cov = cell_moments(
                 rows.of(features), rows.y, rows.a, rows.weight, rows.shape, covariance
             )
         check_classes(rows.classes, n)
+        if not np.isfinite(cov).all():
+            raise DataError(
+                f"The features are so large (up to {np.abs(features).max():.3g}) that their "
+                "squares are no numbers; change their units.",
+                argument="X",
+            )
         if K == 1 and classes is None:
             warnings.warn(
                 f"`y` holds one class ({rows.classes[0]!r}): labels are ignored, and a "

@@ -1,10 +1,11 @@
 """Programs assemble templates into one optimisation problem and prove its answer.
 
-`NearestIdeal` decides the population, `FairClassifier` the classifier.
+`NearestIdeal` decides the population, `FairClassifier` the classifier, `FairScore` the score.
 """
 
 from fairprog.programs.conditions import Condition, constraint
 from fairprog.programs.fair_classifier import FairClassifier
+from fairprog.programs.fair_score import FairScore
 from fairprog.programs.ideality_test import IdealityTest, ideality_test
 from fairprog.programs.nearest_ideal import NearestIdeal
 from fairprog.programs.rows_needed import RowsNeeded, rows_needed
@@ -19,3 +20,4 @@ __all__ = [
     "ideality_test",
     "rows_needed",
 ]
+__all__ = ["Condition", "FairClassifier", "FairScore", "NearestIdeal", "constraint"]

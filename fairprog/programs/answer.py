@@ -73,5 +73,5 @@ class Answer:
     def compared(self, other: Self, **changes: Any) -> Self:
         """Return the answer with its distance to a second, independent one."""
         here, there = self.cost(), other.cost()
-        gap = abs(here - there) / max(1.0, here) if np.isfinite(there) else None
+        gap = abs(here - there) / max(1.0, here) if np.isfinite(here - there) else None
         return replace(self, conic_gap=gap, parameter_gap=self.gap(other), **changes)

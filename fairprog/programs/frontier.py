@@ -1,4 +1,4 @@
-"""KL and the price of consensus over a range of `map_bound`: one program, compiled once."""
+"""KL and the price of consensus over a range of `map_bound`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def map_bound_frontier(
 ) -> Frontier:
     """Return KL and the price of consensus (NaN where it is not known) at every bound.
 
-    Bounds of zero are solved exactly; the others share one compilation, whose bound is a CVXPY
-    Parameter.
+    Every bound is solved exactly where there is a method; else bounds above zero share one
+    compilation, whose bound is a CVXPY Parameter.
     """
     started = time.perf_counter()
     bounds = np.atleast_1d(check_finite(map_bounds, "map_bounds"))
@@ -40,7 +40,7 @@ def map_bound_frontier(
     kl, price = [], []
     for bound in bounds:
         at_bound = geometry.at(geometry.question.at_map_bound(bound))
-        if bound > 0:
+        if bound > 0 and not at_bound.takes_balls:
             compiled = compiled or compile_choices(at_bound)
             for program in compiled:
                 program.map_bound.value = float(bound)

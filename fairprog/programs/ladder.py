@@ -45,12 +45,12 @@ def find_answer(
     _refuse(geometry, solver, conic)
     if not geometry.is_convex:
         return geometry.all_groups(solver, conic)
-    if solver in CONIC or geometry.question.relaxed:
+    if solver in CONIC or (geometry.question.relaxed and not geometry.takes_balls):
         answer = _conic_answer(geometry, solver, conic, compiled)
         geometry.refuse_collapse(answer)
         return answer
     answer = geometry.exact(solver)
-    if solver == "auto" and geometry.compares(answer):
+    if solver == "auto" and not geometry.question.relaxed and geometry.compares(answer):
         answer = _compared(geometry, answer, conic)
     return answer
 
@@ -69,6 +69,7 @@ def _refuse(geometry: Geometry, solver: str, conic: Conic) -> None:
         reason = "knows neither custom constraints nor a `map_bound`; use 'auto' or 'CLARABEL'"
     if reason is not None:
         raise ModelError(f"solver={solver!r} {reason}.", argument="solver")
+    exact |= solver == "auto" and geometry.takes_balls
     if conic.options and (exact or not geometry.uses_conic):
         raise ModelError(
             f"The options {sorted(conic.options)} are for the conic solvers, which are not used "

@@ -205,8 +205,9 @@ class NearestIdeal:
         solver : {"auto", "closed-form", "newton", "CLARABEL", "SCS"}
             "auto" solves exactly (closed form for d = 1, else Newton's method; in more than 12
             dimensions its steps by conjugate gradients) and, up to 12 dimensions (64 for maps
-            with at most one number per feature), once more by Clarabel to compare; with custom
-            constraints or a `map_bound` it goes down the conic ladder.
+            with at most one number per feature), once more by Clarabel to compare; a `map_bound`
+            alone is solved by a barrier method in as many. Beyond, and with custom constraints,
+            it goes down the conic ladder.
         time_limit : float, optional
             Seconds per conic solve.
         verbose : bool
@@ -249,8 +250,7 @@ class NearestIdeal:
         Parameters
         ----------
         map_bounds : array_like, shape (n,)
-            Distances between maps, at least 0; the program's own `map_bound` is ignored. 0 is
-            solved exactly, the others share one compilation.
+            Distances between maps, at least 0; the program's own `map_bound` is ignored.
         time_limit : float, optional
             Seconds per solve.
 

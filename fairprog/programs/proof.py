@@ -31,7 +31,7 @@ def certify(
         kkt_residual=kkt_residual(geometry, answer) / float(np.sqrt(scale)),
         ideality_residual=ideality,
         staying_residual=_ideality(geometry, population, maps, laws, others),
-        feasibility_residual=_violation(answer) / scale,
+        feasibility_residual=_violation(geometry, answer) / scale,
         conic_gap=answer.conic_gap,
         parameter_gap=answer.parameter_gap,
         globally_optimal=geometry.is_global(answer),
@@ -58,28 +58,20 @@ def _ideality(
     return max(own) + off
 
 
-def _violation(answer: Answer) -> float:
+def _violation(geometry: Geometry, answer: Answer) -> float:
     """Return the worst violation of conditions, consensus and complementary slackness.
 
     The consensus is measured between each class's map and the common one that is returned, in the
-    norms of its bound. Slackness is in nats: what each multiplier times the unused part of its
-    bound is worth; the best use of a bound is against its gradient, all of it.
+    norms of its bound and in nats: what it is worth to be outside. Slackness is in nats.
     """
-    compiled = answer.compiled
-    if compiled is None:
-        return 0.0
-    worst: float = compiled.violation()
+    worst = 0.0 if answer.compiled is None else float(answer.compiled.violation())
+    bound = geometry.question.map_bound
     for g in answer.groups:
         if g.thetas is None or g.multipliers is None:
             continue
-        bound = 0.0 if compiled.map_bound is None else float(compiled.map_bound.value)
         for theta, N in zip(g.thetas, g.multipliers, strict=True):
-            apart = g.problem.lengths(theta, g.theta)
-            gained = [
-                float(np.sum(m * (x - y))) for m, x, y in zip(N, theta, g.theta, strict=True)
-            ]
-            prices = g.problem.prices(N)  # of the parts that are free: the last ones, if not all
-            free = gained[len(gained) - len(prices) :]
-            unused = [abs(v + bound * p) for v, p in zip(free, prices, strict=True)]
-            worst = max([worst, *(length - bound for length in apart), *unused])
+            lengths, prices = g.problem.lengths(theta, g.theta), g.problem.prices(N)
+            for length, price in zip(lengths, prices, strict=True):
+                worst = max(worst, max(1.0, price) * (length - bound))
+        worst = max([worst, *g.unused(bound)])
     return worst

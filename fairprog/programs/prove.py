@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fairprog.errors import FairprogWarning, SolverError
+from fairprog.errors import DataError, FairprogWarning, SolverError
 from fairprog.programs.answer import Conic
 from fairprog.programs.assemble import assemble
 from fairprog.programs.geometries.base import Geometry
@@ -37,12 +37,11 @@ def prove(
                 # a condition may have a kink at the answer: ask the other conic solver
                 answer = second_opinion(geometry, answer, conic)
                 solution = assemble(geometry, answer, time.perf_counter() - started)
-    except np.linalg.LinAlgError as error:
+    except (np.linalg.LinAlgError, DataError) as error:  # the user's numbers were checked before
         raise SolverError(
             "Rounding leaves no answer: on the way, or in the end, a map squeezes some direction "
             "to what cannot be told from nothing. Classes hundreds of standard deviations apart, "
-            "or features that all but determine others, do that: bring them nearer, or leave some "
-            "out.",
+            "or features that all but determine others, do that. " + geometry.advice(),
             status="numerical",
         ) from error
     return solution if answer.compiled is not None else _alone(solution)

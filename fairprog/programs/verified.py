@@ -10,8 +10,9 @@ import numpy as np
 from fairprog.errors import SolverError
 from fairprog.solution import Solution
 from fairprog.solution.classifier_solution import ClassifierSolution
+from fairprog.solution.score_solution import ScoreSolution
 
-Proven = TypeVar("Proven", Solution, ClassifierSolution)
+Proven = TypeVar("Proven", Solution, ClassifierSolution, ScoreSolution)
 
 
 def verified(
@@ -21,7 +22,7 @@ def verified(
 
     Parameters
     ----------
-    solution : Solution or ClassifierSolution
+    solution : Solution, ClassifierSolution or ScoreSolution
     where : str
         What the message says of the program.
     advice : str or function

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fairprog.errors import FairprogError, ModelError
-from fairprog.labels import Array
+from fairprog.labels import Array, check_random_state
 from fairprog.populations import LocationScale, population_from_dict
 from fairprog.populations.law import Law
 
@@ -63,7 +63,7 @@ def check_family(family: Any, random_state: int = 0) -> None:
             argument="family",
         )
     name = type(D).__name__
-    rng = np.random.default_rng(random_state)
+    rng = check_random_state(random_state)
     for i in range(D.n_classes):
         law = D.law(i, 0)
         _check_density(law, name)

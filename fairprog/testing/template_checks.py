@@ -10,7 +10,7 @@ import numpy as np
 
 from fairprog import tables
 from fairprog.errors import DataError, InfeasibleError, ModelError
-from fairprog.labels import Array
+from fairprog.labels import Array, check_random_state
 from fairprog.populations import Categorical
 from fairprog.programs import FairClassifier
 from fairprog.tables import (
@@ -70,7 +70,7 @@ def check_template(
     _check_data(template)
     if isinstance(template, FractionalNotion) and template.level is None:
         template = replace(template, level=0.5)
-    rng = np.random.default_rng(random_state)
+    rng = check_random_state(random_state)
     trials = [population] if population is not None else _populations(template, rng)
     refused: list[str] = []
     for D in trials:

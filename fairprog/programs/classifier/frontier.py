@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import ModelError, SolverError
-from fairprog.labels import Array, check_finite, check_number
+from fairprog.labels import Array, check_finite, check_number, check_random_state
 from fairprog.programs.classifier.answer import assemble_classifier
 from fairprog.programs.classifier.infeasible import explain_clash
 from fairprog.programs.classifier.question import ClassifierQuestion
@@ -182,7 +182,7 @@ def _bootstrap(
 ) -> Array:
     from tqdm.auto import tqdm
 
-    rng = np.random.default_rng(random_state)
+    rng = check_random_state(random_state)
     out = np.empty((count, len(bounds)))
     for r in tqdm(range(count), desc="bootstrap", disable=not progress, leave=False):
         again = question.of(question.population.resampled(size, rng))

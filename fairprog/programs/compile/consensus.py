@@ -57,7 +57,10 @@ class Compiled:
     @property
     def limits(self) -> str:
         """What the conditions may clash with, besides each other."""
-        return f"one increasing map per group for {self.groups}"
+        moves = "one increasing map"
+        if "linear" not in self.cells[0].common:
+            moves = "one shift, which leaves every scale as it is,"
+        return f"{moves} per group for {self.groups}"
 
     @property
     def groups(self) -> list[Any]:

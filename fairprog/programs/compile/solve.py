@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import cvxpy as cp
@@ -20,6 +21,7 @@ SOLVER_OPTIONS: dict[str, dict[str, Any]] = {
     "SCS": {"eps_abs": 1e-9, "eps_rel": 1e-9, "max_iters": 200_000},
 }
 SOLVED = (cp.OPTIMAL, cp.OPTIMAL_INACCURATE)
+INSIDE = 1e-3  # of a unit of whitened coordinates
 INTERRUPTED = "interrupted"  # what SCS says
 LAST_RESORT = 20_000  # iterations; what they reach is judged by our own residuals
 TIME_LIMIT = {"HIGHS": "time_limit", "CLARABEL": "time_limit", "SCS": "time_limit_secs"}
@@ -106,7 +108,10 @@ def solve(
         data, chain, inverse = problem.get_problem_data(
             name, verbose=verbose, solver_opts=settings
         )
-        raw = interruptible(chain.solve_via_data, problem, data, True, verbose, settings)
+        # a solver that is left alone keeps the warm start it writes
+        own, problem._solver_cache = SimpleNamespace(_solver_cache=problem._solver_cache), {}
+        raw = interruptible(chain.solve_via_data, own, data, True, verbose, settings)
+        problem._solver_cache = own._solver_cache
         if name == "SCS" and raw["info"]["status"] == INTERRUPTED:
             return INTERRUPTED
         problem.unpack_results(raw, chain, inverse)
@@ -117,12 +122,38 @@ def solve(
         if status in SOLVED:
             return name
         if status in (cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE) and compiled.conditions:
-            raise infeasible(compiled, status)
+            error = infeasible(compiled, status)
+            if not can_be_met(compiled.problem):
+                raise error
+            log[-1] += " in its rounding, though the conditions alone can be met"
     # "infeasible" without a condition is the solver's rounding, no proof of anything
     iterate = {v.name(): v.value for v in compiled.problem.variables()}
     raise SolverError(
-        f"No solver found an answer: {'; '.join(log)}. Check the scale of custom conditions, or "
-        "pass another `solver` or looser tolerances.",
+        f"No solver found an answer: {'; '.join(log)}. Bring what custom conditions ask for to "
+        "within a million standard deviations of the data, or pass another `solver` or looser "
+        "tolerances.",
         status=status,
         details={"log": log, "last_iterate": iterate},
     )
+
+
+def can_be_met(problem: Any) -> bool:
+    """Return whether the constraints can be met well inside of the objective's domain.
+
+    Conditions on very different scales look infeasible to a solver that minimises.
+    """
+    room = cp.Variable()
+    domain = [
+        c.args[0] - room * np.eye(c.args[0].shape[0]) >> 0
+        if isinstance(c, cp.constraints.PSD)
+        else c.expr + room <= 0
+        for c in problem.objective.expr.domain
+    ]
+    alone = cp.Problem(cp.Maximize(room), [*problem.constraints, *domain, room <= 1.0])
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+            alone.solve("CLARABEL")
+    except cp.error.SolverError:
+        return False
+    return alone.status == cp.OPTIMAL and float(room.value) > INSIDE

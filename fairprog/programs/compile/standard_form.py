@@ -166,7 +166,9 @@ class StandardForm:
         if data.get("P") is not None and data["P"].nnz:
             problem["P"] = sp.triu(data["P"]).tocsc()
         cones = {"z": dims.zero, "l": dims.nonneg, "q": list(dims.soc), "ep": dims.exp}
-        result = interruptible(scs.SCS(problem, cones, verbose=verbose, **settings).solve)
+        result = interruptible(
+            lambda: scs.SCS(problem, cones, verbose=verbose, **settings).solve()
+        )
         status = str(result["info"]["status"])
         if status in ("solved", "solved (inaccurate - reached max_iters)"):
             self.accept(np.asarray(result["x"]), np.asarray(result["y"]))

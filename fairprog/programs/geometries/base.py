@@ -69,7 +69,9 @@ class Geometry(Parameters, ABC):
 
     def advice(self) -> str:
         """Return what to do about an answer that cannot be proven."""
-        return "Try another solver."
+        if self.question.transport.kind in ("fixed", "identity"):
+            return "Try another solver."
+        return "Try maps that squeeze nothing, transport=Translation(), or another solver."
 
     def rate_starts(self) -> list[Array]:
         """Return base rates (K,) to begin a joint search from, besides those of "equalize"."""
@@ -96,6 +98,11 @@ class Geometry(Parameters, ABC):
     def conic_order(self) -> tuple[str, ...]:
         """The conic solvers, in the order they are tried."""
         return CONIC
+
+    @property
+    def takes_balls(self) -> bool:
+        """Whether the question is a `map_bound` alone, and has a method of its own."""
+        return False
 
     @abstractmethod
     def problems(self) -> Sequence[GroupProblem]:

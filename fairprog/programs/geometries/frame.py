@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from fairprog.errors import ModelError
+from fairprog.kernels.balls import Quadratics
 from fairprog.kernels.best_map import DENSE, best_map
 from fairprog.kernels.blas import average, cholesky, inverse, product, solve_lower, upper_times
 from fairprog.kernels.cells import (
@@ -29,12 +30,14 @@ from fairprog.kernels.cells import (
 from fairprog.kernels.newton_cg import decrement_cg
 from fairprog.kernels.normal import symmetric_root, symmetrize
 from fairprog.kernels.one_group import (
+    barrier,
     cell_gradients,
     cell_kl,
     decrement,
     linear_basis,
     linear_size,
     project_gradient,
+    quadratics,
 )
 from fairprog.labels import Array
 from fairprog.populations import Normal
@@ -240,6 +243,20 @@ class Frame(Whitening):
         """The variables of the consensus form."""
         p, offset = linear_size(self.kind, self.size), {"offset": (self.size,)}
         return {"linear": (p,), **offset} if p else offset
+
+    def quadratics(self) -> Quadratics:
+        """Return the classes' costs and the balls' metrics in these coordinates."""
+        kind, k, (W, back) = self.kind, self.size, self.metric_roots
+        metrics = [W @ W]
+        if len(self.linear):
+            moved = (W @ self.linear @ self.root @ back).reshape(len(self.linear), -1)
+            metrics.insert(0, moved @ moved.T)
+        H, c = quadratics(kind, self.root, self.w, *self.args)
+        return H, c, self.w, lambda x: barrier(kind, k, x), metrics
+
+    def coordinates(self, theta: Map) -> Array:
+        """Return the values of the variables, one after the other."""
+        return np.concatenate([np.tensordot(self.linear, theta[0], 2), theta[1]])
 
     def _matrix(self, cp: Any, x: Any) -> Any:
         """Return S~ as an affine expression (the identity for translations)."""

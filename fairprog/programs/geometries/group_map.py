@@ -7,13 +7,14 @@ as (S, beta), and the cost sum_i w_i KL(T # R_i || P_i) over the classes.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import iadd
 from typing import Any, Protocol, Self
 
 import numpy as np
 
+from fairprog.kernels.balls import minimise_in_balls
 from fairprog.labels import Array, addresses
 
 Theta = tuple[Any, ...]  # a map in the problem's own coordinates, part by part
@@ -176,6 +177,28 @@ class GroupMaps:
         own = next(iter(self.problem.only(i).class_gradients(self.theta)))
         return self.problem.multipliers(own)[part]
 
+    def unused(self, bound: float) -> list[float]:
+        """Return what the unused part of each class's bound is worth, nats.
+
+        The best use of a bound is against the multiplier, all of it.
+        """
+        out: list[float] = []
+        for theta, N in zip(self.thetas or [], self.multipliers or [], strict=True):
+            gained = [
+                float(np.sum(m * (x - y))) for m, x, y in zip(N, theta, self.theta, strict=True)
+            ]
+            prices = self.problem.prices(N)  # of the parts that are free: the last, if not all
+            free = gained[len(gained) - len(prices) :]
+            out += [abs(v + bound * p) for v, p in zip(free, prices, strict=True)]
+        return out
+
+    def duality_gap(self, bound: float) -> float:
+        """Return by how many nats maps in balls about the common one miss the optimum.
+
+        Where the multipliers are the costs' own gradients; to second order in their sum.
+        """
+        return sum(self.unused(bound)) + 0.5 * self.totals[1] ** 2
+
     @cached_property
     def totals(self) -> tuple[list[tuple[float, ...]], float]:
         """Prices of every class by part, and the decrement of the sum of the multipliers.
@@ -208,12 +231,36 @@ def _add(total: Gradient, own: Gradient) -> Gradient:
     return tuple(map(iadd, total, own))
 
 
-def best_signs(problems: Sequence[GroupProblem], mirrors: bool, closed: bool) -> list[GroupMaps]:
+def best_in_balls(problem: Any, bound: float) -> GroupMaps:
+    """Return the optimum of a problem with a map per class, each within `bound` of a common one.
+
+    The multipliers are the costs' gradients, which is what the barrier method leaves exact.
+    """
+    at = np.cumsum([0, *(int(np.prod(shape)) for shape in problem.parts.values())])
+
+    def theta(x: Array) -> Theta:
+        spans = zip(problem.parts, at[:-1], at[1:], strict=True)
+        return problem.theta({part: x[i:j] for part, i, j in spans})
+
+    start = problem.coordinates(problem.best(True))
+    x, own = minimise_in_balls(problem.quadratics(), start, bound)
+    thetas = [theta(y) for y in own]
+    found = GroupMaps(problem, theta(x), thetas)
+    return replace(found, multipliers=list(found.gradients()))
+
+
+def best_signs(
+    problems: Sequence[GroupProblem], mirrors: bool, closed: bool, bound: float = 0.0
+) -> list[GroupMaps]:
     """Return the optimum of every problem; where mirror images are allowed the better sign."""
+
+    def best(p: GroupProblem) -> GroupMaps:
+        return best_in_balls(p, bound) if bound > 0 else GroupMaps(p, p.best(closed))
+
     out = []
     for problem in problems:
         signs = [problem, problem.mirrored()] if mirrors else [problem]
-        found = [GroupMaps(p, p.best(closed)) for p in signs]
+        found = [best(p) for p in signs]
         out.append(min(found, key=GroupMaps.cost) if mirrors else found[0])
     return out
 

@@ -20,7 +20,7 @@ from fairprog.labels import Array, refuse_large
 from fairprog.populations import DiagonalNormal
 from fairprog.programs.answer import Answer, Conic
 from fairprog.programs.geometries.base import CONIC, Geometry
-from fairprog.programs.geometries.group_map import GroupMaps, GroupProblem, best_signs
+from fairprog.programs.geometries.group_map import GroupMaps, GroupProblem
 from fairprog.programs.geometries.independent_frame import (
     Cells,
     IndependentFrame,
@@ -126,7 +126,7 @@ class IndependentGeometry(NormalGeometry):
 
     def exact(self, solver: str) -> Answer:
         """Return the closed form of every group; with orientation "any" the better sign."""
-        return Answer(best_signs(self.problems(), self.question.mirrors, True), "closed-form")
+        return self._best(True, "closed-form")
 
     def all_groups(self, solver: str, conic: Conic) -> Answer:
         """Return the answer with every group free, its common coordinates normalised.

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import eye_array
 
+from fairprog.kernels.balls import Quadratics
 from fairprog.kernels.cells import LARGE
 from fairprog.kernels.diagonal import (
     best_diagonal,
@@ -167,6 +168,39 @@ class IndependentFrame:
         k = len(self.unit)
         linear = {"linear": (1 if self.kind == "scalar" else k,)}
         return ({} if self.kind == "fixed" else linear) | {"offset": (k,)}
+
+    def quadratics(self) -> Quadratics:
+        """Return the classes' costs and the balls' metrics in these coordinates."""
+        k = len(self.unit)
+        spread = np.zeros((k, 0)) if self.kind == "fixed" else np.eye(k)
+        if self.kind == "scalar":
+            spread = np.ones((k, 1))
+        n, inverse, mean = spread.shape[1], 1.0 / self.own_var, self.sign * self.mean
+        H, c = np.zeros((len(self.w), n + k, n + k)), np.zeros((len(self.w), n + k))
+        for i, w in enumerate(self.w):
+            P, m = w * inverse[i], mean[i]
+            cross = spread.T * (P * m)
+            H[i, :n, :n] = (spread.T * (P * (self.var[i] + m**2))) @ spread
+            H[i, :n, n:], H[i, n:, :n], H[i, n:, n:] = cross, cross.T, np.diag(P)
+            c[i] = np.concatenate([cross @ self.own_mean[i], P * self.own_mean[i]])
+            if not n:
+                c[i] -= P * m
+
+        def barrier(x: Array) -> tuple[Array, Array] | None:
+            gain, g, H = spread @ x[:n], np.zeros(n + k), np.zeros((n + k, n + k))
+            if not n:
+                return g, H
+            if gain.min() <= 0:
+                return None
+            g[:n], H[:n, :n] = -(1.0 / gain) @ spread, (spread.T / gain**2) @ spread
+            return g, H
+
+        return H, c, self.w, barrier, [spread.T @ spread, np.eye(k)][not n :]
+
+    def coordinates(self, theta: Map) -> Array:
+        """Return the values of the variables, one after the other."""
+        linear = self.sign * theta[0][: self.parts.get("linear", (0,))[0]]
+        return np.concatenate([linear, theta[1]])
 
     def express(self, cp: Any, i: int, x: Mapping[str, Any]) -> tuple[Any, list[Any]]:
         """Return w_i V_i: squares of gains and offsets minus their logarithms."""

@@ -148,8 +148,10 @@ class LineGeometry(Geometry):
         return Answer(best_signs(self.problems(), self.question.mirrors, False), "newton")
 
     def compares(self, answer: Answer) -> bool:
-        """Return whether anything was decided."""
-        return answer.decided
+        """Return whether anything was decided, and the conic form sees what it costs."""
+        frames: list[Any] = [g.problem for g in answer.groups]
+        seen = (f.resolved(g.theta) for f, g in zip(frames, answer.groups, strict=True))
+        return answer.decided and all(seen)
 
     def all_groups(self, solver: str, conic: Conic) -> Answer:
         """Return the global optimum over common laws and one shift per group."""

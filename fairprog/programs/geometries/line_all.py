@@ -105,11 +105,6 @@ class _Shifts:
             if residual < 1e-10:  # else the matrix is too far from its marginals: Newton
                 return alpha, beta, "sinkhorn", None
 
-        def cost(y: Array) -> float:
-            pairs = zip(laws, (y - loc) / scale, strict=True)
-            values = [[law.divergence(law, 1.0, x) for x in row] for law, row in pairs]
-            return float((q * np.array(values)).sum())
-
         def slopes(y: Array) -> Array:
             pairs = zip(laws, (y - loc) / scale, strict=True)
             d = np.array([[law.gradient(law, 1.0, x)[1] for x in row] for law, row in pairs])
@@ -117,7 +112,7 @@ class _Shifts:
 
         row = (q * loc).sum(axis=1) / q.sum(axis=1)
         column = (q * (loc - row[:, None])).sum(axis=0) / q.sum(axis=0)
-        alpha, beta, _ = minimise_shifts(cost, slopes, (row, column))
+        alpha, beta, _ = minimise_shifts(slopes, (row, column))
         return alpha, beta, "newton", None
 
     def conic(self, solver: str, conic: Conic) -> tuple[Array, Array, str] | None:

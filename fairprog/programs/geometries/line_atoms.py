@@ -83,9 +83,9 @@ def expected_atom(
         sign = EXPONENTIAL[target.name]
         k = 1.0 if np.isnan(target.shape) else target.shape
         own = 1.0 if np.isnan(reference.shape) else reference.shape
-        tail = float(np.exp(gammaln(own + alpha) - gammaln(own)))
+        log_tail = float(gammaln(own + alpha) - gammaln(own))
         linear = alpha * float(sign * digamma(own)) + beta
-        return tail * cp.exp(sign * beta) - sign * k * linear + float(gammaln(k)), constraints
+        return cp.exp(sign * beta + log_tail) - sign * k * linear + float(gammaln(k)), constraints
     nodes, weights = reference.solver_rule(breaks)
     values = atom(cp, family, target, alpha * nodes + beta)
     return cp.sum(cp.multiply(weights, values)), constraints

@@ -19,13 +19,20 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fairprog.kernels.one_group import closed_form
-from fairprog.kernels.scale_shift import hessian, minimise_scale_shift, newton_step
+from fairprog.kernels.scale_shift import (
+    bracket_scale_shift,
+    hessian,
+    minimise_scale_shift,
+    newton_step,
+)
 from fairprog.labels import Array
 from fairprog.populations.law import Law
 from fairprog.programs.geometries.group_map import relative_gap
 from fairprog.programs.geometries.line_atoms import expected_atom
 from fairprog.transports import AffineMap
 
+UNSEEN = 1e-6  # of a cross entropy, by the nodes of the conic form
+SETTLED = 1e-6  # decrement of an optimum
 Map = tuple[float, float]  # S and beta, or derivatives by them
 
 
@@ -153,12 +160,28 @@ class LineFrame:
 
     @cached_property
     def optimum(self) -> Map:
-        """The optimal (S, beta), by Newton's method."""
-        start = self.free(*self._start())
-        x, _ = minimise_scale_shift(
-            lambda x: self.cost(self.split(x)), self.slope, start, self.unit
-        )
-        return self.split(x)
+        """The optimal (S, beta), by Newton's method; from a bracket where it stops far away.
+
+        So it does where tails are exponentially steep and the cells' scales differ widely.
+        """
+
+        def descend(start: Map) -> Map:
+            x, _ = minimise_scale_shift(
+                lambda x: self.cost(self.split(x)), self.slope, self.free(*start), self.unit
+            )
+            return self.split(x)
+
+        def slopes(S: float, beta: float) -> Array:
+            N, n = self.gradients(S, beta)
+            return np.array([S * N.sum(), n.sum()])
+
+        start = self._start()
+        found = descend(start)
+        N, n = self.gradients(*found)
+        if self.decrement(found, (float(N.sum()), float(n.sum()))) <= SETTLED:
+            return found
+        S, beta, _ = bracket_scale_shift(slopes, np.array(start), self.scales)
+        return descend((S, beta))
 
     def _start(self) -> Map:
         """Return the optimum for normal laws with the cells' means and variances."""
@@ -221,6 +244,18 @@ class LineFrame:
         constant = self.laws[i].entropy + np.log(self.scale[i] / self.own_scale[i])
         log_S = cp.log(x["linear"]) if self.scales else 0.0
         return self.w[i] * (expected - constant - log_S), cones
+
+    def resolved(self, theta: Map) -> bool:
+        """Whether the nodes of the conic form see the tails that the exact cost sees."""
+        alpha, shift = self.standard(*theta)
+        for i, (law, own) in enumerate(zip(self.laws, self.own_laws, strict=True)):
+            nodes, weights = law.solver_rule(self.pulled_kinks(i))
+            with np.errstate(over="ignore"):
+                seen = float(weights @ own.phi(alpha[i] * nodes + shift[i]))
+            exact = law.expected(own, alpha[i], shift[i])
+            if not self.w[i] * abs(seen - exact) <= UNSEEN * max(1.0, abs(exact)):
+                return False
+        return True
 
     def length(self, cp: Any, part: str, x: Any) -> Any:
         """Return the size of a difference."""

@@ -147,32 +147,30 @@ class MapSpace:
     def _sums(self, S: Array, betas: Array) -> tuple[float, Array, Array]:
         """Return cost and gradients from the cells' divergences: exact where they are tiny."""
         m, M = self.common_cells(S, betas)
-        B, w = S @ self._root, self._w
-        V = np.stack(
-            [cell_kl(B[a], betas[a], m, M, f.mu, f.Sigma) for a, f in enumerate(self.frames)],
-            axis=1,
-        )
+        w, cells = self._w, (m[:, None], M[:, None], self._mu, self._Sigma)
+        B = S @ self._root
+        V = cell_kl(B, betas, *cells)
         value = float((w * V).sum())
         if self.log_rates is not None:
             # the best common cells do not depend on the rates, only on p_a
             mass = w.sum(axis=0)
             rho, value = best_rates(V, mass, self.log_rates)
             w = rho[:, None] * mass
-        N, n = [], []
-        for a, f in enumerate(self.frames):
-            G, g = cell_gradients(B[a], betas[a], m, M, f.mu, f.Sigma)
-            G = project_gradient(self.kind, G, f.root)
-            N.append(np.tensordot(w[:, a], G, 1))
-            n.append(w[:, a] @ g)
-        return value, np.stack(N), np.stack(n)
+        G, g = cell_gradients(B, betas, *cells)
+        G, g = (w[..., None, None] * G).sum(axis=0), (w[..., None] * g).sum(axis=0)
+        return value, self._projected(G), g
 
     def _profile(self, S: Array, betas: Array) -> tuple[float, Array, Array]:
         """Return the same by determinants, in a few matrix products per cell."""
         value, G, g = profile_cost(
             self._w, S @ self._root, betas, self._mu, self._precision, self._log_dets, self.fixed
         )
-        N = [project_gradient(self.kind, G_a, R) for G_a, R in zip(G, self._root, strict=True)]
-        return value, np.stack(N), g
+        return value, self._projected(G), g
+
+    def _projected(self, G: Array) -> Array:
+        """Return gradients in S~ from those in the groups' matrices (G, k, k)."""
+        pairs = zip(G, self._root, strict=True)
+        return np.stack([project_gradient(self.kind, G_a, R) for G_a, R in pairs])
 
     # -- descent --
 

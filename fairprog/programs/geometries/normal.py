@@ -30,6 +30,7 @@ from fairprog.programs.geometries.independent_frame import (
     independent_frame,
 )
 from fairprog.programs.geometries.normal_all import nearest_all, nearest_two_groups
+from fairprog.programs.geometries.normal_checks import check_diagonal, check_scales
 from fairprog.programs.geometries.normalise import normalised
 from fairprog.solution.certificate import IDEALITY_TOLERANCE
 from fairprog.transports import AffineMap, Kind, Pattern, Translation, Transport, Whitened
@@ -40,9 +41,6 @@ CONIC_CONDITION = 1e6  # of R~: beyond, interior points end in rounding and tell
 NOTHING = 1e-13  # nats, what rounding leaves of a divergence of zero
 COLLAPSED = 1e-6  # of the unconstrained map: narrower is a singular map met to tolerance
 ILL_CONDITIONED = 1e6  # at unit variances: beyond it rounding may be what fails a certificate
-LIMIT = 1e8  # of the condition of R~: conjugate gradients reach it, and not 1e10
-DESCENT_LIMIT = 3e5  # the same where all groups descend: proven at 2e5, not at 2e6
-BALANCED_LIMIT = 1e25  # the same where R~ is diagonal: reached to 15 digits at 1e24
 
 NOT_ONE = "does not apply to steer='all': it is not one convex problem; use 'auto'"
 _NOT_CONVEX = (
@@ -71,7 +69,7 @@ class NormalGeometry(Geometry):
             )
         transport.check_fields(population.n_features, population.classes)
         if transport.kind == "diagonal" or isinstance(transport.kind, Pattern):
-            _check_diagonal(population, transport)
+            check_diagonal(population, transport)
         if isinstance(transport.kind, Pattern) and population.n_features > LARGE:
             raise ModelError(
                 f"{transport!r} is for at most {LARGE} features; use Monotone() or Diagonal().",
@@ -94,7 +92,7 @@ class NormalGeometry(Geometry):
                 "Monotone() or Diagonal().",
                 argument="steer",
             )
-        _check_scales(self.D, question.transport, everyone=not question.staying)
+        check_scales(self.D, question.transport, everyone=not question.staying)
         self.refuse_unlike()
         self.warn_constant()
 
@@ -244,6 +242,12 @@ class NormalGeometry(Geometry):
         limit = DIAGONAL_DIMENSION if few else CLARABEL_DIMENSION
         return bool(self.n_features <= limit)
 
+    @property
+    def takes_balls(self) -> bool:
+        """Whether the question is a `map_bound` alone, in few dimensions."""
+        question = self.question
+        return question.map_bound > 0 and not question.constraints and self._conic_pays
+
     def compares(self, answer: Answer) -> bool:
         """Return whether Clarabel takes little time and has the digits."""
         return self._conic_pays and (
@@ -258,9 +262,15 @@ class NormalGeometry(Geometry):
             groups = [nearest_one_affine(self.D, f, self.question.mirrors) for f in self._frames()]
             # nothing is nearer than no divergence at all
             return Answer(groups, "descent", all(g.cost() <= NOTHING for g in groups))
-        mirrors = self.question.orientation == "any"
-        groups = best_signs(self.problems(), mirrors, closed)
-        return Answer(groups, "closed-form" if closed else "newton")
+        return self._best(closed, "closed-form" if closed else "newton")
+
+    def _best(self, closed: bool, name: str) -> Answer:
+        """Return the best maps of every group; under a `map_bound` by the barrier method."""
+        mirrors, bound = self.question.orientation == "any", self.question.map_bound
+        groups = best_signs(self.problems(), mirrors, closed, bound)
+        if bound == 0:
+            return Answer(groups, name)
+        return Answer(groups, "barrier", duality_gap=sum(g.duality_gap(bound) for g in groups))
 
     def all_groups(self, solver: str, conic: Conic) -> Answer:
         """Steer every group: the polynomial where it applies, else descent; normalised."""
@@ -291,8 +301,11 @@ class NormalGeometry(Geometry):
         """Raise where conditions leave only singular maps: solvers stop short of infinite KL."""
         if not self.question.constraints or self.kind == "fixed":
             return
+        from fairprog.programs.compile.solve import can_be_met
+
         for g in answer.groups:
-            if self._narrowest(g.problem.best(False)[0], g.theta[0]) < COLLAPSED:
+            narrow = self._narrowest(g.problem.best(False)[0], g.theta[0]) < COLLAPSED
+            if narrow and not can_be_met(answer.compiled.problem):
                 names = [c.name for c in self.question.constraints]
                 raise InfeasibleError(
                     f"The conditions {names} leave group {g.group!r} only maps that squeeze some "
@@ -361,39 +374,3 @@ class NormalGeometry(Geometry):
         D, (first, second) = self.D, (float(g.user_map.matrix[0, 0]) for g in answer.groups)
         cells = D.support_mean[..., 0], np.sqrt(D.support_cov[..., 0, 0])
         return is_best_ratio(first / second, self.question.prior, *cells, self.question.mirrors)
-
-
-def _check_diagonal(D: Normal, transport: Transport) -> None:
-    """Refuse diagonal maps where a null direction mixes features."""
-    mixed = np.flatnonzero((np.abs(D.support_basis) > 1e-8).sum(axis=1) > 1)
-    if mixed.size:
-        raise ModelError(
-            f"{transport!r} cannot keep the linear dependence among features "
-            f"{mixed.tolist()}; drop one of them or use Monotone().",
-            argument="transport",
-        )
-
-
-def _check_scales(D: Normal, transport: Transport, everyone: bool) -> None:
-    """Refuse metrics in whose units the features differ by more than can be resolved.
-
-    `everyone`: whether all groups are steered.
-    """
-    if not transport.depends_on_units:
-        return
-    cells = D.support_mean[:, 0], D.support_cov_of(0)
-    frame = make_frame(D, transport, 0, D.prior[:, 0], cells)
-    limit = BALANCED_LIMIT if frame.is_balanced else DESCENT_LIMIT if everyone else LIMIT
-    condition = frame.root_condition
-    if condition <= limit:
-        return
-    units = np.sqrt(np.diagonal(D.pooled_cov))
-    raise ModelError(
-        f"`transport` {transport!r:.60} depends on the units of the features, whose standard "
-        f"deviations differ by a factor of up to {units.max() / units.min():.3g}: the pooled "
-        f"covariance in this metric has condition number {condition:.3g}, and {limit:.0e} is as "
-        f"far as answers in {frame.size} dimensions can be proven. Standardise the columns, or "
-        "use Monotone(), which does not depend on units.",
-        argument="transport",
-        details={"condition": condition, "scales": float(units.max() / units.min())},
-    )

@@ -1,0 +1,1 @@
+"""The fair score: its question, the ways to solve it, its certificate."""
