@@ -1,4 +1,4 @@
-"""Samples: gaps at every threshold, bands of distribution functions, and ranks."""
+"""Samples: gaps at every threshold with their DKW bands, and ranks."""
 
 from __future__ import annotations
 
@@ -34,6 +34,23 @@ def dkw_half_width(count: ArrayLike, n_cdfs: int, confidence: float = 0.95) -> A
     """
     n = np.asarray(count, dtype=float)
     return np.sqrt(np.log(2.0 * n_cdfs / (1.0 - confidence)) / (2.0 * n))
+
+
+def gap_half_width(counts: ArrayLike, n_cdfs: int, confidence: float = 0.95) -> float:
+    """Return how far the largest gap between groups can be from the measured one, at most 1.
+
+    The gap of a pair (a, a') is off by at most e_a + e_a'; over all pairs by the sum of the two
+    largest (theory.md section 1).
+
+    Parameters
+    ----------
+    counts : array_like, shape (G,)
+        Rows of the CELL the rate conditions on, in every group.
+    n_cdfs, confidence
+        See :func:`dkw_half_width`.
+    """
+    e = np.sort(np.ravel(dkw_half_width(counts, n_cdfs, confidence)))
+    return float(min(1.0, e[-2:].sum())) if e.size > 1 else 0.0
 
 
 def acceptance_gaps(samples: Sequence[Array], thresholds: ArrayLike) -> Array:

@@ -13,6 +13,7 @@ from fairprog.programs.rows_needed import RowsNeeded, rows_needed
 __all__ = [
     "Condition",
     "FairClassifier",
+    "FairScore",
     "IdealityTest",
     "NearestIdeal",
     "RowsNeeded",
@@ -20,4 +21,3 @@ __all__ = [
     "ideality_test",
     "rows_needed",
 ]
-__all__ = ["Condition", "FairClassifier", "FairScore", "NearestIdeal", "constraint"]
