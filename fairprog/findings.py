@@ -15,6 +15,8 @@ HOMES = {  # function: the module that defines it
     "comparison_summary": "fairprog.comparison.comparison_words",
     "best_words": "fairprog.comparison.comparison_words",
     "audit_summary": "fairprog.audit.audit_words",
+    "inference_of": "fairprog.programs.inference",
+    "drift_of_rows": "fairprog.evidence.drift",
     "verdict_words": "fairprog.audit.audit_words",
 }
 

@@ -41,6 +41,7 @@ PAGES = {  # result: what writes its page, and a part of it for notebooks
 }
 HOMES = {  # function: the module that defines it
     **dict.fromkeys(PICTURES.values(), "fairprog.plotting"),
+    "plot_drift": "fairprog.plotting.drift_picture",
     "audit_html": "fairprog.plotting.audit_picture",
     "audit_notebook_html": "fairprog.plotting.audit_picture",
     "frontier_notebook_html": "fairprog.plotting.notebook",

@@ -15,7 +15,6 @@ from fairprog.evidence.held_out import gap_curves
 from fairprog.kernels.proportions import clopper_pearson
 from fairprog.kernels.ranking import auc, auc_interval, auc_standard_error
 from fairprog.kernels.threshold_rates import (
-    bootstrap_deviations,
     cumulated,
     permuted_worst_gaps,
     rates_of,
@@ -167,7 +166,7 @@ def test_curves_agree_with_those_of_the_reports():
     ):
         ours = found[other.title.split(":")[0]]
         np.testing.assert_allclose(ours.gaps["score"], other.gaps["score"], atol=1e-12)
-        assert ours.half_width == pytest.approx(other.half_width)
+        assert ours.half_width == pytest.approx(other.half_width, rel=0.1)  # other draws
         np.testing.assert_array_equal(ours.counts, other.counts)
 
 
@@ -179,7 +178,6 @@ def test_weights_count_rows():
     counted = fp.audit(y[k], s[k], sensitive_features=a[k])
     for key, gap in counted.worst.items():
         assert weighted.worst[key].gap == pytest.approx(gap.gap)
-    assert weighted.band == "bootstrap" and counted.band == "DKW"
     np.testing.assert_allclose(weighted.rates, counted.rates)
     np.testing.assert_allclose([k.auc for k in weighted.leakage], [k.auc for k in counted.leakage])
 
@@ -467,7 +465,7 @@ def test_a_tiny_group_hides_no_gap_between_large_ones():
     assert "group tiny) has 5 rows" in found.recommendation
     assert not found.recommendation.startswith("No tool")
     plain = two.worst["equalized odds", "score"]
-    assert plain.low > found.worst["equalized odds", "score"].low  # fewer functions at once
+    assert found.worst["equalized odds", "score"].low > 0.8 * plain.low
 
 
 def test_a_tiny_group_alone_is_not_taken_for_a_finding():
@@ -514,14 +512,13 @@ def test_two_columns_of_probabilities_are_one_score():
         )
 
 
-def test_bootstrap_draws_of_many_small_groups_end():
-    """Forty groups of twenty rows with one positive each: of any draw some cell is lost."""
-    code = np.concatenate([2 * g + np.eye(20, dtype=int)[0] for g in range(40)])
-    rng = np.random.default_rng(0)
-    drawn = bootstrap_deviations(code, np.ones(800), np.arange(800), 40, 3, rng)
-    found = np.array(list(drawn))
-    assert found.shape == (3, 4, 40)
-    assert np.isfinite(found).all()
+def test_many_small_groups_have_intervals():
+    """Forty groups of twenty rows with one positive each."""
+    y, a = np.tile(np.eye(20, dtype=int)[0], 40), np.repeat(np.arange(40), 20)
+    s = np.random.default_rng(0).random(800) + 0.3 * y
+    found = fp.audit(y, s, sensitive_features=a, n_permutations=2, n_bootstrap=50)
+    for gap in found.worst.values():
+        assert 0 <= gap.low <= gap.estimate <= gap.high <= 1
 
 
 # ------------------------------------------------------------------------------------ who it is

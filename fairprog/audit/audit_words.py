@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fairprog.audit.result import Audit, GapInterval
+from fairprog.kernels.sample_size import rows_for_gap
 from fairprog.labels import printable
 
 FEW_ROWS = 50  # of a cell: bands are too wide to say much
@@ -23,7 +24,8 @@ def recommendation_words(
 ) -> str:
     """Return which of the tools fits the data, and why."""
     small = (
-        f" The smallest cell ({where}) has {smallest} rows: gather more, join groups by "
+        f" The smallest cell ({where}) has {smallest} rows, and a gap of 0.1 needs "
+        f"{rows_for_gap(0.1, 0.95, 0.8)} in each cell to be seen: gather more, join groups by "
         'merge_groups, or use ScoreSteering(method="normal"), which needs fewest.'
         if smallest < FEW_ROWS
         else ""

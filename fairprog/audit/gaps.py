@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,8 @@ from numpy.typing import NDArray
 from fairprog.audit.audit_rows import AuditRows
 from fairprog.audit.result import GapInterval
 from fairprog.evidence.held_out import GapCurve
-from fairprog.kernels.gap_bands import dkw_half_width
+from fairprog.evidence.worst_gap import Rate, WorstGap, WorstGapLaw, thinned, thresholds_for
 from fairprog.kernels.threshold_rates import (
-    bootstrap_deviations,
     cumulated,
     permuted_worst_gaps,
     rates_of,
@@ -41,63 +39,70 @@ def gaps_at_thresholds(
     worst: dict[tuple[str, str], GapInterval] = {}
     G = len(rows.groups)
     binary = len(rows.classes) == 2
+    asked = range(5) if binary else (1, 2)
     for k, positive, columns in rows.problems():
         code = 2 * rows.a + positive
-        found: dict[str, tuple[Array, Array, Array]] = {}
-        reach = np.zeros((5, 2, G)) if draws else _dkw(rows, positive)
+        found: dict[str, tuple[Array, Array]] = {}
+        reach = np.zeros(5)
         for name, s in columns.items():
             order = np.argsort(s, kind="stable")
             sorted_code, w = code[order], rows.weight[order]
             ends = tie_ends(s[order])
             rng = np.random.default_rng(random_state)
             shuffled = permuted_worst_gaps(sorted_code, w, ends, G, repetitions, rng)
-            chance = np.array(list(_progress(shuffled, repetitions + 1, s.size)))
-            if draws:
-                again = bootstrap_deviations(sorted_code, w, ends, G, draws, rng)
-                off = np.array(list(_progress(again, draws, s.size)))
-                level = 1.0 - (1.0 - rows.confidence) / len(columns)
-                reach = np.maximum(reach, _bootstrap(off, level))
-            rates = rates_of(cumulated(sorted_code, w, ends, G))
-            found[name] = s[order][ends], rates, _with_odds(chance)
+            chance = _with_odds(np.array(list(_progress(shuffled, repetitions + 1, s.size))))
+            mass = cumulated(sorted_code, w, ends, G)
+            found[name] = s[order][ends], rates_of(mass)
+            square = cumulated(sorted_code, w**2, ends, G)
+            level = 1.0 - (1.0 - rows.confidence) / len(columns)  # of bands of all scores
+            for q in asked:
+                law = _law(q, mass, square, draws, rng)
+                reach[q] = max(reach[q], law.half_width(level))
+                gap = law.interval(float(chance[0, 0, q]), rows.confidence)
+                key = _title(NOTIONS[q], rows.classes, k), name
+                worst[key] = _interval(gap, chance[:, :, q], rows)
         grid = _grid(columns.values())
-        for q, notion in enumerate(NOTIONS):
-            if not binary and notion not in ("equal opportunity", "predictive equality"):
-                continue
-            title = _title(notion, rows.classes, k)
-            drawn, peak = {}, {}
-            for name, (values, rates, chance) in found.items():
-                curve = _with_odds(np.ptp(rates, axis=2).T)[:, q]
-                drawn[name] = _at(curve, values, q, grid)
-                worst[title, name] = _interval(
-                    [(rates[r], e) for r, e in zip(PARTS[q], reach[q], strict=False)],
-                    chance[:, :, q],
-                    rows,
-                )
-                peak[name] = worst[title, name].gap
-            width = min(1.0, float(np.sort(reach[q], axis=1)[:, -2:].sum(axis=1).max()))
+        for q in asked:
+            title = _title(NOTIONS[q], rows.classes, k)
+            drawn = {
+                name: _at(_with_odds(np.ptp(rates, axis=2).T)[:, q], values, q, grid)
+                for name, (values, rates) in found.items()
+            }
+            peak = {name: worst[title, name].gap for name in found}
             counts = _cell_counts(rows, positive, q)
-            curves.append(GapCurve(title, grid, drawn, peak, width, counts))
+            curves.append(GapCurve(title, grid, drawn, peak, float(reach[q]), counts))
     return tuple(curves), worst
 
 
-def _interval(parts: list[tuple[Array, Array]], chance: Array, rows: AuditRows) -> GapInterval:
-    """Return the worst gap over thresholds and pairs, every pair with its own half width."""
-    best = (-np.inf, -np.inf, 0, 0)
-    high = 0.0
-    for a, b in combinations(range(len(rows.groups)), 2):
-        for rates, e in parts:
-            gap = float(np.abs(rates[:, a] - rates[:, b]).max())
-            best = max(best, (gap - e[a] - e[b], gap, a, b))
-            high = max(high, gap + float(e[a] + e[b]))
+def _law(q: int, mass: Array, square: Array, draws: int, rng: np.random.Generator) -> WorstGapLaw:
+    """Return how the worst gap of a notion varies; weights and their squares are (T, G, 2)."""
+    G, parts = mass.shape[1], PARTS[q]
+    few = thinned(mass.sum(axis=2).T, thresholds_for(G, len(parts), draws))
+    (m0, m1), (s0, s1) = (np.moveaxis(x[few], (0, 2), (2, 0)) for x in (mass, square))
+    rates = (
+        lambda: Rate.of(m1, s1),
+        lambda: Rate.of(m0, s0),
+        lambda: Rate.of(m0 + m1, s0 + s1),
+        lambda: Rate.of(m1, s1, below=(m0, s0)),
+    )
+    return WorstGapLaw([rates[r]() for r in parts], draws, rng)
+
+
+def _interval(found: WorstGap, chance: Array, rows: AuditRows) -> GapInterval:
+    """Return a worst gap with its interval and with what permutations give."""
     raw, standard = chance[1:, 0], chance[:, 1]
+    a, b = found.between
     return GapInterval(
-        float(chance[0, 0]),
-        max(0.0, float(best[0])),
-        min(1.0, high),
+        found.gap,
+        found.low,
+        found.high,
         float(np.median(raw)),
         float(np.quantile(raw, 0.95)),
         float(np.mean(standard[1:] >= standard[0] * (1.0 - 1e-12))),
-        (rows.groups[best[2]], rows.groups[best[3]]),
+        (rows.groups[a], rows.groups[b]),
+        found.estimate,
+        found.at_least,
+        found.at_most,
     )
 
 
@@ -115,36 +120,6 @@ def _at(curve: Array, values: Array, q: int, grid: Array) -> Array:
     k = np.searchsorted(values, grid, side="right") - 1
     below = curve[-1] if NOTIONS[q] == "accuracy parity" else 0.0
     return np.where(k >= 0, curve[np.maximum(k, 0)], below)
-
-
-def _dkw(rows: AuditRows, positive: NDArray[np.bool_]) -> Array:
-    """Return how far each group's rates can be off, shape (5, 2, G): per notion, its PARTS."""
-    G, m = len(rows.groups), len(rows.scores)
-    n1 = np.bincount(rows.a[positive], minlength=G)
-    n0 = np.bincount(rows.a[~positive], minlength=G)
-
-    def e(n: Indices, classes: int = 1) -> Array:
-        return dkw_half_width(n, classes * G * m, rows.confidence)
-
-    accuracy = 2.0 * e(n0 + n1, 2)  # a sum of two (sub)distribution functions of each group
-    return np.array(
-        [
-            [e(n1, 2), e(n0, 2)],
-            [e(n1), e(n1)],
-            [e(n0), e(n0)],
-            [e(n0 + n1), e(n0 + n1)],
-            [accuracy, accuracy],
-        ]
-    )
-
-
-def _bootstrap(off: Array, level: float) -> Array:
-    """Return the same from deviations (draws, 4, G): all groups at once, each in its own unit."""
-    off = np.concatenate([np.maximum(off[:, :1], off[:, 1:2]), off], axis=1)
-    unit = np.quantile(off, level, axis=0)
-    ratio = np.divide(off, unit, out=np.zeros_like(off), where=unit > 0).max(axis=2)
-    reach = unit * np.quantile(ratio, level, axis=0)[:, None]
-    return np.stack([reach, reach], axis=1)
 
 
 def _cell_counts(rows: AuditRows, positive: NDArray[np.bool_], q: int) -> Indices:

@@ -52,7 +52,7 @@ def audit(
     confidence : float, default 0.95
         Of every band (at all its thresholds and scores at once) and of every interval.
     sample_weight : array_like, shape (n,), optional
-        Bands then come from the bootstrap.
+        Of each row.
     y_score_after : array_like, shape of y_score, optional
         Scores of the same rows after steering: compared with the others.
     threshold : float, optional
@@ -65,8 +65,8 @@ def audit(
     merge_groups : mapping, optional
         Which groups are to be read as which others.
     n_permutations, n_bootstrap : int
-        Repetitions behind the noise floor (groups permuted within each class) and the bands of
-        weighted rows.
+        Repetitions behind the noise floor (groups permuted within each class), and behind bands
+        and intervals (multiplier bootstrap).
     random_state : int
 
     Returns
@@ -87,10 +87,9 @@ def audit(
 
     Notes
     -----
-    The DKW band of a pair of groups is e_a + e_a', e = sqrt(log(2m/delta) / (2n)), n the rows of
-    the cell and m the number of distribution functions used at once (theory.md section 1), so that
-    all pairs hold together.
-    Accuracy is a sum of two such functions per group and has twice the width. The gap at the worst
+    Bands and intervals hold for all pairs of groups and events at once, by their joint law: see
+    :mod:`fairprog.evidence.worst_gap`. The measured worst gap is too high on average;
+    ``GapInterval.estimate`` is corrected for that. The gap at the worst
     threshold of a calibrated score is the ideality gap; of any other it is that of THIS score.
 
     Examples
@@ -114,9 +113,8 @@ def audit(
         classes,
         check_confidence(confidence),
     )
-    weighted = np.ptp(rows.weight) > 0
     repetitions = int(check_number(n_permutations, "n_permutations", 1))
-    draws = int(check_number(n_bootstrap, "n_bootstrap", 50)) if weighted else 0
+    draws = int(check_number(n_bootstrap, "n_bootstrap", 50))
     curves, worst = gaps_at_thresholds(rows, repetitions, draws, random_state)
     S, n = next(iter(rows.scores.values())), rows.y.size
     at = _threshold(S, threshold) if S.shape[1] == 1 else float("nan")
@@ -137,7 +135,7 @@ def audit(
         groups=rows.groups,
         counts=rows.counts,
         confidence=rows.confidence,
-        band="bootstrap" if weighted else "DKW",
+        band="bootstrap",
         curves=curves,
         worst=worst,
         rates=rates,

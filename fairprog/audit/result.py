@@ -27,10 +27,10 @@ class GapInterval:
     Attributes
     ----------
     gap : float
-        Largest minus smallest rate of a group.
+        Largest minus smallest rate of a group, as measured: too high on average.
     low, high : float
-        Its interval: the largest ends of the intervals of all pairs of groups, each as wide as
-        the rows of the two make it, so that a small group hides nothing about large ones.
+        Its interval, pairs of groups being compared in units of what their rows leave open, so
+        that a small group hides nothing about large ones.
     floor, floor_high : float
         Median and 95% quantile of the gap with groups permuted within each class.
     chance : float
@@ -38,6 +38,11 @@ class GapInterval:
         all rows being measured in units of its spread under permutation.
     between : tuple of two groups
         The pair that is surest to differ.
+    estimate : float or None
+        The gap corrected for the upward bias of a maximum over thresholds and pairs: as often too
+        high as too low.
+    at_least, at_most : float or None
+        One-sided bounds, each with the confidence of the audit by itself.
     """
 
     gap: float
@@ -47,6 +52,9 @@ class GapInterval:
     floor_high: float
     chance: float
     between: tuple[Hashable, Hashable] | None = None
+    estimate: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
 
     @property
     def beyond_chance(self) -> bool:
@@ -105,8 +113,8 @@ class Audit(Reported):
     counts : Array, shape (K, G)
         Rows of every cell.
     confidence : float
-    band : {"DKW", "bootstrap"}
-        Where the bands come from.
+    band : {"bootstrap"}
+        Where the bands come from: the multiplier bootstrap of all rates at once.
     curves : tuple of GapCurve
         Gaps at every threshold, one per notion (of more than two classes: per class).
     worst : dict of (notion, score) to GapInterval

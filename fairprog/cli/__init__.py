@@ -1,7 +1,7 @@
-"""The command line: ``fairprog audit``, ``fit``, ``apply``, ``steer``, ``align``, ``reproduce``.
+"""The command line: ``audit``, ``fit``, ``apply``, ``drift``, ``steer``, ``align``, ``reproduce``.
 
 Exit codes: 0 done, 1 the data or the program cannot be used (one sentence on stderr says why),
-2 the command line itself is wrong, 3 the rows say no (``fit``).
+2 the command line itself is wrong, 3 the rows say no (``fit``, ``drift``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from fairprog.cli.audit_scores import run_audit
+from fairprog.cli.drift import add_drift
 from fairprog.cli.fitting import run_apply, run_fit
 from fairprog.cli.printed_report import filled
 from fairprog.cli.reproduce import run_reproduce
@@ -273,6 +274,8 @@ def build_parser() -> argparse.ArgumentParser:
     align.add_argument("--unseen", **UNSEEN)
     align.set_defaults(run=run_align)
 
+    add_drift(command)
+
     audit = command(
         "audit", help="measure the gaps of a score at every threshold", description=AUDIT
     )
@@ -356,7 +359,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         0 done, 1 a :class:`fairprog.FairprogError` or a file that cannot be read or written
-        (one sentence on stderr), 2 wrong usage, 130 interrupted.
+        (one sentence on stderr), 2 wrong usage, 3 the rows say no (`drift`), 130 interrupted.
 
     Examples
     --------

@@ -12,7 +12,7 @@ import numpy as np
 
 from fairprog.cli.columns import Design, Feature
 from fairprog.cli.complaints import require_values
-from fairprog.cli.csv_table import Table
+from fairprog.cli.csv_table import Table, Text
 from fairprog.codec import load, register, save
 from fairprog.errors import DataError
 from fairprog.estimators import IdealSteering, ScoreSteering
@@ -199,13 +199,43 @@ class TableSteering:
             For columns that are not there or hold missing values, values that are no numbers,
             unseen levels and unknown groups.
         """
-        table.require([*self.columns, *([] if key is None else [key])])
+        table, X, group = self.read(
+            table, drop_rows=drop_rows, unseen=unseen, beside=() if key is None else (key,)
+        )
+        if self.solution is not None:
+            moved = self.solution.align(X, sensitive_features=group)
+        else:
+            keys = None if key is None else table.text(key)
+            moved = self.step.transform(X, sensitive_features=group, key=keys)
+        return table.replace(self._columns_of(table, X, moved))
+
+    @property
+    def groups(self) -> tuple[Any, ...]:
+        """The groups it knows."""
+        if self.solution is not None:
+            return self.solution.original.groups
+        return tuple(self.step.groups_.tolist())
+
+    def read(
+        self,
+        table: Table,
+        *,
+        beside: Sequence[str] = (),
+        drop_rows: bool = False,
+        unseen: Literal["error", "drop", "zeros"] = "error",
+    ) -> tuple[Table, Array, Text]:
+        """Return the rows that are used, their features and groups; as :meth:`align`.
+
+        `beside` : further columns that must be there, such as the label.
+        """
+        table.require([*self.columns, *beside])
+        columns = (*self.columns, *(name for name in beside if name == self.label))
         if drop_rows:
-            complete = ~np.any([table.missing(name) for name in self.columns], axis=0)
+            complete = ~np.any([table.missing(name) for name in columns], axis=0)
             if not complete.any():
                 raise DataError(f"Every row of {table.name} has a missing value.")
             table = table.keep(complete)
-        require_values(table, self.columns)
+        require_values(table, columns)
         if unseen == "drop":
             known_rows = ~np.any([feature.unseen(table) for feature in self.features], axis=0)
             if not known_rows.any():
@@ -223,19 +253,7 @@ class TableSteering:
                 f"the model does not know; it knows {list(known)}.",
                 argument=self.sensitive[0],
             )
-        if self.solution is not None:
-            moved = self.solution.align(X, sensitive_features=group)
-        else:
-            keys = None if key is None else table.text(key)
-            moved = self.step.transform(X, sensitive_features=group, key=keys)
-        return table.replace(self._columns_of(table, X, moved))
-
-    @property
-    def groups(self) -> tuple[Any, ...]:
-        """The groups it knows."""
-        if self.solution is not None:
-            return self.solution.original.groups
-        return tuple(self.step.groups_.tolist())
+        return table, X, group
 
     def weights(self, table: Table) -> Array:
         """Return the weights of rows that carry the steered base rates, shape (n,).

@@ -1,19 +1,21 @@
-"""Gaps of scores at every threshold on rows they were not fitted to, with DKW bands."""
+"""Gaps of scores at every threshold on rows they were not fitted to, with bands."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError
-from fairprog.kernels.gap_bands import acceptance_gaps, gap_half_width, worst_gap
+from fairprog.evidence.worst_gap import Rate, WorstGap, WorstGapLaw, thinned, thresholds_for
+from fairprog.kernels.gap_bands import acceptance_gaps, worst_gap
 from fairprog.labels import Array, Indices, check_finite, check_number, encode
 from fairprog.populations.base import Population
 
 MAX_CLASSES = 8  # of more, the largest ones are shown
+DRAWS = 400  # behind bands and intervals
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,8 @@ class GapCurve:
         with the confidence asked for.
     counts : Array, shape (G,)
         Rows of the cell the rate conditions on.
+    intervals : dict of name to WorstGap
+        The worst gap of each score, corrected, with its interval.
     """
 
     title: str
@@ -43,6 +47,7 @@ class GapCurve:
     worst: Mapping[str, float]
     half_width: float
     counts: Indices
+    intervals: Mapping[str, WorstGap] = field(default_factory=dict)
 
     def bands(self) -> dict[str, tuple[Array, Array]]:
         """Return (low, high) per score, within [0, 1]."""
@@ -88,9 +93,8 @@ def gap_curves(
 
     Notes
     -----
-    theory.md section 1: the half width of a pair is the sum of the two cells' own, e =
-    sqrt(log(2 m / delta) / (2 n)), n the count of the CELL, m the number of empirical cdfs of the
-    curve: groups times scores.
+    Bands hold for all pairs of groups at once by their joint law (multiplier bootstrap,
+    :mod:`fairprog.evidence.worst_gap`), and for all scores by Bonferroni's inequality.
     """
     delta = 1.0 - check_confidence(confidence)
     i = encode(y, classes, "y")
@@ -133,14 +137,36 @@ def _curve(
     counts = np.array([m.size for m in members])
     grid = _grid([s for s in scores.values()])
     samples = {name: [s[m] for m in members] for name, s in scores.items()}
+    laws = {name: gap_law(own) for name, own in samples.items()}
+    worst = {name: worst_gap(own) for name, own in samples.items()}
+    level = 1.0 - (1.0 - confidence) / len(scores)
     return GapCurve(
         title=title,
         thresholds=grid,
-        gaps={name: acceptance_gaps(s, grid) for name, s in samples.items()},
-        worst={name: worst_gap(s) for name, s in samples.items()},
-        half_width=gap_half_width(counts, len(groups) * len(scores), confidence),
+        gaps={name: acceptance_gaps(own, grid) for name, own in samples.items()},
+        worst=worst,
+        half_width=max(law.half_width(level) for law in laws.values()),
         counts=counts,
+        intervals={name: law.interval(worst[name], confidence) for name, law in laws.items()},
     )
+
+
+def gap_law(samples: Sequence[Array]) -> WorstGapLaw:
+    """Return how the gap at the worst threshold of the groups' scores varies; the same every time.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fairprog.evidence.held_out import gap_law
+    >>> law = gap_law([np.arange(100.0), np.arange(100.0)])
+    >>> law.interval(0.0, 0.95).low
+    0.0
+    """
+    values = np.unique(np.concatenate(samples))
+    mass = np.stack([np.searchsorted(np.sort(s), values, side="right") for s in samples])
+    counts: Array = mass.astype(float)
+    few: Array = np.take(counts, thinned(counts, thresholds_for(len(samples), 1, DRAWS)), axis=1)
+    return WorstGapLaw([Rate.of(few, few)], DRAWS, np.random.default_rng(0))
 
 
 def _grid(scores: Sequence[Array]) -> Array:

@@ -18,6 +18,7 @@ WIDTH = 88
 def summary_text(sol: Solution) -> str:
     """Return divergence, gaps, prices, bounds and certificate, at most 88 columns wide."""
     parts = [headline(sol), _before_and_after(sol), _prices(sol), _bounds(sol), _certificate(sol)]
+    parts += [] if sol.inferred is None else ["  " + str(sol.inferred).replace("\n", "\n  ")]
     D = sol.original
     names = (*D.classes, *D.groups, *(D.feature_names or ()))
     lines = printable("\n\n".join(part for part in parts if part), names).split("\n")

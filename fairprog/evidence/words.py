@@ -9,6 +9,7 @@ import numpy as np
 
 from fairprog.evidence.held_out import GapCurve
 from fairprog.evidence.movement import Movement
+from fairprog.kernels.sample_size import rows_for_gap
 from fairprog.populations import Categorical, Evaluation
 from fairprog.solution import Solution
 from fairprog.solution.certificate import Certificate
@@ -350,5 +351,6 @@ def _few_rows(curves: Sequence[GapCurve]) -> list[str]:
         return []
     return [
         f"There are few rows: gaps are known to within {widest.half_width:.2f} only "
-        f"({widest.title}: {', '.join(str(n) for n in widest.counts)} rows by group)."
+        f"({widest.title}: {', '.join(str(n) for n in widest.counts)} rows by group); to see a "
+        f"gap of 0.1 each cell needs {rows_for_gap(0.1, 0.95, 0.8)}."
     ]

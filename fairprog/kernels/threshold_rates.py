@@ -1,4 +1,4 @@
-"""Weighted rates of every group at every threshold of a score, their gaps, chance and bootstrap.
+"""Weighted rates of every group at every threshold of a score, their gaps, and chance.
 
 Codes of rows are ``2 g + (1 if positive)``; a rate at t is of the rows with a score above t. All
 of it comes from the cells' weighted distribution functions at the distinct scores. Under a
@@ -122,37 +122,3 @@ def _widest(part: Array, mass: Array) -> Array:
     off = np.abs(rates - part.sum(axis=0) / whole).max(axis=1, initial=0.0)
     unit = np.sqrt(1.0 / mass - 1.0 / whole)
     return np.array([np.ptp(rates, axis=0).max(initial=0.0), (off / unit).max()])
-
-
-def bootstrap_deviations(
-    code: Indices,
-    weight: Array,
-    ends: Indices,
-    n_groups: int,
-    count: int,
-    rng: np.random.Generator,
-) -> Iterator[Array]:
-    """Yield how far resampling moves the rates of every group at most, shape (4, G).
-
-    Of two groups only the sum matters, how far the gap moves: each gets half of it. Rows are drawn
-    with replacement within their group; draws of a group that lose a cell are made again.
-    """
-    rates = rates_of(cumulated(code, weight, ends, n_groups))
-    members = [np.flatnonzero(code // 2 == g) for g in range(n_groups)]
-    for _ in range(count):
-        times = np.zeros(code.size)
-        for rows in members:
-            whole = False
-            while (
-                not whole
-            ):  # group by group: of many small groups some cell is nearly always lost
-                drawn = rng.integers(rows.size, size=rows.size)
-                times[rows] = np.bincount(drawn, minlength=rows.size)
-                cells = np.bincount(code[rows] % 2, weight[rows] * times[rows], minlength=2)
-                whole = bool((cells > 0).all())
-        off = np.abs(rates_of(cumulated(code, weight * times, ends, n_groups)) - rates)
-        if n_groups == 2:
-            half = 0.5 * off.sum(axis=2).max(axis=1)
-            yield np.stack([half, half], axis=1)
-        else:
-            yield off.max(axis=1)

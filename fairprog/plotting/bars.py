@@ -23,7 +23,8 @@ def plot_prices(sol: Solution, ax: Axes | None = None) -> tuple[Figure, Axes]:
     """Draw prices of bounds and sensitivities of conditions, each with its name or address.
 
     A sensitivity that is a number is drawn with its sign, a vector or matrix by its norm, in the
-    user's units: bars of different units do not compare. Of more than sixteen conditions those
+    user's units: bars of different units do not compare. Lines across prices are their intervals,
+    where ``sol.inference()`` was asked for. Of more than sixteen conditions those
     with the largest parts of the price of consensus are drawn, after conditions of the user's.
 
     Parameters
@@ -53,6 +54,10 @@ def plot_prices(sol: Solution, ax: Axes | None = None) -> tuple[Figure, Axes]:
         colors = [COLORS[1]] * len(prices) + [COLORS[0]] * len(costs)
         _bars(axes, rows, colors)
         axes.set_xlabel("nats of KL per unit")
+        known = {} if sol.inferred is None else sol.inferred.price
+        for k, name in enumerate(sol.price):
+            if name in known:
+                axes.plot([known[name].low, known[name].high], [k, k], color="0.2", linewidth=1.4)
         handles = [
             Patch(color=COLORS[1], label="price of a bound"),
             Patch(color=COLORS[0], label="sensitivity to a condition"),

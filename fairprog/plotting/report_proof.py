@@ -14,7 +14,7 @@ from fairprog.evidence.words import (
 from fairprog.plotting.bars import plot_bounds, plot_certificate, plot_prices
 from fairprog.plotting.html import Markup, data_table, join, paragraphs
 from fairprog.plotting.html_page import captioned, pair
-from fairprog.solution import Solution
+from fairprog.solution import Inference, Solution
 from fairprog.versions import versions
 
 
@@ -23,6 +23,17 @@ def price_picture(sol: Solution) -> Markup:
     fig, _ = plot_prices(sol)
     text = "Bars of nats of KL per unit: what each condition costs at the margin."
     return captioned(fig, "Prices", text)
+
+
+def sure_section(found: Inference) -> Markup:
+    """Return the intervals of an answer."""
+    level = f"{found.confidence:.0%}"
+    rows = [
+        (name, f"{e.value:.4g}", f"{e.low:.4g} to {e.high:.4g}") for name, e in found.named.items()
+    ]
+    head = ("", "estimate", f"{level} interval")
+    table = data_table(f"From {found.n:,} rows, by the {found.method}", head, rows)
+    return join([paragraphs(found.remarks), table])
 
 
 def prices_section(sol: Solution) -> Markup:

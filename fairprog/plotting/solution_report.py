@@ -34,6 +34,7 @@ from fairprog.plotting.report_proof import (
     price_picture,
     prices_section,
     settings_section,
+    sure_section,
 )
 from fairprog.populations import Evaluation
 from fairprog.solution import Solution
@@ -79,6 +80,7 @@ def report_html(
             else [("movement", "Who moves how far", movement_section(movement, found.ranks))]
         ),
         ("prices", "What fairness costs", prices_section(sol)),
+        *([] if sol.inferred is None else [("sure", "How sure", sure_section(sol.inferred))]),
         ("bounds", "What it says about the original population", bounds_section(sol)),
         ("certificate", "Why to believe it", certificate_section(sol)),
         ("settings", "Settings and versions", settings_section(sol)),

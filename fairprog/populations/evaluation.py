@@ -60,7 +60,7 @@ def table_of_rates(population: Any, rates: Array) -> OutcomeTable:
     return OutcomeTable(Z, population.classes, population.groups)
 
 
-def _binary_rates(population: Any, thresholds: Array) -> Array:
+def binary_rates(population: Any, thresholds: Array) -> Array:
     """Return P(Yhat=j | i, a), shape (T, 2, G, 2), of 'predict 1 iff the log odds exceed t'."""
     below = population.log_odds_cdf(thresholds)
     return np.stack([below, 1.0 - below], axis=-1)
@@ -91,7 +91,7 @@ def tables_at_thresholds(population: Any, thresholds: Array) -> list[OutcomeTabl
     t = np.asarray(thresholds, dtype=float)
     log_odds = np.log(t) - np.log1p(-t)
     # a group's own log odds include its base rate, so one threshold serves all groups
-    return [table_of_rates(population, r) for r in _binary_rates(population, log_odds)]
+    return [table_of_rates(population, r) for r in binary_rates(population, log_odds)]
 
 
 def scan_thresholds(population: Any, notion: Notion) -> float:
@@ -99,7 +99,7 @@ def scan_thresholds(population: Any, notion: Notion) -> float:
 
     def gaps(t: Array) -> Array:
         step = RESOLUTION * (1.0 + np.abs(t))
-        both = _binary_rates(population, np.concatenate([t - step, t + step]))
+        both = binary_rates(population, np.concatenate([t - step, t + step]))
         values = np.array([notion.gap(table_of_rates(population, r)) for r in both])
         return np.minimum(values[: t.size], values[t.size :])
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from fairprog.door import refuse_reordered
 from fairprog.errors import DataError, ModelError
 from fairprog.labels import as_labels, check_weights, column_names, sorted_labels
+from fairprog.populations.bootstrap_sums import poisson_sums
 from fairprog.populations.cell_checks import check_structure
 from fairprog.populations.cell_sums import CellSums
 from fairprog.populations.coded_rows import codes_of, refuse_missing, rows_of
@@ -25,6 +26,7 @@ class Gathered:
         *,
         classes: Sequence[Any] | None = None,
         groups: Sequence[Any] | None = None,
+        bootstrap: int = 0,
     ) -> None:
         self.covariance = check_structure(covariance)
         self.classes = None if classes is None else as_labels(classes, len(classes), "classes")
@@ -34,11 +36,17 @@ class Gathered:
         self.n_chunks = 0
         self._n_features: int | None = None
         self._sums = CellSums(covariance)
+        self._replicates = [CellSums(covariance) for _ in range(bootstrap)]
 
     @property
     def n_rows(self) -> int:
         """Number of rows of positive weight seen so far; a whole weight counts as that many."""
         return sum(self._sums.count.values())
+
+    @property
+    def n_replicates(self) -> int:
+        """Number of bootstrap replicates gathered beside."""
+        return len(self._replicates)
 
     @property
     def n_features(self) -> int | None:
@@ -103,6 +111,10 @@ class Gathered:
         )
         if not piece._sums.is_finite():
             refuse_missing(features)
+        code = i * len(groups) + a
+        piece._replicates = poisson_sums(
+            len(self._replicates), self.covariance, features, code, cells, weight
+        )
         return self._absorb(piece, copy=False)
 
     def merge(self, other: Any) -> Self:
@@ -142,7 +154,15 @@ class Gathered:
                 )
         self._n_features = self._n_features or other._n_features
         self.feature_names = self.feature_names or other.feature_names
+        if len(other._replicates) != len(self._replicates):
+            raise ModelError(
+                f"`other` has {len(other._replicates)} bootstrap replicates; needed are "
+                f"{len(self._replicates)}.",
+                argument="other",
+            )
         self._sums.add(other._sums, copy=copy)
+        for mine, theirs in zip(self._replicates, other._replicates, strict=True):
+            mine.add(theirs, copy=copy)
         self.n_chunks += other.n_chunks
         return self
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from operator import length_hint
 from pathlib import Path
@@ -38,6 +39,11 @@ class Moments(Gathered, Saved):
         own cell; or the d variances of every cell.
     classes, groups : sequence of hashables, optional
         The labels and their order; default those met, sorted.
+    bootstrap : int, default 0
+        Number of replicates gathered beside, each row with a Poisson weight of mean one: for
+        ``Solution.inference(method="bootstrap", moments=)``. The weights are drawn from a hash of
+        the rows of a chunk, so that pieces may be gathered anywhere and merged. Files and
+        checkpoints do not hold them.
 
     Attributes
     ----------
@@ -229,6 +235,41 @@ class Moments(Gathered, Saved):
                 covariance=covariance,
                 shrinkage=shrinkage,
             )
+
+    def replicates(
+        self, *, covariance: str | None = None, shrinkage: float | str = 0.0
+    ) -> Iterator[Normal]:
+        """Yield the population of every bootstrap replicate that has all cells.
+
+        Parameters
+        ----------
+        covariance, shrinkage
+            As of :meth:`population`.
+
+        Raises
+        ------
+        ModelError
+            If none were gathered.
+        """
+        if not self._replicates:
+            raise ModelError(
+                "These moments hold no replicates; gather them by Moments(bootstrap=200).",
+                argument="moments",
+            )
+        labels = self.classes, self.groups
+        if None in labels:
+            D = self.population(covariance=covariance, shrinkage=shrinkage)
+            labels = D.classes, D.groups
+        for sums in self._replicates:
+            with suppress(DataError):  # a cell without rows
+                yield estimated(
+                    sums,
+                    *labels,
+                    self.feature_names,
+                    family="normal",
+                    covariance=covariance,
+                    shrinkage=shrinkage,
+                )
 
     # -- files --
 

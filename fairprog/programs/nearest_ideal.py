@@ -160,6 +160,16 @@ class NearestIdeal:
         return self.question.map_bound
 
     @property
+    def geometry(self) -> Any:
+        """How the population's family answers the question."""
+        return self._geometry
+
+    @property
+    def refused_solvers(self) -> dict[str, str]:
+        """By name of a solver that does not apply, the reason."""
+        return self._geometry.solvers()
+
+    @property
     def constraints(self) -> tuple[Condition, ...]:
         """The custom conditions."""
         return self.question.constraints

@@ -7,6 +7,7 @@ from fairprog.solution.channel import Channel
 from fairprog.solution.classifier import RandomizedClassifier
 from fairprog.solution.classifier_solution import ClassifierCertificate, ClassifierSolution
 from fairprog.solution.frontier import Frontier
+from fairprog.solution.inferred import Estimate, Inference
 from fairprog.solution.nearest_fair import FairCertificate, NearestFairSolution
 from fairprog.solution.quantile_map import QuantileMap
 from fairprog.solution.reweighted import ReweightedSolution
@@ -20,8 +21,10 @@ __all__ = [
     "Channel",
     "ClassifierCertificate",
     "ClassifierSolution",
+    "Estimate",
     "FairCertificate",
     "Frontier",
+    "Inference",
     "NearestFairSolution",
     "QuantileMap",
     "RandomizedClassifier",

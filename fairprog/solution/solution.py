@@ -22,6 +22,7 @@ from fairprog.solution.arrays import ComputedArrays
 from fairprog.solution.bounds import Bounds
 from fairprog.solution.certificate import Certificate
 from fairprog.solution.family_free import lower_bound
+from fairprog.solution.inferred import Inference
 from fairprog.solution.moved_rows import MovedRows
 from fairprog.tables import template_from_dict
 from fairprog.transports import AffineMap, DiagonalMap, PiecewiseLinearMap, Transport
@@ -106,6 +107,8 @@ class Solution(MovedRows, Reported, Saved):
     seconds: float = field(default=0.0, compare=False)
     price_by_condition: Mapping[str, float] = field(default_factory=dict)
 
+    inferred: Any = field(default=None, compare=False)  # the latest Inference, kept by save
+
     @property
     def null_dimension(self) -> int:
         """Number of directions in which nothing varies and the maps are the identity."""
@@ -175,6 +178,107 @@ class Solution(MovedRows, Reported, Saved):
     def summary(self) -> str:
         """Return a report in plain text: divergence, gaps, prices, certificate, bounds."""
         return finding("summary_text")(self)
+
+    def inference(
+        self,
+        confidence: float = 0.95,
+        method: str = "delta",
+        moments: Any = None,
+        *,
+        n_bootstrap: int = 200,
+        random_state: int = 0,
+    ) -> Inference:
+        """Return how sure the answer is, given the rows behind the population (and keep it).
+
+        Parameters
+        ----------
+        confidence : float
+        method : {"delta", "bootstrap"}
+            "delta": by the envelope and implicit-function theorems, nothing is solved again (with
+            all groups steered, and of full matrices beyond 24 features: KL alone). "bootstrap":
+            every replicate is solved.
+        moments : Moments, optional
+            Moments gathered with ``bootstrap=`` replicates, for "bootstrap"; without them
+            replicates are drawn from the fitted laws.
+        n_bootstrap : int
+            Replicates drawn from the fitted laws.
+        random_state : int
+
+        Returns
+        -------
+        Inference
+            Shown in summaries and reports from then on.
+
+        Raises
+        ------
+        DataError
+            If the population does not know its rows; see ``Population.with_rows``.
+        ModelError
+            For a `map_bound`, custom conditions, and families whose errors are not known.
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+        >>> rows = D.with_rows([[1200, 800], [1200, 800]])
+        >>> found = fp.NearestIdeal(rows, steer=[1]).solve().inference()
+        >>> found.kl.low < 0.0805 < found.kl.high, found.valid
+        (True, True)
+        """
+        given = confidence, method, moments, n_bootstrap, random_state
+        found: Inference = finding("inference_of")(self, *given)
+        object.__setattr__(self, "inferred", found)
+        return found
+
+    def drift(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        sensitive_features: ArrayLike,
+        confidence: float = 0.95,
+        random_state: int = 0,
+    ) -> Any:
+        """Ask new rows whether they still belong to the population this answer is for.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d) or (n,)
+        y : array_like, shape (n,), optional
+            Classes. Without them each group's mixture of classes is checked, and nothing else.
+        sensitive_features : array_like, shape (n,)
+        confidence : float
+            One minus the chance of an alarm on rows of the same population.
+        random_state : int
+            Of the draws that unlabelled rows are compared with.
+
+        Returns
+        -------
+        fairprog.evidence.drift.Drift
+            Whether cells moved (likelihood ratio per cell, Holm's correction; estimation error
+            of the population counts where it knows its rows), whether steered rows share common
+            laws, held-out gaps with bands; one verdict.
+
+        Raises
+        ------
+        DataError
+            For unknown labels, missing values, cells with too few rows.
+        ModelError
+            For finite populations.
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+        >>> sol = fp.NearestIdeal(D, steer=[1]).solve()
+        >>> X, y, a = D.sample(2000, random_state=0)
+        >>> sol.drift(X, y, sensitive_features=a).drifted
+        False
+        >>> sol.drift(X + .3 * (a == 1)[:, None], y, sensitive_features=a).drifted
+        True
+        """
+        given = X, y, sensitive_features, confidence, random_state
+        return finding("drift_of_rows")(self, *given)
 
     def to_html(
         self,
@@ -257,6 +361,7 @@ class Solution(MovedRows, Reported, Saved):
             "settings": settings,
             "solver": self.solver,
             "seconds": self.seconds,
+            **({} if self.inferred is None else {"inferred": self.inferred.to_dict()}),
         }
 
     @classmethod
@@ -291,6 +396,8 @@ class Solution(MovedRows, Reported, Saved):
         certificate = Certificate(**read(data["certificate"], "certificate", CERTIFICATE))
         data |= {"original": original, "population": population, "affine": affine}
         data |= {"settings": settings, "certificate": certificate}
+        if data["inferred"] is not None:
+            data["inferred"] = Inference.from_dict(data["inferred"])
         return cls(**data | {"price_by_condition": data["price_by_condition"] or {}})
 
     def __post_init__(self) -> None:
@@ -354,6 +461,7 @@ FIELDS = PRICES | {
     "kl": least(-1e-9),
     "original population affine certificate settings": Mapping,
     "price_by_condition?": {str: float},
+    "inferred?": Mapping,
 }
 CERTIFICATE = {
     "kkt_residual ideality_residual staying_residual feasibility_residual": least(0),

@@ -1,0 +1,166 @@
+r"""The derivative of a solution in the cells' parameters, by the implicit-function theorem.
+
+Where some group stays, every steered group's map x minimises a convex f(x; D): with g its gradient
+and H its Hessian, :math:`dx = -H^{-1}\,\partial_D g\,dD`. Here one Newton step is taken from the
+answer in the program of a population moved a little, :math:`x - H^{-1} g(x; D + dD)`: central
+differences of anything computed there are its derivatives, and sums of the two values of KL its
+second ones. Nothing is solved again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fairprog.kernels.one_group import linear_basis, solve_by_scales
+from fairprog.labels import Array
+from fairprog.programs.geometries.base import Geometry
+from fairprog.programs.geometries.frame import Frame
+from fairprog.programs.geometries.group_map import GroupMaps
+from fairprog.programs.geometries.line_frame import LineFrame
+from fairprog.transports import AffineMap
+
+STEP = 1e-5
+
+
+def geometry_of(geometry: Geometry, D: Any) -> Geometry:
+    """Return the geometry of the same question about another population of the family."""
+    question = geometry.question
+    prior = geometry.target_prior(D, question.staying, question.base_rates)
+    return geometry.at(replace(question, population=D, prior=prior))
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """One steered group's answer, and how it follows the population.
+
+    Attributes
+    ----------
+    place : int
+        Of the group among those steered.
+    base : tuple of arrays
+        Its map: S and b in the family's coordinates, or the problem's own parts.
+    tangent : list of tuples of arrays
+        How each of the free numbers moves it.
+    hessian : Array, shape (m, m)
+    mirrors : bool
+        Whether the map is a mirror image.
+    """
+
+    place: int
+    base: tuple[Any, ...]
+    tangent: list[tuple[Any, ...]]
+    hessian: Array
+    mirrors: bool
+
+    def problem(self, geometry: Geometry) -> Any:
+        """Return the group's problem, of the map's own sign."""
+        found: Any = geometry.problems()[self.place]
+        return found.mirrored() if self.mirrors else found
+
+    def at(self, geometry: Geometry) -> GroupMaps:
+        """Return the map after one Newton step in the program of a population nearby."""
+        problem = self.problem(geometry)
+        zero = np.zeros(len(self.tangent))
+        step = -solve_by_scales(self.hessian, self.slope(problem, zero))
+        return GroupMaps(*self._point(problem, step))
+
+    def still(self, geometry: Geometry) -> GroupMaps:
+        """Return the map as it is in the program of a population nearby."""
+        return GroupMaps(*self._point(self.problem(geometry), np.zeros(len(self.tangent))))
+
+    def slope(self, problem: Any, x: Array) -> Array:
+        """Return the gradient of the cost in the free numbers."""
+        found, theta = self._point(problem, x)
+        total: list[Any] | None = None
+        for own in found.class_gradients(theta):
+            parts = found.multipliers(own) if isinstance(found, Frame) else own
+            total = list(parts) if total is None else [t + p for t, p in zip(total, parts)]  # noqa: B905
+        assert total is not None
+        if isinstance(found, Frame) and found.kind in ("scalar", "diagonal"):
+            total[0] = (
+                np.diag(total[0]) if np.ndim(total[0]) else total[0] * found.sign * _unit(found)
+            )
+        if isinstance(found, Frame) and found.kind == "fixed":
+            total = [np.zeros((len(found.basis),) * 2), *total]
+        pairs = (sum(float(np.sum(t * p)) for t, p in zip(T, total, strict=True))
+                 for T in self.tangent)  # fmt: skip
+        return np.array(list(pairs))
+
+    def _point(self, problem: Any, x: Array) -> tuple[Any, Any]:
+        """Return the problem and its map at given numbers."""
+        moved = list(self.base)
+        for k, T in enumerate(self.tangent):
+            if x[k]:
+                moved = [m + x[k] * t for m, t in zip(moved, T, strict=True)]
+        if isinstance(problem, Frame):
+            U = problem.basis
+            A = U @ (U.T @ moved[0] @ U @ (problem.sign * problem.user_root)) @ U.T
+            return problem.from_user(AffineMap(A + np.eye(len(U)) - U @ U.T, moved[1]))
+        return problem, tuple(moved)
+
+
+def _unit(frame: Frame) -> Array:
+    return np.asarray(frame.basis @ frame.basis.T) / frame.size
+
+
+def response_of(geometry: Geometry, place: int, T: Any, moves: bool = True) -> Response:
+    """Return the response of the steered group at `place`, whose map is T, or only where it is."""
+    problem: Any = geometry.problems()[place]
+    if isinstance(problem, Frame):
+        U, d = problem.basis, problem.size
+        mirrors = problem.kind == "scalar" and np.linalg.slogdet(U.T @ T.matrix @ U)[0] < 0
+        problem = problem.mirrored() if mirrors else problem
+        S = U.T @ T.matrix @ U @ np.linalg.inv(problem.sign * problem.user_root)
+        base: tuple[Any, ...] = (U @ S @ U.T, T.offset)
+        none = np.zeros_like(base[0]), np.zeros_like(base[1])
+        basis = linear_basis(problem.kind, d) if moves else ()
+        tangent = [(U @ E @ U.T, none[1]) for E in basis]
+        tangent += [(none[0], u) for u in U.T if moves]
+    else:
+        mirrors = float(np.diag(T.matrix)[0]) < 0
+        problem = problem.mirrored() if mirrors else problem
+        base = _own(problem, T)
+        zero = {name: np.zeros(shape) for name, shape in problem.parts.items()}
+        tangent = []
+        origin = problem.theta(zero)
+        for name, shape in problem.parts.items():
+            for k in range(int(np.prod(shape, dtype=int))):
+                unit = {n: v.copy() for n, v in zero.items()}
+                unit[name].reshape(-1)[k] = 1.0
+                moved = problem.theta(unit)
+                tangent.append(
+                    tuple(np.subtract(m, o) for m, o in zip(moved, origin, strict=True))
+                )
+    out = Response(place, base, tangent, np.eye(len(tangent)), bool(mirrors))
+    if not moves:
+        return out
+    scale = [STEP * _size(base, T_) for T_ in tangent]
+    columns = []
+    for k, h in enumerate(scale):
+        x = np.zeros(len(tangent))
+        x[k] = h
+        columns.append((out.slope(problem, x) - out.slope(problem, -x)) / (2.0 * h))
+    H = np.array(columns)
+    return replace(out, hessian=0.5 * (H + H.T))
+
+
+def _size(base: Sequence[Any], direction: Sequence[Any]) -> float:
+    """Return the size of the part of a map that a direction changes, one where it is nothing."""
+    part = next(k for k, t in enumerate(direction) if np.any(t))
+    size = float(np.abs(base[part]).max())
+    return size / float(np.abs(direction[part]).max()) if size > 0 else 1.0
+
+
+def _own(problem: Any, T: Any) -> tuple[Any, ...]:
+    """Return a map in the coordinates of a problem of one feature, or of independent ones."""
+    gain = getattr(T, "diagonal", None)
+    gain = np.diag(T.matrix) if gain is None else gain
+    if isinstance(problem, LineFrame):
+        S = float(abs(gain[0]))
+        own = float(T.offset[0]) - problem.target_center + float(gain[0]) * problem.center
+        return S, own / problem.C
+    return tuple(problem.from_user(gain[problem.varies], T.offset[problem.varies]))

@@ -1,0 +1,147 @@
+"""Intervals for what a solution says: plain numbers, kept with it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fairprog.fields import either, least, read
+from fairprog.labels import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A number, or an array of them, with its standard error and interval.
+
+    Attributes
+    ----------
+    value, se : float or Array
+    low, high : float or Array
+        value - bias, two-sided at the confidence asked for.
+    bias : float
+        Of the value, to second order; 0 where it is not estimated.
+    """
+
+    value: Any
+    se: Any
+    low: Any
+    high: Any
+    bias: float = 0.0
+
+    def __repr__(self) -> str:
+        if np.ndim(self.value):
+            return f"Estimate(shape={np.shape(self.value)})"
+        return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
+
+
+@dataclass(frozen=True, eq=False)
+class Inference:
+    """How sure a solution is; returned by ``Solution.inference()``.
+
+    Attributes
+    ----------
+    confidence : float
+    method : {"delta", "bootstrap"}
+    n : int
+        Rows behind the population.
+    kl : Estimate
+        Corrected for its bias: a divergence estimated from rows is too large on average.
+    price : dict of name to Estimate
+    matrix, offset : dict of group to Estimate
+        Of the maps, in the family's own coordinates, entry by entry.
+    gap : Estimate or None
+        The ideality gap (demographic parity) before, where it is exact: one feature, two classes.
+    bounds : dict of name to Estimate
+        Of ``Solution.bounds``.
+    pvalue : float or None
+        Of the test of ideality with these options, where there is one.
+    """
+
+    confidence: float
+    method: str
+    n: int
+    kl: Estimate
+    price: Mapping[str, Estimate]
+    matrix: Mapping[Hashable, Estimate]
+    offset: Mapping[Hashable, Estimate]
+    gap: Estimate | None
+    bounds: Mapping[str, Estimate]
+    pvalue: float | None
+
+    @property
+    def valid(self) -> bool:
+        """Whether the population is far enough from ideal for intervals to mean something."""
+        return self.pvalue is None or self.pvalue < 1e-3
+
+    @property
+    def named(self) -> dict[str, Estimate]:
+        """The numbers that are no arrays, by what they are called."""
+        named = {"KL divergence": self.kl, **{f"price of {k}": v for k, v in self.price.items()}}
+        if self.gap is not None:
+            named["ideality gap before"] = self.gap
+        named |= {f"bound on {k.replace('_', ' ')}": v for k, v in self.bounds.items()}
+        return named
+
+    def __str__(self) -> str:
+        """Say the intervals, or why they say nothing."""
+        level, named = f"{self.confidence:.0%}", self.named
+        lines = [f"From {self.n:,} rows, {level} intervals ({self.method}):"]
+        width = max(map(len, named))
+        lines += [
+            f"  {name:{width}} {e.value:10.4g}   {e.low:.4g} to {e.high:.4g}"
+            for name, e in named.items()
+        ]
+        lines += [f"  {remark}" for remark in self.remarks]
+        return "\n".join(lines)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What to beware of."""
+        if self.pvalue is None or self.valid:
+            return ()
+        return (
+            f"The population may be ideal (test of ideality: p = {self.pvalue:.2g}): so near to "
+            "it intervals for KL and prices are not valid; go by the test.",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        out = dict(vars(self))
+        for name in ("price", "matrix", "offset", "bounds"):
+            out[name] = {k: tuple(vars(e).values()) for k, e in out[name].items()}
+        out["kl"] = tuple(vars(self.kl).values())
+        out["gap"] = None if self.gap is None else tuple(vars(self.gap).values())
+        return out
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Inference:
+        """Rebuild from :meth:`to_dict`."""
+        out = read(data, "inference", FIELDS)
+        for name in ("price", "matrix", "offset", "bounds"):
+            out[name] = {k: Estimate(*v) for k, v in out[name].items()}
+        out["kl"] = Estimate(*out["kl"])
+        out["gap"] = None if out["gap"] is None else Estimate(*out["gap"])
+        return cls(**out)
+
+
+def estimate(value: Any, se: Any, z: float, bias: float = 0.0, floor: float = -np.inf) -> Estimate:
+    """Return a normal interval about a value less its bias."""
+    middle: Array = np.asarray(value) - bias
+    low, high = np.maximum(middle - z * se, floor), np.maximum(middle + z * se, floor)
+    if np.ndim(value):
+        return Estimate(np.asarray(value), np.asarray(se), low, high, bias)
+    return Estimate(float(value), float(se), float(low), float(high), float(bias))
+
+
+FIELDS: dict[str, Any] = {
+    "confidence": least(0, 1),
+    "method": frozenset(["delta", "bootstrap"]),
+    "n": int,
+    "kl": tuple,
+    "price matrix offset bounds": Mapping,
+    "gap": either(None, tuple),
+    "pvalue": either(None, least(0, 1)),
+}
