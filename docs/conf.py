@@ -143,6 +143,8 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "image_srcset": ["2x"],
     "copyfile_regex": "",
+    "doc_module": ("fairprog",),  # each page of the API lists the examples that use its name
+    "backreferences_dir": "generated/backreferences",
 }
 
 # ------------------------------------------------------------------------------------------- html

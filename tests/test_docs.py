@@ -83,9 +83,12 @@ def test_every_statement_of_the_paper_is_mapped():
     for statement in (
         "Definition 3.1",
         "Proposition 3.2",
+        "Proposition 3.3",
+        "Remark 3.4",
         "Theorem 4.1",
         "Corollary 4.2",
         "Proposition 4.3",
+        "Proposition 4.4",
     ):
         assert f"**{statement}.**" in text
     rows = re.split(r"^   \* - ", text, flags=re.MULTILINE)[1:]
