@@ -92,6 +92,7 @@ copyright = author
 release = version = importlib.metadata.version("fairprog")
 
 extensions = [
+    "myst_parser",  # CHANGELOG.md and CONTRIBUTING.md are pages, too
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
@@ -107,6 +108,7 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "_names.rst", "examples", "gallery/*.py", "sg_execution_times.rst"]
 default_role = "literal"
+source_suffix = {".rst": "restructuredtext"}
 bibtex_bibfiles = ["references.bib"]
 bibtex_default_style = "plain"
 bibtex_reference_style = "author_year"
@@ -145,6 +147,8 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "image_srcset": ["2x"],
     "copyfile_regex": "",
+    "doc_module": ("fairprog",),  # each page of the API lists the examples that use its name
+    "backreferences_dir": "generated/backreferences",
 }
 
 # ------------------------------------------------------------------------------------------- html
@@ -156,24 +160,12 @@ html_title = "fairprog"
 html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
-html_sidebars = {  # pages without neighbours need no section navigation
-    page: []
-    for page in (
-        "index",
-        "start",
-        "ideal",
-        "paper_map",
-        "experiments",
-        "decisions",
-        "bibliography",
-        "changelog",
-    )
-}
+html_sidebars = {"index": []}  # the front page needs no section navigation
 html_theme_options = {
     "show_prev_next": True,
     "secondary_sidebar_items": ["page-toc"],
     "navigation_with_keys": False,
-    "header_links_before_dropdown": 5,
+    "header_links_before_dropdown": 6,
     "navbar_align": "left",
     "pygments_light_style": "tango",
 }

@@ -301,6 +301,59 @@ def index_narrow():
     return fig
 
 
+def applicants():
+    """Labels, group and both scores of the rows of README's example that are judged."""
+    from sklearn.linear_model import LogisticRegression
+
+    table = fp.datasets.load_applicants()
+    X, y, group = table[["score", "log_years"]], table["good"], table["group"]
+    old, new = slice(0, 6000), slice(6000, 12_000)
+    step = fp.IdealSteering(steer=["b"]).fit(X[old], y[old], sensitive_features=group[old])
+    scores, accuracies = [], []
+    for Z in (X, step.transform(X, sensitive_features=group)):
+        model = LogisticRegression(max_iter=1000).fit(Z[old], y[old])
+        scores.append(model.predict_proba(Z[new])[:, 1])
+        accuracies.append(model.score(Z[new], y[new]))
+    return y[new], group[new], scores, accuracies
+
+
+def front():
+    """The picture of the front page: the held-out gap at every threshold, before and after."""
+    y, group, (before, after), accuracies = applicants()
+    found = fp.audit(y, before, sensitive_features=group, y_score_after=after)
+    curve = found.curves[0]
+    (raw, moved), t = curve.gaps.values(), curve.thresholds
+    floor = max(found.worst[curve.title, name].floor_high for name in curve.gaps)
+    with style():
+        fig, ax = plt.subplots(figsize=(6.8, 3.1), layout="constrained")
+        lows, highs = zip(*curve.bands().values(), strict=True)
+        for gap, low, high, color in zip(
+            (raw, moved), lows, highs, (COLORS[1], COLORS[0]), strict=True
+        ):
+            ax.fill_between(t, low, high, color=color, alpha=0.15, linewidth=0)
+            ax.plot(t, gap, color=color, linewidth=2)
+        ax.axhline(floor, color="0.35", linewidth=1, linestyle=":")
+        ax.text(0.6, floor + 0.01, "by chance, 95 %", color="0.35", fontsize=8)
+        k = int(np.argmax(raw))
+        ax.text(
+            0.4,
+            raw[k] + 0.05,
+            f"before: accuracy {accuracies[0]:.3f}",
+            color=COLORS[1],
+            ha="center",
+            fontsize=10,
+        )
+        ax.text(0.4, 0.135, f"after: accuracy {accuracies[1]:.3f}", color=COLORS[0], fontsize=10)
+        ax.set(
+            xlabel="threshold of the score",
+            ylabel="gap between the groups",
+            title="6,000 held-out rows, equalized odds",
+            xlim=(0, 1),
+            ylim=(0, 0.62),
+        )
+    return fig
+
+
 def steered_scores(n=6000):
     """Scores of two groups, one of which sees them squashed and shifted; before and after."""
     rng = np.random.default_rng(0)

@@ -11,7 +11,7 @@ are imported where they are first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fairprog import testing
+from fairprog import datasets, testing
 from fairprog.audit import Audit, audit
 from fairprog.errors import (
     DataError,
@@ -283,6 +283,7 @@ __all__ = [
     "audit",
     "compare",
     "constraint",
+    "datasets",
     "fit_piecewise_linear",
     "ideality_test",
     "load",

@@ -29,6 +29,7 @@ LAYERS = {
     "findings": 1,
     "pictures": 1,
     "tables": 2,
+    "datasets": 2,
     "door": 2,
     "lots": 2,
     "row_blocks": 2,
