@@ -390,3 +390,35 @@ def fair_score():
     prior = np.array([[0.35, 0.25], [0.15, 0.25]])
     population = fp.Categorical(joint * prior, values=z, groups=["women", "men"])
     fp.FairScore(population).solve().plot()
+
+
+def flow():
+    """What you have, and which tool that asks for."""
+    rows = [
+        ("a score or a classifier", "SteeredClassifier", "exact where lots are allowed"),
+        ("features, embeddings", "IdealSteering", "one map per group, no label needed"),
+        ("one cost that will not change", "FairClassifier", "the best fair rule, and its price"),
+        ("a question: is there a gap?", "audit", "every threshold, with intervals"),
+        ("a population", "NearestIdeal", "how far from ideal, what costs most"),
+        ("not sure", "compare", "all of them on your rows"),
+    ]
+    with style():
+        fig, ax = plt.subplots(figsize=(7.4, 2.9), layout="constrained")
+        ax.axis("off")
+        ax.set(xlim=(0, 10), ylim=(-0.6, len(rows) - 0.4))
+        box = {"boxstyle": "round,pad=0.35", "linewidth": 1.2}
+        for k, (have, tool, what) in enumerate(rows[::-1]):
+            ax.text(0.1, k, have, va="center", bbox={**box, "fc": "0.96", "ec": "0.7"})
+            color = COLORS[0]
+            ax.text(
+                *(4.1, k, tool),
+                **{"va": "center", "color": "white", "weight": "bold", "family": "monospace"},
+                bbox={**box, "fc": color, "ec": color},
+            )
+            ax.text(6.75, k, what, va="center", color="0.25")
+            ax.add_patch(
+                FancyArrowPatch(
+                    (3.05, k), (3.95, k), arrowstyle="-|>", mutation_scale=10, color="0.45"
+                )
+            )
+    return fig

@@ -28,7 +28,7 @@ LOOKS = {
     "none": ("k", "o", "as they are"),
     "score steering": (COLORS[1], "*", "quantile map"),
     "threshold optimizer": (COLORS[3], "P", "ThresholdOptimizer"),
-    "exponentiated gradient": (COLORS[2], "D", "ExponentiatedGradient, two splits"),
+    "exponentiated gradient": (COLORS[2], "D", "ExponentiatedGradient"),
     "fair classifier": (COLORS[4], "s", "FairClassifier"),
 }
 
@@ -147,6 +147,9 @@ def draw(runs: Sequence[Run], path: Path) -> None:
             for method, (color, marker, label) in LOOKS.items():
                 found = [r for r in runs if (r.case, r.method) == (case, method) and len(r.values)]
                 for r in found:
+                    n = len(r.values)
+                    if n < len(own[0].values):
+                        label += f", {n} split" + "s" * (n > 1)
                     worst = r.values[:, 2:4].max(axis=1).mean()
                     size = 10 if marker == "*" else 6
                     ax.plot(worst, r.mean("accuracy"), marker, color=color, ms=size, label=label)
