@@ -844,5 +844,9 @@ def test_options_of_another_kind_are_refused_by_name():
     model = fp.SteeredClassifier(LogisticRegression(), cv="x")
     check(lambda: model.fit(X, y, **by), fp.ModelError, "splitter", "cv")
     check(lambda: D.is_ideal("x"), fp.DataError, "finite number", "atol")
-    rounded = steer(snap=True, steer=[1], random_state=None)
-    check(lambda: rounded.transform(X, **by), fp.ModelError, "whole number", "random_state")
+    check(
+        lambda: steer(snap=True, steer=[1], random_state=None).transform(X, **by),
+        fp.ModelError,
+        "whole number",
+        "random_state",
+    )

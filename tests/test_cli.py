@@ -537,7 +537,7 @@ def test_compas(folder, capsys, data_dir):
     write(data, "compas.csv")
     options = {"data": "compas.csv", "label": "no_recid", "sensitive": "race"}
     before, after = held_out(capsys, "--out", "out.csv", splits="8", **options).values()
-    assert before[0] == pytest.approx(0.674, abs=0.006)
+    assert before[0] == pytest.approx(0.667, abs=0.006)
     assert before[0] - after[0] <= 0.012
     for worst, less in zip(before[2:4], after[2:4], strict=True):
         assert less < 0.45 * worst

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
 
 import fairprog as fp
 from fairprog.comparison.measures import FIGURES
@@ -174,3 +175,12 @@ def test_pictures_and_pages(found, tmp_path):
     page = found.to_html(tmp_path / "c.html")
     assert "Held-out worst gap" in page and 'class="good"' in page
     assert "fairprog notebook" in found._repr_html_()
+
+
+def test_what_cannot_be_compared_is_refused_by_name():
+    X, y, a = np.zeros((40, 1)), np.tile([0, 1], 20), np.repeat([0, 1], 20)
+    for estimator in (LinearSVC(), LogisticRegression):
+        with pytest.raises(fp.ModelError, match="`estimator` must be a classifier"):
+            fp.compare(estimator, X, y, sensitive_features=a)
+    with pytest.raises(fp.ModelError, match="`notion` must be a notion"):
+        fp.compare(LogisticRegression(), X, y, sensitive_features=a, notion="demographic_parity")

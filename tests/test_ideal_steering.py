@@ -416,6 +416,7 @@ def test_a_grid_search_routes_the_groups():
         assert search.score(X, y, sensitive_features=a) > 0.6
 
 
+@pytest.mark.filterwarnings("ignore:The group is EASIER")
 @pytest.mark.parametrize("suffix", [".json", ".npz"])
 def test_saved_and_loaded_it_moves_rows_the_same(tmp_path, suffix):
     X, y, a = data()

@@ -342,3 +342,13 @@ def test_the_command_says_no_by_its_exit_code(tmp_path, capsys):
     assert main(["drift", model, table("plain.csv", X, label=False)]) == 0
     assert "classes are not checked" in capsys.readouterr().out
     assert main(["drift", model, fit, "--plot", "x.txt"]) == 1
+
+
+def test_numbers_of_another_kind_are_refused():
+    D = fp.Normal([[0.3, 0.2], [0.3, 0.2]], [[0.0, 1.0], [2.0, 2.0]], std=np.ones((2, 2)))
+    with pytest.raises(fp.ModelError, match="`population` must be a population"):
+        fp.rows_needed(np.zeros((3, 2)), delta=0.1)
+    X, y, a = D.sample(2000, random_state=0)
+    fitted = fp.Normal.fit(X, y, sensitive_features=a)
+    with pytest.raises(fp.DataError, match="`confidence` must lie between 0 and 1"):
+        fp.NearestIdeal(fitted, steer=[1]).solve().inference(confidence=95)

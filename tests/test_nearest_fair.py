@@ -403,7 +403,7 @@ def test_words_and_page():
     text = sol.summary()
     assert "certificate: ok" in text and "all populations with these group masses" in text
     page = sol.to_html()
-    assert page.startswith("<!DOCTYPE html>") and "What to beware of" in page
+    assert page.startswith("<!DOCTYPE html>") and "Read this first" in page
     assert "fairprog notebook" in sol._repr_html_()
     assert len(sol.plot()[1]) == 2
     three = fp.NearestFair(alphabet(5, 8, 2, 3), cost=1.0 - np.eye(3)).solve()
@@ -444,3 +444,9 @@ def test_refusals():
             fp.Categorical.from_scores([0.1, 0.2, 0.8, 0.9], sensitive_features=list("aabb")),
             move="masses",
         ).solve()
+
+
+def test_thresholds_a_tenth_apart_are_apart_in_binary_too():
+    cells = README.discretize(60)
+    for pair in ([0.5, 0.6], [0.4, 0.5]):
+        assert fp.NearestFair(cells, pair).solve().certificate.ok

@@ -25,7 +25,7 @@ FIGURES = (".png", ".svg", ".pdf")
 def add_drift(command: Any) -> None:
     """Add the command to the parser."""
     drift = command("drift", help="ask new rows whether a model still holds", description=DRIFT)
-    drift.add_argument("model", metavar="step.json", help="of `fairprog steer --model`")
+    drift.add_argument("model", metavar="model.json", help="of `fairprog steer --model`")
     drift.add_argument("data", metavar="new.csv", help="a table with the same columns")
     drift.add_argument("--confidence", type=float, default=0.95, metavar="P", help="default 0.95")
     drift.add_argument("--drop-rows", action="store_true", help="leave out incomplete rows")
@@ -42,8 +42,8 @@ def run_drift(options: argparse.Namespace) -> int:
     steering = TableSteering.load(options.model)
     if steering.solution is None:
         raise ModelError(
-            f"{options.model} holds a step that moves scores; drift is asked of a model of "
-            "features, as `fairprog steer --model` writes it. For scores, see `fairprog audit`.",
+            f"{options.model} holds a step of `fairprog fit`, not a model: drift is asked of "
+            "what `fairprog steer --model` writes. Of a step, ask `fairprog audit` on new rows.",
             argument="model",
         )
     table = read_table(options.data)

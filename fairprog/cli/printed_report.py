@@ -115,11 +115,8 @@ def solution_text(solution: Solution) -> str:
     lines.append(f"  {title}")
     lines += [f"  {'':21} {cost:10.5f} {where}" for where, cost in top]
     verdict = "ok" if cert.ok else "NOT ok"
-    line = (
-        f"  certificate           {verdict}: {scope_words(cert)}; KKT "
-        f"{cert.kkt_residual:.0e}, ideality {cert.ideality_residual:.0e}"
-    )
+    residuals = f"KKT {cert.kkt_residual:.0e}, ideality {cert.ideality_residual:.0e}"
     if cert.conic_gap is not None:
-        line += f", conic {cert.conic_gap:.0e}"
-    lines.append(line)
+        residuals += f", conic {cert.conic_gap:.0e}"
+    lines += [f"  certificate           {verdict}: {scope_words(cert)}", f"  {'':21} {residuals}"]
     return "\n".join(lines)

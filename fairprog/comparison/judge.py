@@ -107,6 +107,17 @@ def _compare(
     notion: Notion | None, scoring: str, random_state: int, progress: bool, reads: bool = True,
 ) -> Comparison:  # fmt: skip
     """Compare; `reads` is whether the group is read from features, which takes its time."""
+    if isinstance(estimator, type) or not hasattr(estimator, "predict_proba"):
+        raise ModelError(
+            f"`estimator` must be a classifier with `predict_proba`; found {estimator!r}. Without "
+            "one, wrap it: sklearn.calibration.CalibratedClassifierCV(estimator).",
+            argument="estimator",
+        )
+    if notion is not None and not isinstance(notion, Notion):
+        raise ModelError(
+            f"`notion` must be a notion such as fp.EqualizedOdds(); found {notion!r}.",
+            argument="notion",
+        )
     n = _num_samples(X)
     rows = Rows.check(y, sensitive_features, None, n, cross=True, X=X)
     rows.require(1)

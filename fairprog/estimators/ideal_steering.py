@@ -13,6 +13,7 @@ from fairprog.codec import register
 from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import DataError
 from fairprog.estimators.feature_reader import FeatureReader
+from fairprog.estimators.first_version import of_now
 from fairprog.estimators.fitted_population import (
     base_rate_weights,
     check_options,
@@ -416,6 +417,7 @@ class IdealSteering(FeatureReader, SteeringStep):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild the step from :meth:`to_dict`."""
+        data = of_now(cls._kind, data)
         out = super().from_dict(data)
         d = out.n_features_in_ - (out.sensitive_column is not None)
         if data["feature_names"]:

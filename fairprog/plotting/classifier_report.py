@@ -31,10 +31,10 @@ def classifier_html(sol: ClassifierSolution, title: str | None = None) -> str:
         Default "fairprog report".
     """
     sections = [
-        ("warnings", "What to beware of", warning_list(_warnings(sol))),
+        ("warnings", "Read this first", warning_list(_warnings(sol))),
         ("classifier", "What the classifier does", _decisions(sol)),
         ("prices", "What fairness costs", _prices(sol)),
-        ("certificate", "Why to believe it", _certificate(sol)),
+        ("certificate", "Why you can trust this", _certificate(sol)),
         ("settings", "Settings and versions", _settings(sol)),
     ]
     introduction = [tag("p", _headline(sol) + ".", class_="lead"), _facts(sol)]

@@ -104,7 +104,7 @@ def comparison_html(found: Comparison, title: str | None = None) -> str:
     best = _best(found)
     lead = tag("p", _lead(best), class_="lead")
     sections = [
-        ("warnings", "What to beware of", warning_list(findings_of(found))),
+        ("warnings", "Read this first", warning_list(findings_of(found))),
         ("methods", "Methods on rows held out", _parts(found)),
     ]
     name = "fairprog comparison" if title is None else title
@@ -158,7 +158,7 @@ def fit_html(
         facts.append(("The optimisation", verdict(ok), "this says nothing about your rows"))
         proof = [paragraphs(certificate_words(solution.certificate))]
     sections = [
-        ("warnings", "What to beware of", warning_list(warnings)),
+        ("warnings", "Read this first", warning_list(warnings)),
         *(
             (f"learner-{k}", f"{name[0].upper()}{name[1:]} on rows held out", _parts(c))
             for k, (name, c) in enumerate(found.items())

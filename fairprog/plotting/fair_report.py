@@ -118,13 +118,13 @@ def fair_html(sol: NearestFairSolution, title: str | None = None) -> str:
     prices = [[name, f"{value:.6g}"] for name, value in sol.price.items()]
     duals = [[w, f"{float(np.ravel(v)[0]):+.4g}"] for w, v in list(sol.sensitivity.items())[:40]]
     sections = [
-        ("warnings", "What to beware of", paragraphs([beware])),
+        ("warnings", "Read this first", paragraphs([beware])),
         ("population", "The population before and after", _population(sol)),
         ("prices", "What fairness costs", join([
             data_table("Prices", ["notion", "nats per unit of its bound"], prices),
             data_table("Sensitivities", ["address", "nats per unit"], duals),
         ])),
-        ("certificate", "Why to believe it", join([
+        ("certificate", "Why you can trust this", join([
             paragraphs(certificate_lines(sol)), pair(drawn, residuals),
         ])),
         ("settings", "Settings and versions", pair(program, made)),

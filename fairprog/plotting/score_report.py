@@ -27,9 +27,9 @@ def score_html(sol: ScoreSolution, title: str | None = None) -> str:
         Default "fairprog report".
     """
     sections = [
-        ("warnings", "What to beware of", warning_list(_warnings(sol))),
+        ("warnings", "Read this first", warning_list(_warnings(sol))),
         ("groups", "What becomes of the groups", join([_pictures(sol), _groups(sol)])),
-        ("certificate", "Why to believe it", _certificate(sol)),
+        ("certificate", "Why you can trust this", _certificate(sol)),
     ]
     introduction = [tag("p", _headline(sol), class_="lead"), _facts(sol)]
     return whole_page("fairprog report" if title is None else title, introduction, sections)

@@ -70,7 +70,7 @@ def report_html(
         *warnings_of(sol, movement, found.curves, found.ranks, bool(found.cards)),
     ]
     sections = [
-        ("warnings", "What to beware of", warning_list(warnings)),
+        ("warnings", "Read this first", warning_list(warnings)),
         ("populations", "Populations before and after", populations_section(sol, movement)),
         ("gaps", "Gaps between groups", gaps_section(sol, before, after, thresholds)),
         ("rows", "Gaps on rows", rows_section(found)),
@@ -82,7 +82,7 @@ def report_html(
         ("prices", "What fairness costs", prices_section(sol)),
         *([] if sol.inferred is None else [("sure", "How sure", sure_section(sol.inferred))]),
         ("bounds", "What it says about the original population", bounds_section(sol)),
-        ("certificate", "Why to believe it", certificate_section(sol)),
+        ("certificate", "Why you can trust this", certificate_section(sol)),
         ("settings", "Settings and versions", settings_section(sol)),
     ]
     lead = tag("p", headline(sol) + ".", class_="lead")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from fairprog.errors import FairprogError, ModelError
-from fairprog.labels import Array, check_count
+from fairprog.errors import DataError, FairprogError, ModelError
+from fairprog.labels import Array, check_count, check_number
 from fairprog.populations import Transformed
 from fairprog.populations.evaluation import binary_rates
 from fairprog.programs.answer import Answer
@@ -49,6 +49,11 @@ def inference_of(
     if method not in ("delta", "bootstrap"):
         raise ModelError(
             f"`method` must be 'delta' or 'bootstrap'; found {method!r}.", argument="method"
+        )
+    if not 0.0 < check_number(confidence, "confidence") < 1.0:
+        raise DataError(
+            f"`confidence` must lie between 0 and 1, such as 0.95; found {confidence!r}.",
+            argument="confidence",
         )
     settings = dict(sol.settings)
     if settings["constraints"] or settings["map_bound"]:

@@ -38,6 +38,8 @@ def prove(
                 answer = second_opinion(geometry, answer, conic)
                 solution = assemble(geometry, answer, time.perf_counter() - started)
     except (np.linalg.LinAlgError, DataError) as error:  # the user's numbers were checked before
+        if "condition" in getattr(error, "details", {}):
+            raise
         raise SolverError(
             "Rounding leaves no answer: on the way, or in the end, a map squeezes some direction "
             "to what cannot be told from nothing. Classes hundreds of standard deviations apart, "

@@ -91,6 +91,12 @@ def rows_needed(
     >>> fp.rows_needed(D, delta=0.1).cells.max(), fp.rows_needed(D, "kl", delta=0.01).total
     (np.int64(633), 546)
     """
+    if not isinstance(population, Population):
+        raise ModelError(
+            f"`population` must be a population, such as fp.Normal.fit(X, y, ...); found "
+            f"{type(population).__name__}.",
+            argument="population",
+        )
     for name, value in (("delta", delta), ("confidence", confidence), ("power", power)):
         check_number(value, name)
         if not value > 0.0 or (value >= 1.0 and (name != "delta" or what == "gap")):

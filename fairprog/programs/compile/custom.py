@@ -8,7 +8,7 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 
-from fairprog.errors import ModelError
+from fairprog.errors import DataError, ModelError
 from fairprog.labels import Array
 from fairprog.programs.conditions import Condition
 
@@ -25,7 +25,11 @@ def custom_constraints(
     """
     out: dict[str, Any] = {}
     for condition in conditions:
-        returned = condition(*views)
+        try:
+            returned = condition(*views)
+        except DataError as error:  # a slip of the user's, not of rounding
+            error.details["condition"] = condition.name
+            raise
         several = isinstance(returned, (list, tuple))
         for k, item in enumerate(returned if several else [returned]):
             where = f"{condition.name}[{k}]" if several else condition.name

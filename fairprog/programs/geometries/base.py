@@ -71,7 +71,7 @@ class Geometry(Parameters, ABC):
         """Return what to do about an answer that cannot be proven."""
         if self.question.transport.kind in ("fixed", "identity"):
             return "Try another solver."
-        return "Try maps that squeeze nothing, transport=Translation(), or another solver."
+        return "Try another solver, maps that squeeze nothing, or transport=Translation()."
 
     def rate_starts(self) -> list[Array]:
         """Return base rates (K,) to begin a joint search from, besides those of "equalize"."""
