@@ -209,6 +209,7 @@ def fair(n, seed):
     return draw(n, np.random.default_rng(seed), np.array([[0.0, 0.0], [1.5, 1.5]]))
 
 
+@pytest.mark.slow
 def test_chance_is_exceeded_as_rarely_as_it_should():
     beyond = []
     for seed in range(60):
@@ -470,6 +471,7 @@ def test_a_tiny_group_hides_no_gap_between_large_ones():
     assert found.worst["equalized odds", "score"].low > 0.8 * plain.low
 
 
+@pytest.mark.slow
 def test_a_tiny_group_alone_is_not_taken_for_a_finding():
     verdicts = []
     for seed in range(40):

@@ -69,6 +69,7 @@ def test_align_repeats_what_steer_wrote(folder, capsys):
     assert Path("again.csv").read_bytes() == Path("steered.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_head_of_the_report_is_the_mean_over_the_splits(folder, capsys):
     """One split may contradict the others: it neither heads the page nor raises the alarm."""
     assert steer("--report", "report.html", "--quiet", splits="4") == 0
@@ -84,6 +85,7 @@ def test_the_head_of_the_report_is_the_mean_over_the_splits(folder, capsys):
     assert "Gap on rows, worst threshold" in Path("one.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_warning_stands_under_the_table_where_gaps_grow(folder, capsys):
     """The population of the README: aligned without labels the gap is the larger one."""
     D = fp.Normal([[0.3, 0.2], [0.3, 0.2]], [[0.0, 1.0], [2.0, 2.0]], std=[[1, 1], [1, 2]])
@@ -528,6 +530,7 @@ def test_reproduce_says_when_there_is_nothing(folder, capsys, monkeypatch):
 # ------------------------------------------------------------------------------------- real data
 
 
+@pytest.mark.slow
 def test_compas(folder, capsys, data_dir):
     """Both worst gaps fall to less than .45 of what they were, accuracy within .012."""
     from experiments.tables import compas
@@ -781,6 +784,7 @@ def test_an_encoded_column_may_be_dropped(folder, capsys):
     assert "job=rare (constant in class '0' of group 'a')" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_ends_silently(folder):
     line = (
         f"{sys.executable} -m fairprog steer data.csv --label y --sensitive g --out o.csv --quiet"

@@ -148,6 +148,7 @@ def test_everything_is_drawn_and_reported(name, solve):
 
 
 @pytest.mark.parametrize("name", ["gamma", "nonlinear maps"])
+@pytest.mark.slow
 def test_rows_are_evidence(name, solve):
     sol = solve(name)
     X, y, a = sol.original.sample(400, random_state=0)

@@ -192,7 +192,10 @@ def test_labels_are_names_only(law, seed):
 # ------------------------------------------------------------------------------------ estimators
 
 
-@pytest.mark.parametrize("step", STEPS)
+SEVERAL = [pytest.param(k, marks=pytest.mark.slow) if k == "ideal" else k for k in STEPS]
+
+
+@pytest.mark.parametrize("step", SEVERAL)
 @given(seeds)
 @few
 def test_a_step_answers_row_by_row(step, seed):
@@ -216,7 +219,7 @@ def test_a_step_answers_row_by_row(step, seed):
     np.testing.assert_allclose(part, everyone[rows_], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", SEVERAL)
 @given(seeds)
 @few
 @pytest.mark.filterwarnings("ignore:Rounded values")

@@ -27,7 +27,7 @@ def test_readme(steer, ratio):
     assert f"{bound:.4f}" in sol.to_html()
 
 
-@pytest.mark.parametrize("count", [12, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [4, pytest.param(200, marks=pytest.mark.slow)])
 def test_random_normal_populations(count):
     rng, ratios = np.random.default_rng(3), []
     for k in range(count):

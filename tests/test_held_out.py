@@ -71,6 +71,7 @@ def test_gaps_are_those_of_counting():
     assert curve.worst["s"] >= curve.gaps["s"].max() - 1e-12
 
 
+@pytest.mark.slow
 def test_the_band_covers():
     """On simulated data the whole true curve lies in the band in at least 95 of 100 runs."""
     D = univariate(np.random.default_rng(3), 2, 2)

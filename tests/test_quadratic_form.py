@@ -160,6 +160,7 @@ def test_cdf_is_monotone_and_equivariant(parts, sigma, scale, move):
 
 
 @pytest.mark.parametrize("flat", [0.0, 0.5])
+@pytest.mark.slow
 def test_many_small_weights_are_one_power_series(monkeypatch, flat):
     """Thousands of features: the series gives what the terms one by one give, in any form."""
     rng = np.random.default_rng(0)

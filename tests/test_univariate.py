@@ -120,6 +120,7 @@ def test_steered_populations_are_fair_for_every_cost(seed):
 
 @given(seed=seeds)
 @settings(max_examples=25)
+@pytest.mark.slow
 def test_ideality_gap_vanishes_exactly_on_steered_populations(seed):
     D = univariate(np.random.default_rng(seed))
     assert D.ideality_gap() > 1e-3  # negative control: random populations are not ideal
