@@ -28,12 +28,12 @@ ROBBED = """
 import signal, threading, time
 from fairprog.programs.compile.interruptible import interruptible
 main = threading.main_thread().ident
-threading.Timer(0.3, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
+threading.Timer(0.7, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
 libc = __import__("ctypes").CDLL(None)
 def solver():  # as SCS: a handler of its own at the start of every stage, and no look at it
-    for _ in range(20):
-        libc.signal(signal.SIGINT, 1)  # SIG_IGN
-        time.sleep(0.1)
+    for _ in range(8):
+        libc.signal(signal.SIGINT, 1)  # SIG_IGN; drops what is pending at that moment
+        time.sleep(0.5)
 try:
     interruptible(solver)
 except KeyboardInterrupt:

@@ -557,7 +557,7 @@ def test_advice_follows_the_condition_of_the_cells():
     rng = np.random.default_rng(0)
     prior, mean = np.full((2, 2), 0.25), rng.standard_normal((2, 2, 3))
     plain = np.broadcast_to(np.eye(3), (2, 2, 3, 3)).copy()
-    assert advice(fp.Normal(prior, mean, cov=plain)) == "Try another solver."
+    assert advice(fp.Normal(prior, mean, cov=plain)).startswith("Try another solver")
     alike, once = plain.copy(), plain.copy()
     alike[..., :2, :2] = once[0, 0, :2, :2] = np.array([[1.0, 1.0 - 1e-8], [1.0 - 1e-8, 1.0]])
     said = advice(fp.Normal(prior, mean, cov=alike))

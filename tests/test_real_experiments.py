@@ -415,6 +415,7 @@ def test_cases_have_the_rows_and_base_rates_of_the_sources():
 
 
 @needs_data
+@pytest.mark.filterwarnings("ignore:Rounding to values")
 def test_compas_on_one_split(tmp_path):
     case = protocol.compas_case(protocol.data_folder())
     methods = ("none", "score steering", "ideal steering")

@@ -36,6 +36,7 @@ USES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:The group is EASIER")
 @pytest.mark.parametrize("use", USES)
 def test_the_same_rows_in_another_order_are_refused(use):
     X, y, a = frame()
@@ -48,6 +49,7 @@ def test_the_same_rows_in_another_order_are_refused(use):
     assert "row 0 is 'person 0' in one and 'person 399' in the other" in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore:The group is EASIER")
 def test_every_step_that_moves_rows_looks():
     X, y, a = frame()
     for step in (

@@ -281,7 +281,7 @@ def test_parity_with_not_equal_and_labels_as_they_print():
     ],
 )
 def test_parity_says_what_it_cannot_read(text):
-    with pytest.raises(fp.ModelError, match=r"write 'P\(yhat=J\)'") as error:
+    with pytest.raises(fp.ModelError, match=r"rite 'P\(yhat=J\)'") as error:
         fp.Parity(text)
     assert error.value.argument == "rate"
     assert repr(text) in str(error.value)
@@ -309,7 +309,7 @@ def test_parity_names_the_unknown_label(text, label):
 
 
 def test_parity_wants_text():
-    with pytest.raises(fp.ModelError, match="cannot read"):
+    with pytest.raises(fp.ModelError, match="cannot be read"):
         fp.Parity(1)
 
 

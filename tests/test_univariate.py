@@ -196,4 +196,4 @@ def test_well_separated_and_tiny_cells():
     for steer in ([1], "all"):
         sol = fp.NearestIdeal(D, steer=steer).solve(solver="closed-form")
         assert sol.certificate.ok
-        assert sol.population.is_ideal()
+        assert sol.population.is_ideal(1e-7)  # means of 1e6 beside spreads of 1e-4

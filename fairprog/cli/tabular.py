@@ -135,7 +135,7 @@ class TableSteering:
     >>> table = read_table(path)
     >>> design = read_design(table, "passed", "group")
     >>> steering = TableSteering.fit(design, Plan.choose(design, ["b"]))
-    >>> [round(x, 9) for x in steering.align(table).cells[0][:4]]
+    >>> [round(float(x), 9) for x in steering.align(table).cells[0][:4]]
     [1.0, 1.0, 1.0, 1.0]
     >>> folder.cleanup()
     """

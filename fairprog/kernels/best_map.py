@@ -6,15 +6,20 @@ import numpy as np
 
 from fairprog.kernels.cells import LARGE
 from fairprog.kernels.newton_cg import newton_cg
-from fairprog.kernels.normal import symmetrize
+from fairprog.kernels.normal import symmetrize, unit_condition
 from fairprog.kernels.one_class import one_class
-from fairprog.kernels.one_group import cell_kl, first_map, newton, spectral_factor
+from fairprog.kernels.one_group import (
+    WELL,
+    cell_kl,
+    first_map,
+    newton,
+    spectral_factor,
+)
 from fairprog.kernels.small_maps import small_map
 from fairprog.labels import Array
 from fairprog.transports import Kind
 
 FEW = 15  # Newton steps that usually suffice
-WELL = 1e4  # condition of S that any coordinates can hold
 DENSE = 12  # dimensions up to which the Hessian of a symmetric S is formed
 
 
@@ -56,7 +61,9 @@ def newton_symmetric(
     S, beta = start = first_map("symmetric", root, *cells)
     try:
         S, beta, steps = newton("symmetric", root, *cells, start, FEW)
-        if steps < FEW and np.linalg.cond(S) < WELL:
+        if unit_condition(S) < WELL:
+            if steps == FEW:
+                S, beta, _ = newton("symmetric", root, *cells, (S, beta))
             return S, beta
     except np.linalg.LinAlgError:
         pass

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fairprog.kernels.normal import kl, symmetrize
+from fairprog.kernels.normal import kl, symmetrize, unit_condition
 from fairprog.labels import Array
 from fairprog.transports import Kind, Pattern
+
+WELL = 1e4  # condition of S that any coordinates can hold
 
 
 def cell_kl(B: Array, beta: Array, m: Array, Gamma: Array, mu: Array, Sigma: Array) -> Array:
@@ -301,7 +303,7 @@ def decrement(
     units or on the choice of coordinates. H is the Hessian of f at S (beta does not enter), its
     eigenvalues taken by their size where f is not convex.
     """
-    if kind == "symmetric":  # in coordinates that follow S
+    if kind == "symmetric" and unit_condition(S) > WELL:  # in coordinates that follow S
         F, away = spectral_factor(S)
         root, S, Sigma = F.T @ root, np.eye(len(S)), symmetrize(away @ Sigma @ away.T)
         gradient = F.T @ gradient[0] @ F, F.T @ gradient[1]

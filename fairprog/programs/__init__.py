@@ -7,7 +7,7 @@ the classifier, `FairScore` the score.
 from fairprog.programs.conditions import Condition, constraint
 from fairprog.programs.fair_classifier import FairClassifier
 from fairprog.programs.fair_score import FairScore
-from fairprog.programs.ideality_test import IdealityTest, ideality_test
+from fairprog.programs.ideality import IdealityTest, ideality_test
 from fairprog.programs.nearest_fair import NearestFair
 from fairprog.programs.nearest_ideal import NearestIdeal
 from fairprog.programs.rows_needed import RowsNeeded, rows_needed

@@ -22,7 +22,7 @@ from fairprog.programs.estimation_error import (
     rows_of_cells,
 )
 from fairprog.programs.geometries.base import Geometry
-from fairprog.programs.ideality_test import chance_of
+from fairprog.programs.ideality import chance_of
 from fairprog.programs.linear_response import geometry_of, response_of
 from fairprog.programs.nearest_ideal import NearestIdeal
 from fairprog.solution import Solution

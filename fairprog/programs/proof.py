@@ -71,7 +71,8 @@ def _violation(geometry: Geometry, answer: Answer) -> float:
             continue
         for theta, N in zip(g.thetas, g.multipliers, strict=True):
             lengths, prices = g.problem.lengths(theta, g.theta), g.problem.prices(N)
-            for length, price in zip(lengths, prices, strict=True):
+            free = lengths[len(lengths) - len(prices) :]  # the last parts, if not all
+            for length, price in zip(free, prices, strict=True):
                 worst = max(worst, max(1.0, price) * (length - bound))
         worst = max([worst, *g.unused(bound)])
     return worst

@@ -10,7 +10,7 @@ from fairprog.errors import DataError, ModelError
 from fairprog.kernels.sample_size import rows_for_gap, rows_for_kl
 from fairprog.labels import Indices, check_number
 from fairprog.populations import Population
-from fairprog.programs.ideality_test import degrees_of_freedom, tested_program
+from fairprog.programs.ideality import degrees_of_freedom, tested_program
 from fairprog.transports import Transport
 
 
@@ -26,6 +26,13 @@ class RowsNeeded:
         Rows in all, drawn as the population's prior says, for every cell to have its own.
     short : tuple of (class, group, has, needs)
         Cells of the population that have too few.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+    >>> fp.rows_needed(D, delta=0.1).short
+    ()
     """
 
     cells: Indices

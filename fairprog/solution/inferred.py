@@ -23,6 +23,16 @@ class Estimate:
         value - bias, two-sided at the confidence asked for.
     bias : float
         Of the value, to second order; 0 where it is not estimated.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+    >>> X, y, a = D.sample(4000, random_state=0)
+    >>> E = fp.Normal.fit(X, y, sensitive_features=a)
+    >>> kl = fp.NearestIdeal(E, steer=[1]).solve().inference().kl
+    >>> bool(kl.low < kl.value < kl.high)
+    True
     """
 
     value: Any
@@ -58,6 +68,15 @@ class Inference:
         Of ``Solution.bounds``.
     pvalue : float or None
         Of the test of ideality with these options, where there is one.
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+    >>> X, y, a = D.sample(4000, random_state=0)
+    >>> E = fp.Normal.fit(X, y, sensitive_features=a)
+    >>> fp.NearestIdeal(E, steer=[1]).solve().inference().valid
+    True
     """
 
     confidence: float

@@ -58,7 +58,7 @@ class Compiled:
     def limits(self) -> str:
         """What the conditions may clash with, besides each other."""
         moves = "one increasing map"
-        if "linear" not in self.cells[0].common:
+        if self.cells and "linear" not in self.cells[0].common:
             moves = "one shift, which leaves every scale as it is,"
         return f"{moves} per group for {self.groups}"
 

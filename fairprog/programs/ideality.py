@@ -53,6 +53,15 @@ class IdealityTest:
         Goodness of fit of every cell, where rows were given.
     refuted : tuple of cells
         Those whose fit is refuted at 5 %, corrected for their number (Holm).
+
+    Examples
+    --------
+    >>> import fairprog as fp
+    >>> D = fp.Normal([[.3, .2], [.3, .2]], [[0., 1.], [2., 2.]], std=[[1., 1.], [1., 2.]])
+    >>> X, y, a = D.sample(4000, random_state=0)
+    >>> found = fp.ideality_test(fp.Normal.fit(X, y, sensitive_features=a), steer=[1])
+    >>> bool(found.pvalue < .01)
+    True
     """
 
     statistic: float
