@@ -207,8 +207,12 @@ SECTIONS = {
     7: "rates",
     8: "rates",
     9: "rates",
+    11: "fair_scores",
+    12: "nearest_fair",
+    13: "inference",
 }
 THEOREMS = {"A": "ideal_populations", "B": "one_group", "C": "all_groups"}
+THEOREMS |= dict.fromkeys("DEF", "fair_scores")
 MATHEMATICS = ":doc:`the mathematics </theory/index>`"
 
 
@@ -218,16 +222,18 @@ def linked_theory(text: str) -> str:
     def sections(match: re.Match) -> str:
         link = r":doc:`\g<0> </theory/{}>`"
         numbers = re.sub(
-            r"\d", lambda n: n.expand(link.format(SECTIONS[int(n[0])])), match["numbers"]
+            r"\d+",
+            lambda n: n.expand(link.format(SECTIONS.get(int(n[0]), "index"))),
+            match["numbers"],
         )
         return f"{MATHEMATICS}, {match['word']} {numbers}"
 
     def theorem(match: re.Match) -> str:
         return f":doc:`Theorem {match[1]} </theory/{THEOREMS[match[1]]}>`"
 
-    numbers = r"(?P<word>sections?)\s+(?P<numbers>\d(?:(?:,\s*|\s+and\s+|\s+to\s+)\d)*)"
+    numbers = r"(?P<word>sections?)\s+(?P<numbers>\d+(?:(?:,\s*|\s+and\s+|\s+to\s+)\d+)*)"
     text = re.sub(r"theory\.md,?\s+" + numbers, sections, text)
-    text = re.sub(r"theory\.md,?\s+Theorem\s+([ABC])", theorem, text)
+    text = re.sub(r"theory\.md,?\s+Theorem\s+([A-F])", theorem, text)
     return text.replace("theory.md", MATHEMATICS)
 
 

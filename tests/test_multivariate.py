@@ -567,7 +567,7 @@ def test_advice_follows_the_condition_of_the_cells():
     wide = fp.Normal(
         prior, np.zeros((2, 2, 50_000)), cov=np.ones((2, 2, 50_000)), covariance="diagonal"
     )
-    assert advice(wide, transport=fp.Diagonal()) == "Try another solver."
+    assert advice(wide, transport=fp.Diagonal()).startswith("Try another solver")
     lifted = fp.Transformed(fp.Normal(prior, mean, cov=alike), fp.Power(0.5))
     assert "number 2e+08" in advice(lifted)
 
