@@ -245,8 +245,8 @@ class NearestFairSolution(ReweightedSolution):
         Where P(Y | x, a) of a row's atom moves from e to e', a row with label i keeps it with
         probability min(1, e'_i / e_i), by its lot: the share of rows that change is half the sum
         of abs(e' - e), and none could do with fewer. Which rows: compare with `y`. Rows whose
-        labels move although their features stay are what ``move="labels"`` is about; other moves have
-        weights as well.
+        labels move although their features stay are what ``move="labels"`` is about; other moves
+        have weights as well.
 
         Parameters
         ----------
