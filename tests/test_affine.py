@@ -166,6 +166,7 @@ def test_brute_force_finds_nothing_nearer(seed):
         assert found == pytest.approx(brute_force(frame, mirror, rng), abs=1e-7)
 
 
+@pytest.mark.slow
 def test_sensitivities_are_local_finite_differences():
     D = multivariate(np.random.default_rng(8), 2, K=3)
     sol = fp.NearestIdeal(D, steer=["b"], transport=fp.Affine(), base_rates="keep").solve()

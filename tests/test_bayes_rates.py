@@ -235,6 +235,7 @@ def test_equal_covariances_are_the_limit_of_unequal_ones():
 
 
 @pytest.mark.parametrize("d", [1, 2, 4])
+@pytest.mark.slow
 def test_nodes_find_the_largest_gap_between_groups(d):
     rule = population(2, 2, d, d + 20)
     nodes = log_odds_nodes(*rule, *rule[1:])

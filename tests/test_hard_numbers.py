@@ -195,6 +195,7 @@ def test_shapes_that_no_double_can_follow_are_refused():
             cells(fp.Gamma, k, 1.0)
 
 
+@pytest.mark.slow
 def test_ever_new_shapes_leave_no_memory_behind():
     def solve(k):
         D = fp.Gamma(Q, [[2 + k, 2 + k], [3 + k, 3 + k]], [[1.0, 2.0], [3.0, 4.0]])

@@ -94,6 +94,7 @@ def test_all_groups_polynomial_is_never_worse_than_brute_force(seed):
 
 @given(seed=seeds)
 @settings(max_examples=60)
+@pytest.mark.slow
 def test_all_groups_with_mirror_images(seed):
     D = univariate(np.random.default_rng(seed))
     prog = fp.NearestIdeal(D, orientation="any")
