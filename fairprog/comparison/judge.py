@@ -98,16 +98,8 @@ def compare(
     >>> list(found.values)
     ['nothing', 'features, each group to the largest', 'score, quantile']
     """
-    asked = methods, cv, notion, scoring, random_state, progress
-    return _compare(estimator, X, y, sensitive_features, *asked)
-
-
-def _compare(
-    estimator: Any, X: Any, y: Any, sensitive_features: Any, methods: Any, cv: Any,
-    notion: Notion | None, scoring: str, random_state: int, progress: bool, reads: bool = True,
-) -> Comparison:  # fmt: skip
-    """Compare; `reads` is whether the group is read from features, which takes its time."""
-    if isinstance(estimator, type) or not hasattr(estimator, "predict_proba"):
+    learns = hasattr(estimator, "predict_proba") and not isinstance(estimator, type)
+    if estimator is not None and not learns:  # None: all methods are the user's own
         raise ModelError(
             f"`estimator` must be a classifier with `predict_proba`; found {estimator!r}. Without "
             "one, wrap it: sklearn.calibration.CalibratedClassifierCV(estimator).",
@@ -118,6 +110,15 @@ def _compare(
             f"`notion` must be a notion such as fp.EqualizedOdds(); found {notion!r}.",
             argument="notion",
         )
+    asked = methods, cv, notion, scoring, random_state, progress
+    return _compare(estimator, X, y, sensitive_features, *asked)
+
+
+def _compare(
+    estimator: Any, X: Any, y: Any, sensitive_features: Any, methods: Any, cv: Any,
+    notion: Notion | None, scoring: str, random_state: int, progress: bool, reads: bool = True,
+) -> Comparison:  # fmt: skip
+    """Compare; `reads` is whether the group is read from features, which takes its time."""
     n = _num_samples(X)
     rows = Rows.check(y, sensitive_features, None, n, cross=True, X=X)
     rows.require(1)
