@@ -10,25 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-__all__ = ["adult", "adult_rows", "compas"]
+from fairprog.datasets import ADULT_COLUMNS, fetch_compas
 
-ADULT_COLUMNS = [
-    "age",
-    "workclass",
-    "fnlwgt",
-    "education",
-    "education_num",
-    "marital_status",
-    "occupation",
-    "relationship",
-    "race",
-    "sex",
-    "capital_gain",
-    "capital_loss",
-    "hours_per_week",
-    "native_country",
-    "income",
-]
+__all__ = ["adult", "adult_rows", "compas"]
 
 
 def compas(folder: Path) -> pd.DataFrame:
@@ -37,19 +21,7 @@ def compas(folder: Path) -> pd.DataFrame:
     Columns: age, log_priors, log_juvenile (all juvenile counts together), felony, race, and
     no_recid = 1 where there was no recidivism within two years. Counts n enter as log(1 + n).
     """
-    raw = pd.read_csv(Path(folder) / "compas" / "compas-scores-two-years.csv.gz")
-    raw = raw[raw["race"].isin(["African-American", "Caucasian"])].reset_index(drop=True)
-    juvenile = raw[["juv_fel_count", "juv_misd_count", "juv_other_count"]].sum(axis=1)
-    return pd.DataFrame(
-        {
-            "age": raw["age"],
-            "log_priors": np.log1p(raw["priors_count"]),
-            "log_juvenile": np.log1p(juvenile),
-            "felony": (raw["c_charge_degree"] == "F").astype(int),
-            "race": raw["race"],
-            "no_recid": 1 - raw["two_year_recid"],
-        }
-    )
+    return fetch_compas(Path(folder) / "compas")
 
 
 def adult_rows(folder: Path) -> pd.DataFrame:
