@@ -12,6 +12,7 @@ from scipy.integrate import quad
 from scipy.optimize import minimize
 
 import fairprog as fp
+from fairprog.kernels.normal import unit_condition
 from fairprog.populations.cell_fit import Term, best_scale_shift, maximum_likelihood
 from fairprog.populations.location_scale import standard_law
 from fairprog.populations.positive import log_gamma_law
@@ -346,6 +347,11 @@ def test_monotone_maps_of_classes_far_apart(apart, seed):
         root = V * np.sqrt(values)
         moved = S + 1e-3 * root @ (Z + Z.T) @ root.T
         assert _far_cost(D, moved, b) >= here - 1e-9 * here
+
+
+@pytest.mark.parametrize("cov", [[[1.0, 1e30], [1e30, 1.0]], [[1.0, 0.0], [0.0, -1.0]]])
+def test_the_condition_of_what_is_no_covariance_is_infinite(cov):
+    assert unit_condition(np.array(cov)) == np.inf  # Newton's steps astray may hand these over
 
 
 def _far_cost(D, S, b):

@@ -14,6 +14,7 @@ from fairprog.programs.compile.solve import attempts
 
 ENDLESS = """
 import signal, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 from fairprog.programs.compile.interruptible import interruptible
 main = threading.main_thread().ident
 threading.Timer(0.3, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
@@ -26,6 +27,7 @@ except KeyboardInterrupt:
 
 ROBBED = """
 import signal, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from fairprog.programs.compile.interruptible import interruptible
 main = threading.main_thread().ident
 threading.Timer(0.7, lambda: signal.pthread_kill(main, signal.SIGINT)).start()

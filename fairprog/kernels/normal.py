@@ -75,10 +75,18 @@ def pooled_covariance(prior: Array, cov: Array) -> Array:
 
 
 def unit_condition(cov: Array) -> float:
-    """Return the worst condition number of covariances (..., d, d) at unit variances."""
-    scale = 1.0 / np.sqrt(np.diagonal(cov, axis1=-2, axis2=-1))
+    """Return the worst condition number of covariances (..., d, d) at unit variances.
+
+    Infinite where one of them is not positive definite.
+    """
+    variances = np.diagonal(cov, axis1=-2, axis2=-1)
+    if not (variances > 0).all():
+        return np.inf
+    scale = 1.0 / np.sqrt(variances)
     values = np.linalg.eigvalsh(cov * scale[..., :, None] * scale[..., None, :])
-    return float((values[..., -1] / np.maximum(values[..., 0], 1e-300)).max())
+    least, largest = values[..., 0], values[..., -1]
+    definite = least > 1e-300 * largest
+    return float((largest[definite] / least[definite]).max()) if definite.all() else np.inf
 
 
 def gaussian_map(cov: Array, to_cov: Array, W: Array) -> Array:
