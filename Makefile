@@ -10,12 +10,12 @@ MINUTES ?= 60
 FILES  ?= 10000
 BIN    := .venv/bin
 
-# One BLAS thread per test worker: the workers already fill the cores.
+# One thread per worker: the workers already fill the cores, and idle threads spin.
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # No plugins but these: one that happens to be installed may warn, and warnings are errors.
 ONLY_OUR_PLUGINS := PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m pytest -p xdist -p pytest_timeout
 PYTEST     := $(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
-SPHINX     := MPLBACKEND=Agg $(BIN)/python -m sphinx -W --keep-going -q
+SPHINX     := $(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m sphinx -W --keep-going -q
 
 .DEFAULT_GOAL := help
 .PHONY: help reproduce benchmark test test-torch test-all test-minimal fuzz fuzz-files lint docs clean

@@ -40,7 +40,7 @@ def brute_one_group(D, prior, r, s):
 
 
 @given(seed=seeds, K=st.integers(2, 4))
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_one_group_closed_form_conic_and_brute_force(seed, K):
     rng = np.random.default_rng(seed)
     D = univariate(rng, K=K)
@@ -75,7 +75,7 @@ def brute_all_groups(w, mean, std, mirror):
 
 
 @given(seed=seeds)
-@settings(max_examples=200)
+@settings(max_examples=40)
 def test_all_groups_polynomial_is_never_worse_than_brute_force(seed):
     D = univariate(np.random.default_rng(seed))
     prog = fp.NearestIdeal(D)
@@ -106,7 +106,7 @@ def test_all_groups_with_mirror_images(seed):
 
 
 @given(seed=seeds)
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_steered_populations_are_fair_for_every_cost(seed):
     rng = np.random.default_rng(seed)
     D = univariate(rng, base_rates="equal")
