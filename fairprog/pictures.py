@@ -16,11 +16,10 @@ PICTURES = {  # result: what draws it
     "Audit": "plot_audit",
     "Bounds": "plot_bounds",
     "Categorical": "plot_atoms",
-    "Certificate": "plot_certificate",
+    "Checked": "plot_certificate",
     "ClassifierSolution": "plot_classifier",
     "Comparison": "plot_comparison",
     "Evaluation": "plot_rates",
-    "FairCertificate": "plot_certificate",
     "Frontier": "plot_frontier",
     "NearestFairSolution": "plot_posteriors",
     "OutcomeTable": "plot_rates",
@@ -29,33 +28,27 @@ PICTURES = {  # result: what draws it
     "ScoreSolution": "plot_score",
     "Solution": "plot_solution",
 }
-PAGES = {  # result: what writes its page, and a part of it for notebooks
-    "Audit": ("audit_html", "audit_notebook_html"),
-    "ClassifierSolution": ("classifier_html", "classifier_notebook_html"),
-    "Comparison": ("comparison_html", "comparison_notebook_html"),
-    "Frontier": ("", "frontier_notebook_html"),
-    "OutcomeTable": ("", "table_notebook_html"),
-    "ScoreSolution": ("score_html", "score_notebook_html"),
-    "NearestFairSolution": ("fair_html", "fair_notebook_html"),
-    "Solution": ("report_html", "notebook_html"),
+REPORTS = {  # result: what makes its page, and a part of it for notebooks
+    "Audit": "audit_report",
+    "ClassifierSolution": "classifier_report",
+    "Comparison": "comparison_report",
+    "Frontier": "frontier_report",
+    "NearestFairSolution": "fair_report",
+    "OutcomeTable": "table_report",
+    "ScoreSolution": "score_report",
+    "Solution": "solution_report",
 }
 HOMES = {  # function: the module that defines it
     **dict.fromkeys(PICTURES.values(), "fairprog.plotting"),
     "plot_drift": "fairprog.plotting.drift_picture",
-    "audit_html": "fairprog.plotting.audit_picture",
-    "audit_notebook_html": "fairprog.plotting.audit_picture",
-    "frontier_notebook_html": "fairprog.plotting.notebook",
-    "table_notebook_html": "fairprog.plotting.notebook",
-    "classifier_html": "fairprog.plotting.classifier_report",
-    "classifier_notebook_html": "fairprog.plotting.classifier_report",
-    "comparison_html": "fairprog.plotting.comparison_picture",
-    "comparison_notebook_html": "fairprog.plotting.comparison_picture",
-    "fair_html": "fairprog.plotting.fair_report",
-    "fair_notebook_html": "fairprog.plotting.fair_report",
-    "notebook_html": "fairprog.plotting.solution_report",
-    "report_html": "fairprog.plotting.solution_report",
-    "score_html": "fairprog.plotting.score_report",
-    "score_notebook_html": "fairprog.plotting.score_report",
+    "audit_report": "fairprog.plotting.audit_picture",
+    "classifier_report": "fairprog.plotting.classifier_report",
+    "comparison_report": "fairprog.plotting.comparison_picture",
+    "fair_report": "fairprog.plotting.fair_report",
+    "frontier_report": "fairprog.plotting.notebook",
+    "score_report": "fairprog.plotting.score_report",
+    "solution_report": "fairprog.plotting.solution_report",
+    "table_report": "fairprog.plotting.notebook",
 }
 
 
@@ -89,8 +82,8 @@ class Drawn:
 
     def _repr_html_(self) -> str | None:
         """Return a short report for notebooks, in a style of its own that leaves theirs alone."""
-        pages = _of(self, PAGES)
-        return None if pages is None else picture(pages[1])(self)
+        report = _of(self, REPORTS)
+        return None if report is None else picture(report)(self).part()
 
 
 class Reported(Drawn):
@@ -112,7 +105,7 @@ class Reported(Drawn):
         return self._page(path, title=title)
 
     def _page(self, path: str | os.PathLike[str] | None, *args: Any, title: str | None) -> str:
-        page: str = picture(_of(self, PAGES)[0])(self, *args, title=title)
+        page: str = picture(_of(self, REPORTS))(self, *args).page(title)
         if path is not None:
             write_text(path, page)
         return page

@@ -12,10 +12,13 @@ from scipy.integrate import quad
 from scipy.optimize import minimize
 
 import fairprog as fp
+from fairprog.kernels.balls import minimise_in_balls
 from fairprog.kernels.normal import unit_condition
 from fairprog.populations.cell_fit import Term, best_scale_shift, maximum_likelihood
 from fairprog.populations.location_scale import standard_law
 from fairprog.populations.positive import log_gamma_law
+from fairprog.programs.geometries import normal as normal_geometry
+from fairprog.programs.geometries.normal import WORST
 
 Y, A = [0, 0, 1, 1], [0, 1, 0, 1]
 Q = [[0.25, 0.25], [0.25, 0.25]]
@@ -352,6 +355,28 @@ def test_monotone_maps_of_classes_far_apart(apart, seed):
 @pytest.mark.parametrize("cov", [[[1.0, 1e30], [1e30, 1.0]], [[1.0, 0.0], [0.0, -1.0]]])
 def test_the_condition_of_what_is_no_covariance_is_infinite(cov):
     assert unit_condition(np.array(cov)) == np.inf  # Newton's steps astray may hand these over
+
+
+def test_a_ball_that_rounding_lets_nothing_move_in_keeps_its_point():
+    start = np.ones(1)
+    flat = np.zeros(1), np.zeros((1, 1))
+
+    def barrier(x):  # any step, however small, leaves its domain
+        return flat if x[0] == 1.0 else None
+
+    f = np.ones((2, 1, 1)), np.array([[0.0], [2.0]]), np.ones(2), barrier, [np.ones((1, 1))]
+    x, own = minimise_in_balls(f, start, 0.25)
+    assert x.tolist() == [1.0] and own.tolist() == [[1.0], [1.0]]
+
+
+def test_a_population_that_rounding_leaves_far_from_ideal_is_refused(monkeypatch):
+    mean = np.random.default_rng(2).normal(size=(3, 2, 3)) * 1000
+    D = fp.Normal(np.full((3, 2), 1 / 6), mean, cov=np.broadcast_to(np.eye(3), (3, 2, 3, 3)))
+    worst = fp.NearestIdeal(D, steer=[1]).solve().certificate
+    assert 1e-3 < worst.ideality_residual <= worst.ideality_tolerance == WORST  # said, not hidden
+    monkeypatch.setattr(normal_geometry, "WORST", 1e-3)
+    with pytest.raises(fp.SolverError, match="fails its certificate"):
+        fp.NearestIdeal(D, steer=[1]).solve()
 
 
 def _far_cost(D, S, b):

@@ -280,7 +280,7 @@ def test_doors_lead_where_they_say(door):
 
 def test_every_picture_is_of_a_result():
     results = {c.__name__: c for c in every_subclass(pictures.Drawn)}
-    for table in (pictures.PICTURES, pictures.PAGES):
+    for table in (pictures.PICTURES, pictures.REPORTS):
         assert set(table) <= set(results)
         names = [name for entry in table.values() for name in np.atleast_1d(entry) if name]
         assert set(names) <= set(pictures.HOMES)

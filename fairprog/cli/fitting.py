@@ -210,14 +210,15 @@ def _page(
     found: dict[str, Comparison], best: str, table: Table, fitted: TableSteering,
     remarks: list[str], refusal: str,
 ) -> str:  # fmt: skip
-    from fairprog.plotting.comparison_picture import fit_html
+    from fairprog.plotting.comparison_picture import fit_report
 
     said = [*([refusal] if refusal else []), *remarks]
     for name, comparison in found.items():
         said += [f"{name}: {text}" for text in findings_of(comparison)]
     columns = [name for f in fitted.features for name in f.encoded]
     solution = fitted.solution or fitted.step.solution_
-    return fit_html(found, best, said, columns, solution, f"Fit report: {table.name}")
+    report = fit_report(found, best, said, columns, solution)
+    return report.page(f"Fit report: {table.name}")
 
 
 def run_apply(options: argparse.Namespace) -> int:

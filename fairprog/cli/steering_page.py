@@ -47,11 +47,10 @@ def write_report(
     remarks : sequence of str
         Warnings that were printed already.
     """
-    from fairprog.plotting.solution_report import report_html
+    from fairprog.plotting.solution_report import solution_report
 
     evidence = evidence_of_design(solution, design, comparison, remarks=remarks)
-    page = report_html(solution, evidence, title=f"Steering report: {source}")
-    write_text(path, page)
+    write_text(path, solution_report(solution, evidence).page(f"Steering report: {source}"))
 
 
 def evidence_of_design(

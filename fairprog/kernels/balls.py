@@ -64,10 +64,9 @@ def minimise_in_balls(f: Quadratics, x: Array, bound: float) -> tuple[Array, Arr
 
 def _centred(f: Quadratics, z: Array, bound: float, mu: float) -> Array:
     """Return the minimiser of the cost plus mu times the balls' barriers, by Newton's method."""
-    last = np.inf
+    last, here = np.inf, _derivatives(f, z, bound, mu)
+    assert here is not None  # where the last weight of the barrier ended
     for _ in range(STEPS):
-        here = _derivatives(f, z, bound, mu)
-        assert here is not None
         g, H = here
         step = -solve_by_scales(H, g)
         size = max(float(-g @ step), 0.0)  # the decrement's square, nats
@@ -79,7 +78,9 @@ def _centred(f: Quadratics, z: Array, bound: float, mu: float) -> Array:
             if there is not None and float(there[0] @ step) <= 0.5 * size:  # convex: not beyond
                 break
             t *= 0.5
-        z = z + t * step
+        else:  # no step is told from rounding
+            return z
+        z, here = z + t * step, there
     return z
 
 

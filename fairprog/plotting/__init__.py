@@ -10,11 +10,11 @@ from fairprog.plotting.audit_picture import plot_audit, plot_class_rates
 from fairprog.plotting.bars import plot_bounds, plot_certificate, plot_prices
 from fairprog.plotting.comparison_picture import plot_comparison
 from fairprog.plotting.curves import plot_curves, plot_gaps
-from fairprog.plotting.fair_report import plot_posteriors
 from fairprog.plotting.frontier_picture import plot_classifier, plot_frontier
 from fairprog.plotting.maps_picture import plot_maps
 from fairprog.plotting.movement_picture import plot_movement
 from fairprog.plotting.population_picture import plot_population
+from fairprog.plotting.posteriors_picture import plot_posteriors
 from fairprog.plotting.rates_picture import plot_rates
 from fairprog.plotting.score_picture import plot_score, plot_score_price
 from fairprog.plotting.solution_picture import plot_solution

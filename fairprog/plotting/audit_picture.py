@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,8 @@ from fairprog.errors import DataError
 from fairprog.evidence.held_out import GapCurve
 from fairprog.plotting.curves import plot_gaps
 from fairprog.plotting.html import Markup, data_table, join, paragraphs, tag
-from fairprog.plotting.html_page import notebook_part, panel, panels, whole_page
+from fairprog.plotting.html_page import panel, panels
+from fairprog.plotting.report import Draw, Report
 from fairprog.plotting.style import MARKERS, group_color, legend_columns, new_axes, short, style
 
 if TYPE_CHECKING:
@@ -109,86 +111,62 @@ def plot_class_rates(found: Audit, ax: Axes | None = None) -> tuple[Figure, Axes
     return fig, axes
 
 
-def audit_html(found: Audit, title: str | None = None) -> str:
-    """Return the report of an audit as one HTML page that loads nothing.
-
-    Parameters
-    ----------
-    found : Audit
-    title : str, optional
-        Default "fairprog audit".
-    """
-    level = f"{found.confidence:.0%}"
-    n = int(found.counts.sum())
-    cells = [
-        (str(c), *(f"{count:,}" for count in row))
-        for c, row in zip(found.classes, found.counts, strict=True)
-    ]
-    groups = tuple(f"group {g}" for g in found.groups)
-    sections = [
-        ("gaps", "Gaps at every threshold", _gaps(found)),
-        (
-            "rates",
-            "Rates of the predictions",
-            join(
-                [
-                    panels(
-                        panel(
-                            lambda ax: plot_class_rates(found, ax),
-                            "Gaps of the rates, class by class",
-                            f"The root mean square is {found.rms_gap.gap:.3f}.",
-                        )
-                    ),
-                    data_table(
-                        rates_title(found),
-                        ("class", *groups, "gap", f"{level} interval", "by chance"),
-                        rate_rows(found),
-                    ),
-                ]
-            ),
-        ),
+def audit_report(found: Audit) -> Report:
+    """Return the report of an audit."""
+    sections: list[tuple[str, str, Draw]] = [
+        ("gaps", "Gaps at every threshold", lambda: _gaps(found)),
+        ("rates", "Rates of the predictions", lambda: _rates(found)),
         (
             "leakage",
             "How well the score tells the group within a class",
-            data_table(
+            lambda: data_table(
                 "Area under the curve; .5 is not at all",
-                ("class", "group", "area", f"{level} interval"),
+                ("class", "group", "area", f"{found.confidence:.0%} interval"),
                 leakage_rows(found),
             ),
         ),
+        ("tool", "Which tool fits", lambda: tag("p", found.recommendation)),
+        ("rows", "Rows", lambda: _counts(found)),
     ]
     if found.movement is not None:
-        sections.append(
-            (
-                "movement",
-                "Who moves how far",
-                data_table(
-                    "Score after steering minus score before",
-                    ("class, group", "median", "5% to 95%", "rms", "predictions changed"),
-                    movement_rows(found),
-                ),
-            )
+        table = partial(
+            data_table,
+            "Score after steering minus score before",
+            ("class, group", "median", "5% to 95%", "rms", "predictions changed"),
+            movement_rows(found),
         )
-    sections += [
-        ("tool", "Which tool fits", tag("p", found.recommendation)),
-        ("rows", "Rows", data_table(f"{n:,} rows", ("class", *groups), cells)),
+        sections.insert(3, ("movement", "Who moves how far", table))
+    short = [lambda: _gaps(found, 2), lambda: _metrics(found)]
+    return Report(found.verdict, sections, short, name="fairprog audit")
+
+
+def _rates(found: Audit) -> Markup:
+    drawn = panel(
+        lambda ax: plot_class_rates(found, ax),
+        "Gaps of the rates, class by class",
+        f"The root mean square is {found.rms_gap.gap:.3f}.",
+    )
+    groups = (f"group {g}" for g in found.groups)
+    head = ("class", *groups, "gap", f"{found.confidence:.0%} interval", "by chance")
+    return join([panels(drawn), data_table(rates_title(found), head, rate_rows(found))])
+
+
+def _counts(found: Audit) -> Markup:
+    rows = [
+        (str(c), *(f"{count:,}" for count in row))
+        for c, row in zip(found.classes, found.counts, strict=True)
     ]
-    lead = tag("p", found.verdict, class_="lead")
-    return whole_page("fairprog audit" if title is None else title, [lead], sections)
+    head = ("class", *(f"group {g}" for g in found.groups))
+    return data_table(f"{int(found.counts.sum()):,} rows", head, rows)
 
 
-def audit_notebook_html(found: Audit) -> Markup:
-    """Return an audit for a notebook: the verdict, the gaps, the metrics by group."""
+def _metrics(found: Audit) -> Markup:
     frame = found.by_group()
     names = [c for c in frame.columns if f"{c}, low" in frame.columns]
     counts = [f"{n:,}" for n in frame["rows"]]
     rows = [("rows", *counts), *((name, *map(_interval, *_ends(frame, name))) for name in names)]
     title = f"By group, {found.confidence:.0%} intervals"
-    return notebook_part(
-        tag("p", tag("b", found.verdict)),
-        _gaps(found, 2),
-        data_table(title, ("", *(f"group {g}" for g in found.groups)), rows),
-    )
+    return data_table(title, ("", *(f"group {g}" for g in found.groups)), rows)
 
 
 def _ends(frame: pd.DataFrame, name: str) -> list[list[float]]:

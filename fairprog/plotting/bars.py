@@ -12,7 +12,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from fairprog.plotting.style import COLORS, group_color, new_axes, short, style
-from fairprog.solution import Bounds, Certificate, Solution
+from fairprog.solution import Bounds, Solution
+from fairprog.solution.certificate import Checked
 
 WIDTH = 3.7  # inches, of a figure of its own
 MOST = 16  # bars; of more conditions the most costly are drawn
@@ -118,12 +119,12 @@ def plot_bounds(bounds: Bounds, ax: Axes | None = None) -> tuple[Figure, Axes]:
     return fig, axes
 
 
-def plot_certificate(certificate: Certificate, ax: Axes | None = None) -> tuple[Figure, Axes]:
+def plot_certificate(certificate: Checked, ax: Axes | None = None) -> tuple[Figure, Axes]:
     """Draw every residual as a bar that must end before the mark of its tolerance.
 
     Parameters
     ----------
-    certificate : Certificate
+    certificate : Certificate, or that of another answer
     """
     checks = certificate.checks()
     with style():

@@ -1,57 +1,40 @@
-"""The HTML report of a fair classifier: what it decides, what fairness costs, the proof."""
+"""The report of a fair classifier: what it decides, what fairness costs, the proof."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from fairprog.plotting.frontier_picture import plot_classifier
-from fairprog.plotting.html import Markup, data_table, join, paragraphs, tag
-from fairprog.plotting.html_page import (
-    fact_list,
-    notebook_part,
-    panel,
-    panels,
-    verdict,
-    warning_list,
-    whole_page,
-)
-from fairprog.plotting.rates_picture import plot_rates
-from fairprog.solution.classifier_solution import TOLERANCE, ClassifierSolution
+from fairprog.plotting.html import Markup, data_table, join, paragraphs
+from fairprog.plotting.html_page import panel, panels, verdict
+from fairprog.plotting.notebook import rate_table, rates_panel
+from fairprog.plotting.report import Report, proof_section, sensitivity_table, settings_section
+from fairprog.solution.classifier_solution import ClassifierSolution
 from fairprog.tables import Constraint, Notion
-from fairprog.versions import versions
+
+PROOF = (
+    "Residuals are recomputed from the answer itself: violations of the constraints by the table "
+    "of the returned classifier, feasibility of the primal and dual points, and the duality gap. "
+    "Those of the risk are relative to its unit."
+)
 
 
-def classifier_html(sol: ClassifierSolution, title: str | None = None) -> str:
-    """Return the whole report as one HTML page that loads nothing.
-
-    Parameters
-    ----------
-    sol : ClassifierSolution
-    title : str, optional
-        Default "fairprog report".
-    """
-    sections = [
-        ("warnings", "Read this first", warning_list(_warnings(sol))),
-        ("classifier", "What the classifier does", _decisions(sol)),
-        ("prices", "What fairness costs", _prices(sol)),
-        ("certificate", "Why you can trust this", _certificate(sol)),
-        ("settings", "Settings and versions", _settings(sol)),
-    ]
-    introduction = [tag("p", _headline(sol) + ".", class_="lead"), _facts(sol)]
-    return whole_page("fairprog report" if title is None else title, introduction, sections)
-
-
-def classifier_notebook_html(sol: ClassifierSolution) -> str:
-    """Return a short report for a notebook, in a style of its own that leaves theirs alone."""
-    warnings = _warnings(sol)
-    parts = [
-        tag("p", tag("b", _headline(sol) + ".")),
+def classifier_report(sol: ClassifierSolution) -> Report:
+    """Return the report of a fair classifier."""
+    return Report(
+        _headline(sol) + ".",
+        [
+            ("classifier", "What the classifier does", lambda: _decisions(sol)),
+            ("prices", "What fairness costs", lambda: _prices(sol)),
+            ("certificate", "Why you can trust this", lambda: proof_section(
+                sol.certificate, [PROOF]
+            )),
+            ("settings", "Settings and versions", lambda: settings_section(_settings(sol))),
+        ],
+        [lambda: panels(*_pictures(sol)), lambda: _constraint_table(sol)],
         _facts(sol),
-        warning_list(warnings) if warnings else "",
-        panels(*_pictures(sol)),
-        _constraint_table(sol),
-    ]
-    return notebook_part(*parts)
+        _warnings(sol),
+    )  # fmt: skip
 
 
 def _headline(sol: ClassifierSolution) -> str:
@@ -63,7 +46,7 @@ def _headline(sol: ClassifierSolution) -> str:
     )
 
 
-def _facts(sol: ClassifierSolution) -> Markup:
+def _facts(sol: ClassifierSolution) -> list[tuple[str, object, str]]:
     cert = sol.certificate
     facts: list[tuple[str, object, str]] = [
         ("Risk", f"{sol.risk:.4g}", sol.settings["risk"].name),
@@ -73,8 +56,8 @@ def _facts(sol: ClassifierSolution) -> Markup:
         key, price = max(sol.price.items(), key=lambda item: item[1])
         facts.append(("Highest price", f"{price:.4g}", f"risk per unit of the bound of {key}"))
     scope = "global optimum" if cert.globally_optimal else "best of the levels searched"
-    facts.append(("Certificate", verdict(cert.ok), scope))
-    return fact_list(facts)
+    facts.append(("The optimisation", verdict(cert.ok), scope))
+    return facts
 
 
 def _warnings(sol: ClassifierSolution) -> list[str]:
@@ -109,29 +92,17 @@ def _pictures(sol: ClassifierSolution) -> list[Markup]:
     if sol.classifier.population.n_classes == 2:
         text = "Chance of the last class against its posterior, by group; dashed: thresholds."
         out.append(panel(lambda ax: plot_classifier(sol, ax=ax), "Decisions", text))
-    text = "P(predicted = class | true = class) of every group; the grey line is the gap."
-    out.append(panel(lambda ax: plot_rates(sol.table, ax=ax), "Rates", text))
-    return out
+    return [*out, rates_panel(sol.table)]
 
 
 def _decisions(sol: ClassifierSolution) -> Markup:
-    rates, classes = sol.table.rates(), sol.table.classes
-    rows = [
-        [
-            f"group {group}, class {label}",
-            f"{sol.table.cell_mass[a, i]:.4f}",
-            *("–" if np.isnan(r) else f"{r:.4f}" for r in rates[a, i]),
-        ]
-        for a, group in enumerate(sol.table.groups)
-        for i, label in enumerate(classes)
-    ]
-    head = ["true cell", "its share", *(f"predicted {c}" for c in classes)]
     parts = [panels(*_pictures(sol))]
     thresholds = sol.classifier.thresholds
     if thresholds is not None:
         said = ", ".join(f"{t:.4f} for group {g}" for g, t in thresholds.items())
-        parts.append(paragraphs([f"The rule predicts {classes[-1]} above a posterior of {said}."]))
-    return join([*parts, data_table("Rates of the predictions", head, rows)])
+        label = sol.table.classes[-1]
+        parts.append(paragraphs([f"The rule predicts {label} above a posterior of {said}."]))
+    return join([*parts, rate_table(sol.table)])
 
 
 def _constraint_table(sol: ClassifierSolution) -> Markup:
@@ -158,37 +129,16 @@ def _prices(sol: ClassifierSolution) -> Markup:
         "bound: rises per unit that it is raised). A sensitivity is how the risk changes when the "
         "target of one constraint is shifted by one unit."
     )
-    rows = []
-    for where, value in sol.sensitivity.items():
-        flat = np.ravel(value)
-        largest = float(flat[np.argmax(np.abs(flat))]) if flat.size else 0.0
-        rows.append([where, f"{largest:+.4g}"])
-    parts = [paragraphs([said]), _constraint_table(sol)]
-    if rows:
-        parts.append(data_table("Sensitivities, risk per unit", ["address", "largest"], rows))
-    return join(parts)
+    table = sensitivity_table(sol.sensitivity, "risk per unit", len(sol.sensitivity))
+    return join([paragraphs([said]), _constraint_table(sol), table])
 
 
-def _certificate(sol: ClassifierSolution) -> Markup:
-    rows = [
-        [name.replace("_", " "), f"{value:.2e}", f"{TOLERANCE:.0e}", "yes" if passes else "NO"]
-        for name, value, passes in sol.certificate.checks()
-    ]
-    said = (
-        "Residuals are recomputed from the answer itself: violations of the constraints by the "
-        "table of the returned classifier, feasibility of the primal and dual points, and the "
-        "duality gap. Those of the risk are relative to its unit."
-    )
-    table = data_table("Residuals", ["check", "residual", "tolerance", "passes"], rows)
-    return join([paragraphs([said]), table])
-
-
-def _settings(sol: ClassifierSolution) -> Markup:
+def _settings(sol: ClassifierSolution) -> list[tuple[str, str]]:
     D = sol.classifier.population
     constraints = [
         c if isinstance(c, str) else repr(c) for c in sol.settings["constraints"].values()
     ]
-    rows = [
+    return [
         ("population", f"{D.n_atoms:,} atoms"),
         ("classes", ", ".join(map(str, D.classes))),
         ("groups", ", ".join(map(str, D.groups))),
@@ -198,6 +148,3 @@ def _settings(sol: ClassifierSolution) -> Markup:
         ("solver", sol.solver),
         ("seconds", f"{sol.seconds:.2g}"),
     ]
-    program = data_table("The program", ["setting", "value"], rows, text=True)
-    made = data_table("Versions", ["package", "version"], list(versions().items()), text=True)
-    return join([program, made])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,17 +12,11 @@ from matplotlib.figure import Figure
 from fairprog.comparison import Comparison
 from fairprog.comparison.comparison_words import cards, cells, findings_of, legend, titles
 from fairprog.comparison.methods import NOTHING
+from fairprog.comparison.result import choose
 from fairprog.evidence.words import certificate_words
 from fairprog.plotting.html import Markup, data_table, join, paragraphs, tag
-from fairprog.plotting.html_page import (
-    captioned,
-    card_facts,
-    fact_list,
-    notebook_part,
-    verdict,
-    warning_list,
-    whole_page,
-)
+from fairprog.plotting.html_page import captioned, card_facts, verdict
+from fairprog.plotting.report import Draw, Report
 from fairprog.plotting.style import group_color, new_axes, style
 from fairprog.solution import Solution
 
@@ -74,69 +69,43 @@ def plot_comparison(found: Comparison, *, ax: Axes | None = None) -> tuple[Figur
     return fig, axes
 
 
-def _figure(found: Comparison) -> Markup:
+def comparison_report(found: Comparison) -> Report:
+    """Return the report of a comparison."""
+    best = choose([found])
+    if best == NOTHING:
+        lead = "No method lowers the held-out gap beyond chance at a loss of at most 0.01."
+    else:
+        lead = f"On these splits {best!r} lowers the held-out gap most, at a loss of at most 0.01."
+    return Report(
+        lead,
+        [("methods", "Methods on rows held out", lambda: _methods(found))],
+        [lambda: _methods(found)],
+        card_facts(cards(found, best)),
+        findings_of(found),
+        "fairprog comparison",
+    )
+
+
+def _methods(found: Comparison) -> Markup:
     fig, _ = plot_comparison(found)
     text = (
         "The gap between groups at the worst threshold, on rows held out, with standard errors. "
         "Hollow: methods that decide at one threshold, by the gap there. Orange: more than "
         "nothing."
     )
-    return tag("div", captioned(fig, "Methods compared", text), class_="wide")
-
-
-def _table(found: Comparison) -> Markup:
+    figure = tag("div", captioned(fig, "Methods compared", text), class_="wide")
     rows = [(name, *cells(found, name)) for name in found.values]
-    return data_table("Means over the splits ± standard errors", ("method", *titles(found)), rows)
+    table = data_table("Means over the splits ± standard errors", ("method", *titles(found)), rows)
+    return join([figure, table, paragraphs([legend(found)])])
 
 
-def _parts(found: Comparison) -> Markup:
-    return join([_figure(found), _table(found), paragraphs([legend(found)])])
-
-
-def _best(found: Comparison) -> str:
-    from fairprog.comparison.result import choose
-
-    return choose([found])
-
-
-def comparison_html(found: Comparison, title: str | None = None) -> str:
-    """Return a comparison as one HTML page that loads nothing."""
-    best = _best(found)
-    lead = tag("p", _lead(best), class_="lead")
-    sections = [
-        ("warnings", "Read this first", warning_list(findings_of(found))),
-        ("methods", "Methods on rows held out", _parts(found)),
-    ]
-    name = "fairprog comparison" if title is None else title
-    return whole_page(name, [lead, fact_list(card_facts(cards(found, best)))], sections)
-
-
-def comparison_notebook_html(found: Comparison) -> str:
-    """Return a comparison for a notebook."""
-    said = findings_of(found)
-    parts = [
-        tag("p", tag("b", _lead(_best(found)))),
-        warning_list(said) if said else "",
-        _figure(found),
-        _table(found),
-    ]
-    return notebook_part(*parts)
-
-
-def _lead(best: str) -> str:
-    if best == NOTHING:
-        return "No method lowers the held-out gap beyond chance at a loss of at most .01."
-    return f"On these splits {best!r} lowers the held-out gap most, at a loss of at most .01."
-
-
-def fit_html(
+def fit_report(
     found: Mapping[str, Comparison],
     best: str,
     warnings: Sequence[str],
     columns: Sequence[str],
     solution: Solution | None,
-    title: str,
-) -> str:
+) -> Report:
     """Return the report of ``fairprog fit``: held-out figures first, the optimisation last.
 
     Parameters
@@ -148,25 +117,20 @@ def fit_html(
     columns : sequence of str
         The numbers that are moved.
     solution : Solution, optional
-    title : str
     """
-    shown = [card for name, c in found.items() for card in cards(c, best, name)]
-    facts = card_facts(shown)
-    proof: list[object] = [paragraphs(["The step rests on no optimisation of its own."])]
+    facts = card_facts([card for name, c in found.items() for card in cards(c, best, name)])
+    proof = ["The step rests on no optimisation of its own."]
     if solution is not None:
         ok = solution.certificate.ok
         facts.append(("The optimisation", verdict(ok), "this says nothing about your rows"))
-        proof = [paragraphs(certificate_words(solution.certificate))]
-    sections = [
-        ("warnings", "Read this first", warning_list(warnings)),
-        *(
-            (f"learner-{k}", f"{name[0].upper()}{name[1:]} on rows held out", _parts(c))
-            for k, (name, c) in enumerate(found.items())
-        ),
-        ("certificate", "The optimisation", join(proof)),
-        ("columns", "Columns that are moved", tag("p", ", ".join(columns))),
+        proof = certificate_words(solution.certificate)
+    sections: list[tuple[str, str, Draw]] = [
+        (f"learner-{k}", f"{name[0].upper()}{name[1:]} on rows held out", partial(_methods, c))
+        for k, (name, c) in enumerate(found.items())
     ]
-    lead = tag(
-        "p", f"Method: {best}, fitted to all rows; measured on rows held out.", class_="lead"
-    )
-    return whole_page(title, [lead, fact_list(facts)], sections)
+    sections += [
+        ("certificate", "The optimisation", lambda: paragraphs(proof)),
+        ("columns", "Columns that are moved", lambda: tag("p", ", ".join(columns))),
+    ]
+    lead = f"Method: {best}, fitted to all rows; measured on rows held out."
+    return Report(lead, sections, [], facts, warnings)

@@ -9,13 +9,12 @@ from fairprog.evidence.words import (
     certificate_words,
     conditions_words,
     family_free_words,
-    settings_rows,
 )
-from fairprog.plotting.bars import plot_bounds, plot_certificate, plot_prices
+from fairprog.plotting.bars import plot_bounds, plot_prices
 from fairprog.plotting.html import Markup, data_table, join, paragraphs
 from fairprog.plotting.html_page import captioned, pair
+from fairprog.plotting.report import proof_section
 from fairprog.solution import Inference, Solution
-from fairprog.versions import versions
 
 
 def price_picture(sol: Solution) -> Markup:
@@ -79,24 +78,5 @@ def bounds_section(sol: Solution) -> Markup:
 
 def certificate_section(sol: Solution) -> Markup:
     """Return every residual with its tolerance."""
-    cert = sol.certificate
-    fig, _ = plot_certificate(cert)
-    rows = [
-        [name.replace("_", " "), f"{value:.2e}", f"{limit:.2e}", "yes" if value <= limit else "NO"]
-        for name, value, limit in cert.checks()
-    ]
-    table = data_table("Residuals", ["check", "residual", "tolerance", "passes"], rows)
-    text = "Each bar must end before its mark, the tolerance."
-    return join(
-        [
-            paragraphs([*certificate_words(cert), " ".join(family_free_words(sol))]),
-            pair(captioned(fig, "Residuals", text), table),
-        ]
-    )
-
-
-def settings_section(sol: Solution) -> Markup:
-    """Return the program and the versions it ran on."""
-    program = data_table("The program", ["setting", "value"], settings_rows(sol), text=True)
-    made = data_table("Versions", ["package", "version"], list(versions().items()), text=True)
-    return pair(program, made)
+    words = [*certificate_words(sol.certificate), " ".join(family_free_words(sol))]
+    return proof_section(sol.certificate, words)

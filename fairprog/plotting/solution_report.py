@@ -1,4 +1,4 @@
-"""The HTML report of a solution: which figures and tables, in which order."""
+"""The report of a solution: which figures and tables, in which order."""
 
 from __future__ import annotations
 
@@ -11,20 +11,14 @@ from fairprog.evidence.words import (
     grown_gaps,
     headline,
     scope_words,
+    settings_rows,
     unlike_rows,
     warnings_of,
 )
 from fairprog.labels import Array
-from fairprog.plotting.html import Markup, tag
-from fairprog.plotting.html_page import (
-    card_facts,
-    fact_list,
-    notebook_part,
-    panels,
-    verdict,
-    warning_list,
-    whole_page,
-)
+from fairprog.plotting.html import Markup, join
+from fairprog.plotting.html_page import card_facts, panels, verdict
+from fairprog.plotting.report import Draw, Report, settings_section
 from fairprog.plotting.report_gaps import gaps_section, rows_section, threshold_gaps, zero
 from fairprog.plotting.report_movement import movement_section
 from fairprog.plotting.report_populations import legend, population_panels, populations_section
@@ -33,7 +27,6 @@ from fairprog.plotting.report_proof import (
     certificate_section,
     price_picture,
     prices_section,
-    settings_section,
     sure_section,
 )
 from fairprog.populations import Evaluation
@@ -43,24 +36,19 @@ from fairprog.tables import EqualizedOdds
 SAMPLES = 2**12  # where rates have no closed form
 
 
-def report_html(
-    sol: Solution, evidence: Evidence | None = None, *, title: str | None = None
-) -> str:
-    """Return the whole report as one HTML page that loads nothing.
+def solution_report(sol: Solution, evidence: Evidence | None = None) -> Report:
+    """Return the report of a nearest ideal population.
 
     Parameters
     ----------
     sol : Solution
     evidence : Evidence, optional
         Figures measured on rows; default: those of the populations alone.
-    title : str, optional
-        Default "fairprog report".
     """
     found = Evidence() if evidence is None else evidence
-    name = "fairprog report" if title is None else title
-    before, after = _evaluations(sol)
+    before, after = (P.evaluate(n_samples=SAMPLES) for P in (sol.original, sol.population))
     movement = found.movement
-    if movement is None and sol.moves_rows:
+    if movement is None and sol.moves_rows and evidence is not None:
         movement = population_movement(sol)
     thresholds = threshold_gaps(sol)
     warnings = [
@@ -69,49 +57,29 @@ def report_html(
         *grown_gaps(before, after),
         *warnings_of(sol, movement, found.curves, found.ranks, bool(found.cards)),
     ]
-    sections = [
-        ("warnings", "Read this first", warning_list(warnings)),
-        ("populations", "Populations before and after", populations_section(sol, movement)),
-        ("gaps", "Gaps between groups", gaps_section(sol, before, after, thresholds)),
-        ("rows", "Gaps on rows", rows_section(found)),
-        *(
-            []
-            if movement is None
-            else [("movement", "Who moves how far", movement_section(movement, found.ranks))]
-        ),
-        ("prices", "What fairness costs", prices_section(sol)),
-        *([] if sol.inferred is None else [("sure", "How sure", sure_section(sol.inferred))]),
-        ("bounds", "What it says about the original population", bounds_section(sol)),
-        ("certificate", "Why you can trust this", certificate_section(sol)),
-        ("settings", "Settings and versions", settings_section(sol)),
-    ]
-    lead = tag("p", headline(sol) + ".", class_="lead")
-    return whole_page(name, [lead, _facts(sol, before, after, thresholds, found)], sections)
+    sections: list[tuple[str, str, Draw]] = [
+        ("populations", "Populations before and after",
+         lambda: populations_section(sol, movement)),
+        ("gaps", "Gaps between groups", lambda: gaps_section(sol, before, after, thresholds)),
+        ("rows", "Gaps on rows", lambda: rows_section(found)),
+        ("prices", "What fairness costs", lambda: prices_section(sol)),
+        ("bounds", "What it says about the original population", lambda: bounds_section(sol)),
+        ("certificate", "Why you can trust this", lambda: certificate_section(sol)),
+        ("settings", "Settings and versions", lambda: settings_section(settings_rows(sol))),
+    ]  # fmt: skip
+    if sol.inferred is not None:
+        sections.insert(4, ("sure", "How sure", lambda: sure_section(sol.inferred)))
+    if movement is not None:
+        moved = movement
+        who = ("movement", "Who moves how far", lambda: movement_section(moved, found.ranks))
+        sections.insert(3, who)
+    facts = _facts(sol, before, after, thresholds, found)
+    return Report(headline(sol) + ".", sections, [lambda: _short(sol)], facts, warnings)
 
 
-def notebook_html(sol: Solution) -> str:
-    """Return a short report for a notebook: figures at a glance, populations, prices.
-
-    Its style sheet speaks of the class ``fairprog`` only.
-    """
-    before, after = _evaluations(sol)
-    warnings = [*grown_gaps(before, after), *warnings_of(sol)]
-    parts = [
-        tag("p", tag("b", headline(sol) + ".")),
-        _facts(sol, before, after, threshold_gaps(sol), Evidence()),
-        warning_list(warnings) if warnings else "",
-        legend(sol.original),
-        panels(
-            *population_panels(sol),
-            *([price_picture(sol)] if sol.price or sol.sensitivity else []),
-        ),
-    ]
-    return notebook_part(*parts)
-
-
-def _evaluations(sol: Solution) -> tuple[Evaluation, Evaluation]:
-    before, after = (P.evaluate(n_samples=SAMPLES) for P in (sol.original, sol.population))
-    return before, after
+def _short(sol: Solution) -> Markup:
+    prices = [price_picture(sol)] if sol.price or sol.sensitivity else []
+    return join([legend(sol.original), panels(*population_panels(sol), *prices)])
 
 
 def _facts(
@@ -120,7 +88,7 @@ def _facts(
     after: Evaluation,
     thresholds: Mapping[str, tuple[Array, Array, Array]],
     found: Evidence,
-) -> Markup:
+) -> list[tuple[str, object, str]]:
     cert = sol.certificate
     facts = card_facts(found.cards)
     for curve in () if found.cards else found.curves[:1]:
@@ -157,4 +125,4 @@ def _facts(
                 "of the populations, 0-1 cost",
             )
         )
-    return fact_list(facts)
+    return facts

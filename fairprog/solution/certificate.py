@@ -13,8 +13,21 @@ CONIC_TOLERANCE = 1e-6
 PARAMETER_TOLERANCE = 1e-4
 
 
+class Checked(Drawn):
+    """What proves an answer: residuals, each with its tolerance."""
+
+    def checks(self) -> list[tuple[str, float, float]]:
+        """Return (name, residual, tolerance) of everything that ``ok`` asks for."""
+        raise NotImplementedError
+
+    @property
+    def ok(self) -> bool:
+        """Whether every residual is within its tolerance."""
+        return all(value <= tolerance for _, value, tolerance in self.checks())
+
+
 @dataclass(frozen=True)
-class Certificate(Drawn):
+class Certificate(Checked):
     """Residuals computed in numpy from the answer itself, never taken from a solver.
 
     Attributes
@@ -68,17 +81,12 @@ class Certificate(Drawn):
     requires_ideality: bool = True
     ideality_tolerance: float = IDEALITY_TOLERANCE
 
-    @property
-    def ok(self) -> bool:
-        """Whether every residual is within its tolerance.
+    def checks(self) -> list[tuple[str, float, float]]:
+        """Return (name, residual, tolerance) of everything that ``ok`` asks for.
 
         KKT 1e-4, ideality 1e-8 (groups that stay 1e-6), feasibility 1e-6, conic gap 1e-6,
         parameter gap 1e-4.
         """
-        return all(value <= tolerance for _, value, tolerance in self.checks())
-
-    def checks(self) -> list[tuple[str, float, float]]:
-        """Return (name, residual, tolerance) of everything that ``ok`` asks for."""
         found: list[tuple[str, float | None, float]] = [
             ("kkt_residual", self.kkt_residual, KKT_TOLERANCE),
             ("staying_residual", self.staying_residual, STAYING_TOLERANCE),

@@ -15,6 +15,7 @@ from fairprog.fields import array, either, read, refuse
 from fairprog.labels import Array, printable
 from fairprog.pictures import Reported
 from fairprog.populations import Categorical, population_from_dict
+from fairprog.solution.certificate import Checked
 from fairprog.solution.classifier import RandomizedClassifier
 from fairprog.solution.solution import PRICES
 from fairprog.tables import Constraint, Notion, OutcomeTable, Risk, template_from_dict
@@ -23,7 +24,7 @@ TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
-class ClassifierCertificate:
+class ClassifierCertificate(Checked):
     """Residuals recomputed in numpy from the answer.
 
     What is a risk is relative to the risk's unit: the largest difference between two costs of a
@@ -64,16 +65,11 @@ class ClassifierCertificate:
     duality_gap: float
     globally_optimal: bool = True
 
-    @property
-    def ok(self) -> bool:
-        """Whether every residual is at most 1e-6."""
-        return all(passes for _, _, passes in self.checks())
-
-    def checks(self) -> list[tuple[str, float, bool]]:
-        """Return (name, residual, whether it is within 1e-6) of everything ``ok`` asks for."""
+    def checks(self) -> list[tuple[str, float, float]]:
+        """Return (name, residual, tolerance), 1e-6, of everything that ``ok`` asks for."""
         residuals = {f.name: getattr(self, f.name) for f in fields(self)}
         del residuals["globally_optimal"]
-        return [(name, value, value <= TOLERANCE) for name, value in residuals.items()]
+        return [(name, value, TOLERANCE) for name, value in residuals.items()]
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,10 +17,11 @@ from fairprog.findings import finding
 from fairprog.labels import Array, Indices, encode, label_array
 from fairprog.lots import keys_for, lots
 from fairprog.maps import PiecewiseLinearMap
-from fairprog.pictures import Drawn, Reported
+from fairprog.pictures import Reported
 from fairprog.populations import Categorical, population_from_dict
 from fairprog.populations.score_bins import check_posterior
 from fairprog.solution.bounds import Bounds
+from fairprog.solution.certificate import Checked
 from fairprog.solution.reweighted import ReweightedSolution
 from fairprog.solution.solution import PRICES
 from fairprog.tables import template_from_dict
@@ -30,7 +31,7 @@ GRID = 0.1  # of KL: between the answer for a grid of thresholds and what bounds
 
 
 @dataclass(frozen=True)
-class FairCertificate(Drawn):
+class FairCertificate(Checked):
     """Residuals computed in numpy from the returned population itself.
 
     Attributes
@@ -76,16 +77,11 @@ class FairCertificate(Drawn):
     grid: bool = False
     globally_optimal: bool = True
 
-    @property
-    def ok(self) -> bool:
-        """Whether every residual is within its tolerance.
+    def checks(self) -> list[tuple[str, float, float]]:
+        """Return (name, residual, tolerance) of everything that ``ok`` asks for.
 
         Duality gap 1e-6 (of a grid a tenth of KL more), fairness and masses 1e-8, conic gap 1e-6.
         """
-        return all(value <= limit for _, value, limit in self.checks())
-
-    def checks(self) -> list[tuple[str, float, float]]:
-        """Return (name, residual, tolerance) of everything that ``ok`` asks for."""
         kl = self.dual_value + self.duality_gap
         gap = GAP + (GRID * kl if self.grid else 0.0)
         found: list[tuple[str, float | None, float]] = [

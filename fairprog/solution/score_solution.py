@@ -20,6 +20,7 @@ from fairprog.kernels.gap_bands import gap_half_width, worst_gap
 from fairprog.labels import Array, address, check_finite
 from fairprog.lots import keys_for, lots
 from fairprog.pictures import Reported
+from fairprog.solution.certificate import Checked
 from fairprog.solution.channel import PURPOSE, Channel
 from fairprog.solution.frontier import Frontier
 from fairprog.tables import Notion, OutcomeTable, template_from_dict
@@ -28,7 +29,7 @@ TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
-class ScoreCertificate:
+class ScoreCertificate(Checked):
     """Residuals recomputed in numpy from the channels and every atom of the population.
 
     Attributes
@@ -65,16 +66,11 @@ class ScoreCertificate:
         """Between the primal and the dual value."""
         return self.primal - self.dual
 
-    @property
-    def ok(self) -> bool:
-        """Whether every residual is at most 1e-6."""
-        return all(passes for _, _, passes in self.checks())
-
-    def checks(self) -> list[tuple[str, float, bool]]:
-        """Return (name, residual, whether it is within 1e-6) of everything ``ok`` asks for."""
+    def checks(self) -> list[tuple[str, float, float]]:
+        """Return (name, residual, tolerance), 1e-6, of everything that ``ok`` asks for."""
         found = {"duality_gap": abs(self.duality_gap)} | vars(self)
         del found["primal"], found["dual"]
-        return [(name, value, value <= TOLERANCE) for name, value in found.items()]
+        return [(name, value, TOLERANCE) for name, value in found.items()]
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,6 @@ from fairprog.labels import Array
 from fairprog.programs.classifier.question import ClassifierQuestion
 from fairprog.solution.classifier import RandomizedClassifier
 from fairprog.solution.classifier_solution import (
-    TOLERANCE,
     ClassifierCertificate,
     ClassifierSolution,
 )
@@ -72,7 +71,7 @@ def solve_by_tilting(question: ClassifierQuestion, started: float) -> Classifier
         slackness=float(np.abs(np.where(y == 0.0, 0.0, y * (reached - binds))).max(initial=0.0)),
         duality_gap=abs(risk - dual) / max(1.0, abs(risk)),
     )
-    if max(value for _, value, _ in certificate.checks()) > TOLERANCE:
+    if not certificate.ok:
         return None
     per = np.abs(y) * rows.price_weight(v) / rows.units
     sums = np.bincount(rows.owner.astype(int), per, len(constraints))

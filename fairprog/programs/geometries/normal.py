@@ -41,6 +41,7 @@ CONIC_CONDITION = 1e6  # of R~: beyond, interior points end in rounding and tell
 NOTHING = 1e-13  # nats, what rounding leaves of a divergence of zero
 COLLAPSED = 1e-6  # of the unconstrained map: narrower is a singular map met to tolerance
 ILL_CONDITIONED = 1e6  # at unit variances: beyond it rounding may be what fails a certificate
+WORST = 0.1  # ideality residual that rounding may explain: beyond, matrices say nothing
 
 NOT_ONE = "does not apply to steer='all': it is not one convex problem; use 'auto'"
 _NOT_CONVEX = (
@@ -343,13 +344,14 @@ class NormalGeometry(Geometry):
         return self.D.laws_of(self.question.reference)
 
     def ideality_tolerance(self, answer: Answer, population: Any, residual: float) -> float:
-        """Return eps times the condition; above 64 features only where it is needed."""
+        """Return eps times the condition, at most WORST; above 64 features only where needed."""
         if population.n_features > LARGE and residual <= IDEALITY_TOLERANCE:
             return IDEALITY_TOLERANCE
         cov = np.stack(
             [np.asarray(population.support_cov_of(a)) for a in self.question.steered], axis=1
         )
-        return max(IDEALITY_TOLERANCE, 16.0 * float(np.finfo(float).eps) * unit_condition(cov))
+        rounding = 16.0 * float(np.finfo(float).eps) * unit_condition(cov)
+        return max(IDEALITY_TOLERANCE, min(WORST, rounding))
 
     def laws_residual(self, answer: Answer) -> float:
         """Return how far free common laws are from the best ones, whitened, weighted.
