@@ -229,6 +229,11 @@ def test_where_one_attribute_cannot_be_asked_for(crossed):
         fp.NearestIdeal(crossed[2], constraints=[notion])
     with pytest.raises(fp.ModelError, match="between all groups"):
         fp.Robust(notion, 0.1)
+    for one in (notion, fp.DemographicParity(within="sex")):
+        with pytest.raises(fp.ModelError, match=r"sensitive_features=frame\['sex'\]"):
+            fp.FairScore(crossed[2], one)
+        with pytest.raises(fp.ModelError, match="NearestFair compares all groups"):
+            fp.NearestFair(crossed[2], 0.5, notion=one)
 
 
 # -- the group is not known --

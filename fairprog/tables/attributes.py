@@ -33,6 +33,18 @@ def names_of(which: Any) -> tuple[Any, ...]:
     return tuple(which) if isinstance(which, (tuple, list)) else (which,)
 
 
+def check_whole(notion: Any, what: str) -> None:
+    """Raise ModelError for a notion that adds up groups or compares inside strata."""
+    if notion.splits:
+        raise ModelError(
+            f"{what} compares all groups that it is given, so that `on` and `within` have no "
+            f"meaning there; found {notion!r}. Give one attribute as the group, "
+            "sensitive_features=frame['sex'], or ask FairClassifier, which takes a constraint per "
+            "attribute.",
+            argument="notion",
+        )
+
+
 def _positions(table: Any, which: Any, argument: str) -> list[int]:
     """Return the positions of attributes, given by name or position, in a crossed group."""
     depth = _depth(table)

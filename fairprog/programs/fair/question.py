@@ -19,6 +19,7 @@ from fairprog.tables import (
     DemographicParity,
     Notion,
 )
+from fairprog.tables.attributes import check_whole
 
 MOVES = ("both", "labels", "masses")
 AGREE = 1e-6  # difference between rates of groups that stay
@@ -126,6 +127,7 @@ def ask_fair(
             f"`notion` must be a notion such as DemographicParity(); found {notion!r}.",
             argument="notion",
         )
+    check_whole(notion, "NearestFair")
     if move not in MOVES:
         raise ModelError(f"`move` must be one of {list(MOVES)}; found {move!r}.", argument="move")
     whole = set(range(D.n_classes))

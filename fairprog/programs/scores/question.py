@@ -21,6 +21,7 @@ from fairprog.tables import (
     Notion,
     PredictiveEquality,
 )
+from fairprog.tables.attributes import check_whole
 
 NOTIONS = (EqualizedOdds, EqualOpportunity, PredictiveEquality, DemographicParity)
 
@@ -118,6 +119,7 @@ def ask_score(
             f"DemographicParity with a difference_bound; found {notion!r}.",
             argument="notion",
         )
+    check_whole(notion, "FairScore")
     groups = population.groups
     staying: tuple[int, ...] = ()
     if not isinstance(steer, str):
