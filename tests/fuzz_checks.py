@@ -176,10 +176,11 @@ def check_nearest(D: Any, sol: Any, parts: dict[str, Any]) -> str:
 
 
 def _common(kind: str, cells: Any, maps: Any) -> list[Any]:
-    """Return the laws of the first group in the common coordinates."""
-    A, b = maps[0]
+    """Return the laws of a group in the common coordinates, of that whose map is inverted best."""
+    a = min(range(len(maps)), key=lambda g: np.linalg.cond(np.atleast_2d(maps[g][0])))
+    A, b = maps[a]
     back = np.linalg.inv(A)
-    return [_moved(kind, row[0], back, -back @ b) for row in cells]
+    return [_moved(kind, row[a], back, -back @ b) for row in cells]
 
 
 def _check_rates(D: Any, prior: np.ndarray, sol: Any, parts: dict[str, Any]) -> str:

@@ -37,6 +37,8 @@ MAPPINGS = (
     "settings",
 )
 
+SAME_KL = 1e-6  # relative above one nat: between a file's divergence and its populations'
+
 
 @dataclass(frozen=True, eq=False)
 class Solution(MovedRows, Reported, Saved):
@@ -396,6 +398,9 @@ class Solution(MovedRows, Reported, Saved):
         certificate = Certificate(**read(data["certificate"], "certificate", CERTIFICATE))
         data |= {"original": original, "population": population, "affine": affine}
         data |= {"settings": settings, "certificate": certificate}
+        found = population.kl(original)
+        if not abs(found - data["kl"]) <= SAME_KL * max(1.0, found):
+            raise refuse(f"`kl` is {data['kl']:.6g}, but that of its populations is {found:.6g}")
         if data["inferred"] is not None:
             data["inferred"] = Inference.from_dict(data["inferred"])
         return cls(**data | {"price_by_condition": data["price_by_condition"] or {}})

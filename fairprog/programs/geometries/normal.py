@@ -14,7 +14,7 @@ from fairprog.errors import FairprogWarning, InfeasibleError, ModelError
 from fairprog.kernels.all_groups import common_laws_residual, pull_back
 from fairprog.kernels.cells import LARGE
 from fairprog.kernels.common_rates import best_rates
-from fairprog.kernels.normal import kl, push, unit_condition
+from fairprog.kernels.normal import kl, pooled_covariance, push, unit_condition
 from fairprog.kernels.scale_ratio_polynomial import is_best_ratio
 from fairprog.kernels.threads import one_blas_pool
 from fairprog.labels import Array
@@ -357,6 +357,7 @@ class NormalGeometry(Geometry):
         """Return how far free common laws are from the best ones, whitened, weighted.
 
         The covariance of the class that `Whitened` whitens is a choice of coordinates, not free.
+        Pulling cells back through a map loses eps times its squared condition, at unit variances.
         """
         if answer.free_laws is None:
             return 0.0
@@ -367,7 +368,9 @@ class NormalGeometry(Geometry):
         fixed = None
         if isinstance(transport, Whitened) and self.n_features > 1:
             fixed = transport.class_index(D.classes)
-        return common_laws_residual(prior, answer.free_laws, best, fixed)
+        unit = np.sqrt(np.diagonal(pooled_covariance(prior, D.support_cov)))
+        lost = float(np.finfo(float).eps) * np.linalg.cond(A / unit[:, None] * unit).max() ** 2
+        return common_laws_residual(prior, answer.free_laws, best, fixed) + float(lost)
 
     def is_global(self, answer: Answer) -> bool:
         """Return whether, too, no scale ratio on a wide grid beats the polynomial's best root."""
