@@ -95,3 +95,10 @@ def without_dust(x: Numbers, preferred: Any = None) -> Numbers:
     if preferred is not None:
         stands[cluster[place[preferred]]] = x[preferred]
     return np.asarray(stands[cluster[place]])
+
+
+def near(x: Numbers, values: Numbers) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return the place of the nearest of sorted values, and where x is that one but for dust."""
+    k = np.searchsorted(0.5 * (values[1:] + values[:-1]), x)
+    off = np.abs(x - values[k])
+    return k, off <= DUST * (1e3 * np.abs(values[k]) + np.abs(values[[0, -1]]).max())

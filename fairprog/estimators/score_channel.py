@@ -12,7 +12,6 @@ from fairprog.door import Rows
 from fairprog.errors import FairprogWarning, ModelError
 from fairprog.kernels.weighted_quantiles import repeated_quantiles
 from fairprog.labels import Array, Indices, check_count
-from fairprog.lots import Keys, shared_too_widely
 from fairprog.populations import ScoreCounts
 from fairprog.programs import FairScore
 from fairprog.solution import Channel, ScoreSolution
@@ -117,16 +116,3 @@ def released(
             own = np.flatnonzero(group == a)
             out[own] = channels[g].draw(channels[g].blocks(s[own]), lot[own])
     return out
-
-
-def shares_levels(channels: Mapping[Hashable, Channel], rows: Rows, s: Array, keys: Keys) -> bool:
-    """Return whether rows of a block share so many lots that these set the error."""
-    groups = [a for a, g in enumerate(rows.groups) if g in channels]
-    own = np.isin(rows.a, groups)
-    cell = np.zeros(s.size, np.intp)
-    start = 0
-    for a in groups:
-        channel = channels[rows.groups[a]]
-        cell[rows.a == a] = start + channel.blocks(s[rows.a == a])
-        start += len(channel.chance)
-    return shared_too_widely(rows.a[own], cell[own], keys[own])

@@ -49,7 +49,10 @@ def lattices(
     if snap == "auto":
         none: Sequence[Array] = [np.zeros(0)] * X.shape[1]
         beside = [~np.isin(x, v) for x, v in zip(X.T, atoms or none, strict=True)]
-        few = [is_lattice(x[own], count * own.mean()) for x, own in zip(X.T, beside, strict=True)]
+        few = [
+            is_lattice(np.unique(x[own]).size, count * own.mean())
+            for x, own in zip(X.T, beside, strict=True)
+        ]
     return [np.unique(x) if f else None for x, f in zip(X.T, few, strict=True)]
 
 
