@@ -49,6 +49,26 @@ def lots(seed: int, purpose: str, keys: Keys) -> Array:
     return (_mix(keys + _mix(start)) >> np.uint64(11)) * 2.0**-53
 
 
+def drawn(law: Array, lot: Array) -> Indices:
+    """Return the outcome on which each lot falls.
+
+    Parameters
+    ----------
+    law : Array, shape (n, V) or (V,)
+        Masses of the outcomes; they need not sum to one.
+    lot : Array, shape (n,)
+        In [0, 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> drawn(np.array([.5, 0., .5]), np.array([0., .4, .5, .9]))
+    array([0, 0, 2, 2])
+    """
+    ends = np.cumsum(law, axis=-1)
+    return np.asarray((lot[:, None] * ends[..., -1:] >= ends[..., :-1]).sum(axis=-1))
+
+
 def keys_of(key: ArrayLike, n: int | None = None) -> Keys:
     """Return row identifiers as keys: equal ones, and only those, have equal keys.
 

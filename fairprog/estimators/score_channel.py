@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from fairprog.kernels.weighted_quantiles import repeated_quantiles
 from fairprog.labels import Array, Indices, check_count
 from fairprog.populations import ScoreCounts
 from fairprog.programs import FairScore
-from fairprog.solution import Channel, ScoreSolution
+from fairprog.solution import ScoreSolution
 from fairprog.tables import DemographicParity, EqualizedOdds, EqualOpportunity, PredictiveEquality
 
 CHANCE = 0.87  # mean of Kolmogorov's distribution: sqrt(n) times the largest gap by chance
@@ -91,28 +91,3 @@ def _warn_of_chance(rows: Rows, notion: Any) -> None:
             FairprogWarning,
             stacklevel=4,
         )
-
-
-def released(
-    channels: Mapping[Hashable, Channel],
-    groups: Sequence[Hashable],
-    s: Array,
-    shares: Array,
-    lot: Array,
-) -> Array:
-    """Return released scores; a group known by probabilities is drawn, groups that stay stay.
-
-    The group is drawn by the last digits of the lot.
-    """
-    if ((shares == 0.0) | (shares == 1.0)).all():
-        group = shares.argmax(axis=1)
-    else:
-        ends = np.cumsum(shares, axis=1)
-        digits = (lot * 2.0**26 % 1.0)[:, None]
-        group = np.minimum((digits * ends[:, -1:] >= ends).sum(axis=1), len(groups) - 1)
-    out = s.copy()
-    for a, g in enumerate(groups):
-        if g in channels:
-            own = np.flatnonzero(group == a)
-            out[own] = channels[g].draw(channels[g].blocks(s[own]), lot[own])
-    return out

@@ -15,12 +15,7 @@ from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import ModelError
 from fairprog.estimators.first_version import of_now
 from fairprog.estimators.lattice import refuse_constant
-from fairprog.estimators.score_channel import (
-    check_notion,
-    fit_channel,
-    released,
-    weighted_for,
-)
+from fairprog.estimators.score_channel import check_notion, fit_channel, weighted_for
 from fairprog.estimators.score_columns import backward, check_binary, check_scores, forward
 from fairprog.estimators.score_maps import (
     OPTIONS,
@@ -35,7 +30,7 @@ from fairprog.estimators.score_maps import (
 from fairprog.estimators.step import PARAMS, SteeringStep, law, mean_over_groups
 from fairprog.fields import read
 from fairprog.labels import Array, Indices
-from fairprog.lots import Keys, keys_for, lots, row_keys, shared_too_widely
+from fairprog.lots import Keys, drawn, keys_for, lots, row_keys, shared_too_widely
 from fairprog.numeric import without_dust
 from fairprog.populations.score_direction import warn_of_direction
 from fairprog.solution import Channel, ScoreSolution, Solution, SplitMap
@@ -344,16 +339,18 @@ class ScoreSteering(SteeringStep):
 
     def _steered(self, s: Array, shares: Array, level: Array) -> Array:
         """Return the moved scores of rows with these shares of the groups and these levels."""
-        if isinstance(self.solution_, ScoreSolution):
-            return released(self.maps_, self.groups_.tolist(), s, shares, level)
+        if isinstance(
+            self.solution_, ScoreSolution
+        ):  # the group is drawn by the lot's last digits
+            shares = np.eye(shares.shape[1])[drawn(shares, level * 2.0**26 % 1.0)]
         return mean_over_groups(s, shares, self.groups_.tolist(), lambda g, rows: (
             self._moved(self.maps_[g], s[rows], level[rows]) if g in self.maps_ else s[rows]
         ))  # fmt: skip
 
-    def _moved(self, T: PiecewiseLinearMap | SplitMap, s: Array, level: Array | float) -> Array:
-        if isinstance(T, SplitMap):
-            return T.at(s, level)
-        return backward(T.at(forward(s, self.space)), self.space)
+    def _moved(self, T: Any, s: Array, level: Any) -> Array:
+        if isinstance(T, PiecewiseLinearMap):
+            return backward(T.at(forward(s, self.space)), self.space)
+        return np.asarray(T.at(s, level))
 
     # -- files --
 

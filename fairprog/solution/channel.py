@@ -50,9 +50,9 @@ class Channel:
     levels: Array
     chance: Array
 
-    def blocks(self, score: ArrayLike) -> Indices:
+    def blocks(self, score: Array) -> Indices:
         """Return the block of each score."""
-        return np.searchsorted(self.cuts, check_finite(score, "score"), side="right")
+        return np.searchsorted(self.cuts, score, side="right")
 
     def __call__(self, score: ArrayLike, *, key: Any = None, random_state: int = 0) -> Array:
         """Return the released score of every score, drawn by the lot of its key.
@@ -66,7 +66,11 @@ class Channel:
             Seed of the lots.
         """
         keys = row_keys(np.asarray(score, float)) if key is None else keys_of(key, np.size(score))
-        return self.draw(self.blocks(score), lots(random_state, PURPOSE, keys))
+        return self.at(check_finite(score, "score"), lots(random_state, PURPOSE, keys))
+
+    def at(self, score: Array, lot: Array) -> Array:
+        """Return the released score of every score at its lot in [0, 1)."""
+        return self.draw(self.blocks(score), lot)
 
     def draw(self, block: Indices, lot: Array) -> Array:
         """Return the level at a lot in [0, 1) of the law of each block."""
@@ -80,12 +84,19 @@ class Channel:
 
     def mean(self, score: ArrayLike) -> Array:
         """Return the mean level of every score: no lots, an increasing map, but not quite fair."""
-        return np.asarray((self.chance @ self.levels)[self.blocks(score)])
+        at = self.blocks(check_finite(score, "score"))
+        return np.asarray((self.chance @ self.levels)[at])
 
     def exceedance(self, score: ArrayLike, threshold: float) -> Array:
         """Return P(released score >= threshold | score)."""
-        above = self.chance[:, self.levels >= threshold].sum(axis=1)
-        return np.asarray(np.minimum(above, 1.0)[self.blocks(score)])
+        above = self.above[:, np.searchsorted(self.levels, threshold)]
+        return np.asarray(np.minimum(above, 1.0)[self.blocks(check_finite(score, "score"))])
+
+    @property
+    def above(self) -> Array:
+        """P(released score >= level | block), shape (n, V + 1): the last column is zero."""
+        rest = np.cumsum(self.chance[:, ::-1], axis=1)[:, ::-1]
+        return np.pad(rest, ((0, 0), (0, 1)))
 
     @cached_property
     def _ends(self) -> Array:
