@@ -15,6 +15,7 @@ arithmetic, the same on every machine, whatever lies beside the row. Source: Ste
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from hashlib import blake2b
 from numbers import Integral
@@ -28,6 +29,7 @@ from fairprog.labels import Array, Indices, label_vector
 
 Keys = NDArray[np.uint64]
 BLOCK = 2**18  # entries hashed at once
+WHOLE = re.compile(r"(0|-?[1-9][0-9]*)(\.0)?")  # the text of a whole number
 
 
 def lots(seed: int, purpose: str, keys: Keys) -> Array:
@@ -72,14 +74,37 @@ def drawn(law: Array, lot: Array) -> Indices:
 def keys_of(key: ArrayLike, n: int | None = None) -> Keys:
     """Return row identifiers as keys: equal ones, and only those, have equal keys.
 
-    Whole numbers count by value, however they are stored; text does not equal numbers.
+    Whole numbers count by value, however they are stored or written: 5, 5.0, "5" and "5.0" are
+    one identifier, since files and columns with missing values turn one into the other. All other
+    text ("05", "5e0", "A5") is itself.
 
     Raises
     ------
     DataError
         For missing identifiers, or another number than `n`.
+
+    Examples
+    --------
+    >>> from fairprog.lots import keys_of
+    >>> len({int(keys_of([key])[0]) for key in (5, 5.0, "5", "5.0", "05")})
+    2
     """
-    return _mix(_words(label_vector(key, "key", n)))
+    return _mix(_words(_numbered(label_vector(key, "key", n))))
+
+
+def _numbered(values: NDArray[Any]) -> NDArray[Any]:
+    """Return identifiers in which the text of a whole number is that number."""
+    if values.dtype.kind not in "OU":
+        return values
+    entries = [
+        int(v.removesuffix(".0")) if isinstance(v, str) and WHOLE.fullmatch(v) else v
+        for v in values.tolist()
+    ]
+    if all(type(v) is int and abs(v) < 2**63 for v in entries):
+        return np.array(entries, np.int64)
+    out = np.empty(len(entries), dtype=object)
+    out[:] = entries
+    return out
 
 
 def row_keys(X: Any, order: Indices | None = None) -> Keys:
