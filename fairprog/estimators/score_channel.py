@@ -63,8 +63,8 @@ def fit_channel(
     """Return the fair score of rows: isotonic hulls of all scores, or of quantile bins."""
     notion = EqualizedOdds() if notion is None else notion
     bins = None
-    if n_quantiles != "auto" or not isinstance(steer, str):
-        number = 100 if n_quantiles == "auto" else check_count(n_quantiles, "n_quantiles", 2)
+    if n_quantiles != "auto":
+        number = check_count(n_quantiles, "n_quantiles", 2)
         levels = np.arange(1, number) / number
         bins = np.unique(repeated_quantiles(s, rows.count, levels))
     counts = ScoreCounts(bins, classes=rows.classes, groups=rows.groups)

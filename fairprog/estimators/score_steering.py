@@ -75,8 +75,7 @@ class ScoreSteering(SteeringStep):
         Of method "quantile". "auto": four times the fourth root of the number of rows of the
         smallest cell (class, group), at least 4 and at most 1000. Between q quantiles the map is
         linear, an error of order 1/q^2, to be as small as the sampling error and not smaller.
-        Of method "channel": bins that scores are counted in first; "auto": none, or 100 where
-        groups stay.
+        Of method "channel": bins that scores are counted in first; "auto": none.
     ties : {"auto", "spread", "keep"}
         "spread" splits all tied scores by lot, "auto" those that hold more of a group's rows than
         chance hides, and all of a group that has fewer distinct scores than a tenth of its rows
