@@ -179,12 +179,15 @@ def keys_for(X: Any, key: Any, n: int, order: Indices | None = None, shared: str
     return row_keys(X, order)
 
 
-def shared_too_widely(group: Indices, cell: Indices, keys: Keys) -> bool:
+def shared_too_widely(
+    group: Indices, cell: Indices, keys: Keys, size: Indices | None = None
+) -> bool:
     r"""Return whether rows share so many lots that the lots, and not the rows, set the error.
 
     A cell holds the m of its group's n rows among which lots decide. Its share is known to
     :math:`1 / (2 \sqrt n)` by the rows; lots add :math:`m / (2 n \sqrt k)`, k being the number
     of different keys, those of many rows counting less. Too widely: more than twice as much.
+    Where rows are passed among which lots decide, and no others, `size` is n by group.
     """
     if not cell.size:
         return False
@@ -195,7 +198,7 @@ def shared_too_widely(group: Indices, cell: Indices, keys: Keys) -> bool:
     square = np.bincount(cell[first], count.astype(float) ** 2, rows.size)
     home = np.zeros(rows.size, np.intp)
     home[cell] = group
-    n = np.bincount(group)[home]
+    n = (np.bincount(group) if size is None else size)[home]
     used = rows > 0
     return bool((square[used] > 4.0 * n[used]).any())
 

@@ -323,7 +323,7 @@ class ScoreSteering(SteeringStep):
 
     def _shares_lots(self, a: Indices, s: Array, keys: Keys) -> bool:
         """Return whether rows that lots tell apart share so many that these set the error."""
-        cell, start = np.arange(s.size), s.size  # rows that no lot moves share with none
+        cell, start = np.full(s.size, -1), 0
         for k, g in enumerate(self.groups_.tolist()):
             T, own = self.maps_.get(g), np.flatnonzero(a == k)
             if isinstance(T, Channel):
@@ -334,7 +334,8 @@ class ScoreSteering(SteeringStep):
                 own = own[T.at(s[own], level) != T.at(s[own], 0.5)]
                 cell[own] = start + np.searchsorted(T.scores, s[own])
                 start += T.scores.size + 1
-        return start > s.size and shared_too_widely(a, cell, keys)
+        own = np.flatnonzero(cell >= 0)
+        return shared_too_widely(a[own], cell[own], keys[own], np.bincount(a))
 
     def _steered(self, s: Array, shares: Array, level: Array) -> Array:
         """Return the moved scores of rows with these shares of the groups and these levels."""
