@@ -157,6 +157,22 @@ def test_ties_are_spread_and_collected() -> None:
     assert np.isin(every.transform(coarse, sensitive_features=a, key=y), coarse).all()
 
 
+@pytest.mark.parametrize(
+    ("notion", "of"), [(fp.DemographicParity(), (0, 1)), (fp.EqualOpportunity(), (1,))]
+)
+def test_one_sided_notions_of_amounts_that_are_mostly_zero(notion, of) -> None:
+    def amounts(seed: int) -> tuple[np.ndarray, ...]:
+        s, y, a = rows("other shares", seed)
+        return np.where(s > 0, 100.0 * (s + a), 0.0), y, a
+
+    (s, y, a), (t, z, b) = amounts(0), amounts(1)
+    step = fp.ScoreSteering(space="identity", notion=notion)
+    step.fit(s, None if len(of) == 2 else y, sensitive_features=a)
+    moved = step.transform(t, sensitive_features=b, key=np.arange(N))
+    before, after = (worst_gap([x[np.isin(z, of) & (b == g)] for g in (0, 1)]) for x in (t, moved))
+    assert before > 0.2 and after < 0.06
+
+
 def test_without_identifiers_a_tie_moves_together_to_its_middle() -> None:
     s, y, a = rows("tenths", 0)
     step = fp.ScoreSteering().fit(s, y, sensitive_features=a)

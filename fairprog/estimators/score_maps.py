@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fairprog.door import Rows
 from fairprog.errors import FairprogWarning, ModelError
-from fairprog.estimators.lattice import is_lattice, over_cells, spread_evenly
+from fairprog.estimators.lattice import is_lattice, over_cells
 from fairprog.estimators.score_columns import forward
 from fairprog.kernels.gap_bands import worst_gap
 from fairprog.kernels.weighted_quantiles import (
@@ -194,23 +194,23 @@ def program_maps(
             "group that is to stay, or use method='quantile'.",
             argument="steer",
         )
-    z, points, tied = spread_evenly(s, space, rows, ties)
-    own = plan.rows(points)
+    own = plan.rows(rows)
     D = Normal.fit(
-        z[own],
-        points.label[own],
-        sensitive_features=points.group[own],
-        sample_weight=points.weight[own],
-    )
+        forward(s[own], space), rows.label[own],
+        sensitive_features=rows.group[own], sample_weight=rows.weight[own],
+    )  # fmt: skip
     prior = np.tile(D.group_mass / 2.0, (2, 1))
     D = Normal(prior, D.mean, std=D.std, classes=D.classes, groups=D.groups)
     steer: Any = "all" if plan.home is None else list(plan.to_home)
     transport = PiecewiseLinear() if method == "monotone" else Monotone()
     solution = NearestIdeal(D, steer, transport, reference=plan.home).solve()
     maps = {g: _increasing(solution.affine[g]) for g in plan.to_home}
-    if not tied:
-        return {**maps}, solution
     of = {g: np.unique(s[rows.a == k]) for k, g in enumerate(rows.groups)}
+    few = (
+        is_lattice(of[g].size, rows.count[rows.a == k].sum()) for k, g in enumerate(rows.groups)
+    )
+    if ties == "keep" or not (ties == "spread" or any(few)):
+        return {**maps}, solution
     common = np.unique(s) if plan.home is None else of[plan.home]
     return {g: over_cells(T, of[g], common, space) for g, T in maps.items()}, solution
 
