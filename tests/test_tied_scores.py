@@ -86,29 +86,24 @@ def test_zeros_of_all_groups_stay_zero() -> None:
             assert (np.diff(step.maps_[g].at(rising, lot)) >= 0).all()
 
 
-def test_quantile_matching_is_never_worse_than_raw_scores_on_the_rows_fitted() -> None:
-    """On any two finite laws: at every vertex of a ROC curve raw scores are as far apart."""
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        m = int(rng.integers(2, 7))
-        law = rng.dirichlet(np.ones(m), size=(2, 2))  # [class, group]
-        n = 4000
-        y, a = np.repeat([0, 1, 0, 1], n // 4), np.repeat([0, 1], n // 2)
-        count = np.round(law * n / 4).astype(int)
-        count[..., 0] += n // 4 - count.sum(axis=2)
-        if (count < 0).any():
+@pytest.mark.filterwarnings("ignore::fairprog.FairprogWarning")
+@pytest.mark.parametrize("G", [2, 3])
+def test_quantile_matching_is_never_worse_than_raw_scores_on_the_rows_fitted(G: int) -> None:
+    """On any finite laws: at every vertex of a ROC curve raw scores are as far apart."""
+    rng = np.random.default_rng(G)
+    gained = []
+    for _ in range(40):
+        m, n = int(rng.integers(2, 7)), 1000
+        count = np.array([rng.multinomial(n, rng.dirichlet(np.ones(m))) for _ in range(2 * G)])
+        s = np.concatenate([np.repeat(np.arange(m) / 10, c) for c in count])
+        y, a = np.repeat(np.arange(2 * G) % 2, n), np.repeat(np.arange(2 * G) // 2, n)
+        if any(np.ptp(s[a == g]) == 0 for g in range(G)):
             continue
-        s = np.concatenate(
-            [np.repeat(np.arange(m) / 10, count[i, g]) for g in (0, 1) for i in (0, 1)]
-        )
-        step = fp.ScoreSteering(space="identity")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            step.fit(s, y, sensitive_features=a)
-        lot = np.concatenate([(np.arange(n // 4) + 0.5) / (n // 4)] * 4)
-        lot = np.concatenate([rng.permutation(x) for x in np.split(lot, 4)])
-        moved = step._steered(s, np.eye(2)[a], lot)
-        assert gap(moved, y, a) < gap(s, y, a) + 0.06
+        step = fp.ScoreSteering(space="identity").fit(s, y, sensitive_features=a)
+        lot = np.concatenate([(np.arange(c) + 0.5) / c for c in count.ravel() if c])
+        moved = step._steered(s, np.eye(G)[a], lot)
+        gained.append(gap(s, y, a) - gap(moved, y, a))
+    assert min(gained) > -3.0 / n and max(gained) > 0.3
 
 
 @pytest.mark.parametrize("method", ["normal", "monotone"])
