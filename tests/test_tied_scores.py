@@ -129,6 +129,10 @@ def test_gaps_to_a_group_that_stays_elsewhere_are_watched() -> None:
     with pytest.warns(fp.FairprogWarning, match=r"grew from 0\.\d\d to 0\.\d\d on the rows"):
         step = fp.ScoreSteering([0]).fit(s, y, sensitive_features=a)
     assert gap(step.transform(s, sensitive_features=a), y, a) > gap(s, y, a)
+    with warnings.catch_warnings():  # other gaps than those of the notion are not its affair
+        warnings.simplefilter("error")
+        one_sided = fp.ScoreSteering([0], notion=fp.DemographicParity())
+        one_sided.fit(s, None, sensitive_features=a)
 
 
 def test_ties_are_spread_and_collected() -> None:

@@ -217,12 +217,11 @@ def program_maps(
 
 def warn_of_growth(before: Array, after: Array, rows: Rows, method: str) -> None:
     """Warn where the worst gap over thresholds is larger after moving the rows fitted."""
-    worst = []
-    for s in (before, after):
-        cells = [[s[(rows.y == i) & (rows.a == k)] for k in range(len(rows.groups))]
-                 for i in range(len(rows.classes))]  # fmt: skip
-        worst.append(max(map(worst_gap, cells)))
-    if worst[1] > worst[0] + CHANCE / np.sqrt(rows.cells.min()):
+    cells = [np.flatnonzero((rows.y == i) & (rows.a == k))
+             for i in np.unique(rows.y) for k in range(len(rows.groups))]  # fmt: skip
+    by_class = [cells[k : k + len(rows.groups)] for k in range(0, len(cells), len(rows.groups))]
+    worst = [max(worst_gap([s[k] for k in own]) for own in by_class) for s in (before, after)]
+    if worst[1] > worst[0] + CHANCE / np.sqrt(min(k.size for k in cells)):
         values, count = np.unique(before, return_counts=True)
         warnings.warn(
             f"The worst gap between groups over all thresholds grew from {worst[0]:.2f} to "

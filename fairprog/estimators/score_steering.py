@@ -237,19 +237,19 @@ class ScoreSteering(SteeringStep):
             self.maps_ = {g: self.solution_.channels[g] for g in plan.moving}
             self._shared = self._shares_lots(rows.a, s, row_keys(s))
             return self
+        own, y = weighted_for(self.notion, rows)
+        of = replace(rows, y=y, a=rows.a[own], weight=rows.weight[own])
         if method == "quantile":
             count = n_quantiles_of(rows, plan, self.n_quantiles)
-            own, y = weighted_for(self.notion, rows)
-            of = replace(rows, y=y, a=rows.a[own], weight=rows.weight[own])
             self.maps_ = quantile_maps(s[own], of, plan, self.space, count, self.ties)
         else:
             found = program_maps(s, rows, plan, self.space, method, self.ties)
             self.maps_, self.solution_ = found
         self._shared = self._shares_lots(rows.a, s, row_keys(s))
         if method != "quantile" or len(plan.moving) < len(rows.groups) - 1:
-            level = self._levels(row_keys(np.arange(s.size)))
-            moved = self._steered(s, np.eye(len(rows.groups))[rows.a], level)
-            warn_of_growth(s, moved, rows, method)
+            level = self._levels(row_keys(np.arange(of.a.size)))
+            moved = self._steered(s[own], np.eye(len(rows.groups))[of.a], level)
+            warn_of_growth(s[own], moved, of, method)
         return self
 
     # -- moving --
@@ -339,9 +339,7 @@ class ScoreSteering(SteeringStep):
 
     def _steered(self, s: Array, shares: Array, level: Array) -> Array:
         """Return the moved scores of rows with these shares of the groups and these levels."""
-        if isinstance(
-            self.solution_, ScoreSolution
-        ):  # the group is drawn by the lot's last digits
+        if isinstance(self.solution_, ScoreSolution):  # last digits of a lot draw the group
             shares = np.eye(shares.shape[1])[drawn(shares, level * 2.0**26 % 1.0)]
         return mean_over_groups(s, shares, self.groups_.tolist(), lambda g, rows: (
             self._moved(self.maps_[g], s[rows], level[rows]) if g in self.maps_ else s[rows]
