@@ -191,9 +191,11 @@ def shared_too_widely(
     """
     if not cell.size:
         return False
-    _, first, count = np.unique(
-        _mix(keys + _mix(cell.astype(np.uint64))), return_index=True, return_counts=True
-    )
+    mixed = _mix(keys + _mix(cell.astype(np.uint64)))
+    ordered = np.sort(mixed)
+    if (ordered[1:] != ordered[:-1]).all():
+        return False
+    _, first, count = np.unique(mixed, return_index=True, return_counts=True)
     rows = np.bincount(cell).astype(float)
     square = np.bincount(cell[first], count.astype(float) ** 2, rows.size)
     home = np.zeros(rows.size, np.intp)

@@ -83,13 +83,16 @@ def without_dust(x: Numbers, preferred: Any = None) -> Numbers:
     >>> without_dust(np.array([0.1 + 0.2, 0.3, 1.0])).tolist()
     [0.3, 0.3, 1.0]
     """
+
+    def apart(values: Numbers) -> Numbers:
+        near = DUST * np.abs(values[1:]) + 1e-3 * DUST * np.abs(values[[0, -1]]).max()
+        return np.diff(values) - near
+
+    ordered = np.sort(x)
+    if x.size < 2 or not ((apart(ordered) <= 0.0) & (ordered[1:] > ordered[:-1])).any():
+        return x
     values, place = np.unique(x, return_inverse=True)
-    if values.size < 2:
-        return x
-    near = DUST * np.abs(values[1:]) + 1e-3 * DUST * np.abs(values[[0, -1]]).max()
-    cluster = np.concatenate([[0], np.cumsum(np.diff(values) > near)])
-    if cluster[-1] == values.size - 1:
-        return x
+    cluster = np.concatenate([[0], np.cumsum(apart(values) > 0.0)])
     stands = np.empty(cluster[-1] + 1)
     stands[cluster[::-1]] = values[::-1]
     if preferred is not None:
