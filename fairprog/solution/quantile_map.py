@@ -50,8 +50,10 @@ class QuantileMap(Saved):
 
     Notes
     -----
-    Ties are taken as one value at the middle of its jump; beyond the outermost quantiles a map
-    goes on with the slope of its chord, or to the ends of the `support` where one is given.
+    Ties are taken as one value at the middle of its jump, so that a point mass of a group ends at
+    a place of its own, where a threshold can tell the groups apart; that of a score is split by
+    lot by :class:`ScoreSteering`. Beyond the outermost quantiles a map goes on with the slope of
+    its chord, or to the ends of the `support` where one is given.
     Source: theory.md section 4.
 
     Examples
