@@ -38,6 +38,8 @@ from fairprog.solution.channel import PURPOSE
 from fairprog.tables import DemographicParity
 from fairprog.transports import PiecewiseLinearMap
 
+LITTLE = 0.05  # of a tie that parts from the rest: no split to speak of
+
 
 class ScoreSteering(SteeringStep):
     r"""Move the scores of every group so that ONE threshold serves all, whatever the cost.
@@ -330,9 +332,10 @@ class ScoreSteering(SteeringStep):
                 cell[own] = start + T.blocks(s[own])
                 start += len(T.chance)
             elif isinstance(T, SplitMap) and self.ties != "keep":
-                level = self._levels(row_keys(own))
-                own = own[T.at(s[own], level) != T.at(s[own], 0.5)]
-                cell[own] = start + np.searchsorted(T.scores, s[own])
+                tie = np.searchsorted(T.scores, s[own])
+                parts = T.at(s[own], self._levels(row_keys(own))) != T.at(s[own], 0.5)
+                split = np.bincount(tie, parts) > LITTLE * np.bincount(tie)
+                cell[own[split[tie]]] = start + tie[split[tie]]
                 start += T.scores.size + 1
         own = np.flatnonzero(cell >= 0)
         return shared_too_widely(a[own], cell[own], keys[own], np.bincount(a))
