@@ -91,10 +91,13 @@ class Rows:
             refuse_swapped(class_vector, group_vector)
         else:
             group_vector = label_vector(sensitive_features, "sensitive_features", n)
-        class_labels = label_order(classes, class_vector, "classes")
-        group_names = label_order(groups, group_vector, "groups")
-        i = encode(class_vector, class_labels, label)
-        a = encode(group_vector, group_names, "sensitive_features")
+        met_y, met_a = (
+            v if v.dtype.kind == "O" else np.unique(v) for v in (class_vector, group_vector)
+        )
+        class_labels = label_order(classes, met_y, "classes")
+        group_names = label_order(groups, met_a, "groups")
+        i = encode(class_vector, class_labels, label, distinct=met_y)
+        a = encode(group_vector, group_names, "sensitive_features", distinct=met_a)
         weight = check_weights(sample_weight, n)
         if sample_weight is None or weight.all():
             return cls(i, a, weight, class_labels, group_names)

@@ -121,9 +121,13 @@ def _same(value: Any) -> bool:
 
 
 def encode(
-    values: ArrayLike | None, labels: Sequence[Hashable], argument: str, n: int | None = None
+    values: ArrayLike | None,
+    labels: Sequence[Hashable],
+    argument: str,
+    n: int | None = None,
+    distinct: NDArray[Any] | None = None,
 ) -> Indices:
-    """Return the integer code of each entry of a label vector.
+    """Return the integer code of each entry of a label vector, whose sorted labels may be known.
 
     Raises
     ------
@@ -136,7 +140,7 @@ def encode(
     if array.dtype.kind == "O":
         codes = np.array([position.get(plain(v), -1) for v in array], dtype=np.intp)
     else:
-        distinct = np.unique(array)
+        distinct = np.unique(array) if distinct is None else distinct
         lookup = np.array([position.get(plain(v), -1) for v in distinct], dtype=np.intp)
         place = np.searchsorted(distinct, array)  # of few labels faster than a sort of the rows
         codes = lookup[place] if distinct.size else np.zeros(0, dtype=np.intp)

@@ -15,6 +15,7 @@ arithmetic, the same on every machine, whatever lies beside the row. Source: Ste
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from hashlib import blake2b
 from numbers import Integral
@@ -28,6 +29,7 @@ from fairprog.labels import Array, Indices, label_vector
 
 Keys = NDArray[np.uint64]
 BLOCK = 2**18  # entries hashed at once
+WHOLE = re.compile(r"(0|-?[1-9][0-9]*)(\.0)?")  # the text of a whole number
 
 
 def lots(seed: int, purpose: str, keys: Keys) -> Array:
@@ -49,17 +51,60 @@ def lots(seed: int, purpose: str, keys: Keys) -> Array:
     return (_mix(keys + _mix(start)) >> np.uint64(11)) * 2.0**-53
 
 
+def drawn(law: Array, lot: Array) -> Indices:
+    """Return the outcome on which each lot falls.
+
+    Parameters
+    ----------
+    law : Array, shape (n, V) or (V,)
+        Masses of the outcomes; they need not sum to one.
+    lot : Array, shape (n,)
+        In [0, 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> drawn(np.array([.5, 0., .5]), np.array([0., .4, .5, .9]))
+    array([0, 0, 2, 2])
+    """
+    ends = np.cumsum(law, axis=-1)
+    return np.asarray((lot[:, None] * ends[..., -1:] >= ends[..., :-1]).sum(axis=-1))
+
+
 def keys_of(key: ArrayLike, n: int | None = None) -> Keys:
     """Return row identifiers as keys: equal ones, and only those, have equal keys.
 
-    Whole numbers count by value, however they are stored; text does not equal numbers.
+    Whole numbers count by value, however they are stored or written: 5, 5.0, "5" and "5.0" are
+    one identifier, since files and columns with missing values turn one into the other. All other
+    text ("05", "5e0", "A5") is itself.
 
     Raises
     ------
     DataError
         For missing identifiers, or another number than `n`.
+
+    Examples
+    --------
+    >>> from fairprog.lots import keys_of
+    >>> len({int(keys_of([key])[0]) for key in (5, 5.0, "5", "5.0", "05")})
+    2
     """
-    return _mix(_words(label_vector(key, "key", n)))
+    return _mix(_words(_numbered(label_vector(key, "key", n))))
+
+
+def _numbered(values: NDArray[Any]) -> NDArray[Any]:
+    """Return identifiers in which the text of a whole number is that number."""
+    if values.dtype.kind not in "OU":
+        return values
+    entries = [
+        int(v.removesuffix(".0")) if isinstance(v, str) and WHOLE.fullmatch(v) else v
+        for v in values.tolist()
+    ]
+    if all(type(v) is int and abs(v) < 2**63 for v in entries):
+        return np.array(entries, np.int64)
+    out = np.empty(len(entries), dtype=object)
+    out[:] = entries
+    return out
 
 
 def row_keys(X: Any, order: Indices | None = None) -> Keys:
@@ -134,23 +179,28 @@ def keys_for(X: Any, key: Any, n: int, order: Indices | None = None, shared: str
     return row_keys(X, order)
 
 
-def shared_too_widely(group: Indices, cell: Indices, keys: Keys) -> bool:
+def shared_too_widely(
+    group: Indices, cell: Indices, keys: Keys, size: Indices | None = None
+) -> bool:
     r"""Return whether rows share so many lots that the lots, and not the rows, set the error.
 
     A cell holds the m of its group's n rows among which lots decide. Its share is known to
     :math:`1 / (2 \sqrt n)` by the rows; lots add :math:`m / (2 n \sqrt k)`, k being the number
     of different keys, those of many rows counting less. Too widely: more than twice as much.
+    Where rows are passed among which lots decide, and no others, `size` is n by group.
     """
     if not cell.size:
         return False
-    _, first, count = np.unique(
-        _mix(keys + _mix(cell.astype(np.uint64))), return_index=True, return_counts=True
-    )
+    mixed = _mix(keys + _mix(cell.astype(np.uint64)))
+    ordered = np.sort(mixed)
+    if (ordered[1:] != ordered[:-1]).all():
+        return False
+    _, first, count = np.unique(mixed, return_index=True, return_counts=True)
     rows = np.bincount(cell).astype(float)
     square = np.bincount(cell[first], count.astype(float) ** 2, rows.size)
     home = np.zeros(rows.size, np.intp)
     home[cell] = group
-    n = np.bincount(group)[home]
+    n = (np.bincount(group) if size is None else size)[home]
     used = rows > 0
     return bool((square[used] > 4.0 * n[used]).any())
 

@@ -83,15 +83,25 @@ def without_dust(x: Numbers, preferred: Any = None) -> Numbers:
     >>> without_dust(np.array([0.1 + 0.2, 0.3, 1.0])).tolist()
     [0.3, 0.3, 1.0]
     """
+
+    def apart(values: Numbers) -> Numbers:
+        near = DUST * np.abs(values[1:]) + 1e-3 * DUST * np.abs(values[[0, -1]]).max()
+        return np.diff(values) - near
+
+    ordered = np.sort(x)
+    if x.size < 2 or not ((apart(ordered) <= 0.0) & (ordered[1:] > ordered[:-1])).any():
+        return x
     values, place = np.unique(x, return_inverse=True)
-    if values.size < 2:
-        return x
-    near = DUST * np.abs(values[1:]) + 1e-3 * DUST * np.abs(values[[0, -1]]).max()
-    cluster = np.concatenate([[0], np.cumsum(np.diff(values) > near)])
-    if cluster[-1] == values.size - 1:
-        return x
+    cluster = np.concatenate([[0], np.cumsum(apart(values) > 0.0)])
     stands = np.empty(cluster[-1] + 1)
     stands[cluster[::-1]] = values[::-1]
     if preferred is not None:
         stands[cluster[place[preferred]]] = x[preferred]
     return np.asarray(stands[cluster[place]])
+
+
+def near(x: Numbers, values: Numbers) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return the place of the nearest of sorted values, and where x is that one but for dust."""
+    k = np.searchsorted(0.5 * (values[1:] + values[:-1]), x)
+    off = np.abs(x - values[k])
+    return k, off <= DUST * (1e3 * np.abs(values[k]) + np.abs(values[[0, -1]]).max())

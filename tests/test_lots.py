@@ -65,7 +65,20 @@ def test_identifiers_count_by_value():
     same = [[1, 2], [1.0, 2.0], np.array([1, 2], np.uint8), pd.Series([1, 2]), [np.int64(1), 2]]
     for key in same:
         np.testing.assert_array_equal(keys_of(key), keys_of([1, 2]))
-    assert not (keys_of(["1", "2"]) == keys_of([1, 2])).any()
+    written = [["1", "2"], ["1.0", "2.0"], np.array(["1", "2.0"]), [1.0, "2"], pd.Series([1, "2"])]
+    for key in written:  # what files and columns with missing values make of each other
+        np.testing.assert_array_equal(keys_of(key), keys_of([1, 2]))
+    rng = np.random.default_rng(0)
+    ids = rng.integers(-(10**6), 10**6, 1000)
+    gaps = pd.Series(ids).astype(float)
+    for key in (gaps, gaps.astype(str), ids.astype(str), pd.Series(ids, dtype="Int64")):
+        np.testing.assert_array_equal(keys_of(key), keys_of(ids))
+    others = ["1", "01", "1.", "1.00", "+1", " 1", "1e0", "1.5", "0", "-0", "-1", "A1", "\u0661"]
+    assert len(set(keys_of(others).tolist())) == len(others)
+    assert keys_of(["1", "x"])[0] == keys_of(["1"])[0] == keys_of([1])[0]  # alone as in a batch
+    huge = ["1" * 25, "1" * 17]
+    np.testing.assert_array_equal(keys_of(huge), keys_of([int(v) for v in huge]))
+    np.testing.assert_array_equal(keys_of(huge[1:]), keys_of([int(huge[1])]))
     large = 10**17 + np.arange(1000)  # no float64 has them apart
     assert len(set(keys_of(large).tolist())) == 1000
     np.testing.assert_array_equal(keys_of(large.astype(object)), keys_of(large))

@@ -16,6 +16,7 @@ from experiments import (
     bios,
     claims,
     compas,
+    fair_score,
     law_school,
     measured,
     protocol,
@@ -242,6 +243,17 @@ def test_the_threshold_optimizer_decides_by_lot_and_keeps_the_score(base):
     outcome = baselines.METHODS["threshold optimizer"](base)
     np.testing.assert_array_equal(outcome.score, base.test)
     assert outcome.randomisation > 0.0
+
+
+@needs_fairlearn
+def test_exponentiated_gradient_is_compared_split_by_split(tmp_path):
+    found = fair_score.beside_gradient(synthetic(n=1200), (0, 1), tmp_path, "logistic")
+    assert len(found) == 2 and all("2 splits" in claim.measured for claim in found)
+    lines = (tmp_path / "measured.jsonl").read_text("utf-8").splitlines()
+    again = fair_score.beside_gradient(synthetic(n=1200), (0, 1), tmp_path, "logistic")
+    assert again == found  # what is known is not measured again
+    assert (tmp_path / "measured.jsonl").read_text("utf-8").splitlines() == lines
+    assert len(lines) == 2 * len(fair_score.GRADIENT)
 
 
 def test_without_fairlearn_its_rows_say_what_is_missing(monkeypatch):

@@ -59,7 +59,7 @@ def test_with_one_lot_a_higher_score_is_never_released_lower() -> None:
     grid = np.linspace(0.0, 1.0, 500)
     for channel in step.maps_.values():
         for lot in np.random.default_rng(0).random(40):
-            drawn = channel.draw(channel.blocks(grid), np.full(500, lot))
+            drawn = channel.at(grid, np.full(500, lot))
             assert (np.diff(drawn) >= 0).all()
         shares = channel.exceedance(grid, 0.5)
         assert (np.diff(shares) >= -1e-12).all()

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from fairprog.estimators.lattice import over_cells
 from fairprog.estimators.score_columns import backward
-from fairprog.fields import array, either, increasing, labels, read
+from fairprog.fields import array, either, increasing, labels, read, refuse
 from fairprog.populations import population_from_dict
+from fairprog.transports import PiecewiseLinearMap
 
 STEP = {
     "params": Mapping,
@@ -70,11 +72,12 @@ def score_steering(data: dict[str, Any]) -> dict[str, Any]:
     """Tied scores were kept where maps act; no group's mass was."""
     tied, common = data.pop("lattices"), data.pop("common_lattice")
     G, space = len(data["groups"]), data["params"].get("space", "logit")
-    return data | {
-        "n_features_in_": 1,
-        "tied_scores": {g: backward(z, space) for g, z in tied.items()},
-        "common_scores": None if common is None else backward(common, space),
-        "_mass": np.full(G, 1.0 / G),
-        "_atoms": np.zeros(0),
-        "_shared": False,
-    }
+    if common is not None:
+        maps = {g: PiecewiseLinearMap.from_dict(T) for g, T in data["maps"].items()}
+        if maps.keys() != tied.keys() or any(v.size < 2 for v in (common, *tied.values())):
+            raise refuse("`lattices` are not of the groups that have maps")
+        data["maps"] = {
+            g: over_cells(T, backward(tied[g], space), backward(common, space), space).to_dict()
+            for g, T in maps.items()
+        }
+    return data | {"n_features_in_": 1, "_mass": np.full(G, 1.0 / G), "_shared": False}

@@ -27,7 +27,7 @@ from fairprog.errors import ModelError, SolverError
 from fairprog.estimators.step import GroupReader
 from fairprog.groups import attribute_names
 from fairprog.labels import Array, Indices
-from fairprog.lots import lots
+from fairprog.lots import drawn, lots
 from fairprog.populations import Categorical
 from fairprog.programs import FairClassifier
 from fairprog.programs.classifier.question import ask_classifier
@@ -122,10 +122,9 @@ class FoldRules(GroupReader):
     def _drawn(self, decided: tuple[Array, Array, Array], keys: Any) -> Indices:
         """Return the class of every row: the largest benefit, or one drawn by the row's lot."""
         gain, share, law = decided
-        u = lots(self.random_state, "levelled down", keys)[:, None]
+        u, share = lots(self.random_state, "levelled down", keys), share[:, 0]
         rest = np.clip((u - share) / np.maximum(1.0 - share, LEAST), 0.0, 1.0)
-        drawn = (rest > np.cumsum(law, axis=1)[:, :-1]).sum(axis=1)
-        return np.where(u[:, 0] < share[:, 0], gain.argmax(axis=1), drawn)
+        return np.where(u < share, gain.argmax(axis=1), drawn(law, rest))
 
 
 def class_scores(model: Any, X: Any, classes: Sequence[Any]) -> Array:

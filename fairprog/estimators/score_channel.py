@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,9 @@ from fairprog.door import Rows
 from fairprog.errors import FairprogWarning, ModelError
 from fairprog.kernels.weighted_quantiles import repeated_quantiles
 from fairprog.labels import Array, Indices, check_count
-from fairprog.lots import Keys, shared_too_widely
 from fairprog.populations import ScoreCounts
 from fairprog.programs import FairScore
-from fairprog.solution import Channel, ScoreSolution
+from fairprog.solution import ScoreSolution
 from fairprog.tables import DemographicParity, EqualizedOdds, EqualOpportunity, PredictiveEquality
 
 CHANCE = 0.87  # mean of Kolmogorov's distribution: sqrt(n) times the largest gap by chance
@@ -64,12 +63,13 @@ def fit_channel(
     """Return the fair score of rows: isotonic hulls of all scores, or of quantile bins."""
     notion = EqualizedOdds() if notion is None else notion
     bins = None
-    if n_quantiles != "auto" or not isinstance(steer, str):
-        number = 100 if n_quantiles == "auto" else check_count(n_quantiles, "n_quantiles", 2)
+    if n_quantiles != "auto":
+        number = check_count(n_quantiles, "n_quantiles", 2)
         levels = np.arange(1, number) / number
         bins = np.unique(repeated_quantiles(s, rows.count, levels))
     counts = ScoreCounts(bins, classes=rows.classes, groups=rows.groups)
-    counts.partial_fit(s, rows.label, sensitive_features=rows.group, sample_weight=rows.weight)
+    weight = rows.weight if (rows.weight != 1.0).any() else None  # unweighted rows count faster
+    counts.partial_fit(s, rows.label, sensitive_features=rows.group, sample_weight=weight)
     solution = FairScore(counts.population(), notion, steer=steer).solve()
     _warn_of_chance(rows, solution.notion)
     return solution
@@ -92,41 +92,3 @@ def _warn_of_chance(rows: Rows, notion: Any) -> None:
             FairprogWarning,
             stacklevel=4,
         )
-
-
-def released(
-    channels: Mapping[Hashable, Channel],
-    groups: Sequence[Hashable],
-    s: Array,
-    shares: Array,
-    lot: Array,
-) -> Array:
-    """Return released scores; a group known by probabilities is drawn, groups that stay stay.
-
-    The group is drawn by the last digits of the lot.
-    """
-    if ((shares == 0.0) | (shares == 1.0)).all():
-        group = shares.argmax(axis=1)
-    else:
-        ends = np.cumsum(shares, axis=1)
-        digits = (lot * 2.0**26 % 1.0)[:, None]
-        group = np.minimum((digits * ends[:, -1:] >= ends).sum(axis=1), len(groups) - 1)
-    out = s.copy()
-    for a, g in enumerate(groups):
-        if g in channels:
-            own = np.flatnonzero(group == a)
-            out[own] = channels[g].draw(channels[g].blocks(s[own]), lot[own])
-    return out
-
-
-def shares_levels(channels: Mapping[Hashable, Channel], rows: Rows, s: Array, keys: Keys) -> bool:
-    """Return whether rows of a block share so many lots that these set the error."""
-    groups = [a for a, g in enumerate(rows.groups) if g in channels]
-    own = np.isin(rows.a, groups)
-    cell = np.zeros(s.size, np.intp)
-    start = 0
-    for a in groups:
-        channel = channels[rows.groups[a]]
-        cell[rows.a == a] = start + channel.blocks(s[rows.a == a])
-        start += len(channel.chance)
-    return shared_too_widely(rows.a[own], cell[own], keys[own])

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+import warnings
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fairprog.door import Rows
-from fairprog.errors import ModelError
+from fairprog.errors import FairprogWarning, ModelError
+from fairprog.estimators.lattice import is_lattice, over_cells
+from fairprog.estimators.score_columns import forward
+from fairprog.kernels.gap_bands import worst_gap
+from fairprog.kernels.weighted_quantiles import (
+    balanced_weights,
+    both_limits,
+    common_levels,
+    quantile_curve,
+)
 from fairprog.labels import Array, check_number, index_of
+from fairprog.numeric import near
 from fairprog.populations import Normal
 from fairprog.programs import NearestIdeal
-from fairprog.solution import QuantileMap, Solution
+from fairprog.solution import Solution, SplitMap
+from fairprog.solution.quantile_map import matched_map
 from fairprog.transports import Monotone, PiecewiseLinear, PiecewiseLinearMap
 
-Maps = dict[Hashable, PiecewiseLinearMap]
+ATOM, FEW = 0.25, 3  # over the root of a cell's rows: a mass that is smaller is not seen; rows
+CHANCE = 0.5  # over the root of the smallest cell's rows: growth that is smaller is chance
+Maps = dict[Hashable, PiecewiseLinearMap | SplitMap]
 OPTIONS = {
     "method": ("quantile", "monotone", "normal", "channel"),
     "space": ("logit", "identity"),
@@ -100,21 +115,78 @@ def n_quantiles_of(rows: Rows, plan: Plan, n_quantiles: int | str) -> int:
     return int(np.clip(np.ceil(4.0 * count[count > 0].min() ** 0.25), 4, 1000))
 
 
-def quantile_maps(z: Array, rows: Rows, plan: Plan, n_quantiles: int) -> Maps:
-    """Return the maps that match the quantiles of class-balanced mixtures."""
-    own, y, a = plan.rows(rows), rows.y, rows.a
-    fitted = QuantileMap.fit(
-        z[own],
-        y[own],
-        sensitive_features=a[own],
-        sample_weight=rows.weight[own],
-        reference=None if plan.home is None else rows.groups.index(plan.home),
-        n_quantiles=n_quantiles,
-    )
-    return {g: fitted.maps[rows.groups.index(g)][0] for g in plan.to_home}
+def quantile_maps(
+    s: Array, rows: Rows, plan: Plan, space: str, n_quantiles: int, ties: str
+) -> Maps:
+    """Return the maps that match the quantiles of class-balanced mixtures.
+
+    Where a group has scores that hold many of its rows, all maps are between the scores as they
+    are, and split them; else they are in `space`.
+    """
+    named = [(k, g) for k, g in enumerate(rows.groups) if g in plan.moving or g == plan.home]
+    laws = [_Law.of(s[own], rows, own, ties) for own in (rows.a == k for k, _ in named)]
+    share = np.array([law.weight if plan.home in (None, g) else 0.0
+                      for law, (_, g) in zip(laws, named, strict=True)])  # fmt: skip
+    share /= share.sum()
+    if any(law.atom.any() for law in laws):
+        found: Iterable[Any] = _split(laws, share, n_quantiles)
+    else:
+        middles = [(forward(law.values, space), law.middle) for law in laws]
+        levels = common_levels(middles, n_quantiles)
+        own = np.stack([np.interp(levels, at, values) for values, at in middles])
+        common = share @ own
+        found = (matched_map(x, common, 0, g) for x, (_, g) in zip(own, named, strict=True))
+    return {g: T for (_, g), T in zip(named, found, strict=True) if g in plan.to_home}
 
 
-def program_maps(z: Array, rows: Rows, plan: Plan, method: str) -> tuple[Maps, Solution]:
+@dataclass(frozen=True, eq=False)
+class _Law:
+    """Distinct scores of a group, rising, and their masses, every class weighing the same."""
+
+    values: Array
+    mass: Array
+    atom: NDArray[np.bool_]
+    lattice: bool
+    weight: float
+
+    @classmethod
+    def of(cls, s: Array, rows: Rows, own: NDArray[np.bool_], ties: str) -> _Law:
+        y, weight, count = rows.y[own], rows.weight[own], rows.count[own]
+        values, place = np.unique(s, return_inverse=True)
+        share = balanced_weights(y, weight, int(rows.y.max()) + 1)
+        mass: Any = np.bincount(place, share)
+        held, least = np.bincount(place, count), np.bincount(y, count)
+        lattice = is_lattice(values.size, count.sum())
+        atom = (held >= FEW) & (mass >= ATOM / np.sqrt(least[least > 0].min()))
+        atom |= lattice or ties == "spread"
+        return cls(values, mass, atom, lattice, float(weight.sum()))
+
+    @property
+    def middle(self) -> Array:
+        mass = self.mass / self.mass.sum()
+        return np.asarray(np.cumsum(mass) - 0.5 * mass)
+
+
+def _split(laws: list[_Law], share: Array, n_quantiles: int) -> Iterator[SplitMap]:
+    """Yield each group's map to the common quantiles, at all levels where a tie begins or ends.
+
+    Where all scores are few, moved ones are scores that occur.
+    """
+    curves = [quantile_curve(law.values, law.mass, law.atom) for law in laws]
+    twice = [level[1:][np.diff(level) == 0] for level, _ in curves]
+    at = np.unique(np.concatenate([(np.arange(n_quantiles) + 0.5) / n_quantiles, *twice]))
+    own = np.stack([both_limits(at, *curve) for curve in curves])
+    common = np.where(np.ptp(own, axis=0) == 0, own[0], np.maximum.accumulate(share @ own))
+    if all(law.lattice for law in laws):
+        occur = np.unique(np.concatenate([law.values for law in laws]))
+        common = occur[near(common, occur)[0]]
+    levels = np.repeat(at, 2)
+    return (SplitMap.of(x, levels, levels, common) for x in own)
+
+
+def program_maps(
+    s: Array, rows: Rows, plan: Plan, space: str, method: str, ties: str
+) -> tuple[Maps, Solution]:
     """Return maps of the nearest ideal population, every class weighing the same."""
     if method == "monotone" and plan.home is None:
         raise ModelError(
@@ -124,14 +196,42 @@ def program_maps(z: Array, rows: Rows, plan: Plan, method: str) -> tuple[Maps, S
         )
     own = plan.rows(rows)
     D = Normal.fit(
-        z[own], rows.label[own], sensitive_features=rows.group[own], sample_weight=rows.weight[own]
-    )
+        forward(s[own], space), rows.label[own],
+        sensitive_features=rows.group[own], sample_weight=rows.weight[own],
+    )  # fmt: skip
     prior = np.tile(D.group_mass / 2.0, (2, 1))
     D = Normal(prior, D.mean, std=D.std, classes=D.classes, groups=D.groups)
     steer: Any = "all" if plan.home is None else list(plan.to_home)
     transport = PiecewiseLinear() if method == "monotone" else Monotone()
     solution = NearestIdeal(D, steer, transport, reference=plan.home).solve()
-    return {g: _increasing(solution.affine[g]) for g in plan.to_home}, solution
+    maps = {g: _increasing(solution.affine[g]) for g in plan.to_home}
+    of = {g: np.unique(s[rows.a == k]) for k, g in enumerate(rows.groups)}
+    few = (
+        is_lattice(of[g].size, rows.count[rows.a == k].sum()) for k, g in enumerate(rows.groups)
+    )
+    if ties == "keep" or not (ties == "spread" or any(few)):
+        return {**maps}, solution
+    common = np.unique(s) if plan.home is None else of[plan.home]
+    return {g: over_cells(T, of[g], common, space) for g, T in maps.items()}, solution
+
+
+def warn_of_growth(before: Array, after: Array, rows: Rows, method: str) -> None:
+    """Warn where the worst gap over thresholds is larger after moving the rows fitted."""
+    cells = [np.flatnonzero((rows.y == i) & (rows.a == k))
+             for i in np.unique(rows.y) for k in range(len(rows.groups))]  # fmt: skip
+    by_class = [cells[k : k + len(rows.groups)] for k in range(0, len(cells), len(rows.groups))]
+    worst = [max(worst_gap([s[k] for k in own]) for own in by_class) for s in (before, after)]
+    if worst[1] > worst[0] + CHANCE / np.sqrt(min(k.size for k in cells)):
+        values, count = np.unique(before, return_counts=True)
+        warnings.warn(
+            f"The worst gap between groups over all thresholds grew from {worst[0]:.2f} to "
+            f"{worst[1]:.2f} on the rows fitted ({count.max() / before.size:.0%} of the scores "
+            f"are {values[count.argmax()]:g}): method={method!r} does not follow these scores. "
+            "method='quantile' with all groups steered enlarges no gap; method='channel' closes "
+            "it at every threshold.",
+            FairprogWarning,
+            stacklevel=4,
+        )
 
 
 def _increasing(T: Any) -> PiecewiseLinearMap:

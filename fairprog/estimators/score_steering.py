@@ -14,20 +14,8 @@ from fairprog.codec import register
 from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import ModelError
 from fairprog.estimators.first_version import of_now
-from fairprog.estimators.lattice import (
-    Lattice,
-    near,
-    refuse_constant,
-    shares_lots,
-    spread_evenly,
-)
-from fairprog.estimators.score_channel import (
-    check_notion,
-    fit_channel,
-    released,
-    shares_levels,
-    weighted_for,
-)
+from fairprog.estimators.lattice import refuse_constant
+from fairprog.estimators.score_channel import check_notion, fit_channel, weighted_for
 from fairprog.estimators.score_columns import backward, check_binary, check_scores, forward
 from fairprog.estimators.score_maps import (
     OPTIONS,
@@ -37,17 +25,20 @@ from fairprog.estimators.score_maps import (
     n_quantiles_of,
     program_maps,
     quantile_maps,
+    warn_of_growth,
 )
 from fairprog.estimators.step import PARAMS, SteeringStep, law, mean_over_groups
-from fairprog.fields import array, either, increasing, read
+from fairprog.fields import read
 from fairprog.labels import Array, Indices
-from fairprog.lots import Keys, keys_for, lots, row_keys
+from fairprog.lots import Keys, drawn, keys_for, lots, row_keys, shared_too_widely
 from fairprog.numeric import without_dust
 from fairprog.populations.score_direction import warn_of_direction
-from fairprog.solution import Channel, ScoreSolution, Solution
+from fairprog.solution import Channel, ScoreSolution, Solution, SplitMap
 from fairprog.solution.channel import PURPOSE
 from fairprog.tables import DemographicParity
 from fairprog.transports import PiecewiseLinearMap
+
+LITTLE = 0.05  # of a tie that parts from the rest: no split to speak of
 
 
 class ScoreSteering(SteeringStep):
@@ -86,13 +77,13 @@ class ScoreSteering(SteeringStep):
         Of method "quantile". "auto": four times the fourth root of the number of rows of the
         smallest cell (class, group), at least 4 and at most 1000. Between q quantiles the map is
         linear, an error of order 1/q^2, to be as small as the sampling error and not smaller.
-        Of method "channel": bins that scores are counted in first; "auto": none, or 100 where
-        groups stay.
+        Of method "channel": bins that scores are counted in first; "auto": none.
     ties : {"auto", "spread", "keep"}
-        "spread" splits tied scores: each is spread by lot over the cell of its value, moved, and
-        collected on values that occur. A row's lot depends on its `key` alone (by default on the
-        score, which tied rows share: pass identifiers). "auto" does so where a group has fewer
-        distinct scores than a tenth of its rows.
+        "spread" splits all tied scores by lot, "auto" those that hold more of a group's rows than
+        chance hides, and all of a group that has fewer distinct scores than a tenth of its rows
+        (programs: only these); "keep" moves every tie to the middle of its jump. A row's lot
+        depends on its `key` alone: without one ties are kept. Where all scores are few, moved
+        ones are scores that occur.
     min_cell : int, default 2
         Fewest rows a cell may have.
     merge_groups : mapping, optional
@@ -107,8 +98,9 @@ class ScoreSteering(SteeringStep):
 
     Attributes
     ----------
-    maps_ : dict of group to PiecewiseLinearMap, or to Channel
-        From the group's own to the common coordinates, in `space`; channels take scores as given.
+    maps_ : dict of group to PiecewiseLinearMap, SplitMap or Channel
+        From the group's own to the common coordinates, in `space`; maps that split ties, and
+        channels, take scores as given.
     solution_ : Solution, ScoreSolution or None
         Of the program, for "monotone" and "normal", and for "channel".
     classes_, groups_ : arrays of labels
@@ -173,24 +165,14 @@ class ScoreSteering(SteeringStep):
 
     maps_: dict[Hashable, Any]
     solution_: Solution | ScoreSolution | None  # type: ignore[assignment]
-    _lattices: dict[Hashable, Lattice]
-    _common: Lattice | None
-    _atoms: Array
     _shared: bool
     _kind = "score_steering"
     _params = PARAMS | {"space": frozenset(OPTIONS["space"])}
-    _more: ClassVar[dict[str, Any]] = {
-        "maps tied_scores": Mapping,
-        "common_scores": either(None, increasing),
-    }
+    _more: ClassVar[dict[str, Any]] = {"maps": Mapping}
 
     @staticmethod
     def _kept(groups: Sequence[Hashable], d: int) -> dict[str, Any]:
-        return {
-            "_mass": law(len(groups)),
-            "_atoms": lambda s: array(0)(s) or increasing(s),
-            "_shared": bool,
-        }
+        return {"_mass": law(len(groups)), "_shared": bool}
 
     # -- fitting --
 
@@ -220,7 +202,8 @@ class ScoreSteering(SteeringStep):
         Warns
         -----
         FairprogWarning
-            If scores are lower for the positive class, or tell two groups and hardly the classes.
+            If scores are lower for the positive class, or tell two groups and hardly the classes;
+            if the worst gap grew, by a program or to a group that stays.
         """
         steer, method = in_order(self.steer, self.method)
         if steer is not self.steer:
@@ -247,40 +230,29 @@ class ScoreSteering(SteeringStep):
             warn_of_direction(z, rows.y, rows.a, rows.weight, rows.classes, stacklevel=2)
         self._keep_labels(rows)
         self.n_features_in_ = 1
-        self._lattices, self._common, self._atoms, self._shared = {}, None, np.zeros(0), False
-        self.maps_, self.solution_ = {}, None
+        self.maps_, self.solution_, self._shared = {}, None, False
         if not plan.moving:
             return self
         refuse_constant(s, rows)
         if method == "channel":
             self.solution_ = fit_channel(s, rows, self.notion, steer, self.n_quantiles)
             self.maps_ = {g: self.solution_.channels[g] for g in plan.moving}
-            self._shared = shares_levels(self.maps_, rows, s, row_keys(s))
+            self._shared = self._shares_lots(rows.a, s, row_keys(s))
             return self
-        z, points, tied = spread_evenly(s, self.space, rows, self.ties)
+        own, y = weighted_for(self.notion, rows)
+        of = replace(rows, y=y, a=rows.a[own], weight=rows.weight[own])
         if method == "quantile":
             count = n_quantiles_of(rows, plan, self.n_quantiles)
-            own, y = weighted_for(self.notion, points)
-            points = replace(points, y=y, a=points.a[own], weight=points.weight[own])
-            self.maps_ = quantile_maps(z[own], points, plan, count)
+            self.maps_ = quantile_maps(s[own], of, plan, self.space, count, self.ties)
         else:
-            self.maps_, self.solution_ = program_maps(z, points, plan, method)
-        if tied:
-            own = {g: s[rows.a == k] for k, g in enumerate(rows.groups)}
-            self._lattices = {g: Lattice.of(own[g], self.space) for g in self.maps_}
-            self._common = Lattice.of(s if plan.home is None else own[plan.home], self.space)
-            moves = np.isin(rows.a, [rows.groups.index(g) for g in self.maps_])
-            self._shared = shares_lots(rows.a[moves], s[moves], row_keys(s[moves]))
-        else:
-            self._atoms = self._tied_after(s, rows)
+            found = program_maps(s, rows, plan, self.space, method, self.ties)
+            self.maps_, self.solution_ = found
+        self._shared = self._shares_lots(rows.a, s, row_keys(s))
+        if method != "quantile" or len(plan.moving) < len(rows.groups) - 1:
+            level = self._levels(row_keys(np.arange(of.a.size)))
+            moved = self._steered(s[own], np.eye(len(rows.groups))[of.a], level)
+            warn_of_growth(s[own], moved, of, method)
         return self
-
-    def _tied_after(self, s: Array, rows: Rows) -> Array:
-        """Return the scores, after moving, that several rows share: there ties are kept."""
-        moved = self._steered(s, np.eye(len(rows.groups))[rows.a], np.zeros(s.size))
-        stay = np.isin(rows.a, [k for k, g in enumerate(rows.groups) if g not in self.maps_])
-        values, count = np.unique(without_dust(moved, stay), return_counts=True)
-        return values[count > 1]
 
     # -- moving --
 
@@ -297,6 +269,7 @@ class ScoreSteering(SteeringStep):
         key : array_like, shape (n,), optional
             Identifiers of the rows: numbers or text. A tied row goes where its lot says, which
             depends on the key and `random_state` only: the same alone, in a batch, in any order.
+            Without, a tie goes to the middle of where its rows would.
 
         Raises
         ------
@@ -306,14 +279,14 @@ class ScoreSteering(SteeringStep):
         Warns
         -----
         FairprogWarning
-            Where ties are spread and there is no `key`: tied rows then share a lot.
+            Where ties are split and there is no `key`: tied rows then move together.
         """
         check_is_fitted(self, "groups_")
         refuse_reordered(X=X, sensitive_features=sensitive_features, key=key)
         s = check_scores(X, self.space)
         shares = self._shares(sensitive_features, s.size)
         keys = keys_for(s, key, s.size, shared="Tied scores" * self._shared)
-        out = self._steered(s, shares, self._levels(keys))
+        out = self._steered(s, shares, self._levels(keys, together=key is None))
         return out[:, None] if np.ndim(X) == 2 else out
 
     def inverse_transform(self, X: Any, *, sensitive_features: Any = None) -> Array:
@@ -335,50 +308,56 @@ class ScoreSteering(SteeringStep):
             )
         s = check_scores(X, self.space)
         shares = self._shares(sensitive_features, s.size, certain=True)
-        z = forward(s, self.space)
         out = mean_over_groups(s, shares, self.groups_.tolist(), lambda g, rows: (
-            backward(self.maps_[g].inverse()(z[rows]), self.space) if g in self.maps_ else s[rows]
+            self._moved(self.maps_[g].inverse(), s[rows], 0.5) if g in self.maps_ else s[rows]
         ))  # fmt: skip
         return out[:, None] if np.ndim(X) == 2 else out
 
-    def _levels(self, keys: Keys) -> Array:
-        """Return where in its cell, or in its channel's law, a row's score goes, in [0, 1)."""
+    def _levels(self, keys: Keys, together: bool = False) -> Array:
+        """Return where in its tie, or in its channel's law, a row's score goes, in [0, 1).
+
+        A tie that moves together goes to the middle.
+        """
         channel = in_order(self.steer, self.method)[1] == "channel"
+        if not channel and (together or self.ties == "keep"):
+            return np.full(keys.size, 0.5)
         return lots(self.random_state, PURPOSE if channel else "spread ties", keys)
+
+    def _shares_lots(self, a: Indices, s: Array, keys: Keys) -> bool:
+        """Return whether rows that lots tell apart share so many that these set the error."""
+        cell, start = np.full(s.size, -1), 0
+        for k, g in enumerate(self.groups_.tolist()):
+            T, own = self.maps_.get(g), np.flatnonzero(a == k)
+            if isinstance(T, Channel):
+                cell[own] = start + T.blocks(s[own])
+                start += len(T.chance)
+            elif isinstance(T, SplitMap) and self.ties != "keep":
+                tie = np.searchsorted(T.scores, s[own])
+                parts = T.at(s[own], self._levels(row_keys(own))) != T.at(s[own], 0.5)
+                split = np.bincount(tie, parts) > LITTLE * np.bincount(tie)
+                cell[own[split[tie]]] = start + tie[split[tie]]
+                start += T.scores.size + 1
+        own = np.flatnonzero(cell >= 0)
+        return shared_too_widely(a[own], cell[own], keys[own], np.bincount(a))
 
     def _steered(self, s: Array, shares: Array, level: Array) -> Array:
         """Return the moved scores of rows with these shares of the groups and these levels."""
-        if isinstance(self.solution_, ScoreSolution):
-            return released(self.maps_, self.groups_.tolist(), s, shares, level)
-        z = forward(s, self.space)
+        if isinstance(self.solution_, ScoreSolution):  # last digits of a lot draw the group
+            shares = np.eye(shares.shape[1])[drawn(shares, level * 2.0**26 % 1.0)]
+        return mean_over_groups(s, shares, self.groups_.tolist(), lambda g, rows: (
+            self._moved(self.maps_[g], s[rows], level[rows]) if g in self.maps_ else s[rows]
+        ))  # fmt: skip
 
-        def moved(group: Hashable, rows: Indices) -> Array:
-            if group not in self.maps_:
-                return s[rows]
-            T = self.maps_[group]
-            if self._common is None:
-                return self._at_atoms(backward(T.at(z[rows]), self.space))
-            inside = self._lattices[group].spread(s[rows], z[rows], level[rows])
-            return self._common.collect(T.at(inside))
-
-        return mean_over_groups(s, shares, self.groups_.tolist(), moved)
-
-    def _at_atoms(self, s: Array) -> Array:
-        """Return scores in which those next to an atom, but for dust, are the atom."""
-        if not self._atoms.size:
-            return s
-        k, tied = near(s, self._atoms)
-        return np.where(tied, self._atoms[k], s)
+    def _moved(self, T: Any, s: Array, level: Any) -> Array:
+        if isinstance(T, PiecewiseLinearMap):
+            return backward(T.at(forward(s, self.space)), self.space)
+        return np.asarray(T.at(s, level))
 
     # -- files --
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_dict` reads back."""
-        return super().to_dict() | {
-            "maps": {g: T.to_dict() for g, T in self.maps_.items()},
-            "tied_scores": {g: lattice.scores for g, lattice in self._lattices.items()},
-            "common_scores": None if self._common is None else self._common.scores,
-        }
+        return super().to_dict() | {"maps": {g: T.to_dict() for g, T in self.maps_.items()}}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -390,18 +369,15 @@ class ScoreSteering(SteeringStep):
         steer, method = in_order(out.steer, out.method)
         plan = Plan.choose(data["groups"], steer, out.reference)
         moving = plan.moving if method == "channel" else plan.to_home if plan.moving else ()
-        tied, common = moving if data["common_scores"] is not None else (), data["common_scores"]
         kinds = {
             "maps": dict.fromkeys(moving, Mapping),
             "solution": Mapping if moving and method != "quantile" else None,
-            "tied_scores": dict.fromkeys(tied, increasing),
         }
         read({name: data[name] for name in kinds}, cls._kind, kinds)
-        kind = Channel if method == "channel" else PiecewiseLinearMap
-        out.maps_ = {g: kind.from_dict(T) for g, T in data["maps"].items()}
-        space = out.space
-        out._lattices = {g: Lattice.of(s, space) for g, s in data["tied_scores"].items()}
-        out._common = None if common is None else Lattice.of(common, space)
+        kind: Any = Channel if method == "channel" else PiecewiseLinearMap
+        out.maps_ = {
+            g: (SplitMap if "low" in T else kind).from_dict(T) for g, T in data["maps"].items()
+        }
         return out
 
 

@@ -49,7 +49,10 @@ def lattices(
     if snap == "auto":
         none: Sequence[Array] = [np.zeros(0)] * X.shape[1]
         beside = [~np.isin(x, v) for x, v in zip(X.T, atoms or none, strict=True)]
-        few = [is_lattice(x[own], count * own.mean()) for x, own in zip(X.T, beside, strict=True)]
+        few = [
+            is_lattice(np.unique(x[own]).size, count * own.mean())
+            for x, own in zip(X.T, beside, strict=True)
+        ]
     return [np.unique(x) if f else None for x, f in zip(X.T, few, strict=True)]
 
 
@@ -105,13 +108,8 @@ def snap_to(
     for j, lattice in enumerate(values):
         if lattice is None:
             continue
-        v = np.clip(X[:, j], lattice[0], lattice[-1])
-        above = np.clip(np.searchsorted(lattice, v), 1, max(1, lattice.size - 1))
-        if lattice.size == 1:
-            out[:, j] = lattice[0]
-            continue
-        low, high = lattice[above - 1], lattice[above]
+        place = np.interp(X[:, j], lattice, np.arange(lattice.size))
         purpose = f"round column {j if order is None else int(order[j])}"
-        up = lots(seed, purpose, keys) < (v - low) / (high - low)
-        out[:, j] = np.where(up, high, low)
+        up = lots(seed, purpose, keys) < place % 1.0
+        out[:, j] = lattice[place.astype(np.intp) + up]
     return out

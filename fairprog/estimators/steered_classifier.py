@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -20,9 +19,7 @@ from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import DataError, ModelError
 from fairprog.estimators.fold_rules import FoldRules, is_probability, most_accurate
 from fairprog.estimators.folds import folds
-from fairprog.estimators.lattice import shares_lots
 from fairprog.estimators.learner import Learner, scores_of, trained
-from fairprog.estimators.score_channel import shares_levels
 from fairprog.estimators.score_columns import check_binary
 from fairprog.estimators.score_steering import ScoreSteering
 from fairprog.labels import Array, Indices, check_number, check_weights, label_vector
@@ -223,11 +220,7 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, FoldRules)
             self.steerings_.append(step)
             moved.append(step._steered(s, shares[test], levels[test]))
             tested.append(test)
-            if step._common is not None:
-                self._shared |= shares_lots(rows.a[test], s, keys[test])
-            elif isinstance(step.solution_, ScoreSolution):
-                part = replace(rows, y=rows.y[test], a=rows.a[test], weight=rows.weight[test])
-                self._shared |= shares_levels(step.maps_, part, s, keys[test])
+            self._shared |= step._shares_lots(rows.a[test], s, keys[test])
         self._keep_names()
         if self.threshold == "accuracy":
             own = np.concatenate(tested)

@@ -7,12 +7,15 @@ can be matched by a strictly increasing piecewise-linear map.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
-from fairprog.labels import Array
+from fairprog.labels import Array, Indices
 
 
-def balanced_weights(y: Array, weight: Array, n_classes: int) -> Array:
+def balanced_weights(y: Indices, weight: Array, n_classes: int) -> Array:
     """Return weights with the same total 1 / K in every class, y holding class positions."""
     totals = np.bincount(y, weights=weight, minlength=n_classes)
     return np.asarray(weight / (n_classes * totals[y]))
@@ -34,9 +37,48 @@ def middle_levels(x: Array, weight: Array) -> tuple[Array, Array]:
     return values, np.cumsum(mass) - 0.5 * mass
 
 
-def quantiles(x: Array, weight: Array, levels: Array) -> Array:
-    """Return quantiles at given levels (those of the ends beyond the first and last value)."""
-    return np.asarray(np.interp(levels, *middle_levels(x, weight)[::-1]))
+def quantile_curve(values: Array, mass: Array, atom: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Return points (level, value) of the quantile function, both in rising order.
+
+    An atom keeps its jump: the curve is flat over it and rises at its ends, where a level occurs
+    twice. All other values lie in the middle of theirs.
+
+    Parameters
+    ----------
+    values : Array, shape (n,)
+        Rising.
+    mass : Array, shape (n,)
+    atom : boolean array, shape (n,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> level, value = quantile_curve(np.array([0., 1.]), np.array([3., 1.]), np.ones(2, bool))
+    >>> level.tolist()
+    [0.0, 0.0, 0.0, 0.75, 0.75, 0.75, 0.75, 1.0, 1.0, 1.0]
+    >>> value.tolist()
+    [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    """
+    ends = np.concatenate([[0.0], np.cumsum(mass)])
+    ends /= ends[-1]
+    low, high = ends[:-1], ends[1:]
+    before, after = np.append(values[0], values[:-1]), np.append(values[1:], values[-1])
+    level = np.where(
+        atom[:, None], np.stack([low, low, high, high], 1), 0.5 * (low + high)[:, None]
+    )
+    value = np.where(atom[:, None], np.stack([before, values, values, after], 1), values[:, None])
+    points = atom[:, None] | (np.arange(4) == 0)
+    return (
+        np.concatenate([[0.0], level[points], [1.0]]),
+        np.maximum.accumulate(np.concatenate([values[:1], value[points], values[-1:]])),
+    )
+
+
+def both_limits(at: Array, level: Array, value: Array) -> Array:
+    """Return the curve's values just below and just above each level, one after the other."""
+    below = np.interp(-at, -level[::-1], value[::-1])
+    both = np.stack([below, np.interp(at, level, value)], axis=1).ravel()
+    return np.asarray(np.maximum.accumulate(both))
 
 
 def repeated_quantiles(x: Array, count: Array, levels: Array) -> Array:
@@ -63,10 +105,9 @@ def repeated_quantiles(x: Array, count: Array, levels: Array) -> Array:
     return np.asarray(start + (at - np.floor(at)) * (x[order][high] - start))
 
 
-def common_levels(samples: list[tuple[Array, Array]], count: int) -> Array:
-    """Return levels (k + 1/2) / count, kept where every sample (x, weight) has quantiles."""
-    ends = [middle_levels(x, weight)[1][[0, -1]] for x, weight in samples]
-    low, high = max(e[0] for e in ends), min(e[1] for e in ends)
+def common_levels(laws: Sequence[tuple[Array, Array]], count: int) -> Array:
+    """Return levels (k + 1/2) / count, kept where all of these `middle_levels` have quantiles."""
+    low, high = max(at[0] for _, at in laws), min(at[-1] for _, at in laws)
     return np.unique(np.clip((np.arange(count) + 0.5) / count, low, high))
 
 

@@ -166,7 +166,9 @@ class ScoreCounts:
                 raise DataError(
                     f"Class {cell[0]!r}, group {cell[1]!r} has no rows.", argument="y", cell=cell
                 )
-        keys = np.unique(np.concatenate([k for k, _, _ in self._cells.values()]))
+        keys = np.concatenate([k for k, _, _ in self._cells.values()])
+        keys.sort(kind="stable")  # of sorted pieces: merged
+        keys = keys[np.append(True, keys[1:] != keys[:-1])]
         total = sum(float(w.sum()) for _, w, _ in self._cells.values())
         atom, weight, score = [], [], []
         for g in groups:

@@ -3,7 +3,7 @@
 from fairprog.codec import load
 from fairprog.solution.bounds import Bounds
 from fairprog.solution.certificate import Certificate
-from fairprog.solution.channel import Channel
+from fairprog.solution.channel import Channel, SplitMap
 from fairprog.solution.classifier import RandomizedClassifier
 from fairprog.solution.classifier_solution import ClassifierCertificate, ClassifierSolution
 from fairprog.solution.frontier import Frontier
@@ -32,6 +32,7 @@ __all__ = [
     "ScoreCertificate",
     "ScoreSolution",
     "Solution",
+    "SplitMap",
     "ThresholdClassifier",
     "load",
 ]

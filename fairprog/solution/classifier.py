@@ -14,7 +14,7 @@ from fairprog.door import refuse_reordered
 from fairprog.errors import DataError, ModelError
 from fairprog.groups import are_crossed, group_labels
 from fairprog.labels import Array, Indices, encode, label_array, plain
-from fairprog.lots import keys_for, lots, row_keys, shared_too_widely
+from fairprog.lots import drawn, keys_for, lots, row_keys, shared_too_widely
 from fairprog.populations import Categorical
 from fairprog.populations.joint_scores import check_joint
 from fairprog.populations.score_bins import check_posterior
@@ -152,16 +152,14 @@ class RandomizedClassifier:
     def _draw(self, proba: Array, random_state: Any, X: Any, key: Any) -> NDArray[Any]:
         if isinstance(random_state, np.random.Generator):
             random_state = random_state.integers(2**63)
-        levels = np.cumsum(proba, axis=1)
         mixed = np.flatnonzero(proba.max(axis=1) < 1.0 - TIE)
         shared = False
         if key is None and mixed.size:
             cell = np.unique(proba[mixed], axis=0, return_inverse=True)[1].ravel()
             shared = shared_too_widely(0 * cell, cell, row_keys(X)[mixed])
         keys = keys_for(X, key, len(proba), shared="Decisions" * shared)
-        u = lots(random_state or 0, "draw predictions", keys)
-        drawn = (u[:, None] * levels[:, -1:] >= levels[:, :-1]).sum(axis=1)
-        return label_array(self.population.classes)[drawn]
+        code = drawn(proba, lots(random_state or 0, "draw predictions", keys))
+        return label_array(self.population.classes)[code]
 
     # -- on any scores --
 

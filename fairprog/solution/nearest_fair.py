@@ -15,7 +15,7 @@ from fairprog.errors import DataError, ModelError
 from fairprog.fields import array, either, fits, least, read, refuse
 from fairprog.findings import finding
 from fairprog.labels import Array, Indices, encode, label_array
-from fairprog.lots import keys_for, lots
+from fairprog.lots import drawn, keys_for, lots
 from fairprog.maps import PiecewiseLinearMap
 from fairprog.pictures import Reported
 from fairprog.populations import Categorical, population_from_dict
@@ -269,10 +269,10 @@ class NearestFairSolution(ReweightedSolution):
         keep = np.minimum(1.0, new[rows, label] / np.maximum(old[rows, label], 1e-300))
         keys = keys_for(rows, key, len(rows))
         changed = lots(random_state, "relabel", keys) >= keep
-        gain = np.cumsum(np.maximum(new - old, 0.0), axis=1)
-        other = lots(random_state, "new label", keys)[:, None] * gain[:, -1:]
-        code = np.where(changed & (gain[:, -1] > 0), (other >= gain).sum(axis=1), label)
-        return label_array(self.original.classes)[np.minimum(code, self.original.n_classes - 1)]
+        gain = np.maximum(new - old, 0.0)
+        other = drawn(gain, lots(random_state, "new label", keys))
+        code = np.where(changed & (gain > 0.0).any(axis=1), other, label)
+        return label_array(self.original.classes)[code]
 
     def _pairs(
         self, y: ArrayLike, sensitive_features: ArrayLike, X: ArrayLike | None

@@ -17,7 +17,7 @@ from fairprog.kernels.weighted_quantiles import (
     balanced_weights,
     common_levels,
     matched_knots,
-    quantiles,
+    middle_levels,
 )
 from fairprog.labels import (
     Array,
@@ -50,8 +50,10 @@ class QuantileMap(Saved):
 
     Notes
     -----
-    Ties are taken as one value at the middle of its jump; beyond the outermost quantiles a map
-    goes on with the slope of its chord, or to the ends of the `support` where one is given.
+    Ties are taken as one value at the middle of its jump, so that a point mass of a group ends at
+    a place of its own, where a threshold can tell the groups apart; that of a score is split by
+    lot by :class:`ScoreSteering`. Beyond the outermost quantiles a map goes on with the slope of
+    its chord, or to the ends of the `support` where one is given.
     Source: theory.md section 4.
 
     Examples
@@ -141,18 +143,20 @@ class QuantileMap(Saved):
         share = share / share.sum() if chosen is None else np.eye(len(rows))[chosen]
         maps: dict[Hashable, list[PiecewiseLinearMap]] = {g: [] for g in group_labels}
         for j in range(features.shape[1]):
-            samples = [(features[own, j], v) for own, v in zip(rows, balanced, strict=True)]
-            for g, (x, _) in zip(group_labels, samples, strict=True):
-                if not np.ptp(x) > 0:
+            laws = [middle_levels(features[o, j], v) for o, v in zip(rows, balanced, strict=True)]
+            for g, (values, _) in zip(group_labels, laws, strict=True):
+                if values.size < 2:
                     raise DataError(
                         f"Feature {j} is constant in group {g!r}: no increasing map moves it.",
                         argument="X",
                         cell=(None, g),
                     )
-            levels = common_levels(samples, int(n_quantiles))
-            own = np.stack([quantiles(x, v, levels) for x, v in samples])
+            levels = common_levels(laws, n_quantiles)
+            own = np.stack([np.interp(levels, at, values) for values, at in laws])
             for a, g in enumerate(group_labels):
-                maps[g].append(_map(own[a], own[a] if a == chosen else share @ own, j, g, ends))
+                maps[g].append(
+                    matched_map(own[a], own[a] if a == chosen else share @ own, j, g, ends)
+                )
         return cls(maps)
 
     def transform(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Any:
@@ -221,9 +225,14 @@ def _checked_support(support: Any, features: Array) -> tuple[float, float] | Non
     return float(ends[0]), float(ends[1])
 
 
-def _map(
-    own: Array, common: Array, feature: int, group: Hashable, support: tuple[float, float] | None
+def matched_map(
+    own: Array,
+    common: Array,
+    feature: int,
+    group: Hashable,
+    support: tuple[float, float] | None = None,
 ) -> PiecewiseLinearMap:
+    """Return the map that carries quantiles to common ones; DataError where there is only one."""
     knots, values = matched_knots(own, common)
     if len(knots) < 2:
         raise DataError(

@@ -170,18 +170,24 @@ class ScoreSolution(Reported, Saved):
         """P(released >= level, Y=i, A=a), shape (2, G, V)."""
         return np.cumsum(self._laws[..., ::-1], axis=2)[..., ::-1]
 
+    @property
+    def _mass(self) -> Array:
+        """P(Y=i, A=a), shape (2, G)."""
+        return np.asarray(self._laws.sum(axis=2))
+
+    def _rates_of(self, above: Array) -> Array:
+        """P(released >= level | event, group), shape (E, G, V), of `_above`."""
+        events, q = self.notion.events(self.classes), self._mass
+        return np.stack([above[c].sum(axis=0) / q[c].sum(axis=0)[:, None] for _, _, c in events])
+
     @cached_property
     def _rates(self) -> Array:
-        """P(released >= level | event, group), shape (E, G, V)."""
-        q = self._laws.sum(axis=2, keepdims=True)
-        events = self.notion.events(self.classes)
-        return np.stack([self._above[c].sum(axis=0) / q[c].sum(axis=0) for _, _, c in events])
+        return self._rates_of(self._above)
 
     @property
     def exceedances(self) -> dict[Hashable, Array]:
         """P(released >= level | Y=i, A=group) by group, shape (2, V)."""
-        q = self._laws.sum(axis=2)
-        return {g: self._above[:, a] / q[:, a, None] for a, g in enumerate(self.groups)}
+        return {g: self._above[:, a] / self._mass[:, a, None] for a, g in enumerate(self.groups)}
 
     @property
     def law(self) -> dict[str, Array]:
@@ -210,7 +216,7 @@ class ScoreSolution(Reported, Saved):
     def table(self, threshold: float) -> OutcomeTable:
         """Return the outcome table of the rule `released >= threshold`."""
         at = int(np.searchsorted(self.levels, threshold, side="left"))
-        q = self._laws.sum(axis=2)
+        q = self._mass
         positive = self._above[:, :, at] if at < len(self.levels) else np.zeros_like(q)
         Z = np.stack([(q - positive).T, positive.T], axis=2)
         return OutcomeTable(np.maximum(Z, 0.0), self.classes, self.groups)
@@ -228,8 +234,7 @@ class ScoreSolution(Reported, Saved):
         """
         out = {}
         for g, channel in self.channels.items():
-            h = np.minimum(np.cumsum(channel.chance[:, ::-1], axis=1)[:, ::-1], 1.0)
-            p = self.mass[g].sum(axis=1)
+            h, p = np.minimum(channel.above[:, :-1], 1.0), self.mass[g].sum(axis=1)
             out[g] = p @ (2.0 * h * (1.0 - h)) / p.sum()
         return out
 
@@ -244,26 +249,22 @@ class ScoreSolution(Reported, Saved):
         out = {}
         for g, channel in self.channels.items():
             p = self.mass[g].sum(axis=1) / self.mass[g].sum()
-            law = p @ channel.chance
-            ranks = [np.cumsum(x) - 0.5 * x for x in (p, law)]
-            moved = np.abs(ranks[0][:, None] - ranks[1])
-            out[g] = float(p @ (channel.chance * moved).sum(axis=1))
+            start, end = (np.cumsum(x) - 0.5 * x for x in (p, p @ channel.chance))
+            out[g] = float(p @ (channel.chance * np.abs(start[:, None] - end)).sum(axis=1))
         return out
 
     @property
     def mean_gap(self) -> float:
         """Worst gap of the derandomised scores ``channels[group].mean``: what no lots cost."""
         values = [channel.chance @ channel.levels for channel in self.channels.values()]
-        at = np.unique(np.concatenate(values))
-        gaps = []
+        at, gap = np.unique(np.concatenate(values)), 0.0
         for _, _, c in self.notion.events(self.classes):
             rates = []
-            for value, g in zip(values, self.groups, strict=True):
-                p = self.mass[g][:, c].sum(axis=1)
-                above = np.append(np.cumsum(p[::-1])[::-1], 0.0)
-                rates.append(above[np.searchsorted(value, at, side="left")] / p.sum())
-            gaps.append(np.ptp(rates, axis=0).max())
-        return float(max(gaps))
+            for value, m in zip(values, self.mass.values(), strict=True):
+                below = np.append(0.0, np.cumsum(m[:, c].sum(axis=1)))
+                rates.append(below[np.searchsorted(value, at, side="left")] / below[-1])
+            gap = max(gap, float(np.ptp(rates, axis=0).max()))
+        return gap
 
     def band(
         self,
@@ -296,27 +297,17 @@ class ScoreSolution(Reported, Saved):
         """
         s = check_finite(score, "score", rows=True)
         rows = Rows.check(
-            y,
-            sensitive_features,
-            None,
-            len(s),
-            classes=self.classes,
-            groups=self.groups,
-            score=score,
-        )
+            y, sensitive_features, None, len(s),
+            classes=self.classes, groups=self.groups, score=score,
+        )  # fmt: skip
         rows.require(1)
         lot = lots(random_state, PURPOSE, keys_for(s, key, len(s)))
-        released = np.empty(len(s))
-        for a, channel in enumerate(self.channels.values()):
-            own = rows.a == a
-            released[own] = channel.draw(channel.blocks(s[own]), lot[own])
+        own = [np.flatnonzero(rows.a == a) for a in range(len(self.groups))]
+        released = [T.at(s[k], lot[k]) for T, k in zip(self.channels.values(), own, strict=True)]
         events, out = self.notion.events(self.classes), {}
         for name, (_, _, c) in zip(self.law, events, strict=True):
-            samples = [
-                released[np.isin(rows.y, c) & (rows.a == a)] for a in range(len(self.groups))
-            ]
-            cdfs = len(events) * len(samples)
-            width = gap_half_width([len(x) for x in samples], cdfs, confidence)
+            samples = [x[np.isin(rows.y[k], c)] for x, k in zip(released, own, strict=True)]
+            width = gap_half_width([len(x) for x in samples], len(events) * len(own), confidence)
             gap = worst_gap(samples)
             out[name] = (gap, max(0.0, gap - width), min(1.0, gap + width))
         return out
@@ -341,31 +332,15 @@ class ScoreSolution(Reported, Saved):
 
     def certified(self, scores: Sequence[Array], mass: Sequence[Array]) -> ScoreSolution:
         """Return the solution, its certificate measured on all atoms; solvers call this."""
-        q = self._laws.sum(axis=2)
-        events = self.notion.events(self.classes)
-        law, falls = 0.0, 0.0
-        above = np.empty_like(self._above)
-        for a, (s, m, channel) in enumerate(
-            zip(scores, mass, self.channels.values(), strict=True)
-        ):
-            block = (
-                np.bincount(channel.blocks(s), m[:, 0]),
-                np.bincount(channel.blocks(s), m[:, 1]),
-            )
-            h = np.cumsum(channel.chance[:, ::-1], axis=1)[:, ::-1]
-            above[:, a] = np.stack(block) @ h
+        law, falls, above = 0.0, 0.0, np.empty_like(self._above)
+        for a, channel in enumerate(self.channels.values()):
+            at, h = channel.blocks(scores[a]), channel.above[:, :-1]
+            above[:, a] = np.stack([np.bincount(at, m) for m in mass[a].T]) @ h
             falls = max(falls, float(-np.diff(h, axis=0).min(initial=0.0)))
             law = max(law, float(np.abs(above[:, a] - self._above[:, a]).max()))
-        rates = [above[c].sum(axis=0) / q[c].sum(axis=0)[:, None] for _, _, c in events]
-        violation = float(np.ptp(rates, axis=1).max()) - self.notion.difference_bound
-        found = replace(
-            self.certificate,
-            primal=self.risk,
-            violation=max(0.0, violation),
-            rank_keeping=falls,
-            law_residual=law,
-        )
-        return replace(self, certificate=found)
+        off = float(np.ptp(self._rates_of(above), axis=1).max()) - self.notion.difference_bound
+        found = {"violation": max(0.0, off), "rank_keeping": falls, "law_residual": law}
+        return replace(self, certificate=replace(self.certificate, primal=self.risk, **found))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data (arrays, labels, text) that :meth:`from_dict` reads back."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fairprog.errors import DataError, InfeasibleError, ModelError, SolverError
+from fairprog.errors import DataError, InfeasibleError, SolverError
 from fairprog.kernels.pool_channel import pool_channel
 from fairprog.kernels.roc_hulls import area, height, least_value, roc_curve
 from fairprog.labels import Array
@@ -20,7 +20,6 @@ from fairprog.solution.score_solution import ScoreCertificate, ScoreSolution
 
 GRID = 20  # thresholds of the linear program where all costs count
 FEW = 1600  # entries of a channel up to which that of least movement is found
-MOST_LEVELS = 500  # that groups that stay may bring to the linear program
 NEXT_TO_ZERO = 1e-7  # a bound at which prices are those at 0
 SMALL = 1e-9  # mass of a block that HiGHS would take for rounding
 
@@ -214,22 +213,15 @@ def compile_program(question: ScoreQuestion) -> Any:
     ]
     fixed: dict[int, Array] = {}
     if question.staying:
-        own = [question.scores[a] for a in question.staying]
-        levels = np.unique(np.concatenate(own))
-        if len(levels) > MOST_LEVELS:
-            raise ModelError(
-                f"Groups that stay have {len(levels)} distinct scores, each a level of the "
-                f"linear program; it takes {MOST_LEVELS}. Count them in bins: "
-                "fp.ScoreCounts(bins=...).",
-                argument="steer",
-            )
+        levels = question.levels[1]
         if len(levels) < 2:
             raise DataError(
                 "The scores of the groups that stay are all the same.", argument="steer"
             )
-        for a, s in zip(question.staying, own, strict=True):
-            fixed[a] = (s[:, None] >= levels[1:]).astype(float)
-        cost = _posterior_between(question, levels)
+        for a in question.staying:
+            at = question.level_of(question.scores[a][blocks[a][0]])
+            fixed[a] = (at[:, None] >= np.arange(1, len(levels))).astype(float)
+        cost = _posterior_between(question)
         ends = 0.5 * (cost[1:] + cost[:-1])
         weight = np.diff(np.concatenate([[0.0], ends, [1.0]])) + 1e-6
     else:
@@ -249,13 +241,13 @@ def _without_small(starts: Any, curve: Array) -> Any:
     return starts[kept], roc_curve(joined)
 
 
-def _posterior_between(question: ScoreQuestion, levels: Array) -> Array:
+def _posterior_between(question: ScoreQuestion) -> Array:
     """Return the cost that every threshold between levels serves: isotonic posteriors, midway."""
     from scipy.optimize import isotonic_regression
 
-    total = np.zeros((len(levels), 2))
+    total = np.zeros((len(question.levels[1]), 2))
     for a in question.staying:
-        total[np.searchsorted(levels, question.scores[a])] += question.mass[a]
+        np.add.at(total, question.level_of(question.scores[a]), question.mass[a])
     eta = isotonic_regression(total[:, 1] / total.sum(axis=1), weights=total.sum(axis=1)).x
     return np.clip(0.5 * (eta[1:] + eta[:-1]), 1e-3, 1.0 - 1e-3)
 

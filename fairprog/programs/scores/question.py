@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fairprog.errors import DataError, ModelError
-from fairprog.kernels.roc_hulls import joined, roc_curve, roc_hull
+from fairprog.kernels.roc_hulls import TINY, joined, roc_curve, roc_hull
 from fairprog.labels import Array, Indices, address, check_finite, index_of
 from fairprog.populations import Categorical
 from fairprog.programs.conditions import Condition, checked_conditions
@@ -23,6 +23,8 @@ from fairprog.tables import (
 )
 from fairprog.tables.attributes import check_whole
 
+MOST_LEVELS = 500  # scores of groups that stay, each a level of the linear program; more are
+LEVELS = 100  # joined to about so many
 NOTIONS = (EqualizedOdds, EqualOpportunity, PredictiveEquality, DemographicParity)
 
 
@@ -90,10 +92,33 @@ class ScoreQuestion:
         return both or bool(self.staying or self.conditions)
 
     def blocks(self, a: int) -> tuple[Indices, Array]:
-        """Return the blocks of a group and their curve; a group that stays has its own scores."""
+        """Return the blocks of a group and their curve; a group that stays has its levels."""
         if a not in self.staying:
             return joined(*self.hulls[a])
-        return np.arange(len(self.mass[a])), roc_curve(self.mass[a])
+        starts = np.flatnonzero(np.diff(self.level_of(self.scores[a]), prepend=-1) > 0)
+        return starts, roc_curve(np.add.reduceat(self.mass[a], starts, axis=0))
+
+    @cached_property
+    def levels(self) -> tuple[Array, Array]:
+        """The lowest and the mean score of every level of the groups that stay.
+
+        Their scores; where these are many, neighbours of about the same mass are one level.
+        """
+        score, place = np.unique(
+            np.concatenate([self.scores[a] for a in self.staying]), return_inverse=True
+        )
+        if len(score) <= MOST_LEVELS:
+            return score, score
+        mass = np.concatenate([self.mass[a].sum(axis=1) for a in self.staying])
+        mass = np.bincount(place, mass)
+        level = np.floor(LEVELS * (1.0 - TINY) * np.cumsum(mass) / mass.sum())
+        first = np.flatnonzero(np.diff(level, prepend=-1.0) > 0)
+        mean = np.add.reduceat(mass * score, first) / np.add.reduceat(mass, first)
+        return score[first], mean
+
+    def level_of(self, score: Array) -> Indices:
+        """Return the level of scores of groups that stay."""
+        return np.searchsorted(self.levels[0], score, side="right") - 1
 
     def at_bound(self, bound: float) -> ScoreQuestion:
         """Return the question at another bound."""
