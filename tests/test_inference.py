@@ -7,9 +7,11 @@ import pytest
 from scipy import stats
 
 import fairprog as fp
+from experiments.drift_alarms import alarms
 from experiments.ideality_size import cases, draw_normal, ideal_normal, size
 from experiments.inference_coverage import coverage, readme
 from fairprog.cli import main
+from fairprog.evidence.mean_scores import Scores
 from fairprog.programs.estimation_error import estimation_error, fisher_root
 from fairprog.programs.linear_response import geometry_of, response_of
 
@@ -319,6 +321,53 @@ def test_drift_is_found_and_the_same_population_is_left_alone():
     assert (None, 1) in unlabelled.moved and "without labels" in unlabelled.verdict
     fig, ax = moved.plot()
     assert len(ax.patches) == 6 and fig is not None
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("law", ["skew", "point mass"])
+def test_a_family_that_is_wrong_is_no_drift(law, labelled):
+    """A likelihood ratio took it for one in half of such samples: experiments/drift_alarms.py."""
+    assert alarms(law, 600, labelled, 12) <= 0.17
+
+
+def test_rows_that_moved_are_found_where_the_family_is_wrong():
+    assert alarms("point mass", 3000, True, 4, shift=0.8) == 1.0
+    assert alarms("heavy tails", 3000, False, 4, shift=0.8) == 1.0
+
+
+def test_shared_covariances_and_other_families_are_compared_too():
+    rng = np.random.default_rng(0)
+    y, a = rng.integers(0, 2, 3000), rng.integers(0, 2, 3000)
+    X = rng.standard_normal((3000, 2)) + np.stack([y, a * y], axis=1)
+    old, new = slice(0, 1500), slice(1500, 3000)
+    at = {"sensitive_features": a[new]}
+    for covariance in ("tied", "diagonal"):
+        D = fp.Normal.fit(X[old], y[old], sensitive_features=a[old], covariance=covariance)
+        sol = fp.NearestIdeal(D, steer=[1], transport=fp.Diagonal()).solve()
+        assert not sol.drift(X[new], y[new], **at).drifted
+        wide = sol.drift(X[new] * np.where(a[new] == 1, 1.5, 1.0)[:, None], y[new], **at)
+        assert {g for _, g in wide.moved} == {1}
+    with pytest.raises(fp.ModelError, match="Pass `y`"):
+        L = fp.Laplace.fit(X[old, 0], y[old], sensitive_features=a[old])
+        fp.NearestIdeal(L, steer=[1]).solve().drift(X[new, 0], **at)
+    for family in (fp.Laplace, fp.Gamma, fp.Exponential, fp.Weibull):
+        x = np.exp(0.3 * X[:, 0]) if family is not fp.Laplace else X[:, 0]
+        D = family.fit(x[old], y[old], sensitive_features=a[old])
+        sol = fp.NearestIdeal(D, steer=[1]).solve()
+        assert not sol.drift(x[new], y[new], **at).drifted
+        assert sol.drift(x[new] * 1.5 + (family is fp.Laplace), y[new], **at).drifted
+    with pytest.raises(fp.DataError, match="8"):
+        sol.drift(x[new][:9], y[new][:9], sensitive_features=a[new][:9])
+
+
+def test_products_of_scores_stand_for_them_where_they_are_more_than_rows():
+    z = np.random.default_rng(0).standard_normal((40, 12))
+    for single, double in ((True, True), (False, True), (True, False)):
+        some, many = Scores(z, single, double), Scores(np.vstack([z] * 9), single, double)
+        F, E = some.in_coordinates(), many.in_coordinates()[:40]
+        np.testing.assert_allclose(F @ F.T, E @ E.T, atol=1e-9)
+        np.testing.assert_allclose((F**2).sum(axis=1), some.squares, atol=1e-9)
+        assert some.mean @ some.mean == pytest.approx((E.mean(axis=0) ** 2).sum())
 
 
 def test_the_command_says_no_by_its_exit_code(tmp_path, capsys):

@@ -37,6 +37,5 @@ def plot_drift(found: Drift, ax: Axes | None = None) -> tuple[Figure, Axes]:
         axes.set_xlim(0.0, 1.45 * max(float(sizes.max()), 1e-6))
         axes.invert_yaxis()
         axes.grid(False, axis="y")
-        unit = "nats from where it was" if found.labelled else "largest difference of cdfs"
-        axes.set_xlabel(f"{unit} ({found.n:,} rows)")
+        axes.set_xlabel(f"nats from where it was ({found.n:,} rows)")
     return fig, axes

@@ -247,26 +247,34 @@ class Solution(MovedRows, Reported, Saved):
         ----------
         X : array_like, shape (n, d) or (n,)
         y : array_like, shape (n,), optional
-            Classes. Without them each group's mixture of classes is checked, and nothing else.
+            Classes. Without them mean and covariance of each group as a whole are checked, and
+            nothing else (normal populations, and what they become by a bijection).
         sensitive_features : array_like, shape (n,)
         confidence : float
             One minus the chance of an alarm on rows of the same population.
         random_state : int
-            Of the draws that unlabelled rows are compared with.
+            Of the samples that say what chance gives.
 
         Returns
         -------
         fairprog.evidence.drift.Drift
-            Whether cells moved (likelihood ratio per cell, Holm's correction; estimation error
-            of the population counts where it knows its rows), whether steered rows share common
-            laws, held-out gaps with bands; one verdict.
+            Whether cells moved (their mean scores, Holm's correction; estimation error of the
+            population counts where it knows its rows), whether steered rows share common laws,
+            held-out gaps with bands; one verdict.
 
         Raises
         ------
         DataError
-            For unknown labels, missing values, cells with too few rows.
+            For unknown labels, missing values, cells with fewer than 8 rows.
         ModelError
-            For finite populations.
+            For finite populations; without labels, for families other than normal ones.
+
+        Notes
+        -----
+        New rows are compared with the rows of the fit, not with its family: alarms are as rare
+        where the family is wrong (skew, point masses) as where it is right. What is compared is
+        what the fit kept: means and covariances, or its likelihood equations. Covariances that
+        were shrunk are not those of the rows, which adds alarms.
 
         Examples
         --------
