@@ -1,6 +1,7 @@
 """`fp.audit`: gaps at every threshold, bands that cover, words that follow the numbers."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,9 @@ from scipy.stats import norm
 import fairprog as fp
 from fairprog.cli import main
 from fairprog.evidence.held_out import gap_curves
+from fairprog.kernels import threshold_rates
 from fairprog.kernels.proportions import clopper_pearson
-from fairprog.kernels.ranking import auc, auc_interval, auc_standard_error
+from fairprog.kernels.ranking import auc, auc_and_error, auc_interval
 from fairprog.kernels.threshold_rates import (
     cumulated,
     permuted_worst_gaps,
@@ -79,10 +81,8 @@ def coverage(repetitions, n, weighted, confidence=0.9, shrink=1.0):
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_bands_cover_the_known_gaps(weighted):
-    # of weighted rows the interval of accuracy parity covers in 85 of 100 repetitions, not 90
-    least = 0.7 if weighted else 0.8
     for notion, found in coverage(40, 400, weighted).items():
-        assert min(found) >= least, (notion, found)
+        assert min(found) >= 0.775, (notion, found)  # 0.9 of 40, less 2.6 standard errors
 
 
 @pytest.mark.slow
@@ -196,9 +196,11 @@ def test_the_area_under_the_curve_and_its_error():
         x = r.standard_normal(120) + np.repeat([0.0, 0.8], 60)
         member = np.repeat([False, True], 60)
         again.append(auc(x, member))
-        said.append(auc_standard_error(x, member))
+        area, error = auc_and_error(x, member)
+        assert area == pytest.approx(again[-1])
+        said.append(error)
     assert 0.85 < np.mean(said) / np.std(again) < 1.15
-    assert np.isinf(auc_standard_error(x, np.arange(120) == 0))
+    assert np.isinf(auc_and_error(x, np.arange(120) == 0)[1])
 
 
 # ---------------------------------------------------------------------------- chance and verdicts
@@ -425,6 +427,25 @@ def test_worst_gaps_of_permuted_groups_are_those_of_the_rows_as_permuted(n_group
     )
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_many_rows_are_permuted_as_counts_in_bins(weighted, monkeypatch):
+    rng = np.random.default_rng(0)
+    s, a = np.sort(rng.standard_normal(6000)), rng.choice(3, 6000, p=[0.6, 0.37, 0.03])
+    code = 2 * a + (rng.random(6000) < 1 / (1 + np.exp(-s)))
+    weight = rng.exponential(size=6000) ** 2 if weighted else np.ones(6000)
+    drawn = []
+    for many in (10**9, 0):
+        monkeypatch.setattr(threshold_rates, "MANY_ROWS", many)
+        found = permuted_worst_gaps(code, weight, tie_ends(s), 3, 300, np.random.default_rng(1))
+        drawn.append(np.array(list(found)))
+    rows, bins = drawn
+    np.testing.assert_array_equal(rows[0, 0], bins[0, 0])
+    np.testing.assert_allclose(rows[0, 1], bins[0, 1], rtol=0.05)
+    for level in (0.5, 0.95):
+        here, there = (np.quantile(x[1:], level, axis=0) for x in drawn)
+        np.testing.assert_allclose(here, there, rtol=0.15)
+
+
 def test_chance_of_rates_is_that_of_permuted_groups():
     rng = np.random.default_rng(0)
     y, a = rng.integers(2, size=600), rng.integers(3, size=600)
@@ -495,7 +516,7 @@ def test_labels_and_scores_or_groups_that_were_swapped_are_noticed():
     with pytest.raises(fp.DataError, match="Drop these rows everywhere"):
         fp.audit(y, np.where(s > 1, np.nan, s), sensitive_features=a)
     few = fp.audit([0, 1, 0, 1], [0.1, 0.6, 0.3, 0.4], sensitive_features=list("abba"))
-    assert "too few to exclude any gap" in few.verdict
+    assert "too few to say anything" in few.verdict
 
 
 def test_a_threshold_that_no_score_passes_is_noticed():
@@ -523,6 +544,85 @@ def test_many_small_groups_have_intervals():
     found = fp.audit(y, s, sensitive_features=a, n_permutations=2, n_bootstrap=50)
     for gap in found.worst.values():
         assert 0 <= gap.low <= gap.estimate <= gap.high <= 1
+
+
+# -------------------------------------------------------------------------- sentences and numbers
+
+
+def contradictions(found):
+    """Return what the verdict of an audit says against its numbers."""
+    said, words = [], found.verdict
+    notion, gap, unequal = found.decision
+    numbers = [float(x) for x in re.findall(r"\d\.\d{3}", words)]
+    for entry in found.worst.values():
+        inside = 0 <= entry.low <= entry.at_least <= entry.at_most <= entry.high <= 1
+        if not (inside and entry.low <= entry.estimate <= min(entry.high, entry.gap)):
+            said.append(f"intervals are not in order: {entry}")
+        if entry.low > 0 and not entry.beyond_chance:
+            said.append("an interval excludes what the permutations leave open")
+    if f"{gap.gap:.3f}" not in words or f"({notion})" not in words:
+        said.append("the gap that decided is not shown")
+    if f"{gap.chance:.1%} of cases" not in words and "less than" not in words:
+        said.append("the share that decided is not shown")
+    tool = found.recommendation
+    if words.startswith("Groups are treated unequally"):
+        if not unequal or tool.startswith(("No tool", "None")):
+            said.append("unequal, and yet not")
+        if gap.low > 0 and not numbers[2] <= numbers[1] <= numbers[3]:
+            said.append("the corrected gap is not within the interval shown")
+        who = found.worst_threshold(notion, groups=gap.between)
+        if not who.rates[0] < who.rates[1]:
+            said.append("the group said to be predicted positive less often is not")
+    elif words.startswith("No unequal treatment"):
+        if unequal or not tool.startswith("No tool"):
+            said.append("not unequal, and yet it is")
+        if numbers[2] < numbers[1]:
+            said.append("a corrected gap above what is excluded")
+        if numbers[2] < numbers[0] and "measures more than there is" not in words:
+            said.append("a gap above what is excluded, without the reason")
+    elif not words.startswith("The rows are too few") or not tool.startswith("None"):
+        said.append("no finding")
+    return said
+
+
+def random_audit(seed):
+    rng = np.random.default_rng(seed)
+    n, G = int(np.exp(rng.uniform(np.log(6), np.log(5000)))), int(rng.integers(2, 7))
+    share = rng.dirichlet(np.full(G, 2.0))
+    K = 3 if seed % 7 == 0 else 2
+    y = np.append(np.tile(np.arange(K), G), rng.integers(K, size=n))
+    a = np.append(np.repeat(np.arange(G), K), rng.choice(G, n, p=share))
+    s = rng.standard_normal((y.size, K)) + np.eye(K)[y] + rng.choice([0.0, 0.1, 0.5]) * a[:, None]
+    s = np.round(s) if seed % 3 == 0 else s
+    w = rng.exponential(size=y.size) + 0.1 if seed % 4 == 0 else None
+    return fp.audit(
+        y, s if K > 2 else s[:, 1], sensitive_features=a, sample_weight=w, n_permutations=99,
+        n_bootstrap=100,
+    )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::fairprog.FairprogWarning")
+@pytest.mark.parametrize("seeds", [range(0, 8), range(8, 16), range(16, 24)])
+def test_no_sentence_contradicts_its_numbers(seeds):
+    for seed in seeds:
+        found = random_audit(seed)
+        assert contradictions(found) == [], (seed, found.verdict)
+
+
+def test_four_groups_by_chance_alone_are_decided_once():
+    """The measured gap was above what the sentence said chance gives, and not a finding."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        y, a = rng.integers(0, 2, 400), rng.integers(0, 4, 400)
+        found = fp.audit(y, rng.normal(y), sensitive_features=a, n_bootstrap=50)
+        assert contradictions(found) == [] and "chance gives up to" not in found.verdict
+
+
+def test_six_rows_say_nothing_and_the_audit_says_so():
+    found = fp.audit([0, 1, 0, 1, 0, 1], [0.1, 0.6, 0.3, 0.4, 0.2, 0.9],
+                     sensitive_features=list("abbaab"))  # fmt: skip
+    assert found.verdict.startswith("The rows are too few to say anything: 6, of which 1 in")
+    assert found.recommendation.startswith("None can be chosen on these rows")
 
 
 # ------------------------------------------------------------------------------------ who it is
@@ -556,7 +656,8 @@ def test_no_sentence_of_many_groups_contradicts_itself():
     assert (
         gap.low > 0 and gap.gap <= gap.floor_high
     )  # a group of a few rows sets what chance gives
-    assert "these two do not" in found.verdict and "chance alone gives" not in found.verdict
+    assert "as unequal in less than 0.5% of cases" in found.verdict
+    assert "chance alone gives" not in found.verdict and contradictions(found) == []
     assert "surest between a and b" in found.verdict and "group 'c'" not in found.verdict
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from fairprog.audit.result import Audit, GapInterval
+from fairprog.audit.result import Audit
 from fairprog.kernels.sample_size import rows_for_gap
 from fairprog.labels import printable
 
 FEW_ROWS = 50  # of a cell: bands are too wide to say much
 FEW_SCORES = 20
+HEAD = ("notion", "score", "gap", "corrected", "interval", "by chance", "as unequal")
 NOTHING = 0.9995  # an upper end that excludes nothing, as printed
 
 
@@ -17,7 +18,8 @@ def recommendation_words(
     classes: int,
     smallest: int,
     where: str,
-    unfair: bool,
+    unequal: bool,
+    knows: bool,
     distinct: int,
     lattice: float | None,
     rows: int,
@@ -30,7 +32,9 @@ def recommendation_words(
         if smallest < FEW_ROWS
         else ""
     )
-    if not unfair:
+    if not unequal and not knows:
+        return "None can be chosen on these rows, which are too few to say anything." + small
+    if not unequal:
         return (
             "No tool is called for by these rows: the gaps are no larger than chance makes them."
             + small
@@ -66,67 +70,65 @@ def recommendation_words(
     )
 
 
-def _main(found: Audit) -> list[tuple[str, GapInterval]]:
-    last = found.scores[-1]
-    return [
-        (notion, gap)
-        for (notion, name), gap in found.worst.items()
-        if name == last and (len(found.classes) > 2 or notion == "equalized odds")
-    ]
-
-
 def verdict_words(found: Audit) -> str:
-    """Return the main finding: of the notion (or class) surest to be unequal, else the largest."""
-    notion, gap = max(_main(found), key=lambda item: (item[1].low, item[1].gap))
-    level = f"{found.confidence:.0%}"
+    """Return the main finding: what was decided, by which numbers, and what they leave open.
+
+    The permutations decide, and nothing else; the interval says how large the gap may be.
+    """
+    notion, gap, unequal = found.decision
+    level, n = f"{found.confidence:.0%}", int(found.counts.sum())
+    corrected = "" if gap.estimate is None else f" ({gap.estimate:.3f} corrected for chance)"
+    measured = f"at the worst threshold the gap ({notion}) is {gap.gap:.3f}"
+    as_much = f"groups permuted at random are as unequal in {_share(gap.chance, found)} of cases"
+    if not unequal and gap.high >= NOTHING:
+        return (
+            f"The rows are too few to say anything: {n:,}, of which {int(found.counts.min())} in "
+            f"the smallest cell. {measured[0].upper()}{measured[1:]}, {as_much}, and no gap "
+            "whatever is excluded."
+        )
+    if not unequal:
+        why = (
+            ""
+            if gap.high >= gap.gap
+            else "; a maximum over thresholds measures more than there is"
+        )
+        return (
+            f"No unequal treatment beyond chance was found: {measured}{corrected}, {as_much}; "
+            f"true gaps above {gap.high:.3f} are excluded with {level} confidence{why}."
+        )
     many = len(found.groups) > 2
     pair = ""
     if gap.between is not None and many:
         pair = ", surest between {} and {}".format(*gap.between)
-    if gap.low > 0:
-        who = found.worst_threshold(notion, groups=gap.between if many else None)
-        chance = f"chance alone gives {gap.floor:.3f} (95%: {gap.floor_high:.3f})"
-        if gap.gap <= gap.floor_high:  # small groups set what chance gives, not this pair
-            chance = "small groups alone may differ as much by chance, these two do not"
-        return (
-            f"Groups are treated unequally: at the worst threshold the gap ({notion}) is "
-            f"{gap.gap:.3f}, with {level} confidence between {gap.low:.3f} and {gap.high:.3f}"
-            f"{pair}; {chance}. {who}."
-        )
-    notion, gap = max(_main(found), key=lambda item: (-item[1].chance, item[1].gap))
-    if gap.beyond_chance:
-        than = (
-            f"more than chance gives in 95% of cases ({gap.floor_high:.3f})"
-            if gap.gap > gap.floor_high
-            else "and some group differs from all rows by more than chance gives in 95% of cases"
-        )
-        return (
-            f"Groups are probably treated unequally: at the worst threshold the gap ({notion}) "
-            f"is {gap.gap:.3f}, {than}, but the rows are too few to bound it away from zero; it "
-            f"is at most {gap.high:.3f} with {level} confidence. "
-            f"{found.worst_threshold(notion, groups=gap.between if many else None)}."
-        )
-    notion, gap = max(_main(found), key=lambda item: item[1].gap)
-    sure = (
-        f"gaps above {gap.high:.3f} are excluded with {level} confidence."
-        if gap.high < NOTHING
-        else "the rows are too few to exclude any gap."
+    between = (
+        f"with {level} confidence between {gap.low:.3f} and {gap.high:.3f}"
+        if gap.low > 0
+        else f"with {level} confidence at most {gap.high:.3f}, though the rows are too few to "
+        "bound it away from zero"
     )
+    who = found.worst_threshold(notion, groups=gap.between if many else None)
     return (
-        f"No unequal treatment beyond chance was found: at the worst threshold the gap ({notion}) "
-        f"is {gap.gap:.3f}, chance alone gives up to {gap.floor_high:.3f}; {sure}"
+        f"Groups are treated unequally: {measured}{corrected}, {between}{pair}; {as_much}. {who}."
     )
+
+
+def _share(chance: float, found: Audit) -> str:
+    """Return the share of permutations as it can be known."""
+    least = 1.0 / max(found.n_permutations, 1)
+    return f"less than {least:.1%}" if chance < least else f"{chance:.1%}"
 
 
 def facts(found: Audit) -> list[tuple[str, ...]]:
-    """Return rows (notion, score, gap, interval, chance) of the worst gaps."""
+    """Return rows (notion, score, gap, corrected, interval, chance, as unequal)."""
     return [
         (
             notion,
             name,
             f"{gap.gap:.3f}",
+            "" if gap.estimate is None else f"{gap.estimate:.3f}",
             f"{gap.low:.3f} to {gap.high:.3f}",
             f"{gap.floor:.3f} ({gap.floor_high:.3f})",
+            f"{gap.chance:.1%}",
         )
         for (notion, name), gap in found.worst.items()
     ]
@@ -201,8 +203,9 @@ def audit_summary(found: Audit) -> str:
         + (f" Positive is class {found.classes[-1]!r}." if len(found.classes) == 2 else ""),
         found.verdict,
         "",
-        f"Gap at the worst threshold, {level} {found.band} interval, gap by chance: median (95%)",
-        *_aligned(("notion", "score", "gap", "interval", "by chance"), facts(found)),
+        f"Gap at the worst threshold, measured and corrected, {level} {found.band} interval; "
+        "groups permuted: median (95%), share as unequal",
+        *_aligned(HEAD, facts(found)),
         "",
         f"{rates_title(found)}; gap, {level} interval, by chance",
         *_aligned(

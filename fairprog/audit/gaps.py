@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairprog.audit.audit_rows import AuditRows
-from fairprog.audit.result import GapInterval
+from fairprog.audit.result import CHANCE, GapInterval
 from fairprog.evidence.held_out import GapCurve
 from fairprog.evidence.worst_gap import Rate, WorstGap, WorstGapLaw, thinned, thresholds_for
 from fairprog.kernels.threshold_rates import (
@@ -91,17 +91,19 @@ def _law(q: int, mass: Array, square: Array, draws: int, rng: np.random.Generato
 def _interval(found: WorstGap, chance: Array, rows: AuditRows) -> GapInterval:
     """Return a worst gap with its interval and with what permutations give."""
     raw, standard = chance[1:, 0], chance[:, 1]
+    as_unequal = float(np.mean(standard[1:] >= standard[0] * (1.0 - 1e-12)))
+    sure = as_unequal < CHANCE  # no interval excludes what the permutations leave open
     a, b = found.between
     return GapInterval(
         found.gap,
-        found.low,
+        found.low if sure else 0.0,
         found.high,
         float(np.median(raw)),
         float(np.quantile(raw, 0.95)),
-        float(np.mean(standard[1:] >= standard[0] * (1.0 - 1e-12))),
+        as_unequal,
         (rows.groups[a], rows.groups[b]),
         found.estimate,
-        found.at_least,
+        found.at_least if sure else 0.0,
         found.at_most,
     )
 

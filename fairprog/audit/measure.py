@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.audit.audit_rows import AuditRows
-from fairprog.audit.audit_words import recommendation_words
+from fairprog.audit.audit_words import NOTHING, recommendation_words
 from fairprog.audit.gaps import gaps_at_thresholds
 from fairprog.audit.rate_gaps import rate_gaps
-from fairprog.audit.result import Audit
+from fairprog.audit.result import Audit, decided
 from fairprog.audit.score_movement import leakage, movement
 from fairprog.door import refuse_reordered
 from fairprog.errors import DataError, FairprogWarning
@@ -129,6 +129,7 @@ def audit(
             FairprogWarning,
             stacklevel=2,
         )
+    _, gap, unequal = decided(worst, last, len(rows.classes))
     rates, support, gaps, rms = rate_gaps(rows, guesses[last], repetitions, random_state)
     return Audit(
         classes=rows.classes,
@@ -150,15 +151,13 @@ def audit(
             classes=len(rows.classes),
             smallest=int(rows.counts.min()),
             where=rows.smallest,
-            unfair=any(
-                found.low > 0 or found.beyond_chance
-                for (notion, name), found in worst.items()
-                if name == last and notion.startswith(("equalized", "class"))
-            ),
+            unequal=unequal,
+            knows=gap.high < NOTHING,
             distinct=int(np.unique(S[:, -1]).size),
             lattice=_lattice_share(X, len(np.asarray(y_score))),
             rows=n,
         ),
+        n_permutations=repetitions,
         _rows=(rows.y, rows.a, rows.weight, rows.scores),
     )
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+CHANCE = 0.05  # share of permutations as unequal, below which groups are treated unequally
+
+
 @dataclass(frozen=True)
 class GapInterval:
     """A gap between groups, its interval, and what chance alone gives.
@@ -30,7 +33,7 @@ class GapInterval:
         Largest minus smallest rate of a group, as measured: too high on average.
     low, high : float
         Its interval, pairs of groups being compared in units of what their rows leave open, so
-        that a small group hides nothing about large ones.
+        that a small group hides nothing about large ones. From 0 unless `beyond_chance`.
     floor, floor_high : float
         Median and 95% quantile of the gap with groups permuted within each class.
     chance : float
@@ -58,8 +61,21 @@ class GapInterval:
 
     @property
     def beyond_chance(self) -> bool:
-        """Whether less than 5% of the permutations give as large a gap."""
-        return self.chance < 0.05
+        """Whether less than 5% of the permutations are as unequal."""
+        return self.chance < CHANCE
+
+
+def decided(
+    worst: Mapping[tuple[str, str], GapInterval], score: str, n_classes: int
+) -> tuple[str, GapInterval, bool]:
+    """Return which gap decides of a score's, and whether it is beyond chance."""
+    asked = [
+        (notion, gap)
+        for (notion, name), gap in worst.items()
+        if name == score and (n_classes > 2 or notion == "equalized odds")
+    ]
+    notion, gap = min(asked, key=lambda item: (item[1].chance, -item[1].low, -item[1].gap))
+    return notion, gap, gap.chance < CHANCE / len(asked)
 
 
 @dataclass(frozen=True)
@@ -133,6 +149,8 @@ class Audit(Reported):
         Where scores after steering were given.
     recommendation : str
         Which tool fits, and why.
+    n_permutations : int
+        Behind what chance gives.
 
     Examples
     --------
@@ -157,12 +175,29 @@ class Audit(Reported):
     leakage: tuple[Leakage, ...]
     movement: ScoreMovement | None
     recommendation: str
+    n_permutations: int
     _rows: tuple[Any, ...]
 
     @property
     def scores(self) -> tuple[str, ...]:
         """Names of the scores: one, or before and after."""
         return tuple(self.curves[0].gaps)
+
+    @property
+    def decision(self) -> tuple[str, GapInterval, bool]:
+        """The notion (or class) surest to be unequal, its gap, and whether it is beyond chance.
+
+        It is if less than 5% of the permutations are as unequal; of several classes, 5% over their
+        number. Verdict and recommendation go by this alone.
+
+        Examples
+        --------
+        >>> import fairprog as fp
+        >>> y, s, a = [0, 1] * 60, [.2, .7, .4, .9] * 30, ["f"] * 60 + ["m"] * 60
+        >>> fp.audit(y, s, sensitive_features=a).decision[2]
+        False
+        """
+        return decided(self.worst, self.scores[-1], len(self.classes))
 
     @property
     def verdict(self) -> str:

@@ -10,7 +10,7 @@ from scipy.special import ndtri
 from fairprog.audit.audit_rows import AuditRows
 from fairprog.audit.result import Leakage, ScoreMovement
 from fairprog.kernels.gap_bands import spearman
-from fairprog.kernels.ranking import auc, auc_interval, auc_standard_error
+from fairprog.kernels.ranking import auc_and_error, auc_interval
 from fairprog.labels import Indices
 
 FEW = 50  # rows, of which DeLong's standard error says too little
@@ -30,8 +30,8 @@ def leakage(rows: AuditRows, name: str) -> tuple[Leakage, ...]:
         s = S[own, 0 if S.shape[1] == 1 else i]
         for g in told:
             member = rows.a[own] == g
-            found = auc(s, member, rows.weight[own])
-            reach = z * auc_standard_error(s, member, rows.weight[own])
+            found, error = auc_and_error(s, member, rows.weight[own])
+            reach = z * error
             low, high = max(0.0, found - reach), min(1.0, found + reach)
             sides = int(member.sum()), int((~member).sum())
             if min(sides) < FEW:

@@ -31,7 +31,7 @@ GRID = 256  # thresholds at which errors are drawn
 WORK = 2_000_000  # pairs times draws times thresholds: beyond, at fewer thresholds
 STEPS = 9  # gaps around the measured one for which its law is drawn
 PRIOR_ROWS = 2.0
-FLAT, SHARP, MIDDLE = 0.45, 0.5, 0.2  # see `_shape`, in units of sqrt(1/n_a + 1/n_b)
+FLAT, SHARP, MIDDLE = 0.7, 0.5, 0.2  # see `_shape`, in units of sqrt(1/n_a + 1/n_b)
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,23 +35,23 @@ def auc(x: Array, positive: NDArray[np.bool_], weight: Array | None = None) -> f
     return float(high @ (np.cumsum(low) - 0.5 * low) / (high.sum() * low.sum()))
 
 
-def auc_standard_error(
+def auc_and_error(
     x: Array, positive: NDArray[np.bool_], weight: Array | None = None
-) -> float:
-    """Return DeLong's standard error of the area (1988, Biometrics 44), weights as given.
+) -> tuple[float, float]:
+    """Return the area and DeLong's standard error (1988, Biometrics 44), weights as given.
 
-    Infinite where one of the two samples has a single row.
+    The error is infinite where one of the two samples has a single row.
     """
     w = np.ones(x.size) if weight is None else weight
-    variance = 0.0
-    for side in (positive, ~positive):
+    area, variance = float("nan"), 0.0
+    for side in (~positive, positive):
         share = w[side] / w[side].sum()
         v = _placements(x[side], x[~side], w[~side])
+        area = float(share @ v)
         size = 1.0 / float(share @ share)  # rows, or as many as the weights are worth
-        if size < 1.5:
-            return float("inf")
-        variance += float(share @ (v - share @ v) ** 2) / (size - 1.0)
-    return float(np.sqrt(variance))
+        spread = float(share @ (v - area) ** 2)
+        variance += spread / (size - 1.0) if size >= 1.5 else np.inf
+    return area, float(np.sqrt(variance))
 
 
 def auc_interval(

@@ -3,7 +3,8 @@
 Codes of rows are ``2 g + (1 if positive)``; a rate at t is of the rows with a score above t. All
 of it comes from the cells' weighted distribution functions at the distinct scores. Under a
 permutation of groups within classes those of one class are running counts of its shuffled groups,
-and the rates given the class change at its own rows only.
+and the rates given the class change at its own rows only. Of many rows only their numbers in bins
+are permuted, which are multivariate hypergeometric: no row is touched again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 from fairprog.labels import Array, Indices
 
+MANY_ROWS = 20_000  # beyond, permutations are drawn as counts of rows in bins
+BINS = 1000
 RATES = ("tpr", "fpr", "selection", "accuracy")
 
 
@@ -83,25 +86,71 @@ def permuted_worst_gaps(
     upto = [np.searchsorted(r, ends, side="right") for r in rows]
     own = [u[np.diff(u, prepend=0) > 0] for u in upto]
 
-    def found(groups: Iterable[NDArray[np.integer]]) -> Array:
-        below0, below1 = (_counts(g, w, n_groups) for g, w in zip(groups, weights, strict=True))
-        total = below0[:, -1] + below1[:, -1]
-        negative = below0.take(upto[0], axis=1)
-        positive = below1.take(upto[1], axis=1)
-        right = negative - positive + below1[:, -1:]  # negative rows below, positive ones above
-        return np.stack(
-            [
-                _widest(below1.take(own[1], axis=1), below1[:, -1]),
-                _widest(below0.take(own[0], axis=1), below0[:, -1]),
-                _widest(negative + positive, total),
-                _widest(right, total),
-            ],
-            axis=1,
-        )
+    def counts(groups: Iterable[NDArray[np.integer]]) -> list[Array]:
+        return [_counts(g, w, n_groups) for g, w in zip(groups, weights, strict=True)]
 
-    yield found(groups)
+    measured = _all_gaps(counts(groups), upto, own)
+    if code.size <= MANY_ROWS:
+        yield measured
+        for _ in range(count):
+            yield _all_gaps(counts([rng.permutation(g) for g in groups]), upto, own)
+        return
+    # of many rows it is enough to know how many of each group lie in each of many bins
+    few = np.unique(np.searchsorted(ends, np.linspace(0, code.size - 1, BINS + 1)[1:]))
+    at = [np.concatenate([[0], u[few]]) for u in upto]
+    bins = [_bins(np.diff(u), w, u) for u, w in zip(at, weights, strict=True)]
+    sizes = [np.bincount(g, minlength=n_groups) for g in groups]
+    every = [np.arange(1, few.size + 1)] * 2
+    coarse = [below[:, u] for below, u in zip(counts(groups), at, strict=True)]
+    yield np.stack([measured[0], _all_gaps(coarse, every, every)[1]])
     for _ in range(count):
-        yield found([rng.permutation(g) for g in groups])
+        drawn = [_permuted_bins(b, n, rng) for b, n in zip(bins, sizes, strict=True)]
+        yield _all_gaps(drawn, every, every)
+
+
+def _all_gaps(below: list[Array], upto: list[Indices], own: list[Indices]) -> Array:
+    """Return the widest gaps of all rates, (2, 4), from weights by class, group and place."""
+    below0, below1 = below
+    total = below0[:, -1] + below1[:, -1]
+    negative = below0.take(upto[0], axis=1)
+    positive = below1.take(upto[1], axis=1)
+    right = negative - positive + below1[:, -1:]  # negative rows below, positive ones above
+    return np.stack(
+        [
+            _widest(below1.take(own[1], axis=1), below1[:, -1]),
+            _widest(below0.take(own[0], axis=1), below0[:, -1]),
+            _widest(negative + positive, total),
+            _widest(right, total),
+        ],
+        axis=1,
+    )
+
+
+Bins = tuple[Indices, Array, Array]  # rows, their mean weight, and its variance
+
+
+def _bins(count: Indices, weight: Array, upto: Indices) -> Bins:
+    """Return what is known of the rows of a class between thresholds."""
+    sums = [np.diff(np.concatenate([[0.0], np.cumsum(w)])[upto]) for w in (weight, weight**2)]
+    mean, square = (x / np.maximum(count, 1) for x in sums)
+    same = weight.size == 0 or np.ptp(weight) == 0
+    return count, mean, np.maximum(square - mean**2, 0.0) * (not same)
+
+
+def _permuted_bins(bins: Bins, sizes: Indices, rng: np.random.Generator) -> Array:
+    """Return weights up to each threshold, (G, T + 1), of groups that are permuted."""
+    count, mean, variance = bins
+    left, drawn = count.copy(), np.empty((sizes.size, count.size))
+    for g, size in enumerate(sizes[:-1]):
+        drawn[g] = rng.multivariate_hypergeometric(left, size, method="marginals")
+        left -= drawn[g].astype(left.dtype)
+    drawn[-1] = left
+    mass = drawn * mean
+    if variance.any():  # which rows of a bin, as far as their weights differ
+        noise = np.sqrt(drawn) * rng.standard_normal(drawn.shape)
+        noise -= drawn / np.maximum(count, 1) * noise.sum(axis=0)
+        mass += np.sqrt(variance) * noise
+    return np.concatenate([np.zeros((sizes.size, 1)), np.cumsum(mass, axis=1)], axis=1)
 
 
 def _counts(group: NDArray[np.integer], weight: Array, n_groups: int) -> Array:

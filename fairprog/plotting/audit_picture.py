@@ -10,7 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fairprog.audit import Audit
-from fairprog.audit.audit_words import facts, leakage_rows, movement_rows, rate_rows, rates_title
+from fairprog.audit.audit_words import (
+    HEAD,
+    facts,
+    leakage_rows,
+    movement_rows,
+    rate_rows,
+    rates_title,
+)
 from fairprog.errors import DataError
 from fairprog.evidence.held_out import GapCurve
 from fairprog.plotting.curves import plot_gaps
@@ -182,7 +189,8 @@ def _gaps(found: Audit, most: int = MOST) -> Markup:
     said = (
         f"Bands hold at all thresholds at once with {level} confidence ({found.band}), if the "
         "model was not trained on these rows. Dotted, and in brackets in the table: the worst "
-        "gap that chance exceeds in 5% of cases (groups permuted within each class)."
+        "gap that chance exceeds in 5% of cases (groups permuted within each class). Share of "
+        "permutations as unequal: every group is judged in units of what its rows leave open."
     )
 
     def one(curve: GapCurve) -> Markup:
@@ -195,7 +203,7 @@ def _gaps(found: Audit, most: int = MOST) -> Markup:
 
     table = data_table(
         "Gap at the worst threshold",
-        ("notion", "score", "gap", f"{level} interval", "by chance"),
+        tuple(f"{level} interval" if word == "interval" else word for word in HEAD),
         facts(found),
     )
     return join([paragraphs([said]), panels(*map(one, found.curves[:most])), table])
