@@ -52,6 +52,10 @@ def naming(
     also: tuple[type[Exception], ...] = (),
 ) -> Iterator[None]:
     """Turn what the system says about a path, or about its stand-in, into one DataError."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise DataError(
+            f"`{argument}` must be the name of a file; found {path!r}.", argument=argument
+        )
     known: tuple[type[Exception], ...] = (OSError, *also)
     try:
         yield

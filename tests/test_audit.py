@@ -65,7 +65,7 @@ def coverage(repetitions, n, weighted, confidence=0.9, shrink=1.0):
             s, y, a, w = s[kept], y[kept], a[kept], 1 / chance[kept]
         found = fp.audit(
             y, s, sensitive_features=a, confidence=confidence, sample_weight=w,
-            n_permutations=1, n_bootstrap=100,
+            n_permutations=40, n_bootstrap=100,
         )  # fmt: skip
         for curve in found.curves:
             truth = true_gaps(curve.thresholds)[curve.title]

@@ -6,6 +6,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import fairprog as fp
+from fairprog.cli import main
+from fairprog.solution.inferred import Inference
 
 
 def told(rows=400, seed=0):
@@ -121,8 +123,8 @@ class _Unstatic(fp.LocationScale):
 
 
 WORDS = {
-    "no path": (lambda: fp.load(None), "cannot be read"),
-    "no place": (lambda: fp.NearestIdeal(_two_by_two(), [1]).solve().save(None), "be written"),
+    "no path": (lambda: fp.load(None), "the name of a file"),
+    "no place": (lambda: fp.NearestIdeal(_two_by_two(), [1]).solve().save(None), "name of a file"),
     "a seed in words": (lambda: _two_by_two().sample(3, random_state="x"), "whole number or"),
     "half a seed": (
         lambda: fp.Categorical(np.full((2, 2, 2), 0.125)).sample(3, random_state=0.5),
@@ -155,3 +157,121 @@ def test_slips_are_answered_in_words(case):
 def test_an_unknown_argument_names_the_class_of_the_user():
     with pytest.raises(TypeError, match=r"Normal\(\) has no argument 'sd'; standard deviations"):
         fp.Normal(np.full((2, 2), 0.25), np.eye(2), sd=np.ones((2, 2)))
+
+
+# ------------------------------------------------------------------- mistakes of new users
+
+
+def rows(n=400, seed=0):
+    D = fp.Normal([[0.3, 0.2], [0.3, 0.2]], [[0.0, 1.0], [2.0, 2.0]], std=[[1.0, 1.0], [1.0, 2.0]])
+    return D.sample(n, random_state=seed)
+
+
+class FiveFolds(LogisticRegression):
+    """A learner that splits its rows once more, and whose error is scikit-learn's."""
+
+    def fit(self, X, y, sample_weight=None):
+        if np.bincount(y).min() < 10:
+            raise ValueError("n_splits=10 cannot be greater than the number of members")
+        return super().fit(X, y, sample_weight)
+
+
+def test_rows_too_few_for_a_learner_are_said_to_be():
+    y, a = np.array([0] * 10 + [1] * 10), np.tile([0, 1], 10)
+    X = np.random.default_rng(0).standard_normal((20, 2))
+    with pytest.raises(fp.DataError, match=r"smallest cell .class, group. 5 in all.*fewer"):
+        fp.compare(FiveFolds(), X, y, sensitive_features=a, methods=[], progress=False)
+
+
+def test_an_audit_says_how_its_notions_are_named():
+    X, y, a = rows()
+    s = X[:, 0]
+    with pytest.raises(fp.ModelError, match=r"measures every notion.*found.worst"):
+        fp.audit(y, s, sensitive_features=a, notion=fp.EqualizedOdds())
+    with pytest.raises(TypeError, match="unexpected keyword argument 'notions'"):
+        fp.audit(y, s, sensitive_features=a, notions=1)
+    found = fp.audit(y, s, sensitive_features=a, n_permutations=2, n_bootstrap=50)
+    with pytest.raises(KeyError, match=r"notions are .'equalized odds', .*scores .'score'"):
+        found.worst["equal opportunity"]
+    assert found.worst.get("equal opportunity") is None
+
+
+def test_a_bootstrap_without_moments_says_that_it_is_parametric():
+    X, y, a = rows()
+    D = fp.Normal.fit(X, y, sensitive_features=a)
+    found = fp.NearestIdeal(D, steer=[1]).solve("closed-form").inference(
+        method="bootstrap", n_bootstrap=4
+    )  # fmt: skip
+    assert "(parametric bootstrap)" in str(found)
+    assert Inference.from_dict(found.to_dict()).method == "parametric bootstrap"
+
+
+def test_a_threshold_beside_a_range_is_refused():
+    X, y, a = rows()
+    p = 1 / (1 + np.exp(-X[:, 0]))
+    C = fp.Categorical.from_scores(p, y=y, sensitive_features=a, bins=10)
+    with pytest.raises(fp.ModelError, match="Give one of `thresholds`"):
+        fp.NearestFair(C, 0.5, threshold_range=(0.2, 0.4))
+    assert fp.NearestFair(C).solve().settings["thresholds"] == (0.5,)
+    sol = fp.NearestFair(C).solve()
+    with pytest.raises(fp.DataError, match="scores that the population counted in bins"):
+        sol.sample_weight(y, sensitive_features=a, X=X)
+    atoms = fp.Categorical.fit(np.round(X[:, 0]), y, sensitive_features=a)
+    with pytest.raises(fp.DataError, match="Atoms are `population"):
+        fp.NearestFair(atoms).solve().sample_weight(y, sensitive_features=a, X=X[:, 0])
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        fp.IdealSteering([1], keep_sensitive="x"),
+        fp.SteeredClassifier(LogisticRegression(), keep_sensitive="x"),
+        fp.ReweightedClassifier(LogisticRegression(), keep_sensitive="x"),
+    ],
+)
+def test_whether_a_column_is_kept_is_yes_or_no(step):
+    X, y, a = rows()
+    with pytest.raises(fp.ModelError, match="`keep_sensitive` must be True or False"):
+        step.fit(X, y, sensitive_features=a)
+
+
+def test_a_file_needs_a_name():
+    X, y, a = rows()
+    D = fp.Normal.fit(X, y, sensitive_features=a)
+    sol = fp.NearestIdeal(D, steer=[1]).solve("closed-form")
+    for wrong in (None, 3):
+        with pytest.raises(fp.DataError, match="`path` must be the name of a file"):
+            sol.save(wrong)
+        with pytest.raises(fp.DataError, match="`path` must be the name of a file"):
+            fp.load(wrong)
+
+
+def test_the_command_line_advises_what_it_has(tmp_path, capsys):
+    X, y, a = rows(300)
+    said, sex = np.where(y == 1, "yes", "no"), np.where(a == 1, "f", "m")
+    table = pd.DataFrame({"p": 1 / (1 + np.exp(-X[:, 0])), "job": sex, "hired": said, "sex": sex})
+    path = str(tmp_path / "t.csv")
+    table.to_csv(path, index=False)
+    fit = ["fit", path, "--label", "hired", "--sensitive", "sex", "--splits", "2", "--quiet"]
+    assert main([*fit, "--score", "job"]) == 1
+    text = capsys.readouterr().err
+    assert "A score is a column of numbers" in text and "--onehot" not in text
+    assert main([*fit, "--score", "p", "--max-loss", "-1"]) == 2
+    capsys.readouterr()
+    step = str(tmp_path / "step.json")
+    main([*fit, "--score", "p", "--method", "quantile", "--force", "--out", step])
+    assert "Y=1 is 'yes'" in " ".join(capsys.readouterr().out.split())
+    out = str(tmp_path / "new.csv")
+    assert main(["apply", step, path, "--out", out]) == 0
+    assert "Move rows once" in capsys.readouterr().out
+    moved = fp.load(step).transform(table.set_index(np.arange(300) + 7))
+    np.testing.assert_allclose(moved["p"], pd.read_csv(out)["p"], rtol=1e-12)
+    assert list(moved.index[:2]) == [7, 8] and list(moved["hired"]) == list(table["hired"])
+    with pytest.raises(fp.ModelError, match="must be a data frame with the columns"):
+        fp.load(step).transform(table.to_numpy())
+    table.loc[0, "sex"] = "rare"
+    table.to_csv(path, index=False)
+    assert main(["audit", path, "--label", "hired", "--score", "p", "--sensitive", "sex"]) == 1
+    assert main([*fit, "--score", "p"]) == 1
+    text = capsys.readouterr()
+    assert "merge_groups" not in text.err + text.out and "in that column" in text.err

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairprog.audit.audit_rows import AuditRows
-from fairprog.audit.result import CHANCE, GapInterval
+from fairprog.audit.result import CHANCE, GapInterval, Gaps
 from fairprog.evidence.held_out import GapCurve
 from fairprog.evidence.worst_gap import Rate, WorstGap, WorstGapLaw, thinned, thresholds_for
 from fairprog.kernels.threshold_rates import (
@@ -71,7 +71,7 @@ def gaps_at_thresholds(
             peak = {name: worst[title, name].gap for name in found}
             counts = _cell_counts(rows, positive, q)
             curves.append(GapCurve(title, grid, drawn, peak, float(reach[q]), counts))
-    return tuple(curves), worst
+    return tuple(curves), Gaps(worst)
 
 
 def _law(q: int, mass: Array, square: Array, draws: int, rng: np.random.Generator) -> WorstGapLaw:

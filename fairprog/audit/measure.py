@@ -17,7 +17,7 @@ from fairprog.audit.rate_gaps import rate_gaps
 from fairprog.audit.result import Audit, decided
 from fairprog.audit.score_movement import leakage, movement
 from fairprog.door import refuse_reordered
-from fairprog.errors import DataError, FairprogWarning
+from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.evidence.held_out import check_confidence
 from fairprog.labels import Array, Indices, check_number
 
@@ -37,6 +37,7 @@ def audit(
     n_permutations: int = 200,
     n_bootstrap: int = 400,
     random_state: int = 0,
+    **unknown: Any,
 ) -> Audit:
     """Measure how unequal groups are treated by every threshold on a score.
 
@@ -102,6 +103,15 @@ def audit(
     >>> eo.low <= eo.gap <= eo.high, eo.beyond_chance
     (True, True)
     """
+    if "notion" in unknown:
+        raise ModelError(
+            "An audit measures every notion, so that there is no `notion` to choose: read "
+            'found.worst["equal opportunity", "score"], found.plot(notion="equal opportunity"), '
+            "or ask a notion of your own: notion.gap(found.table(threshold)).",
+            argument="notion",
+        )
+    if unknown:
+        raise TypeError(f"audit() got an unexpected keyword argument {next(iter(unknown))!r}")
     refuse_reordered(y_true=y_true, X=X)
     rows = AuditRows.check(
         y_true,

@@ -65,6 +65,18 @@ class GapInterval:
         return self.chance < CHANCE
 
 
+class Gaps(dict[tuple[str, str], GapInterval]):
+    """Worst gaps by (notion, score); asked for another one, it names those that there are."""
+
+    def __missing__(self, key: object) -> GapInterval:
+        notions = list(dict.fromkeys(notion for notion, _ in self))
+        scores = list(dict.fromkeys(score for _, score in self))
+        raise KeyError(
+            f"{key!r}: gaps are named by a notion and a score, such as {next(iter(self))!r}; "
+            f"notions are {notions}, scores {scores}"
+        )
+
+
 def decided(
     worst: Mapping[tuple[str, str], GapInterval], score: str, n_classes: int
 ) -> tuple[str, GapInterval, bool]:

@@ -19,6 +19,7 @@ from typing import Any, TextIO
 from fairprog.cli.audit_scores import run_audit
 from fairprog.cli.drift import add_drift
 from fairprog.cli.fitting import run_apply, run_fit
+from fairprog.cli.outputs import for_columns
 from fairprog.cli.printed_report import filled
 from fairprog.cli.reproduce import run_reproduce
 from fairprog.cli.steering import TRANSPORTS, run_align, run_steer
@@ -119,6 +120,13 @@ def example(*lines: str) -> str:
     return "\n".join(["example:", *(f"  {line}" for line in lines), "", DOCS])
 
 
+def _loss(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must lie between 0 and 1; found {value}")
+    return value
+
+
 def _share(text: str) -> float:
     value = float(text)
     if not 0 < value < 1:
@@ -163,7 +171,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     how.add_argument(
         "--max-loss",
-        type=float,
+        type=_loss,
         default=0.01,
         metavar="P",
         help="of the accuracy, at most (default .01)",
@@ -381,7 +389,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = int(options.run(options))
             sys.stdout.flush()
     except (FairprogError, OSError) as error:
-        said = f"fairprog {options.command}: {printable(str(error))}"
+        said = f"fairprog {options.command}: {for_columns(printable(str(error)))}"
         print(filled(said) if sys.stderr.isatty() else said, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -12,7 +12,7 @@ from fairprog.audit import Audit, audit
 from fairprog.cli.columns import Feature
 from fairprog.cli.complaints import require_values
 from fairprog.cli.csv_table import Table, Text, in_order, quoted, read_table
-from fairprog.cli.outputs import check_outputs, remarks_of
+from fairprog.cli.outputs import check_outputs, for_columns, remarks_of
 from fairprog.cli.printed_report import note
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.labels import Array
@@ -59,7 +59,7 @@ def run_audit(options: argparse.Namespace) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FairprogWarning)
         found = _audit(options, table, y, classes, groups)
-    print(found.summary())
+    print(for_columns(found.summary()))
     for remark in table.remark + remarks_of(caught):
         print(note(remark))
     if options.report is not None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fairprog.cli.columns import Design, read_design
+from fairprog.cli.complaints import unusable_columns
 from fairprog.cli.csv_table import Table, read_table
 from fairprog.cli.outputs import check_outputs, check_table_name, remarks_of
 from fairprog.cli.printed_report import design_text, filled, note, warning, width
@@ -27,7 +29,7 @@ from fairprog.comparison.methods import (
     steps_on_scores,
 )
 from fairprog.comparison.result import choose, grown
-from fairprog.errors import FairprogWarning, ModelError
+from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.estimators import IdealSteering
 from fairprog.labels import Indices, printable
 
@@ -68,6 +70,13 @@ def measured(
     design: Design, steps: dict[str, Any], score: bool, **options: Any
 ) -> dict[str, Comparison]:
     """Return comparisons of steps by learner; of a score that is given there is one."""
+    found = _measured(design, steps, score, **options)  # of codes, which keep the order of classes
+    return {name: replace(c, classes=tuple(design.classes)) for name, c in found.items()}
+
+
+def _measured(
+    design: Design, steps: dict[str, Any], score: bool, **options: Any
+) -> dict[str, Comparison]:
     y = codes_of(design)
     if score:
         methods = {NOTHING: OnScore(), **{name: OnScore(step) for name, step in steps.items()}}
@@ -96,6 +105,14 @@ def run_fit(options: argparse.Namespace) -> int:
         raise ModelError(f"--report must end in .html; found {options.report!r}.")
     table = read_table(options.data)
     score = options.score is not None
+    if score:
+        table.require([options.score])
+        for name, why in unusable_columns(table, [options.score], onehot=False).items():
+            raise DataError(
+                f"--score names {name!r}, which is {why}. A score is a column of numbers, larger "
+                "for the positive class; leave --score out to move features.",
+                argument="score",
+            )
     design = read_design(
         table,
         options.label,
@@ -238,4 +255,5 @@ def run_apply(options: argparse.Namespace) -> int:
         print(note(f"{len(table) - len(out):,} rows were left out."))
     out.write(options.out)
     print(f"Wrote {options.out}: {len(out):,} rows as CSV, moved without labels.")
+    print(filled("Move rows once: they would be moved again if this file were given to `apply`."))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,14 @@ from fairprog.codec import check_folder
 from fairprog.errors import FairprogWarning, ModelError
 
 OTHER_FORMATS = {".feather", ".json", ".npy", ".npz", ".parquet", ".tsv", ".xls", ".xlsx"}
+
+
+def for_columns(text: str) -> str:
+    """Return text that advises options of Python as advice for the columns of a table."""
+    text = re.sub(r", as merge_groups=\{.*?\} does", " in that column", text)
+    return text.replace(
+        "join groups by merge_groups", "give small groups one label in their column"
+    )
 
 
 def check_table_name(path: str | None) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from fairprog.cli.columns import Design, Feature
 from fairprog.cli.complaints import require_values
 from fairprog.cli.csv_table import Table, Text
 from fairprog.codec import load, register, save
-from fairprog.errors import DataError
+from fairprog.errors import DataError, ModelError
 from fairprog.estimators import IdealSteering, ScoreSteering
 from fairprog.fields import either, read, refuse
 from fairprog.labels import Array, index_of
@@ -22,6 +22,9 @@ from fairprog.populations import Normal
 from fairprog.programs import NearestIdeal
 from fairprog.solution import Solution
 from fairprog.transports import Monotone, Transport
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KIND, STEP = "table_steering", "table_step"  # of files: a solution, a step of `fairprog fit`
 STEPS: dict[str, Any] = {"ideal_steering": IdealSteering, "score_steering": ScoreSteering}
@@ -208,6 +211,39 @@ class TableSteering:
             keys = None if key is None else table.text(key)
             moved = self.step.transform(X, sensitive_features=group, key=keys)
         return table.replace(self._columns_of(table, X, moved))
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Return a data frame with its features moved, as `fairprog apply` moves a file.
+
+        Parameters
+        ----------
+        X : DataFrame
+            With the columns of the features and of the group, by name; others stay as they are.
+
+        Raises
+        ------
+        DataError
+            As :meth:`align`; ModelError for what is no data frame.
+        """
+        import pandas as pd
+
+        if not isinstance(X, pd.DataFrame):
+            raise ModelError(
+                f"`X` must be a data frame with the columns {list(self.columns)}; found "
+                f"{type(X).__name__}.",
+                argument="X",
+            )
+        text = X.astype(object).where(X.notna(), "").map(str)
+        header = tuple(map(str, X.columns))
+        text = text.set_axis(range(len(header)), axis=1).reset_index(drop=True)
+        moved = self.align(Table("X", header, text))
+        old = dict(zip(header, (X.iloc[:, k] for k in range(len(header))), strict=True))
+        own = {name for feature in self.features for name in feature.encoded}
+        columns = {
+            name: pd.to_numeric(moved.cells[k]).to_numpy() if name in own else old[name].to_numpy()
+            for k, name in enumerate(moved.header)
+        }
+        return pd.DataFrame(columns, index=X.index)
 
     @property
     def groups(self) -> tuple[Any, ...]:

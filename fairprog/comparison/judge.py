@@ -231,6 +231,16 @@ class _Judge:
                         yield name, self.figures(method, train, test, fits, read)
                     except FairprogError as error:  # what a method cannot do is a finding
                         yield name, str(error)
+                    except ValueError as error:  # of a learner: some rows, or all, it cannot take
+                        said = (
+                            f"{str(error).rstrip('.')}. The split has {len(train)} training rows, "
+                            f"and the smallest cell (class, group) {self.rows.cells.min()} in "
+                            "all: if that is too few, gather more, join groups, or take fewer "
+                            "folds (`cv`)"
+                        )
+                        if name == NOTHING:
+                            raise DataError(f"The learner cannot be trained: {said}.") from error
+                        yield name, said
                     bar.update()
 
     def figures(

@@ -9,7 +9,7 @@ from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_array, validate_data
 
 from fairprog.errors import DataError
-from fairprog.estimators.sensitive_column import take_column
+from fairprog.estimators.sensitive_column import check_keep, take_column
 from fairprog.labels import Array, check_finite
 
 
@@ -21,6 +21,7 @@ class FeatureReader(OneToOneFeatureMixin):
 
     def _read(self, X: Any, sensitive_features: Any, reset: bool) -> tuple[Array, Any]:
         """Return the features, checked, and what says the groups."""
+        check_keep(self.keep_sensitive)
         rest, groups = take_column(X, self.sensitive_column, sensitive_features)
         refuse_text(rest)
         least = 2 if reset else 1  # our own check of what is finite names the column

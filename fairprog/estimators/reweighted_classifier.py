@@ -168,9 +168,10 @@ class ReweightedClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupRe
         names: dict[str, Any] = {"classes": list(rows.classes), "groups": list(rows.groups)}
         counted = Categorical.from_scores(score, y=rows.label, bins=self.bins, **known, **names)
         population = _smoothed(counted, rows.y.size)
+        default = isinstance(self.thresholds, float) and self.thresholds == 0.5
         self.solution_ = NearestFair(
             population,
-            self.thresholds,
+            None if self.threshold_range is not None and default else self.thresholds,
             threshold_range=self.threshold_range,
             notion=self.notion,
             move=self.move,

@@ -76,3 +76,13 @@ def insert_column(rows: Any, position: int, groups: Any) -> Any:
     numbers = values.dtype.kind in "biuf"
     kind = np.float64 if numbers else object
     return np.insert(rows.astype(kind), position, values.astype(kind), axis=1)
+
+
+def check_keep(keep_sensitive: Any) -> None:
+    """Refuse what is neither True nor False, such as the name of the column."""
+    if not isinstance(keep_sensitive, (bool, np.bool_)):
+        raise ModelError(
+            f"`keep_sensitive` must be True or False; found {keep_sensitive!r}. The column is "
+            "named by `sensitive_column`.",
+            argument="keep_sensitive",
+        )

@@ -77,7 +77,7 @@ def inference_of(
         pvalue = chance_of(program, sol.kl, n)[2]
     return Inference(
         confidence=confidence,
-        method=method,
+        method="parametric bootstrap" if method == "bootstrap" and moments is None else method,
         n=n,
         kl=found["kl", None],
         gap=found.get(("gap", None)),

@@ -43,7 +43,8 @@ class NearestFair:
     ----------
     population : Categorical
         Tables, scored rows (:meth:`Categorical.from_scores`), ``D.discretize()`` of any family.
-    thresholds : float, sequence of float, or "all", default .5
+    thresholds : float, sequence of float, or "all", optional
+        Default .5, where none of the next three is given; with one of them it is refused.
         On P(Y=1 | x, a), two classes: a threshold t stands for every cost for which t is
         (C01 - C00) / (C01 - C00 + C10 - C11).
     threshold_range : (float, float), optional
@@ -108,7 +109,7 @@ class NearestFair:
     def __init__(
         self,
         population: Categorical,
-        thresholds: float | ArrayLike | str = 0.5,
+        thresholds: float | ArrayLike | str | None = None,
         *,
         threshold_range: tuple[float, float] | None = None,
         cost: ArrayLike | None = None,

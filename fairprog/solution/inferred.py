@@ -54,7 +54,8 @@ class Inference:
     Attributes
     ----------
     confidence : float
-    method : {"delta", "bootstrap"}
+    method : {"delta", "bootstrap", "parametric bootstrap"}
+        The last: replicates are drawn from the fitted laws, so that it is as good as the family.
     n : int
         Rows behind the population.
     kl : Estimate
@@ -157,7 +158,7 @@ def estimate(value: Any, se: Any, z: float, bias: float = 0.0, floor: float = -n
 
 FIELDS: dict[str, Any] = {
     "confidence": least(0, 1),
-    "method": frozenset(["delta", "bootstrap"]),
+    "method": frozenset(["delta", "bootstrap", "parametric bootstrap"]),
     "n": int,
     "kl": tuple,
     "price matrix offset bounds": Mapping,

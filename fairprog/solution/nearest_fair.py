@@ -213,8 +213,9 @@ class NearestFairSolution(ReweightedSolution):
         ----------
         y, sensitive_features : array_like, shape (n,)
         X : array_like, shape (n,) or (n, d), optional
-            Values of the population, or scores where it was counted in bins. Without it the rows
-            are those the population was made from, in their order.
+            What the population's atoms are: their values (`population.values`; whole numbers from
+            0 where none were given), or scores where it was counted in bins; features are
+            neither. Without it the rows are those the population was made from, in their order.
 
         Returns
         -------
@@ -297,7 +298,7 @@ class NearestFairSolution(ReweightedSolution):
             place = np.full(D.n_atoms, -1, dtype=np.intp)
             place[s.atom[own]] = own
             if X is not None and D.score_bins is not None:
-                score = check_posterior(np.asarray(X)[rows])[0] if rows.any() else np.zeros(0)
+                score = _scores(np.asarray(X)[rows]) if rows.any() else np.zeros(0)
                 pair[rows] = place[D.score_bins.atoms(score, D.values, place >= 0)]
             else:
                 pair[rows] = place[atom[rows]]
@@ -374,6 +375,17 @@ class NearestFairSolution(ReweightedSolution):
 
     def __repr__(self) -> str:
         return f"NearestFairSolution(kl={self.kl:.6g}, solver={self.solver!r})"
+
+
+def _scores(given: Any) -> Array:
+    """Return the scores of rows, or say that features are none."""
+    try:
+        return check_posterior(given)[0]
+    except DataError as error:
+        raise DataError(
+            f"`X` must hold the scores that the population counted in bins, not features: {error}",
+            argument="X",
+        ) from error
 
 
 def _increasing(x: Array, y: Array) -> PiecewiseLinearMap:

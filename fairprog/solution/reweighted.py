@@ -80,7 +80,9 @@ class ReweightedSolution(Solution):
         if unknown:
             raise DataError(
                 f"`X` holds {unknown[0]!r}, which is no atom of the population ({len(unknown)} "
-                "such rows).",
+                "such rows). Atoms are `population.values`, such as "
+                f"{values[0].tolist()!r}; of discretized features or of rows they are positions, "
+                "and new rows have none.",
                 argument="X",
             )
         return np.array([position[key] for key in keys], dtype=np.intp)

@@ -144,12 +144,12 @@ def ask_fair(
         )
     given = {"threshold_range": threshold_range, "cost": cost, "rule": rule}
     named = [name for name, value in given.items() if value is not None]
-    default = isinstance(thresholds, (int, float)) and thresholds == 0.5
-    if len(named) + (not default) > 1:
+    if len(named) + (thresholds is not None) > 1:
         raise ModelError(
             f"Give one of `thresholds`, {', '.join(f'`{n}`' for n in given)}; found several.",
             argument=named[0],
         )
+    thresholds = 0.5 if thresholds is None else thresholds
     if not uses_group and D.n_groups > 1 and D.reveals_group:
         raise ModelError(
             "A group-blind rule is no restriction here: every atom belongs to one group. Give the "
