@@ -175,6 +175,27 @@ def test_maps_of_other_families_follow_as_refits_do():
     close_refit(diagonal.with_rows(ROWS), fp.Diagonal())
 
 
+def test_steps_of_newton_are_those_of_the_hessian():
+    D = ideal_normal(3, 2, 2, seed=1)
+    E = fp.Normal(D.prior, D.location, cov=D.cov * np.array([1.0, 1.5])[None, :, None, None])
+    program = fp.NearestIdeal(E.with_rows(np.full((2, 2), 900)), steer=[1])
+    sol = program.solve()
+    response = response_of(program.geometry, 0, sol.affine[1])
+    g = np.random.default_rng(0).standard_normal(len(response.hessian))
+    np.testing.assert_allclose(response.hessian @ response._solve(g), g, atol=1e-10)
+    assert np.abs(response.slope(response.problem(program.geometry), 0 * g)).max() < 1e-8
+
+
+def test_the_covariance_of_a_fitted_covariance_is_wisharts():
+    """n cov(S_jk, S_lm) = S_jl S_km + S_jm S_kl, by the directions of the error."""
+    D = ideal_normal(3, 2, 2).with_rows(np.full((2, 2), 500))
+    error = estimation_error(D, np.random.default_rng(0))
+    moves = np.stack([move[2][0, 0] for move in error.moves])
+    S = D.cov[0, 0]
+    wanted = np.einsum("jl,km->jklm", S, S) + np.einsum("jm,kl->jklm", S, S)
+    np.testing.assert_allclose(np.einsum("ajk,alm->jklm", moves, moves), wanted / 500, atol=1e-12)
+
+
 def test_mirror_images_follow_as_refits_do():
     D = fp.Normal(
         [[0.3, 0.2], [0.3, 0.2]], [[0.0, 2.0], [2.0, -0.5]], std=[[1.0, 1.2], [1.5, 2.0]]

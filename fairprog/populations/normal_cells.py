@@ -41,7 +41,9 @@ class CellStorage(Population):
         cls, *args: Any, covariance: str = "full", std: ArrayLike | None = None, **labels: Any
     ) -> Self:
         """Return an object of the class that keeps variances only, where these are diagonal."""
-        unknown = sorted(labels.keys() - inspect.signature(cls).parameters.keys())
+        unknown = (
+            sorted(labels.keys() - inspect.signature(cls).parameters.keys()) if labels else []
+        )
         if unknown:
             raise TypeError(
                 f"{cls.__name__}() has no argument {unknown[0]!r}; standard deviations are `std`, "

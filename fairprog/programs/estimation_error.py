@@ -16,7 +16,6 @@ import numpy as np
 
 from fairprog.errors import DataError, ModelError
 from fairprog.kernels.normal import symmetric_root
-from fairprog.kernels.one_group import linear_basis
 from fairprog.labels import Array
 from fairprog.populations import DiagonalNormal, LocationScale, Normal
 from fairprog.populations.law import Law
@@ -119,7 +118,9 @@ def _standardised(D: Any, n: Array) -> tuple[int, Callable[[Array], Move]]:
     shares = root[:, None] * (np.eye(K * G) - np.outer(root, root)) / np.sqrt(n.sum())
     full = isinstance(D, Normal) and not isinstance(D, DiagonalNormal)
     tied = full and D.covariance == "tied"
-    factors, E = _factors(D, n), linear_basis("symmetric", d) if full else np.eye(d)
+    factors, upper = _factors(D, n), np.triu_indices(d)
+    spread = d * (d + 1) // 2 if full else d
+    off = np.where(upper[0] == upper[1], 0.5, np.sqrt(0.5))  # S + S' has entries of norm one
     zero = np.zeros((K, G, d, d)[: 2 + isinstance(D, Normal) + full])
 
     def move(x: Array) -> Move:
@@ -131,7 +132,9 @@ def _standardised(D: Any, n: Array) -> tuple[int, Callable[[Array], Move]]:
                 first[i, a] = F @ y[:d] / np.sqrt(n[i, a])
                 m = n[:, a].sum() if tied else n[i, a]
                 if not (tied and i):
-                    W = F @ np.tensordot(y[d:], E, 1) @ F * np.sqrt(2.0 / m)
+                    S = np.zeros((d, d))
+                    S[upper] = y[d:] * off
+                    W = F @ (S + S.T) @ F * np.sqrt(2.0 / m)
                     second[slice(None) if tied else i, a] = W
             elif isinstance(D, Normal):
                 first[i, a], second[i, a] = F * y[:d], np.sqrt(2.0 / n[i, a]) * y[d:]
@@ -140,7 +143,7 @@ def _standardised(D: Any, n: Array) -> tuple[int, Callable[[Array], Move]]:
                 first[i, a], second[i, a] = D.base_scale[i, a] * step[0], step[1]
         return (shares @ x[: K * G]).reshape(K, G), first, second
 
-    return K * G * (1 + d + len(E)), move
+    return K * G * (1 + d + spread), move
 
 
 def _factors(D: Any, n: Array) -> Array:

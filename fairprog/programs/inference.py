@@ -112,7 +112,10 @@ def _gap(D: Any, near: float | None = None) -> Values:
 
 
 def _worst_gap(D: Any, near: float | None = None) -> tuple[float, float]:
-    """Return the largest gap over thresholds on the log odds, all or those near one, and where."""
+    """Return the largest gap over thresholds on the log odds, all or those near one, and where.
+
+    It may be at a kink, where log odds have an end, so that it is sought anew nearby.
+    """
     t = np.linspace(-8.0, 8.0, 161) if near is None else near + np.linspace(-0.1, 0.1, 61)
     for width in (0.1, 3.4e-3, 1.2e-4)[near is not None :]:
         gaps = np.ptp((D.base_rates * binary_rates(D, t)[..., 1]).sum(axis=1), axis=1)

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.linalg import lu_factor, lu_solve
 
-from fairprog.kernels.one_group import linear_basis, solve_by_scales
+from fairprog.kernels.one_group import linear_basis
 from fairprog.labels import Array
 from fairprog.programs.geometries.base import Geometry
 from fairprog.programs.geometries.frame import Frame
@@ -65,12 +67,29 @@ class Response:
         """Return the map after one Newton step in the program of a population nearby."""
         problem = self.problem(geometry)
         zero = np.zeros(len(self.tangent))
-        step = -solve_by_scales(self.hessian, self.slope(problem, zero))
+        step = -self._solve(self.slope(problem, zero))
         return GroupMaps(*self._point(problem, step))
 
     def still(self, geometry: Geometry) -> GroupMaps:
         """Return the map as it is in the program of a population nearby."""
         return GroupMaps(*self._point(self.problem(geometry), np.zeros(len(self.tangent))))
+
+    @cached_property
+    def _factors(self) -> tuple[Any, Array]:
+        """The Hessian factorised, in units that make its diagonal one, and these units."""
+        scale = 1.0 / np.sqrt(np.diagonal(self.hessian))
+        return lu_factor(self.hessian * scale[:, None] * scale), scale
+
+    def _solve(self, g: Array) -> Array:
+        if not g.size:
+            return g
+        factors, scale = self._factors
+        return np.asarray(scale * lu_solve(factors, scale * g))
+
+    @cached_property
+    def _directions(self) -> Array:
+        """How each of the free numbers moves the entries of the map, (m, entries)."""
+        return np.array([_flat(T) for T in self.tangent]).reshape(len(self.tangent), -1)
 
     def slope(self, problem: Any, x: Array) -> Array:
         """Return the gradient of the cost in the free numbers."""
@@ -86,21 +105,27 @@ class Response:
             )
         if isinstance(found, Frame) and found.kind == "fixed":
             total = [np.zeros((len(found.basis),) * 2), *total]
-        pairs = (sum(float(np.sum(t * p)) for t, p in zip(T, total, strict=True))
-                 for T in self.tangent)  # fmt: skip
-        return np.array(list(pairs))
+        parts = [np.broadcast_to(t, np.shape(b)) for t, b in zip(total, self.base, strict=True)]
+        return np.asarray(self._directions @ _flat(parts))
 
     def _point(self, problem: Any, x: Array) -> tuple[Any, Any]:
         """Return the problem and its map at given numbers."""
-        moved = list(self.base)
-        for k, T in enumerate(self.tangent):
-            if x[k]:
-                moved = [m + x[k] * t for m, t in zip(moved, T, strict=True)]
+        moved = self.base
+        if np.any(x):
+            ends = np.cumsum([np.size(b) for b in self.base])[:-1]
+            parts = np.split(_flat(self.base) + x @ self._directions, ends)
+            moved = tuple(
+                p.reshape(np.shape(b))[()] for p, b in zip(parts, self.base, strict=True)
+            )
         if isinstance(problem, Frame):
             U = problem.basis
             A = U @ (U.T @ moved[0] @ U @ (problem.sign * problem.user_root)) @ U.T
             return problem.from_user(AffineMap(A + np.eye(len(U)) - U @ U.T, moved[1]))
         return problem, tuple(moved)
+
+
+def _flat(parts: Sequence[Any]) -> Array:
+    return np.concatenate([np.ravel(part) for part in parts])
 
 
 def _unit(frame: Frame) -> Array:
