@@ -21,6 +21,8 @@ MULTIPLIERS = {"duals", "sensitivity", "price", "price_interval", "price_by_cond
 
 TO_THE_BIT = (0.0, 0.0, 0.0)
 WRITTEN = golden.read()
+# Exact answers that were compared with a conic one once, and are proven without it now.
+UNCOMPARED = ["Laplace all", "Logistic all", "Gamma all", "Logistic 3 groups", "Logistic joint"]
 
 
 def leaves(value, path=""):
@@ -43,13 +45,18 @@ def leaves(value, path=""):
         yield path, value
 
 
-def today(record):
+def today(name):
     """Return a record with the names of today: `n_rows` of finite populations counts cells now."""
-    out = copy.deepcopy(record)
-    population = out.get("saved", {}).get("data", {}).get("population", {})
-    if "n_rows" in population:
-        population["effective_rows"] = population.pop("n_rows")
+    out = copy.deepcopy(WRITTEN[name])
+    data = out.get("saved", {}).get("data", {})
+    if "n_rows" in data.get("population", {}):
+        data["population"]["effective_rows"] = data["population"].pop("n_rows")
     return out
+
+
+def certificate(record):
+    """Return the certificate of a record, or an empty one."""
+    return record.get("saved", {}).get("data", {}).get("certificate", {})
 
 
 def is_number(value):
@@ -104,7 +111,12 @@ def test_the_answer_is_the_one_written_down(name):
     tolerances = golden.TOLERANCES[kind]
     if not STRICT:
         tolerances = [max(10.0 * t, 1e-7) for t in tolerances]
-    found = differences(today(WRITTEN[name]), golden.record(name), tolerances)
+    was, record = today(name), golden.record(name)
+    if name in UNCOMPARED:
+        certificate(was).update(conic_gap=None, parameter_gap=None)
+    gap = certificate(record).pop("optimality_gap", None)  # newer than the file
+    assert gap is None or gap <= 1e-8
+    found = differences(was, record, tolerances)
     assert not found, f"{name} ({kind}):\n" + "\n".join(found)
 
 
@@ -119,7 +131,7 @@ def test_files_of_the_first_version_are_read_and_written_again(tmp_path, name):
     old.write_text(json.dumps(WRITTEN[name]["saved"]), encoding="utf-8")
     fp.load(old).save(new)
     again = json.loads(new.read_text(encoding="utf-8"))
-    assert differences(today(WRITTEN[name])["saved"], again, TO_THE_BIT) == []
+    assert differences(today(name)["saved"], again, TO_THE_BIT) == []
 
 
 # ------------------------------------------------------ controls: what is found, what is not

@@ -18,6 +18,7 @@ class Conic:
     time_limit: float | None
     verbose: bool
     options: dict[str, Any]
+    second_opinion: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,8 @@ class Answer:
         The compiled program whose multipliers are reported, where it is another one.
     duality_gap : float or None
         KL minus a lower bound on it, nats, where that is what proves the answer.
+    optimality_gap : float or None
+        The same where a decrement proves it besides, and it is not the sum over the groups.
     conic_gap : float or None
         Difference of the costs over max(1, cost); None where there is no second answer, or its
         cost is infinite (supports that nest to the solver's tolerance only).
@@ -56,6 +59,7 @@ class Answer:
     compiled: Any = field(default=None, kw_only=True)
     priced: Any = field(default=None, kw_only=True)
     duality_gap: float | None = field(default=None, kw_only=True)
+    optimality_gap: float | None = field(default=None, kw_only=True)
     conic_gap: float | None = field(default=None, kw_only=True)
     parameter_gap: float | None = field(default=None, kw_only=True)
     kinked: bool = field(default=False, kw_only=True)

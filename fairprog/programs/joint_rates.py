@@ -47,6 +47,7 @@ def solve_joint(geometry: Geometry, solver: str, conic: Conic, started: float) -
         best.certificate,
         kkt_residual=float(np.hypot(best.certificate.kkt_residual, search.residual(best))),
         globally_optimal=best.certificate.globally_optimal and gap <= GAP * max(1.0, best.kl),
+        optimality_gap=gap / max(1.0, best.kl) if np.isfinite(gap) else None,
     )
     return replace(
         best, certificate=certificate, settings={**best.settings, "base_rates": "joint"}

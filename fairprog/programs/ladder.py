@@ -1,7 +1,8 @@
 """Which solver answers a program, and which one checks it: the same ladder for every family.
 
-Exact answers come first and are compared with a conic solver's where that is cheap; conditions
-and bounds are for the conic solvers, which are compared with the exact answer where there is one.
+Exact answers come first. They are proven in numpy, and compared with a conic solver's where that
+is cheap or asked for; conditions and bounds are for the conic solvers, which are compared with
+the exact answer where there is one.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from fairprog.programs.answer import Answer, Conic
 from fairprog.programs.geometries.base import CONIC, Geometry
 
 SOLVERS = ("auto", "closed-form", "newton", *CONIC)
+CHEAP = 0.05  # seconds: up to which an exact answer is compared with a conic one unasked
 
 
 def find_answer(
     geometry: Geometry, solver: str, conic: Conic, compiled: Sequence[Any] = ()
 ) -> Answer:
-    """Return the answer of the named solver; "auto" prefers exact ones and compares.
+    """Return the answer of the named solver; "auto" prefers exact ones.
 
     Parameters
     ----------
@@ -50,7 +52,8 @@ def find_answer(
         geometry.refuse_collapse(answer)
         return answer
     answer = geometry.exact(solver)
-    if solver == "auto" and not geometry.question.relaxed and geometry.compares(answer):
+    cheap = solver == "auto" and geometry.conic_seconds(answer) <= CHEAP
+    if not geometry.question.relaxed and (cheap or conic.second_opinion):
         answer = _compared(geometry, answer, conic)
     return answer
 
@@ -70,6 +73,11 @@ def _refuse(geometry: Geometry, solver: str, conic: Conic) -> None:
     if reason is not None:
         raise ModelError(f"solver={solver!r} {reason}.", argument="solver")
     exact |= solver == "auto" and geometry.takes_balls
+    if conic.second_opinion and "CLARABEL" in geometry.solvers():
+        raise ModelError(
+            f"second_opinion=True asks CLARABEL, which {geometry.solvers()['CLARABEL']}.",
+            argument="second_opinion",
+        )
     if conic.options and (exact or not geometry.uses_conic):
         raise ModelError(
             f"The options {sorted(conic.options)} are for the conic solvers, which are not used "

@@ -11,8 +11,12 @@ from fairprog.populations import Population
 from fairprog.programs.answer import Answer
 from fairprog.programs.base_rates import base_rate_residual
 from fairprog.programs.geometries.base import Geometry
+from fairprog.programs.geometries.group_map import SMALL_GAP
 from fairprog.programs.kkt_residual import kkt_residual
 from fairprog.solution import Certificate
+from fairprog.solution.certificate import CONIC_TOLERANCE
+
+ROUNDING = 4.0 * float(np.finfo(float).eps)
 
 
 def certify(
@@ -27,6 +31,7 @@ def certify(
     question, scale = geometry.question, max(1.0, kl)
     others = [a for a in question.staying if a != question.reference]
     ideality = _ideality(geometry, population, maps, laws, question.steered)
+    gap = _relative_gap(geometry, answer, kl)
     return Certificate(
         kkt_residual=kkt_residual(geometry, answer) / float(np.sqrt(scale)),
         ideality_residual=ideality,
@@ -34,10 +39,32 @@ def certify(
         feasibility_residual=_violation(geometry, answer) / scale,
         conic_gap=answer.conic_gap,
         parameter_gap=answer.parameter_gap,
-        globally_optimal=geometry.is_global(answer),
+        globally_optimal=geometry.is_global(answer) and (gap or 0.0) <= CONIC_TOLERANCE,
         ideality_tolerance=geometry.ideality_tolerance(answer, population, ideality),
         requires_ideality=question.map_bound == 0,
+        optimality_gap=gap,
     )
+
+
+def _relative_gap(geometry: Geometry, answer: Answer, kl: float) -> float | None:
+    """Return KL less a proven lower bound on it, with what rounding adds, over max(1, KL).
+
+    None where stationary points were enumerated, for local optima, and under conditions, which
+    have multipliers in place of a bound.
+    """
+    if not answer.globally_optimal:
+        return None
+    gap = answer.optimality_gap if answer.duality_gap is None else answer.duality_gap
+    if gap is None and answer.free_laws is not None:
+        cost = answer.cost()
+        gap = cost if cost <= SMALL_GAP else None  # nothing is nearer than no divergence at all
+    elif gap is None and not geometry.question.relaxed:
+        gap = sum(g.optimality_gap() for g in answer.groups)
+    if gap is None or not np.isfinite(kl):
+        return gap
+    # every cell's divergence is a sum of as many terms as features, of its own size or of one
+    rounding = ROUNDING * geometry.n_features * (kl + geometry.n_features)
+    return float(max(gap, 0.0) + rounding) / max(1.0, kl)
 
 
 def _ideality(

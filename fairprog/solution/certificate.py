@@ -50,17 +50,23 @@ class Certificate(Checked):
         consensus of each class's map with the returned one, complementary slackness; over
         max(1, KL). 0.0 for exact answers.
     conic_gap : float or None
-        Difference of KL between the conic and the exact answer over max(1, KL), where both exist.
+        Difference of KL between the conic and the exact answer over max(1, KL); None where only
+        one was computed.
     parameter_gap : float or None
         Largest difference of their maps, in whitened coordinates, relative where above one.
     globally_optimal : bool
-        In this family and class of maps: True where the program is convex or its stationary
-        points were enumerated; False means the answer is a local optimum (best of the restarts).
+        In this family and class of maps: True where the program is convex and `optimality_gap`
+        small, or its stationary points were enumerated; False means the answer is a local optimum
+        (best of the restarts).
         How near any ideal population could be says :meth:`Solution.family_free_bound`.
     requires_ideality : bool
         Whether ``ok`` asks for the ideality residual (no ``map_bound``).
     ideality_tolerance : float
         1e-8, or what rounding alone causes where cells are conditioned worse than that.
+    optimality_gap : float or None
+        KL less a proven lower bound on it over max(1, KL): from the Newton decrement by
+        self-concordance, from tangents, or from a dual; with what rounding adds. None where
+        stationary points were enumerated, under conditions, and for local optima.
 
     Examples
     --------
@@ -80,12 +86,13 @@ class Certificate(Checked):
     globally_optimal: bool
     requires_ideality: bool = True
     ideality_tolerance: float = IDEALITY_TOLERANCE
+    optimality_gap: float | None = None
 
     def checks(self) -> list[tuple[str, float, float]]:
         """Return (name, residual, tolerance) of everything that ``ok`` asks for.
 
         KKT 1e-4, ideality 1e-8 (groups that stay 1e-6), feasibility 1e-6, conic gap 1e-6,
-        parameter gap 1e-4.
+        parameter gap 1e-4, optimality gap 1e-6.
         """
         found: list[tuple[str, float | None, float]] = [
             ("kkt_residual", self.kkt_residual, KKT_TOLERANCE),
@@ -93,6 +100,7 @@ class Certificate(Checked):
             ("feasibility_residual", self.feasibility_residual, CONIC_TOLERANCE),
             ("conic_gap", self.conic_gap, CONIC_TOLERANCE),
             ("parameter_gap", self.parameter_gap, PARAMETER_TOLERANCE),
+            ("optimality_gap", self.optimality_gap, CONIC_TOLERANCE),
         ]
         if self.requires_ideality:
             found.insert(1, ("ideality_residual", self.ideality_residual, self.ideality_tolerance))

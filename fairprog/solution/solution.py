@@ -481,6 +481,7 @@ CERTIFICATE = {
     "conic_gap parameter_gap": either(None, least(0)),
     "globally_optimal requires_ideality": bool,
     "ideality_tolerance": least(0, 1e-2),
+    "optimality_gap?": least(0),
 }
 SETTINGS = {
     "transport": Mapping,

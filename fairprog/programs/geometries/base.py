@@ -116,9 +116,9 @@ class Geometry(Parameters, ABC):
         """Return the answer with every group steered, where that is no one convex program."""
         raise AssertionError(f"{type(self).__name__} is asked for convex programs only")
 
-    def compares(self, answer: Answer) -> bool:
-        """Return whether a conic solve is cheap enough to check an exact answer by."""
-        return True
+    @abstractmethod
+    def conic_seconds(self, answer: Answer) -> float:
+        """Return about how long a conic solve takes; infinite where it would tell nothing."""
 
     def compared(self, answer: Answer, compiled: Any, solver: str) -> Answer:
         """Return an exact answer with its distance to a conic one of the same program."""

@@ -27,6 +27,7 @@ from fairprog.kernels.cells import (
     raw_gradients,
     stacked_kl,
 )
+from fairprog.kernels.lower_bounds import self_concordant_gap
 from fairprog.kernels.newton_cg import decrement_cg
 from fairprog.kernels.normal import symmetric_root, symmetrize
 from fairprog.kernels.one_group import (
@@ -116,6 +117,10 @@ class Frame(Whitening):
             return bound
         w, m, Gamma, Sigma = args
         return decrement_cg(self.user_root, self._raw(S), w, m, Gamma, Sigma, self._pull(N), raw_n)
+
+    def shortfall(self, theta: Map, decrement: float) -> float:
+        """Return the bound of self-concordance: a quadratic less Q log det."""
+        return self_concordant_gap(decrement, float(self.w.sum()))
 
     def best(self, closed: bool) -> Map:
         """Return the optimum by Newton's method, dense or by conjugate gradients."""

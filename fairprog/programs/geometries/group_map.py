@@ -17,6 +17,8 @@ import numpy as np
 from fairprog.kernels.balls import minimise_in_balls
 from fairprog.labels import Array, addresses
 
+SMALL_GAP = 1e-9  # nats: a bound that needs no second one
+
 Theta = tuple[Any, ...]  # a map in the problem's own coordinates, part by part
 Gradient = tuple[Any, ...]  # of the same parts
 
@@ -61,6 +63,12 @@ class GroupProblem(Protocol):
 
     def decrement(self, theta: Theta, gradient: Gradient) -> float:
         """Return the Newton decrement of a gradient at theta, or an upper bound on it."""
+
+    def shortfall(self, theta: Theta, decrement: float) -> float:
+        """Return a bound on the nats by which theta's cost is above its minimum.
+
+        `decrement` is that of the cost's gradient at theta.
+        """
 
     def best(self, closed: bool) -> Theta:
         """Return the optimum, by the closed form where `closed`, else by Newton's method."""
@@ -224,6 +232,11 @@ class GroupMaps:
         for own in gradients:
             total = _add(total, own)
         return float(self.problem.decrement(self.theta, total))
+
+    def optimality_gap(self) -> float:
+        """Return the common map's cost less a proven lower bound on it: the optimum's, or zero."""
+        gap = self.problem.shortfall(self.theta, self.common_decrement())
+        return gap if gap <= SMALL_GAP else min(gap, self.cost())
 
 
 def _add(total: Gradient, own: Gradient) -> Gradient:

@@ -22,6 +22,7 @@ from fairprog.kernels.diagonal import (
     diagonal_gradients,
     diagonal_kl,
 )
+from fairprog.kernels.lower_bounds import self_concordant_gap
 from fairprog.labels import Array
 from fairprog.populations import Normal
 from fairprog.programs.geometries.group_map import relative_gap
@@ -101,6 +102,10 @@ class IndependentFrame:
         """Return the Newton decrement of a gradient."""
         cells = self.mean, self.var, self.own_var
         return diagonal_decrement(self.kind, self.w, *cells, theta[0], *gradient)
+
+    def shortfall(self, theta: Map, decrement: float) -> float:
+        """Return the bound of self-concordance: a quadratic less Q log det."""
+        return self_concordant_gap(decrement, float(self.w.sum()))
 
     def best(self, closed: bool) -> Map:
         """Return the closed form, feature by feature."""

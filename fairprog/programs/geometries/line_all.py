@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from fairprog.errors import ModelError, SolverError
+from fairprog.kernels.lower_bounds import tangent_gap
 from fairprog.kernels.scaling import linear_shifts, minimise_shifts, sinkhorn
 from fairprog.labels import Array
 from fairprog.populations import Gamma, LocationScale, Weibull
@@ -69,10 +70,12 @@ def nearest_shifts(
     shifts = _Shifts(type(D), q, laws, (D.base_loc - center) / unit, scale / unit, D.group_mass)
 
     def answer(alpha: Array, beta: Array, name: str, gap: float | None = None) -> Answer:
-        return _answer(D, q, laws, scale, center + unit * alpha, unit * beta, name, gap)
+        proven = shifts.optimality_gap(alpha, beta) if gap is None else None
+        found = _answer(D, q, laws, scale, center + unit * alpha, unit * beta, name)
+        return replace(found, duality_gap=gap, optimality_gap=proven)
 
     exact = answer(*shifts.exact(D, solver))
-    if solver == "newton":
+    if solver not in CONIC and not conic.second_opinion:
         return exact
     second = shifts.conic(solver, conic)
     if second is None:
@@ -94,9 +97,9 @@ class _Shifts:
 
     def exact(self, D: LocationScale, solver: str) -> tuple[Any, ...]:
         """Return (alpha, beta, name, duality gap or None) of the method that suits the laws."""
-        q, laws, loc, scale = self.q, self.laws, self.loc, self.scale[:, None]
+        q, laws, loc = self.q, self.laws, self.loc
         if all(law.name == "ShiftedExponential" for law in laws):
-            alpha, beta, gap = linear_shifts(q / scale, loc)
+            alpha, beta, gap = linear_shifts(q / self.scale[:, None], loc)
             return alpha, beta, "linear-program", gap
         if isinstance(D, Gamma) and solver != "newton":
             weight = q * D.shape
@@ -105,15 +108,37 @@ class _Shifts:
             if residual < 1e-10:  # else the matrix is too far from its marginals: Newton
                 return alpha, beta, "sinkhorn", None
 
-        def slopes(y: Array) -> Array:
-            pairs = zip(laws, (y - loc) / scale, strict=True)
-            d = np.array([[law.gradient(law, 1.0, x)[1] for x in row] for law, row in pairs])
-            return np.asarray(q * d / scale)
-
         row = (q * loc).sum(axis=1) / q.sum(axis=1)
         column = (q * (loc - row[:, None])).sum(axis=0) / q.sum(axis=0)
-        alpha, beta, _ = minimise_shifts(slopes, (row, column))
+        alpha, beta, _ = minimise_shifts(self.slopes, (row, column))
         return alpha, beta, "newton", None
+
+    def slopes(self, y: Array) -> Array:
+        """Return the derivative of every cell's cost at the locations y, shape (K, G)."""
+        scale = self.scale[:, None]
+        pairs = zip(self.laws, (y - self.loc) / scale, strict=True)
+        d = np.array([[law.gradient(law, 1.0, x)[1] for x in row] for law, row in pairs])
+        return np.asarray(self.q * d / scale)
+
+    def optimality_gap(self, alpha: Array, beta: Array) -> float | None:
+        """Return the bound of tangents in (alpha, beta[1:]); None where supports end."""
+        if any(np.isfinite(law.support[0]) for law in self.laws):
+            return None
+
+        def locations(x: Array) -> Array:
+            return x[: alpha.size, None] + np.append(0.0, x[alpha.size :])
+
+        def cost(x: Array) -> float:
+            pairs = zip(self.laws, (locations(x) - self.loc) / self.scale[:, None], strict=True)
+            V = [[law.divergence(law, 1.0, u) for u in row] for law, row in pairs]
+            return float((self.q * np.array(V)).sum())
+
+        def slope(x: Array) -> Array:
+            d = self.slopes(locations(x))
+            return np.append(d.sum(axis=1), d.sum(axis=0)[1:])
+
+        x = np.append(alpha + beta[0], beta[1:] - beta[0])
+        return tangent_gap(cost, slope, x, np.full(x.size, float(self.scale.min())))
 
     def conic(self, solver: str, conic: Conic) -> tuple[Array, Array, str] | None:
         """Return (alpha, beta, name) of a conic solver; None where "auto" finds none."""
@@ -141,7 +166,6 @@ def _answer(
     alpha: Array,
     beta: Array,
     name: str,
-    gap: float | None,
 ) -> Answer:
     """Return the answer in common coordinates with sum_a p_a b_a = 0."""
     center = float(D.group_mass @ beta)
@@ -152,7 +176,7 @@ def _answer(
         f = line_frame(D, False, a, q[:, a], reference)
         theta = 1.0, float((beta[a] + f.center - f.target_center) / f.C)
         groups.append(GroupMaps(f, theta))
-    return Answer(groups, name, free_laws=reference, duality_gap=gap)
+    return Answer(groups, name, free_laws=reference)
 
 
 def average_laws(D: LocationScale, q: Array) -> LineLaws:

@@ -45,6 +45,13 @@ class BoundedLineFrame(LineFrame):
         rest, _ = self._rest(theta, self.free(*gradient))
         return float(np.sqrt(float(rest @ rest) / float(self.w.sum())))
 
+    def inside(self, theta: Map) -> Array:
+        """Return how far beyond the ends of the group's supports those of the map's are."""
+        (S, beta), (c, d) = theta, self.ends
+        slack = np.maximum(beta - (c - S * d), 0.0)
+        columns = (slack, d, np.ones_like(d)) if self.scales else (slack, np.ones_like(d))
+        return np.stack(columns, axis=1)
+
     def _rest(self, theta: Map, gradient: Array) -> tuple[Array, Array]:
         """Return what is left of a gradient after nonnegative multipliers, and these (K,)."""
         (S, beta), (c, d) = theta, self.ends

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fairprog.kernels.lower_bounds import tangent_gap
 from fairprog.kernels.one_group import closed_form
 from fairprog.kernels.scale_shift import (
     bracket_scale_shift,
@@ -121,6 +122,19 @@ class LineFrame:
         """Return the Newton decrement of a gradient."""
         H = hessian(self.slope, self.free(*theta), self.unit)
         return newton_step(H, self.free(*gradient))[1]
+
+    def shortfall(self, theta: Map, decrement: float) -> float:
+        """Return the bound of tangents, the cost being convex (theory.md, Theorem B)."""
+
+        def cost(x: Array) -> float:
+            at = self.split(x)
+            return self.cost(at) if at[0] > 0 else np.inf
+
+        return tangent_gap(cost, self.slope, self.free(*theta), self.unit, self.inside(theta))
+
+    def inside(self, theta: Map) -> Array | None:
+        """Return the constraints of a map as rows (slack, normal); None without."""
+        return None
 
     def best(self, closed: bool) -> Map:
         """Return the optimum by Newton's method."""

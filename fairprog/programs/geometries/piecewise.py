@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fairprog.errors import ModelError
+from fairprog.kernels.lower_bounds import self_concordant_gap
 from fairprog.kernels.normal import symmetrize
 from fairprog.kernels.piecewise_linear import (
     cell_gradient,
@@ -97,6 +98,10 @@ class Pieces:
         """Return the Newton decrement of a gradient."""
         args = self.knots, self.w, self.moments, self.mu, self.sigma
         return float(decrement(theta[0], *args, gradient=gradient[0]))
+
+    def shortfall(self, theta: Map, decrement: float) -> float:
+        """Return the bound of self-concordance: logarithms weigh as much as their segments."""
+        return self_concordant_gap(decrement, float((self.w @ self.moments[:, 0]).min()))
 
     def best(self, closed: bool) -> Map:
         """Return the optimum by Newton's method."""
@@ -215,9 +220,10 @@ class PiecewiseGeometry(NormalGeometry):
         """Clarabel alone: SCS does not get far with many exponential cones."""
         return ("CLARABEL",)
 
-    def compares(self, answer: Answer) -> bool:
-        """Return True: a feature is little work."""
-        return True
+    def conic_seconds(self, answer: Answer) -> float:
+        """Return Clarabel's time: a cone per class and segment."""
+        frames: list[Any] = [g.problem for g in answer.groups]
+        return 0.01 + 8e-4 * sum(f.moments[:, 0].size for f in frames)
 
     def problems(self) -> Sequence[GroupProblem]:
         """Return every steered group with its knots, moments and targets."""
