@@ -4,14 +4,13 @@ A population (a joint law of features X, label Y and group A) is *ideal* when th
 classifier of every cost-sensitive risk on it is exactly group-fair. fairprog finds the ideal
 population nearest to yours in KL divergence, proves the answer and moves real data there.
 
-Importing this package loads numpy and scipy's linear algebra only; solvers, plots and tables
-are imported where they are first used.
+Importing this package loads populations, notions and audits, with numpy and scipy's linear
+algebra; programs, solvers, plots and tables are imported where they are first used.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fairprog import datasets, testing
 from fairprog.audit import Audit, audit
 from fairprog.errors import (
     DataError,
@@ -49,37 +48,6 @@ from fairprog.populations import (
     Weibull,
     YeoJohnson,
     fit_piecewise_linear,
-)
-from fairprog.programs import (
-    FairClassifier,
-    FairScore,
-    IdealityTest,
-    NearestFair,
-    NearestIdeal,
-    RowsNeeded,
-    constraint,
-    ideality_test,
-    rows_needed,
-)
-from fairprog.solution import (
-    Bounds,
-    Certificate,
-    Channel,
-    ClassifierCertificate,
-    ClassifierSolution,
-    Estimate,
-    FairCertificate,
-    Frontier,
-    Inference,
-    NearestFairSolution,
-    QuantileMap,
-    RandomizedClassifier,
-    ReweightedSolution,
-    ScoreCertificate,
-    ScoreSolution,
-    Solution,
-    ThresholdClassifier,
-    load,
 )
 from fairprog.tables import (
     AccuracyParity,
@@ -136,6 +104,8 @@ from fairprog.transports import (
 from fairprog.versions import __version__, show_versions
 
 if TYPE_CHECKING:
+    import fairprog.datasets as datasets
+    import fairprog.testing as testing
     from fairprog.comparison import Best, Comparison, compare
     from fairprog.estimators import (
         ConceptSteering,
@@ -144,28 +114,69 @@ if TYPE_CHECKING:
         ScoreSteering,
         SteeredClassifier,
     )
+    from fairprog.programs import (
+        FairClassifier,
+        FairScore,
+        IdealityTest,
+        NearestFair,
+        NearestIdeal,
+        constraint,
+        ideality_test,
+    )
+    from fairprog.programs.rows_needed import RowsNeeded, rows_needed
+    from fairprog.solution import (
+        Bounds,
+        Certificate,
+        Channel,
+        ClassifierCertificate,
+        ClassifierSolution,
+        Estimate,
+        FairCertificate,
+        Frontier,
+        Inference,
+        NearestFairSolution,
+        QuantileMap,
+        RandomizedClassifier,
+        ReweightedSolution,
+        ScoreCertificate,
+        ScoreSolution,
+        Solution,
+        ThresholdClassifier,
+        load,
+    )
 
-LAZY = {  # they need scikit-learn, which takes its time
-    "Best": "fairprog.comparison",
-    "Comparison": "fairprog.comparison",
-    "compare": "fairprog.comparison",
-    "ConceptSteering": "fairprog.estimators",
-    "IdealSteering": "fairprog.estimators",
-    "ReweightedClassifier": "fairprog.estimators",
-    "ScoreSteering": "fairprog.estimators",
-    "SteeredClassifier": "fairprog.estimators",
+LAZY = {  # by module, what is imported where it is first used: it takes its time
+    "fairprog.comparison": "Best Comparison compare",
+    "fairprog.estimators": (
+        "ConceptSteering IdealSteering ReweightedClassifier ScoreSteering SteeredClassifier"
+    ),
+    "fairprog.programs": (
+        "FairClassifier FairScore IdealityTest NearestFair NearestIdeal RowsNeeded "
+        "constraint ideality_test rows_needed"
+    ),
+    "fairprog.solution": (
+        "Bounds Certificate Channel ClassifierCertificate ClassifierSolution "
+        "Estimate FairCertificate Frontier Inference NearestFairSolution QuantileMap "
+        "RandomizedClassifier ReweightedSolution ScoreCertificate ScoreSolution "
+        "Solution ThresholdClassifier load"
+    ),
 }
+_MODULES = "datasets", "testing"
+_HOMES = {name: module for module, names in LAZY.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    """Import an estimator where it is first used."""
-    if name not in LAZY:
+    """Import a name where it is first used."""
+    if name in _MODULES:
+        return import_module(f"fairprog.{name}")
+    if name not in _HOMES:
         raise AttributeError(f"module 'fairprog' has no attribute {name!r}")
-    return getattr(import_module(LAZY[name]), name)
+    found = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *LAZY})
+    return sorted({*globals(), *_HOMES, *_MODULES})
 
 
 __all__ = [

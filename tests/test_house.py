@@ -50,9 +50,11 @@ LAYERS = {
     "__main__": 11,
 }
 DOORS = ("fairprog.findings", "fairprog.pictures")
-# who else imports by a name that is computed: loaders of files, users' own modules, experiments
+# who else imports by a name that is computed: what takes its time, loaders of files, users' own
+# modules, experiments
 BY_NAME = (
     "fairprog",
+    "fairprog.cli",
     "fairprog.codec",
     "fairprog.cli.reproduce",
     "fairprog.programs.conditions",

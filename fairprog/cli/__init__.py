@@ -10,19 +10,17 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
-from fairprog.cli.audit_scores import run_audit
 from fairprog.cli.drift import add_drift
-from fairprog.cli.fitting import run_apply, run_fit
 from fairprog.cli.outputs import for_columns
-from fairprog.cli.printed_report import filled
 from fairprog.cli.reproduce import run_reproduce
-from fairprog.cli.steering import TRANSPORTS, run_align, run_steer
+from fairprog.cli.transports import TRANSPORTS
 from fairprog.errors import FairprogError
 from fairprog.labels import printable
 from fairprog.versions import __version__
@@ -115,6 +113,15 @@ def _folds(text: str) -> int:
     return value
 
 
+def _later(module: str, name: str) -> Callable[[argparse.Namespace], int]:
+    """Return a command that is imported, with the libraries it needs, when it runs."""
+
+    def run(options: argparse.Namespace) -> int:
+        return int(getattr(import_module(f"fairprog.cli.{module}"), name)(options))
+
+    return run
+
+
 def example(*lines: str) -> str:
     """Return what stands under the options: examples, and where to read more."""
     return "\n".join(["example:", *(f"  {line}" for line in lines), "", DOCS])
@@ -185,7 +192,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--out", metavar="STEP.json", help="the step, for `fairprog apply`; or .npz"
     )
     files.add_argument("--report", metavar="FILE.html", help="all of it with pictures, one page")
-    fit.set_defaults(run=run_fit)
+    fit.set_defaults(run=_later("fitting", "run_fit"))
 
     apply_ = command("apply", help="apply a step to new rows, without labels", description=APPLY)
     apply_.epilog = example("fairprog apply step.json new.csv --out new_fair.csv")
@@ -195,7 +202,7 @@ def build_parser() -> argparse.ArgumentParser:
     apply_.add_argument("--key", metavar="COL", help="identifiers, by which lots are drawn")
     apply_.add_argument("--drop-rows", **DROP_ROWS)
     apply_.add_argument("--unseen", **UNSEEN)
-    apply_.set_defaults(run=run_apply)
+    apply_.set_defaults(run=_later("fitting", "run_apply"))
 
     steer = command(
         "steer", help="bring the groups of a CSV file into common coordinates", description=STEER
@@ -269,7 +276,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="all of it with pictures, as one page; of the first "
         "split: gaps at every threshold with 95%% bands",
     )
-    steer.set_defaults(run=run_steer)
+    steer.set_defaults(run=_later("steering", "run_steer"))
 
     align = command(
         "align", help="align new rows by a saved model, without labels", description=ALIGN
@@ -280,7 +287,7 @@ def build_parser() -> argparse.ArgumentParser:
     align.add_argument("--out", required=True, metavar="FILE.csv", help="the aligned table")
     align.add_argument("--drop-rows", **DROP_ROWS)
     align.add_argument("--unseen", **UNSEEN)
-    align.set_defaults(run=run_align)
+    align.set_defaults(run=_later("steering", "run_align"))
 
     add_drift(command)
 
@@ -307,7 +314,7 @@ def build_parser() -> argparse.ArgumentParser:
     audit.add_argument("--seed", type=_count, default=0, help="of permutations (default 0)")
     audit.add_argument("--drop-rows", **DROP_ROWS)
     audit.add_argument("--report", metavar="FILE.html", help="all of it with pictures, one page")
-    audit.set_defaults(run=run_audit)
+    audit.set_defaults(run=_later("audit_scores", "run_audit"))
 
     again = command("reproduce", help="run the experiments", description=REPRODUCE)
     again.add_argument(
@@ -389,6 +396,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = int(options.run(options))
             sys.stdout.flush()
     except (FairprogError, OSError) as error:
+        from fairprog.cli.printed_report import filled
+
         said = f"fairprog {options.command}: {for_columns(printable(str(error)))}"
         print(filled(said) if sys.stderr.isatty() else said, file=sys.stderr)
         return 1

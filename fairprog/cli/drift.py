@@ -6,11 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fairprog.cli.csv_table import read_table
-from fairprog.cli.fitting import SAY_NO
-from fairprog.cli.outputs import check_outputs
-from fairprog.cli.printed_report import note
-from fairprog.cli.tabular import TableSteering
 from fairprog.errors import ModelError
 
 DRIFT = """\
@@ -35,6 +30,12 @@ def add_drift(command: Any) -> None:
 
 def run_drift(options: argparse.Namespace) -> int:
     """Compare new rows with a model; exit code 0, or 3 where they say no."""
+    from fairprog.cli.csv_table import read_table
+    from fairprog.cli.fitting import SAY_NO
+    from fairprog.cli.outputs import check_outputs
+    from fairprog.cli.printed_report import note
+    from fairprog.cli.tabular import TableSteering
+
     if options.plot is not None:
         if Path(options.plot).suffix not in FIGURES:
             raise ModelError(f"--plot must end in one of {FIGURES}; found {options.plot!r}.")

@@ -17,6 +17,7 @@ from fairprog.cli.outputs import check_outputs, check_table_name, remarks_of
 from fairprog.cli.printed_report import design_text, filled, note, solution_text, width
 from fairprog.cli.steering_page import ALIGNED, write_report
 from fairprog.cli.tabular import Plan, TableSteering
+from fairprog.cli.transports import TRANSPORTS
 from fairprog.codec import together
 from fairprog.comparison import Comparison, compare
 from fairprog.comparison.comparison_words import comparison_summary
@@ -24,15 +25,6 @@ from fairprog.comparison.methods import OnFeatures
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.estimators import IdealSteering
 from fairprog.labels import printable
-from fairprog.transports import Diagonal, Monotone, Scaling, Translation, Transport, Whitened
-
-TRANSPORTS: dict[str, type[Transport]] = {
-    "monotone": Monotone,
-    "whitened": Whitened,
-    "diagonal": Diagonal,
-    "scaling": Scaling,
-    "translation": Translation,
-}
 
 
 def run_steer(options: argparse.Namespace) -> int:

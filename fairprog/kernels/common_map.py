@@ -11,7 +11,6 @@ section 2); for K > 2 it is sufficient.
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator, lsqr
 
 from fairprog.kernels.normal import symmetric_root, symmetrize
 from fairprog.labels import Array, Indices
@@ -171,6 +170,8 @@ def _intertwiner(link_r: Array, link_s: Array, blocks: list[Indices], k: int) ->
     block's size only. Where the walks are multiples of the identity (equal or proportional
     covariances) every X will do.
     """
+    from scipy.sparse.linalg import LinearOperator, lsqr  # takes its time
+
     rng = np.random.default_rng(len(blocks))
     size = len(blocks[k])
     pairs = []

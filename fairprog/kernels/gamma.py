@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 from scipy.special import digamma, gammaln
 
 from fairprog.errors import DataError
@@ -86,6 +85,8 @@ def fit_shape(x: Array, v: Array) -> float:
             f"{SHAPES[1]:g} to be fitted.",
             argument="X",
         )
+
+    from scipy.optimize import brentq  # takes its time
 
     def short(u: float) -> float:
         k = float(np.exp(u))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from fairprog.labels import Array
@@ -72,6 +71,8 @@ def auc_interval(
     >>> round(low, 3), high
     (0.687, 1.0)
     """
+    from scipy.optimize import brentq  # takes its time
+
     z, N = float(ndtri(0.5 + 0.5 * confidence)), 0.5 * (positive + negative) - 1.0
 
     def off(t: float) -> float:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import brentq
 
 from fairprog.labels import Array
 
@@ -140,6 +139,8 @@ def bracket_scale_shift(
 
 def increasing_root(f: Callable[[float], float], start: float) -> float:
     """Return where an increasing function changes sign, looking ever farther from `start`."""
+    from scipy.optimize import brentq  # takes its time
+
     ends, step, rises = [start, start], 0.25, f(start) < 0
     for _ in range(60):
         step *= 2.0
