@@ -158,3 +158,14 @@ def test_a_mirror_image_is_found_where_the_density_is_symmetric():
         assert family(PRIOR, loc, scale).common_map(0, 1).matrix.item() == -1.0
     T = fp.Gumbel(PRIOR, loc, scale).common_map(0, 1)
     assert T.matrix.item() == 1.0
+
+
+def test_starts_of_one_space_may_end_apart_and_the_best_end_is_found():
+    """Classes far apart: leaving a group's coordinates after one start cost more than a nat."""
+    rng = np.random.default_rng(21)
+    d, K, G = (int(rng.integers(*ends)) for ends in ((1, 5), (2, 4), (2, 6)))
+    rng = np.random.default_rng(21)
+    F = rng.normal(size=(K, G, d, 3 * d))
+    cov = F @ np.swapaxes(F, -1, -2) / (3 * d)
+    D = fp.Normal(np.full((K, G), 1 / (K * G)), 5.0 * rng.normal(size=(K, G, d)), cov=cov)
+    assert fp.NearestIdeal(D).solve().kl == pytest.approx(8.051087649, abs=1e-8)

@@ -2,10 +2,10 @@
 
 The common laws R_i are free, so the program is not convex. For given R every group's map is a
 convex problem (theory.md section 4); for given maps R is a precision-weighted average in closed
-form. A start takes one step of each kind; then L-BFGS descends on the maps with R eliminated
-(above 64 dimensions all the way only from the start that leads after a few steps). The best is
-returned, labelled local, except for K = G = 2, d = 1, where the stationary points are the roots
-of a polynomial.
+form. A start takes one step of each kind; then L-BFGS descends on the maps with R eliminated, all
+the way only from starts that may come below the best and not where another ended (above 64
+dimensions from the one that leads after a few steps). The best is returned, labelled local, except
+for K = G = 2, d = 1, where the stationary points are the roots of a polynomial.
 
 Common coordinates. The maps A_a -> A_a G give the same population, so a class of maps needs a rule
 that fixes G. Translations, scalings and diagonal maps are groups: any G of the class will do, and
@@ -32,7 +32,12 @@ from fairprog.programs.geometries.map_space import MapSpace
 from fairprog.transports import AffineMap, Monotone, Transport, Whitened
 
 EQUALLY_GOOD = 1e-9  # nats, relative to max(1, cost)
-BRIEF = 20  # steps from every start in many dimensions, where only the best then goes on
+BRIEF = 12  # steps, twice, from every start
+AHEAD = 4.0  # times what the second dozen of steps gained: as much as the others may gain
+CLOSE = 1e-3  # of the least cost: starts that are nearer to it go on whatever they gained
+LONGER = 50  # steps from starts where another has ended, which is the end of most of them
+NEAR = 0.1  # between their matrices, relative, Frobenius (offsets depend on the origin)
+End = tuple[float, Array, MapSpace]  # cost and coordinates
 
 
 def nearest_two_groups(
@@ -61,8 +66,6 @@ def nearest_all(
 
     With `log_rates` (K, G) the common base rates are chosen with the maps.
     """
-    from tqdm import tqdm
-
     frames, fixed = _frames(D, prior, transport)
     signs = [(1.0,) * D.n_groups]
     if mirror:  # one overall mirror image changes nothing
@@ -72,26 +75,15 @@ def nearest_all(
     if isinstance(transport, Monotone) and frames[0].kind == "symmetric":
         # two groups: S_a S_b^{-1} and its inverse, the same population from either side
         anchors = [0] if large and D.n_groups == 2 else list(range(D.n_groups))
-    spaces = [
-        MapSpace(
-            [f if s > 0 else f.mirrored() for f, s in zip(frames, combination, strict=True)],
-            fixed,
-            anchor,
-            log_rates=log_rates,
-        )
-        for combination, anchor in itertools.product(signs, anchors)
-    ]
-    # in hundreds of dimensions a descent takes a minute, and random starts found nothing better
-    starts, steps = (D.n_groups + 1, BRIEF) if large else (None, None)
-    tasks = [(space, start) for space in spaces for start in space.starts()[:starts]]
-    ends = []
+    tasks: list[tuple[MapSpace, Array]] = []
+    for combination in signs:
+        own = [f if s > 0 else f.mirrored() for f, s in zip(frames, combination, strict=True)]
+        spaces = [MapSpace(own, fixed, anchor, log_rates=log_rates) for anchor in anchors]
+        # in hundreds of dimensions a descent takes a minute, and random starts find nothing better
+        starts = spaces[0].starts()[: D.n_groups + 1 if large else None]  # whatever the anchor
+        tasks += itertools.product(spaces, starts)
     with one_blas_thread():
-        # silent for the first seconds: most programs are done by then
-        for space, start in tqdm(tasks, desc="starts", disable=None, delay=3.0, leave=False):
-            ends.append((*space.descend(start, steps), space))
-        if steps is not None:
-            _, start, space = min(ends, key=lambda end: end[0])
-            ends = [(*space.descend(start), space)]
+        ends = _ends(tasks, large)
     # the first of equally good ends: with two groups both anchors of `Monotone` give the same
     # population, and rounding must not choose the common coordinates
     least = min(value for value, _, _ in ends)
@@ -102,6 +94,34 @@ def nearest_all(
     C = frames[0].C
     maps = [f.user_map((S, beta)) for f, S, beta in zip(space.frames, Ss, betas, strict=True)]
     return maps, (m @ C.T, C @ M @ C.T), space.anchor
+
+
+def _ends(tasks: list[tuple[MapSpace, Array]], large: bool) -> list[End]:
+    """Descend all the way from the starts that may come to the best; return the ends in order."""
+    from tqdm import tqdm
+
+    begun: list[End] = []
+    hopes: list[float] = []  # what each start may come to
+    # silent for the first seconds: most programs are done by then
+    for space, start in tqdm(tasks, desc="starts", disable=None, delay=3.0, leave=False):
+        first, x = space.descend(start, BRIEF)
+        value, x = space.descend(x, BRIEF)
+        begun.append((value, x, space))
+        hopes.append(value - AHEAD * (first - value))
+    order = sorted(range(len(begun)), key=lambda k: begun[k][0])
+    least, ends = np.inf, dict[int, End]()
+    for k in order[:1] if large else order:
+        _, x, space = begun[k]
+        if hopes[k] > (1.0 + CLOSE) * least:
+            continue
+        there = [space.maps(end)[0] for _, end, other in ends.values() if other is space]
+        if there:  # a chance to come near
+            S = space.maps(space.descend(x, LONGER)[1])[0]
+            if min(float(np.linalg.norm(S - T) / np.linalg.norm(T)) for T in there) <= NEAR:
+                continue
+        ends[k] = (*space.descend(x), space)
+        least = min(least, ends[k][0])
+    return [ends[k] for k in sorted(ends)]
 
 
 def _frames(
