@@ -18,9 +18,16 @@ from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
 from scipy.special import ndtr, ndtri
 
-from fairprog.kernels.diagonal_rates import NOISE, REPLICATES, independent_form, sampled_rates
+from fairprog.kernels.diagonal_rates import (
+    NOISE,
+    REPLICATES,
+    averaged,
+    independent_form,
+    rates_of,
+    sampled_rates,
+)
 from fairprog.kernels.quadratic_form import normal_mass, spectral_cdf
-from fairprog.kernels.univariate_regions import bayes_decisions, decision_regions
+from fairprog.kernels.univariate_regions import decision_regions
 from fairprog.labels import Array
 
 __all__ = ["decision_rates", "decision_regions", "log_odds_cdf", "log_odds_nodes"]
@@ -137,6 +144,7 @@ def decision_rates(
     Parameters
     ----------
     cost : (K, K) array, ``cost[i, j]`` of predicting j when the truth is i, in the user's unit.
+        Or several, (C, K, K): rates (C, K, G, K), where they are sampled by the same points.
     rule_prior, rule_mean, rule_cov : (K, G), (K, G, d), (K, G, d, d) arrays
         The population whose Bayes rule is used; the lowest action wins ties.
     mean, cov : (K, G, d), (K, G, d, d) arrays
@@ -161,6 +169,9 @@ def decision_rates(
     cost, rule_prior = np.asarray(cost, float), np.asarray(rule_prior, float)
     rule_mean, rule_cov = np.asarray(rule_mean, float), np.asarray(rule_cov, float)
     mean, cov = np.asarray(mean, float), np.asarray(cov, float)
+    if cost.ndim > 2 and (mean.shape[2] == 1 or cost.shape[1] == 2):
+        args = rule_prior, rule_mean, rule_cov, mean, cov
+        return np.stack([decision_rates(C, *args)[0] for C in cost]), 0.0
     if mean.shape[2] == 1:
         rule_std, std = (np.sqrt(S.reshape(S.shape[:2])) for S in (rule_cov, cov))
         rates = np.zeros((*mean.shape[:2], len(cost)))
@@ -174,7 +185,7 @@ def decision_rates(
             for region, action in enumerate(actions):
                 rates[:, a, action] += mass[:, region]
         return rates, 0.0
-    if len(cost) == 2:
+    if cost.shape[-2] == 2:
         return _binary_rates(cost, rule_prior, rule_mean, rule_cov, mean, cov), 0.0
     sampled = _sampled_rates if cov.ndim == 4 else sampled_rates
     return sampled(cost, rule_prior, rule_mean, rule_cov, mean, cov, n_samples, random_state)
@@ -252,17 +263,15 @@ def _sampled_rates(
     root, whiten = np.linalg.cholesky(cov), np.linalg.inv(np.linalg.cholesky(scatter))
     with np.errstate(divide="ignore"):
         log_mass = np.log(prior) + np.log(np.diagonal(whiten, axis1=-2, axis2=-1)).sum(axis=-1)
-    rates = np.empty((REPLICATES, K, G, len(cost)))
-    for r, child in enumerate(np.random.default_rng(random_state).spawn(REPLICATES)):
+    rates = []
+    for child in np.random.default_rng(random_state).spawn(REPLICATES):
         uniform = qmc.Sobol(d, rng=child).random_base2(power)
         z = ndtri(np.clip(uniform, 2.0**-32, 1 - 2.0**-32))
+        joint = np.empty((K, G, len(z), K))
         for i, a in np.ndindex(K, G):
             x = mean[i, a] + z @ root[i, a].T
-            log_joint = np.empty((len(x), K))
             for k in range(K):
                 white = (x - centre[k, a]) @ whiten[k, a].T
-                log_joint[:, k] = log_mass[k, a] - np.sum(white**2, axis=1) / 2
-            actions = bayes_decisions(log_joint, cost)
-            rates[r, i, a] = np.bincount(actions, minlength=len(cost)) / len(x)
-    error = np.std(rates, axis=0, ddof=1).max() / np.sqrt(REPLICATES)
-    return rates.mean(axis=0), float(error)
+                joint[i, a, :, k] = log_mass[k, a] - np.sum(white**2, axis=1) / 2
+        rates.append(rates_of(cost, joint))
+    return averaged(np.stack(rates))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -106,7 +107,11 @@ class BayesRules(Coordinates):
         with one_blas_thread():
             if K == 2:
                 return self._worst_threshold(notion)
-            return search_costs(lambda C: self._table_of_rule(C, self, 2**11, 0)[0], K, notion)
+            return search_costs(self._tables_of_rules, K, notion)
+
+    def _tables_of_rules(self, costs: Array) -> Sequence[OutcomeTable]:
+        """Return the outcome tables of the population's own Bayes rules of several costs."""
+        return [self._table_of_rule(C, self, 2**11, 0)[0] for C in costs]
 
     def _worst_threshold(self, notion: Notion) -> float:
         """Return the supremum of the gap over thresholds of the posterior, two classes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,22 +129,24 @@ def _zoom_maximum(f: Callable[[Array], Array], low: float, high: float) -> float
     return best
 
 
-def search_costs(table_of: Callable[[Array], OutcomeTable], K: int, notion: Notion) -> float:
+def search_costs(
+    tables_of: Callable[[Array], Sequence[OutcomeTable]], K: int, notion: Notion
+) -> float:
     """Return the worst gap over a fixed set of cost matrices; a lower bound on the supremum.
 
     Parameters
     ----------
-    table_of : callable
-        The outcome table of the Bayes rule of a cost matrix (K, K).
+    tables_of : callable
+        The outcome tables of the Bayes rules of cost matrices (n, K, K).
     K : int
         Number of classes.
     notion : Notion
     """
-    rng, worst = np.random.default_rng(0), 0.0
+    rng, costs = np.random.default_rng(0), []
     for k in range(max(24, 1600 // K**2)):  # one rule costs of the order of K^3
         C = rng.normal(size=(K, K))
         if k % 2:  # two actions compete, the others are never worth it: half-spaces
             keep = rng.choice(K, 2, replace=False)
             C[:, np.setdiff1d(np.arange(K), keep)] = 100.0
-        worst = max(worst, notion.gap(table_of(C)))
-    return worst
+        costs.append(C)
+    return max(notion.gap(table) for table in tables_of(np.stack(costs)))

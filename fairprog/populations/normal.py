@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,7 +19,9 @@ from fairprog.kernels.normal import interval_mass
 from fairprog.labels import Array, Indices
 from fairprog.populations.cell_checks import restrict
 from fairprog.populations.coordinates import normalized_log
+from fairprog.populations.evaluation import table_of_rates
 from fairprog.populations.normal_rows import NormalRows
+from fairprog.tables import OutcomeTable
 
 
 class Normal(NormalRows):
@@ -144,6 +147,11 @@ class Normal(NormalRows):
         cells = np.ix_(order_i, order_a)
         laws = rule.prior[cells], *self._in_support(rule, cells)
         return decision_rates(cost, *laws, *self._support_laws, n_samples, random_state)
+
+    def _tables_of_rules(self, costs: Array) -> Sequence[OutcomeTable]:
+        """Return the outcome tables of the population's own Bayes rules, by the same points."""
+        rates, _ = self._decision_rates(costs, self, 2**11, 0)
+        return [table_of_rates(self, own) for own in rates]
 
     @property
     def _support_laws(self) -> tuple[Array, Array]:
