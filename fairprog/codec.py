@@ -32,6 +32,7 @@ HOMES = {
     "ideal_steering": "fairprog.estimators",
     "score_steering": "fairprog.estimators",
     "moments": "fairprog.populations",
+    "score_counts": "fairprog.populations",
     "table_steering": "fairprog.cli.tabular",
     "table_step": "fairprog.cli.tabular",
 }

@@ -16,6 +16,7 @@ from fairprog.fields import either, labels, read, refuse
 from fairprog.populations.cell_checks import STRUCTURES, room_for_covariances
 from fairprog.populations.cell_sums import CellSums
 from fairprog.populations.gathered import Gathered
+from fairprog.populations.moments_arrow import merge_lines, to_arrow
 from fairprog.populations.moments_dask import gather_dask
 from fairprog.populations.moments_population import estimated
 from fairprog.populations.normal import Normal
@@ -191,6 +192,39 @@ class Moments(Gathered, Saved):
         vectors = [y, sensitive_features, *([] if sample_weight is None else [sample_weight])]
         empty = cls(covariance, classes=classes, groups=groups)
         return gather_dask(empty, X, vectors)
+
+    def to_arrow(self) -> Any:
+        """Return a pyarrow.Table of one line, in the column "moments" what `save` writes.
+
+        What a worker returns from Spark's ``mapInArrow``, or a file between two machines.
+        """
+        return to_arrow(self)
+
+    @classmethod
+    def from_arrow(
+        cls,
+        table: Any,
+        *,
+        covariance: str = "full",
+        classes: Sequence[Any] | None = None,
+        groups: Sequence[Any] | None = None,
+    ) -> Self:
+        """Merge the lines of tables of :meth:`to_arrow`, in their order.
+
+        Parameters
+        ----------
+        table : pyarrow.Table, RecordBatch or data frame
+        covariance, classes, groups
+            As for the class.
+
+        Raises
+        ------
+        DataError
+            For lines that hold no moments, or such as `merge` refuses.
+        """
+        out = cls(covariance, classes=classes, groups=groups)
+        merge_lines(out, table)
+        return out
 
     # -- the population --
 

@@ -8,21 +8,26 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fairprog.codec import Saved, register
 from fairprog.door import Rows
 from fairprog.errors import DataError, ModelError
+from fairprog.fields import array, either, fits, labels, least, read, refuse
 from fairprog.labels import Array, as_labels, check_finite, sorted_labels
 from fairprog.populations.categorical import Categorical
 from fairprog.populations.score_bins import ScoreBins
+from fairprog.populations.score_tables import add_table, gather_dask, split, summed, to_arrow
 from fairprog.populations.support import Support
 
-Counts = tuple[Array, Array, Array]  # distinct keys, their weights, weighted sums of scores
+Counts = tuple[Array, ...]  # distinct keys, their weights; in bins parts of the sums of scores
 
 
-class ScoreCounts:
+class ScoreCounts(Saved):
     """Count labelled scores, exactly or in bins; `partial_fit` and `merge` change and return it.
 
     What comes out is a :class:`Categorical` whose atoms are the scores and whose posteriors are
-    counted, group by group: the input of :class:`FairScore`. A million scores take a second or so.
+    counted, group by group; :class:`FairScore` and :class:`FairClassifier` take the counts
+    themselves. Pieces may be counted anywhere, saved, merged in any order (without weights to the
+    same bits), or come as lines of a table, such as SQL's GROUP BY returns.
 
     Source: theory.md section 11.
 
@@ -51,6 +56,8 @@ class ScoreCounts:
            [0.167, 0.333]]))
     """
 
+    _kind = "score_counts"
+
     def __init__(
         self,
         bins: int | ArrayLike | None = None,
@@ -74,6 +81,10 @@ class ScoreCounts:
         self._cells: dict[tuple[Hashable, Hashable], Counts] = {}
         self._rows: dict[tuple[Hashable, Hashable], float] = {}
         self._squares = 0.0
+
+    def fresh(self) -> ScoreCounts:
+        """Return empty counts with the same bins and labels."""
+        return ScoreCounts(self.edges, classes=self.classes, groups=self.groups)
 
     def partial_fit(
         self,
@@ -128,19 +139,22 @@ class ScoreCounts:
         return None if self.edges is None else self.edges.tolist()
 
     def _counted(self, score: Array, weight: Array | None) -> Counts:
-        key = score if self.edges is None else np.searchsorted(self.edges, score, "right") * 1.0
-        if weight is None and self.edges is None:
-            key = np.sort(key)
-            first = np.flatnonzero(np.append(True, key[1:] != key[:-1])[: key.size])
-            count = np.diff(np.append(first, key.size)).astype(float)
-            return key[first], count, key[first] * count
-        mass = np.ones(key.size) if weight is None else weight
-        return _summed(key, mass, mass * score)
+        mass = np.ones(score.size) if weight is None else weight
+        if self.edges is not None:
+            code = np.searchsorted(self.edges, score, "right")
+            held = np.flatnonzero(np.bincount(code))
+            columns = (mass, *(mass * part for part in split(score)))
+            return held * 1.0, *(np.bincount(code, x)[held].astype(float) for x in columns)
+        if weight is not None:
+            return summed(score, mass)
+        key = np.sort(score)
+        first = np.flatnonzero(np.append(True, key[1:] != key[:-1])[: key.size])
+        return key[first], np.diff(np.append(first, key.size)).astype(float)
 
     def _add(self, cell: tuple[Hashable, Hashable], counts: Counts, rows: float) -> None:
         old = self._cells.get(cell)
         if old is not None:
-            counts = _summed(*(np.concatenate(pair) for pair in zip(old, counts, strict=True)))
+            counts = summed(*(np.concatenate(pair) for pair in zip(old, counts, strict=True)))
         self._cells[cell] = counts
         self._rows[cell] = self._rows.get(cell, 0) + rows
 
@@ -166,15 +180,15 @@ class ScoreCounts:
                 raise DataError(
                     f"Class {cell[0]!r}, group {cell[1]!r} has no rows.", argument="y", cell=cell
                 )
-        keys = np.concatenate([k for k, _, _ in self._cells.values()])
+        keys = np.concatenate([k for k, *_ in self._cells.values()])
         keys.sort(kind="stable")  # of sorted pieces: merged
         keys = keys[np.append(True, keys[1:] != keys[:-1])]
-        total = sum(float(w.sum()) for _, w, _ in self._cells.values())
+        total = sum(float(w.sum()) for _, w, *_ in self._cells.values())
         atom, weight, score = [], [], []
         for g in groups:
             mass = np.zeros((2, len(keys)))
             for i, c in enumerate(classes):
-                key, w, _ = self._cells[c, g]
+                key, w, *_ = self._cells[c, g]
                 mass[i, np.searchsorted(keys, key)] = w
             both = mass.sum(axis=0)
             own = np.flatnonzero(both)
@@ -187,12 +201,9 @@ class ScoreCounts:
         )
         values, bins = keys, None
         if self.edges is not None:
-            weights, sums = np.zeros(len(keys)), np.zeros(len(keys))
-            for key, w, m in self._cells.values():
-                at = np.searchsorted(keys, key)
-                weights[at] += w
-                sums[at] += m
-            values = sums / weights
+            cells = zip(*self._cells.values(), strict=True)
+            _, weights, high, middle, low = summed(*(np.concatenate(x) for x in cells))
+            values = (high + (middle + low)) / weights
             bins = ScoreBins((self.edges,), keys[:, None].astype(np.intp))
         out = Categorical._from_support(support, len(keys), values, classes, groups)
         out = out.with_rows([[self._rows[c, g] for g in groups] for c in classes])
@@ -204,9 +215,125 @@ class ScoreCounts:
         how = "exact" if self.edges is None else f"{len(self.edges) + 1} bins"
         return f"ScoreCounts({int(sum(self._rows.values()))} rows, {how})"
 
+    # -- tables and files --
 
-def _summed(key: Array, *columns: Array) -> Counts:
-    """Return distinct keys and the sums of every column over each."""
-    distinct, inverse = np.unique(key, return_inverse=True)
-    mass, sums = (np.bincount(inverse, c, distinct.size) for c in columns)
-    return distinct, mass.astype(float), sums.astype(float)
+    def to_arrow(self) -> Any:
+        """Return a pyarrow.Table with a line per score or bin of a class and group.
+
+        Columns: score (in bins its mean), class, group, weight; rows and squares, the number of
+        rows and the sum of squared weights of a cell, in its first line; and for bins what
+        :meth:`from_arrow` needs to lose nothing. Tables of pieces may be concatenated.
+        """
+        return to_arrow(self)
+
+    @classmethod
+    def from_arrow(
+        cls,
+        table: Any,
+        *,
+        bins: int | ArrayLike | None = None,
+        classes: Iterable[Any] | None = None,
+        groups: Iterable[Any] | None = None,
+        score: str = "score",
+        y: str = "class",
+        sensitive_features: str = "group",
+        rows: str = "rows",
+    ) -> Self:
+        """Count the lines of a table: of :meth:`to_arrow`, or of a GROUP BY.
+
+        Parameters
+        ----------
+        table : pyarrow.Table, RecordBatch or data frame
+            In SQL ``SELECT score, class, "group", COUNT(*) AS rows FROM t GROUP BY ALL``; for bins
+            ``AVG(score) AS score`` of each. A column ``weight`` is the sum of the weights of a
+            line, ``squares`` that of their squares; without, rows weigh one, or the same.
+        bins, classes, groups
+            As for the class.
+        score, y, sensitive_features, rows : str
+            Names of the columns.
+
+        Raises
+        ------
+        DataError
+            For columns that are missing, hold missing values or negative counts.
+
+        Examples
+        --------
+        >>> import fairprog as fp, pandas as pd
+        >>> lines = pd.DataFrame({"score": [.2, .8, .4, .9], "class": [0, 1, 0, 1],
+        ...                       "group": list("aabb"), "rows": [30, 20, 10, 40]})
+        >>> fp.ScoreCounts.from_arrow(lines)
+        ScoreCounts(100 rows, exact)
+        """
+        out = cls(bins, classes=classes, groups=groups)
+        names = {"score": score, "y": y, "sensitive_features": sensitive_features, "rows": rows}
+        add_table(out, table, names)
+        return out
+
+    @classmethod
+    def from_dask(
+        cls,
+        s: Any,
+        y: Any,
+        *,
+        sensitive_features: Any,
+        sample_weight: Any = None,
+        bins: int | ArrayLike | None = None,
+        classes: Iterable[Any] | None = None,
+        groups: Iterable[Any] | None = None,
+    ) -> ScoreCounts:
+        """Count dask arrays of shape (n,) where their chunks are (extra: dask).
+
+        Parameters
+        ----------
+        s, y, sensitive_features, sample_weight : dask arrays, shape (n,)
+            Rechunked to the rows of s.
+        bins, classes, groups
+            As for the class. Give bins where scores are many: distinct scores are kept.
+        """
+        vectors = [s, y, sensitive_features, *([] if sample_weight is None else [sample_weight])]
+        counted: ScoreCounts = gather_dask(cls(bins, classes=classes, groups=groups), vectors)
+        return counted
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that :meth:`from_dict` reads back."""
+        return {
+            "edges": self.edges,
+            "classes": self.classes,
+            "groups": self.groups,
+            "cells": tuple(self._cells),
+            "counts": tuple(np.stack(counts) for counts in self._cells.values()),
+            "rows": tuple(float(self._rows[cell]) for cell in self._cells),
+            "squares": self._squares,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Rebuild counts from :meth:`to_dict`."""
+        data = read(data, "score_counts", FIELDS)
+        out = cls(data["edges"], classes=data["classes"], groups=data["groups"])
+        n = 2 if out.edges is None else 5
+        if not len(data["cells"]) == len(data["counts"]) == len(data["rows"]) or any(
+            len(x) != n or (np.diff(x[0]) <= 0).any() or (x[1] <= 0).any() for x in data["counts"]
+        ):
+            raise refuse("`score_counts.counts` do not fit its cells")
+        out._cells = {k: tuple(x) for k, x in zip(data["cells"], data["counts"], strict=True)}
+        out._rows = dict(zip(data["cells"], data["rows"], strict=True))
+        out._squares = data["squares"]
+        return out
+
+
+def uncounted(population: Any) -> Any:
+    """Return the population of counts; anything else as it is."""
+    return population.population() if isinstance(population, ScoreCounts) else population
+
+
+FIELDS = {
+    "edges": either(None, array(None)),
+    "classes groups": either(None, labels),
+    "cells": lambda v: fits(v, [(Hashable, Hashable)]) and len(set(v)) == len(v),
+    "counts": [array(None, None)],
+    "rows": [least(0)],
+    "squares": least(0),
+}
+register("score_counts", ScoreCounts.from_dict)

@@ -53,7 +53,7 @@ class Columns:
         features = tuple(name for name in names if name not in roles)
         if not features:
             raise DataError(f"The table has no column besides {roles}.", argument="chunks")
-        values = [_values(table[name]) for name in features]
+        values = [values_of(table[name]) for name in features]
         if len(values) == 1 and values[0].dtype.kind == "O" and len(values[0]):
             X = rows_of(np.stack([np.asarray(row) for row in values[0]]))
             features = tuple(f"{features[0]}[{j}]" for j in range(X.shape[1]))
@@ -62,12 +62,12 @@ class Columns:
                 if column.dtype.kind in "mMUS" or (column.dtype.kind == "O" and len(column)):
                     as_numbers(column, name)  # says so of dates and text
             X = rows_of(np.column_stack(values))
-        y, group = (_values(table[c]) for c in (self.y, self.sensitive_features))
-        weight = None if self.sample_weight is None else _values(table[self.sample_weight])
+        y, group = (values_of(table[c]) for c in (self.y, self.sensitive_features))
+        weight = None if self.sample_weight is None else values_of(table[self.sample_weight])
         return Chunk(X, y, group, weight, features)
 
 
-def _values(column: Any) -> NDArray[Any]:
+def values_of(column: Any) -> NDArray[Any]:
     """Return a column as an array; Arrow's with missing values or text must be copied."""
     try:
         found: NDArray[Any] = column.to_numpy(zero_copy_only=False)

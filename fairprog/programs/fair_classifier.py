@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 
 from fairprog.errors import ModelError
 from fairprog.labels import check_number
-from fairprog.populations import Categorical
+from fairprog.populations import Categorical, ScoreCounts
+from fairprog.populations.score_counts import uncounted
 from fairprog.programs.classifier.frontier import classifier_frontier
 from fairprog.programs.classifier.question import ask_classifier
 from fairprog.programs.classifier.solve import solve_question
@@ -29,7 +30,7 @@ class FairClassifier:
 
     Parameters
     ----------
-    population : Categorical
+    population : Categorical or ScoreCounts
         Others: ``D.discretize()``.
     risk : Risk, default ErrorRate()
         What is minimised, for example ``fp.CostSensitiveRisk(cost)``; risks can be added and
@@ -61,12 +62,12 @@ class FairClassifier:
 
     def __init__(
         self,
-        population: Categorical,
+        population: Categorical | ScoreCounts,
         risk: Risk | None = None,
         constraints: Iterable[Any] = (),
         uses_group: bool = True,
     ) -> None:
-        self.question = ask_classifier(population, risk, constraints, uses_group)
+        self.question = ask_classifier(uncounted(population), risk, constraints, uses_group)
 
     @property
     def population(self) -> Categorical:

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 
 from fairprog.errors import InfeasibleError, ModelError
 from fairprog.labels import check_finite
-from fairprog.populations import Categorical
+from fairprog.populations import Categorical, ScoreCounts
+from fairprog.populations.score_counts import uncounted
 from fairprog.programs.scores.answer import (
     compile_program,
     explain,
@@ -41,8 +42,8 @@ class FairScore:
 
     Parameters
     ----------
-    population : Categorical
-        Two classes; from :class:`ScoreCounts`, or ``Categorical.from_scores``. The score of an
+    population : Categorical or ScoreCounts
+        Two classes; counted, or from ``Categorical.from_scores``. The score of an
         atom is its value where values are numbers, else its posterior. Rules are mixtures of
         thresholds on it.
     notion : EqualizedOdds, EqualOpportunity, PredictiveEquality or DemographicParity
@@ -76,14 +77,14 @@ class FairScore:
 
     def __init__(
         self,
-        population: Categorical,
+        population: Categorical | ScoreCounts,
         notion: Notion | None = None,
         *,
         steer: str | Iterable[Any] = "all",
         cost_weight: Any = "uniform",
         constraints: Iterable[Any] = (),
     ) -> None:
-        self.question = ask_score(population, notion, steer, cost_weight, constraints)
+        self.question = ask_score(uncounted(population), notion, steer, cost_weight, constraints)
         self._compiled: Any = None
 
     def __repr__(self) -> str:
