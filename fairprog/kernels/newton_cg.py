@@ -96,80 +96,106 @@ def newton_cg(
     B = np.diag(np.sqrt(Q / lam))
     value, G, beta = start_gradient(tables, B, w, target, parts)  # the offset is C beta
     n: Array = np.zeros(d)
-    fresh, size, start, true, best = False, np.inf, np.inf, np.inf, np.inf
-    precision, stalled, iterations = PRODUCTS, 0, 0
+    exact, size, best = False, np.inf, np.inf  # exact: G is a float64 gradient, not carried on
+    start, left = np.inf, np.inf  # size of G when it was last known, and what products leave of it
+    stalled, iterations = 0, 0
     while True:
         U = cholesky(B)
         logs = log_det(U)
         Binv = inverse(U, overwrite=True)
+        del U  # the same memory
         M = barrier_diagonal(Binv, Q, dtype)
         M += diagonal
         G -= Q * Binv  # from here on that of f
         said, size = size, float(np.sqrt(weighted_square(G, M) + n @ n))
-        scale = max(1.0, abs(value + constant - Q * logs))
-        if iterations == 0 and not fresh:
+        goal = tol * max(1.0, abs(value + constant - Q * logs))
+        if exact:  # how far the products were off says how far they may be trusted from here
+            left = size * max(PRODUCTS, float(np.sqrt(abs(size**2 - said**2))) / start)
+            start = size
+        elif iterations == 0:
             start = max(size, PRODUCTS / DRIFT)
-        if not fresh and size < tol * scale and precision * true < 0.3 * tol * scale:
-            break  # what the last float64 gradient left is within reach of the products
-        if not fresh and size < max(DRIFT * start, tol * scale):
+        if _is_there(exact, size, left, goal) or (exact and iterations >= max_iter):
+            break
+        if not exact and size < max(DRIFT * start, goal):
             del G, M, Binv
             value, G, n = exact_gradient(B, beta, C, root, data)
-            fresh = True
+            exact = True
             continue
-        if fresh:
-            precision = max(PRODUCTS, float(np.sqrt(abs(size**2 - said**2))) / start)
-            start = true = size
-            if size < tol * scale or iterations >= max_iter:
+        if exact and size > 0.5 * best:  # rounding in the products, or in everything
+            stalled += 1
+            if stalled > 2 and dtype == np.float64:
                 break
-            if size > 0.5 * best:  # rounding in the products, or in everything
-                stalled += 1
-                if stalled > 2 and dtype == np.float64:
-                    break
-                if dtype == np.float32:
-                    dtype, stalled = np.float64, 0
-                    del tables, diagonal
-                    tables = cell_tables(C, root, data, dtype)
-                    diagonal = tables[-2]
+            if dtype == np.float32:
+                dtype, stalled = np.float64, 0
+                del tables, diagonal
+                tables = cell_tables(C, root, data, dtype)
+                diagonal = tables[-2]
+        if exact:
             best = min(best, size)
         iterations += 1
         # move to the best offset of this B: the weighted precisions add up to I here
         beta = beta - n
         if n.any():
             G -= offset_gradient(tables, n)
-        n = np.zeros(d)
-        eta = max(min(0.1, size / np.sqrt(Q)), 0.7 * tol * scale / size)
+        n, exact = np.zeros(d), False
+        eta = max(min(0.1, size / np.sqrt(Q)), 0.7 * goal / size)
         N = G.astype(dtype)  # what is lost of it is small where it is small
         del G
         Binv = Binv.astype(dtype, copy=False)
-        D, left, shift = _conjugate_gradients(tables, Binv, Q, N, M, eta)
+        D, rest, shift = _conjugate_gradients(tables, Binv, Q, N, M, eta)
         del M, Binv
-        slope = float(np.vdot(N, D))
-        curvature = -slope - float(np.vdot(D, left))  # <D, H D>
-        t = 1.0
-        U = cholesky(B)
-        if -slope > 0.14 * Q:  # beyond where full steps converge quadratically
-            t = _line_search(U, D, slope, curvature, Q)
-        # gradient of the quadratic at B + t D: N + Q/B at B, and t (H D - Q/B D /B)
-        Binv = inverse(U, overwrite=True)
-        trace = float(np.vdot(Binv, D))
-        G = Binv.astype(dtype)
-        G = average(product(product(G, D), G)).astype(float, copy=False)
-        value += t * (slope + Q * trace)
-        value += 0.5 * t**2 * (curvature - Q * float(np.vdot(G, D)))
-        G *= -t
-        G += Binv
-        G *= Q
-        del Binv
-        G += (1.0 - t) * N
-        G -= t * left
-        del N, left
-        D *= D.dtype.type(t)
-        B += D
-        del D
-        beta = beta + t * shift
-        fresh = False
+        G, t, gained = _step(B, D, Q, N, rest)
+        del N, D, rest
+        beta, value = beta + t * shift, value + gained
     S = average(product(product(C, B), C.T))
-    return S, C @ beta, iterations, size / scale
+    return S, C @ beta, iterations, size * tol / goal
+
+
+def _is_there(exact: bool, size: float, left: float, goal: float) -> bool:
+    """Return whether a gradient is small enough, and what it was carried on from was too."""
+    return size < goal and (exact or left < 0.3 * goal)
+
+
+def _step(B: Array, D: Array, Q: float, N: Array, rest: Array) -> tuple[Array, float, float]:
+    """Move B, in place, along a Newton direction.
+
+    Parameters
+    ----------
+    B, D : Array, shape (d, d)
+        The map and the direction, which is overwritten.
+    N, rest : Array, shape (d, d)
+        The gradient of f at B, and -N - H D.
+
+    Returns
+    -------
+    G : Array, shape (d, d)
+        Gradient of the quadratic part there, carried on by products that D was found with.
+    t : float
+        Part of the direction that was gone.
+    gained : float
+        Change of the quadratic part.
+    """
+    slope = float(np.vdot(N, D))
+    curvature = -slope - float(np.vdot(D, rest))  # <D, H D>
+    t = 1.0
+    U = cholesky(B)
+    if -slope > 0.14 * Q:  # beyond where full steps converge quadratically
+        t = _line_search(U, D, slope, curvature, Q)
+    # gradient of the quadratic at B + t D: N + Q/B at B, and t (H D - Q/B D /B)
+    inner = inverse(U, overwrite=True)
+    gained = t * (slope + Q * float(np.vdot(inner, D)))
+    G = inner.astype(N.dtype)
+    G = average(product(product(G, D), G)).astype(float, copy=False)
+    gained += 0.5 * t**2 * (curvature - Q * float(np.vdot(G, D)))
+    G *= -t
+    G += inner
+    G *= Q
+    del inner
+    G += (1.0 - t) * N
+    G -= t * rest
+    D *= D.dtype.type(t)
+    B += D
+    return G, t, gained
 
 
 def _conjugate_gradients(
