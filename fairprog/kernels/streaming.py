@@ -10,8 +10,10 @@ products lose nothing to cancellation; sums over blocks are float64. Two sets of
 Products of float32 rows are float32 wherever these tell how much the rows vary in EVERY direction.
 At unit variances their rounding moves a scatter by about 1e-6 at most (measured, 16 to 768
 features), so a scatter whose smallest eigenvalue is above 1e-3 is right to one part in a thousand
-along every direction, and so are sums of such scatters. Any other is summed in float64: after a
-layer norm one direction does not vary at all, and float32 gives it a variance of either sign.
+along every direction, and so are sums of such scatters. After a layer norm one direction does not
+vary at all, and float32 gives it a variance of either sign: weak directions that all such scatters
+have in common, if they are few, are summed once more in float64, S v and nothing else; any other
+scatter is, whole.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ BLOCK_BYTES = 2**21  # of centred rows: they stay in the cache between the passe
 SAMPLE = 64  # rows, evenly spaced, whose mean is the centre of a cell
 SINGLE = (np.dtype(np.float32), np.dtype(np.float16))
 RESOLVED = 1e-3  # least eigenvalue, at unit variances, that float32 products are trusted with
+FEW = 1 / 16  # of the features: as many directions are summed once more by themselves
 ENOUGH = 4  # rows per feature from which on float32 products save time, the check included
 
 
@@ -72,10 +75,64 @@ def stream_moments(
     count, mass, mean = _add(X, cell, weight, slot, single, scatter)
     coarse = np.array([s and not _resolves(S) for s, S in zip(single, scatter, strict=True)])
     if coarse.any():
+        coarse &= ~_refined(X, cell, weight, slot, coarse, mean, scatter)
+    if coarse.any():
         scatter[coarse], again = 0.0, coarse[slot]
         cell = np.where((cell >= 0) & again[cell], cell, -1)
         mean[again] = _add(X, cell, weight, slot, single & ~coarse, scatter)[2][again]
     return count, mass, mean, scatter
+
+
+def _refined(
+    X: NDArray[Any],
+    cell: Indices,
+    weight: Array | None,
+    slot: Indices,
+    coarse: NDArray[np.bool_],
+    mean: Array,
+    scatter: Array,
+) -> NDArray[np.bool_]:
+    """Sum the weak directions of coarse scatters in float64; say of which slots that is enough.
+
+    At unit variances a scatter S becomes (I - P) S (I - P) + P S + S P - P S P, P the projection
+    on the weak directions, with S in the last three terms in float64: no error of the directions
+    themselves, which are known from float32, comes in. Means, too, become those of float64.
+    """
+    done = np.zeros(len(scatter), bool)
+    size = np.einsum("sjj->s", scatter)
+    pooled = sum(scatter[s] / size[s] for s in np.flatnonzero(coarse))
+    variances = np.diagonal(pooled).copy()
+    if not (np.isfinite(pooled).all() and (variances > 0).all()):
+        return done
+    unit = np.sqrt(variances)  # one for all: what is weak in all is one direction of the features
+    frame = np.outer(unit, unit)
+    values, V = np.linalg.eigh(pooled / frame)
+    V = V[:, values < RESOLVED]
+    if not 0 < V.shape[1] <= FEW * len(V):
+        return done
+    found, total, mass = np.zeros((len(slot), *V.shape)), np.zeros_like(mean), np.zeros(len(slot))
+    W = V / unit[:, None]
+    room = _room(len(X), len(V), np.float64)
+    for start in range(0, len(X), len(room)):
+        rows = X[start : start + len(room)]
+        for c, where in _by_cell(cell[start : start + len(room)], len(slot)):
+            if coarse[slot[c]]:
+                Z = np.subtract(rows[where], mean[c], out=room[: len(where)])
+                w = np.ones(len(where)) if weight is None else weight[start + where]
+                found[c] += Z.T @ (w[:, None] * (Z @ W))
+                total[c] += w @ Z
+                mass[c] += w.sum()
+    shift = total / np.where(mass > 0, mass, 1.0)[:, None]
+    mean += shift
+    for s in np.flatnonzero(coarse):
+        own = slot == s
+        within = found[own] - np.einsum("cj,cm->cjm", total[own], shift[own] @ W)
+        S, T = scatter[s] / frame, within.sum(axis=0) / unit[:, None]
+        R = S @ V - T  # what float32 made of S V, less what it is
+        S = S - R @ V.T - V @ R.T + V @ (V.T @ R) @ V.T
+        scatter[s] = S * frame
+        done[s] = _resolves((S + size[s] * V @ V.T) * frame)
+    return done
 
 
 def _resolves(scatter: Array) -> bool:
