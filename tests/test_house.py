@@ -54,7 +54,7 @@ DOORS = ("fairprog.findings", "fairprog.pictures")
 # modules, experiments
 BY_NAME = (
     "fairprog",
-    "fairprog.cli",
+    "fairprog.cli.arguments",
     "fairprog.codec",
     "fairprog.cli.reproduce",
     "fairprog.programs.conditions",

@@ -10,13 +10,13 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
+from fairprog.cli.arguments import count, folds, later, share
 from fairprog.cli.drift import add_drift
 from fairprog.cli.outputs import for_columns
 from fairprog.cli.reproduce import run_reproduce
@@ -99,29 +99,6 @@ Make the tables and figures of the experiments on this machine.
 """
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must be at least 0; found {value}")
-    return value
-
-
-def _folds(text: str) -> int:
-    value = int(text)
-    if value < 2:
-        raise argparse.ArgumentTypeError(f"must be at least 2; found {value}")
-    return value
-
-
-def _later(module: str, name: str) -> Callable[[argparse.Namespace], int]:
-    """Return a command that is imported, with the libraries it needs, when it runs."""
-
-    def run(options: argparse.Namespace) -> int:
-        return int(getattr(import_module(f"fairprog.cli.{module}"), name)(options))
-
-    return run
-
-
 def example(*lines: str) -> str:
     """Return what stands under the options: examples, and where to read more."""
     return "\n".join(["example:", *(f"  {line}" for line in lines), "", DOCS])
@@ -130,13 +107,6 @@ def example(*lines: str) -> str:
 def _loss(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must lie between 0 and 1; found {value}")
-    return value
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"must lie between 0 and 1; found {value}")
     return value
 
@@ -184,15 +154,15 @@ def build_parser() -> argparse.ArgumentParser:
         help="of the accuracy, at most (default .01)",
     )
     how.add_argument("--force", action="store_true", help="write though held-out gaps grow")
-    how.add_argument("--splits", type=_folds, default=5, metavar="N", help="folds (default 5)")
-    how.add_argument("--seed", type=_count, default=0, help="of the folds (default 0)")
+    how.add_argument("--splits", type=folds, default=5, metavar="N", help="folds (default 5)")
+    how.add_argument("--seed", type=count, default=0, help="of the folds (default 0)")
     how.add_argument("--quiet", action="store_true", help="show no progress bar")
     files = fit.add_argument_group("output (each written whole or not)")
     files.add_argument(
         "--out", metavar="STEP.json", help="the step, for `fairprog apply`; or .npz"
     )
     files.add_argument("--report", metavar="FILE.html", help="all of it with pictures, one page")
-    fit.set_defaults(run=_later("fitting", "run_fit"))
+    fit.set_defaults(run=later("fitting", "run_fit"))
 
     apply_ = command("apply", help="apply a step to new rows, without labels", description=APPLY)
     apply_.epilog = example("fairprog apply step.json new.csv --out new_fair.csv")
@@ -202,7 +172,7 @@ def build_parser() -> argparse.ArgumentParser:
     apply_.add_argument("--key", metavar="COL", help="identifiers, by which lots are drawn")
     apply_.add_argument("--drop-rows", **DROP_ROWS)
     apply_.add_argument("--unseen", **UNSEEN)
-    apply_.set_defaults(run=_later("fitting", "run_apply"))
+    apply_.set_defaults(run=later("fitting", "run_apply"))
 
     steer = command(
         "steer", help="bring the groups of a CSV file into common coordinates", description=STEER
@@ -251,15 +221,15 @@ def build_parser() -> argparse.ArgumentParser:
     held = steer.add_argument_group("held-out figures")
     held.add_argument(
         "--splits",
-        type=_count,
+        type=count,
         default=20,
         metavar="N",
         help="random splits; 0: none (default 20)",
     )
     held.add_argument(
-        "--test-size", type=_share, default=0.4, metavar="P", help="share held out (default 0.4)"
+        "--test-size", type=share, default=0.4, metavar="P", help="share held out (default 0.4)"
     )
-    held.add_argument("--seed", type=_count, default=0, help="of the splits (default 0)")
+    held.add_argument("--seed", type=count, default=0, help="of the splits (default 0)")
     held.add_argument("--quiet", action="store_true", help="show no progress bar")
     files = steer.add_argument_group("output (never the input file; each written whole or not)")
     files.add_argument("--out", metavar="FILE.csv", help="the table with aligned features")
@@ -276,7 +246,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="all of it with pictures, as one page; of the first "
         "split: gaps at every threshold with 95%% bands",
     )
-    steer.set_defaults(run=_later("steering", "run_steer"))
+    steer.set_defaults(run=later("steering", "run_steer"))
 
     align = command(
         "align", help="align new rows by a saved model, without labels", description=ALIGN
@@ -287,7 +257,7 @@ def build_parser() -> argparse.ArgumentParser:
     align.add_argument("--out", required=True, metavar="FILE.csv", help="the aligned table")
     align.add_argument("--drop-rows", **DROP_ROWS)
     align.add_argument("--unseen", **UNSEEN)
-    align.set_defaults(run=_later("steering", "run_align"))
+    align.set_defaults(run=later("steering", "run_align"))
 
     add_drift(command)
 
@@ -310,11 +280,11 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="T",
         help="of the predictions (default: 0.5, or 0 where scores leave [0, 1])",
     )
-    audit.add_argument("--confidence", type=_share, default=0.95, metavar="P", help="default 0.95")
-    audit.add_argument("--seed", type=_count, default=0, help="of permutations (default 0)")
+    audit.add_argument("--confidence", type=share, default=0.95, metavar="P", help="default 0.95")
+    audit.add_argument("--seed", type=count, default=0, help="of permutations (default 0)")
     audit.add_argument("--drop-rows", **DROP_ROWS)
     audit.add_argument("--report", metavar="FILE.html", help="all of it with pictures, one page")
-    audit.set_defaults(run=_later("audit_scores", "run_audit"))
+    audit.set_defaults(run=later("audit_scores", "run_audit"))
 
     again = command("reproduce", help="run the experiments", description=REPRODUCE)
     again.add_argument(
@@ -331,7 +301,7 @@ def build_parser() -> argparse.ArgumentParser:
     again.add_argument("--model", metavar="DIR", help="smollm2: folder of a language model")
     again.add_argument("--gguf-file", metavar="F", help="the file in it, if that is its format")
     again.add_argument("--dtype", help="such as bfloat16 (default: that of the model)")
-    again.add_argument("--batch", type=_count, metavar="N", help="texts per pass (default 64)")
+    again.add_argument("--batch", type=count, metavar="N", help="texts per pass (default 64)")
     again.set_defaults(
         run=lambda o: run_reproduce(
             o.only, o.out, o.quick, o.list,
