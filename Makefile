@@ -27,8 +27,8 @@ help:  ## show this text
 reproduce: .venv/installed  ## the tables and figures of the paper, into results/
 	$(BIN)/fairprog reproduce --out results
 
-benchmark: .venv/installed  ## times and ratios, into results/benchmark.csv
-	$(BIN)/python -m experiments.benchmark --out results
+benchmark: .venv/installed  ## times and ratios with their budgets, into results/benchmark.csv
+	$(BIN)/python -m experiments.benchmark --out results --page results/benchmark.rst
 
 test: .venv/installed-dev  ## doctests and tests, without the slow ones
 	$(PYTEST)

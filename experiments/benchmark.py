@@ -1,23 +1,29 @@
 """Benchmarks: ratios of times measured in one run.
 
-``make benchmark``, or ``python -m experiments.benchmark [NAME ...] [--full]``: the table is
-printed and written to results/benchmark.csv, with what grows drawn in results/benchmark.png.
+``make benchmark``, or ``python -m experiments.benchmark [NAME ...] [--full]``: the table, every
+row with its budget and whether that was met, is printed and written to results/benchmark.csv, with
+what grows drawn in results/benchmark.png. ``--page`` writes it as a page that names the machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import platform
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from fairprog.codec import write_text
 from fairprog.plotting.style import save_figure
+from fairprog.versions import versions
 
 from . import (  # noqa: F401 - they register what they hold
+    benchmark_growth,
     benchmark_moments,
     benchmark_newton,
     benchmark_scores,
@@ -35,26 +41,63 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--full", action="store_true", help="the long ones too: minutes each")
     parser.add_argument("--out", type=Path, default=Path("results"))
+    parser.add_argument("--page", type=Path, help="write the table as a page of the documentation")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"there is no benchmark {unknown}; there are {list(BENCHMARKS)}")
     names = options.names or [n for n in BENCHMARKS if options.full or n not in LONG]
-    table = []
+    table: list[list[Any]] = []
+    busy = machine()  # before the benchmarks are what keeps it busy
     for name in tqdm(names, disable=None):
-        table += [[name, *row] for row in _rows(BENCHMARKS[name])]
-    for name, what, value, unit, target in table:
-        wanted = f"   wanted {target}" if target else ""
+        table += [[name, *row, met(row[1], row[3])] for row in _rows(BENCHMARKS[name])]
+    for name, what, value, unit, target, verdict in table:
+        wanted = f"   wanted {target}: {verdict}" if target else ""
         found = "-" if np.isnan(value) else f"{value:.4g}"
         print(f"{name:22} {what:52} {found:>10} {unit:3}{wanted}")
     options.out.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(dir=options.out, suffix=".csv")
     os.close(handle)
-    write_csv(Path(part), ["benchmark", "what", "value", "unit", "wanted"], table)
+    write_csv(Path(part), ["benchmark", "what", "value", "unit", "wanted", "met"], table)
     os.replace(part, options.out / "benchmark.csv")
     figure = draw()
     if figure is not None:
         save_figure(figure, options.out / "benchmark.png")
+    if options.page is not None:
+        write_text(options.page, page(table, busy))
+
+
+def met(value: float, wanted: str) -> str:
+    """Return whether a budget such as "<= 2" is met; nothing where there is none or no figure."""
+    if not wanted or np.isnan(value):
+        return ""
+    sign, limit = wanted.split()
+    return (
+        "met" if (value <= float(limit) if sign == "<=" else value >= float(limit)) else "missed"
+    )
+
+
+def machine() -> str:
+    """Return processor, cores, load and versions in a sentence."""
+    name = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next((x.partition(":")[2].strip() for x in lines if "model name" in x), name)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    load = f"load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
+    about = versions()
+    with_ = ", ".join(f"{k} {about[k]}" for k in ("python", "numpy", "scipy", "cvxpy", "clarabel"))
+    return f"{name}, {cores} cores, {load}; fairprog {about['fairprog']}, {with_}."
+
+
+def page(table: list[list[Any]], on: str) -> str:
+    """Return the table as a page in reStructuredText."""
+    lines = [":orphan:", "", "Benchmarks", "==========", "", f"Measured in one run on {on}", ""]
+    lines += [".. list-table::", "   :header-rows: 1", ""]
+    for row in [["benchmark", "what", "value", "unit", "wanted", "met"], *table]:
+        cells = [f"{x:.4g}" if isinstance(x, float) else str(x) for x in row]
+        lines += [f"   {'*' if not k else ' '} - {cell}".rstrip() for k, cell in enumerate(cells)]
+    return "\n".join(lines) + "\n"
 
 
 def _rows(run: Callable[[], list[Row]]) -> list[Row]:

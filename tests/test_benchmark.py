@@ -27,8 +27,18 @@ def test_a_table_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "BENCHMARKS", {"tiny": lambda: rows})
     benchmark.main(["--out", str(tmp_path)])
     text = (tmp_path / "benchmark.csv").read_text(encoding="utf-8")
-    assert text.splitlines()[1] == "tiny,a ratio,2.0,,>= 1"
+    assert text.splitlines()[1] == "tiny,a ratio,2.0,,>= 1,met"
     assert [p.name for p in tmp_path.iterdir()] == ["benchmark.csv"]
+
+
+def test_a_page_names_the_machine_and_says_what_was_met(tmp_path, monkeypatch):
+    rows = [("a time", 3.0, "s", "<= 2"), ("a figure", 1.0, "", ""), ("none", np.nan, "s", "<= 1")]
+    monkeypatch.setattr(benchmark, "BENCHMARKS", {"tiny": lambda: rows})
+    benchmark.main(["--out", str(tmp_path), "--page", str(tmp_path / "page.rst")])
+    text = (tmp_path / "page.rst").read_text(encoding="utf-8")
+    assert "cores" in text and "numpy" in text and "     - missed" in text
+    assert benchmark.met(2.0, "<= 2") == "met" and benchmark.met(0.5, ">= 0.8") == "missed"
+    assert benchmark.met(np.nan, "<= 2") == benchmark.met(1.0, "") == ""
 
 
 def test_a_benchmark_that_cannot_run_here_says_what_it_needs(tmp_path, monkeypatch, capsys):
