@@ -23,6 +23,7 @@ PROGRAMS = {
     "Gumbel": lambda: fp.NearestIdeal(line(fp.Gumbel), B),
     "Logistic, shift": lambda: fp.NearestIdeal(line(fp.Logistic), B, transport=fp.Translation()),
     "half-line": lambda: fp.NearestIdeal(line(fp.ShiftedExponential), B),
+    "half-line, 3": lambda: fp.NearestIdeal(line(fp.ShiftedExponential, 2, 3), B),
 }
 
 
@@ -75,6 +76,11 @@ def test_a_conic_solver_is_asked_where_it_is_cheap_or_wanted():
     assert alone.certificate.conic_gap is None and alone.certificate.globally_optimal
     assert alone.kl == asked.kl and asked.certificate.conic_gap < 1e-7
     assert large.solve("newton", second_opinion=True).certificate.conic_gap is not None
+
+
+def test_nothing_to_decide_has_no_gap():
+    proof = fp.NearestIdeal(line(fp.GumbelMin), B, transport=fp.Identity()).solve().certificate
+    assert proof.ok and proof.globally_optimal and proof.optimality_gap is None
 
 
 def test_a_second_opinion_on_what_is_not_convex_is_refused():

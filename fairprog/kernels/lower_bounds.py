@@ -69,19 +69,21 @@ def tangent_gap(
     ends = np.zeros((0, 1 + x.size)) if ends is None else ends
     here, best = cost(x), np.inf
     for step in STEPS:
-        moves = step * np.concatenate([np.diag(unit), -np.diag(unit)])
+        around = step * np.diag(unit)
+        moves = np.concatenate([np.zeros((1, x.size)), around, -around])
         costs = np.array([cost(x + move) for move in moves])
         moves, costs = moves[np.isfinite(costs)], costs[np.isfinite(costs)]
         if not costs.size:
             continue
         slopes = np.array([slope(x + move) for move in moves])
         heights = costs - (slopes * moves).sum(axis=1)  # of the tangents, at x
-        columns = np.concatenate([unit * slopes, -unit * ends[:, 1:]])
+        near = ends[ends[:, 0] <= step * unit.max()]
+        columns = np.concatenate([unit * slopes, -unit * near[:, 1:]])
         scale = np.abs(columns).max() or 1.0
-        sums = np.concatenate([np.ones(len(moves)), np.zeros(len(ends))])
+        sums = np.concatenate([np.ones(len(moves)), np.zeros(len(near))])
         target = np.append(np.zeros(x.size), 1.0)
         weights, left = nnls(np.vstack([columns.T / scale, sums]), target)
         if left <= BALANCED:
-            flat = weights @ np.concatenate([heights, -ends[:, 0]])
+            flat = weights @ np.concatenate([heights, -near[:, 0]])
             best = min(best, here - float(flat) + left * scale)
     return float(max(best, 0.0))

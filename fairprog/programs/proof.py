@@ -49,10 +49,10 @@ def certify(
 def _relative_gap(geometry: Geometry, answer: Answer, kl: float) -> float | None:
     """Return KL less a proven lower bound on it, with what rounding adds, over max(1, KL).
 
-    None where stationary points were enumerated, for local optima, and under conditions, which
+    None where nothing was decided or stationary points were enumerated, for local optima, and
     have multipliers in place of a bound.
     """
-    if not answer.globally_optimal:
+    if not (answer.globally_optimal and answer.decided):
         return None
     gap = answer.optimality_gap if answer.duality_gap is None else answer.duality_gap
     if gap is None and answer.free_laws is not None:

@@ -108,7 +108,8 @@ def _ends(tasks: list[tuple[MapSpace, Array]], large: bool) -> list[End]:
         value, x = space.descend(x, BRIEF)
         begun.append((value, x, space))
         hopes.append(value - AHEAD * (first - value))
-    order = sorted(range(len(begun)), key=lambda k: begun[k][0])
+    equal = EQUALLY_GOOD * max(1.0, abs(min(value for value, _, _ in begun)))
+    order = sorted(range(len(begun)), key=lambda k: round(begun[k][0] / equal))  # ties: the first
     least, ends = np.inf, dict[int, End]()
     for k in order[:1] if large else order:
         _, x, space = begun[k]
@@ -119,7 +120,8 @@ def _ends(tasks: list[tuple[MapSpace, Array]], large: bool) -> list[End]:
             S = space.maps(space.descend(x, LONGER)[1])[0]
             if min(float(np.linalg.norm(S - T) / np.linalg.norm(T)) for T in there) <= NEAR:
                 continue
-        ends[k] = (*space.descend(x), space)
+        # from the start itself: an interrupted descent has other last digits
+        ends[k] = (*space.descend(x if large else tasks[k][1]), space)
         least = min(least, ends[k][0])
     return [ends[k] for k in sorted(ends)]
 
