@@ -20,7 +20,7 @@ from fairprog.audit.audit_words import (
 )
 from fairprog.errors import DataError
 from fairprog.evidence.held_out import GapCurve
-from fairprog.plotting.curves import plot_gaps
+from fairprog.plotting.curves import fit_gaps, plot_gaps
 from fairprog.plotting.html import Markup, data_table, join, paragraphs, tag
 from fairprog.plotting.html_page import panel, panels
 from fairprog.plotting.report import Draw, Report
@@ -73,7 +73,7 @@ def plot_audit(
         )
         floor = max(found.worst[curve.title, name].floor_high for name in curve.gaps)
         axes.axhline(floor, color="0.4", linewidth=1.0, linestyle=":", label="by chance, 95%")
-        axes.set_ylim(top=max(axes.get_ylim()[1], 1.15 * floor))
+        fit_gaps(axes)
         axes.set_title(curve.title)
         axes.legend()
     return fig, axes
