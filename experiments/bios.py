@@ -282,7 +282,7 @@ def _claims(found: dict[str, Found], chance: float) -> list[Claim]:
     none = found["none"]
     claims = [
         judged(
-            f"bios, six occupations: {MAIN}: RMS TPR gap at most .085",
+            f"bios, six occupations: {MAIN}: RMS TPR gap at most 0.085",
             f"{none.rms.mean():.4f} -> {rms:.4f} (s.e. {rms_error:.4f}, floor {chance:.4f}), "
             f"accuracy {none.accuracy.mean():.4f} -> {accuracy:.4f}, {len(ours.rms)} splits",
             rms <= 0.085,

@@ -88,10 +88,10 @@ def run(out: Path, quick: bool) -> list[Claim]:
         before = found.mean("nothing", "worst gap")[0]
         claims.append(
             judged(
-                f"{name}: a method lowers the held-out worst gap at a loss of at most .01",
+                f"{name}: a method lowers the held-out worst gap at a loss of at most 0.01",
                 f"{best}: {before:.3f} -> {before - falls[best]:.3f}",
                 bool(falls[best] > 0),
-                "there is little to mend",
+                "there is little to fix",
             )
         )
     (out / "compared.inc").write_text(page(frames), encoding="utf-8")

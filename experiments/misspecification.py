@@ -196,7 +196,7 @@ def _claims(
     least = min(float(v[:, 2].min()) for _, v in found.values())
     claims = [
         Claim(
-            "the quadrature is accurate to .002 (change when the points are doubled)",
+            "the quadrature is accurate to 0.002 (change when the points are doubled)",
             f"largest change {error:.1e}, {2 * n} points per cell",
             error < 2e-3,
         ),

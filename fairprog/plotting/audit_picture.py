@@ -125,9 +125,9 @@ def audit_report(found: Audit) -> Report:
         ("rates", "Rates of the predictions", lambda: _rates(found)),
         (
             "leakage",
-            "How well the score tells the group within a class",
+            "How well the score reveals the group within a class",
             lambda: data_table(
-                "Area under the curve; .5 is not at all",
+                "AUC; 0.5 = not at all",
                 ("class", "group", "area", f"{found.confidence:.0%} interval"),
                 leakage_rows(found),
             ),
