@@ -209,6 +209,79 @@ def price():
     return fig
 
 
+def population():
+    """The population of the concept page: ellipses that hold half of each cell."""
+    P = fp.Normal(
+        prior=[[0.25, 0.15], [0.25, 0.35]],
+        mean=[[[0.0, 0.0], [1.0, 0.0]], [[2.0, 1.0], [2.0, 2.0]]],
+        cov=[[np.eye(2), np.eye(2)], [np.eye(2), 2 * np.eye(2)]],
+        classes=["no", "yes"],
+        groups=["north", "south"],
+    )
+    return P.plot()[0]
+
+
+def consensus():
+    """One map for each class, and the one map that both have to use."""
+    x = np.array([-2.0, 4.0])
+    one = steered().maps["women"]
+    with style():
+        fig, ax = plt.subplots(figsize=(5.2, 2.9), layout="constrained")
+        for i in range(2):
+            scale = D.std[i, 1] / D.std[i, 0]
+            y = D.mean[i, 1] + scale * (x - D.mean[i, 0])
+            ax.plot(x, y, color=COLORS[i], linestyle="--")
+            ax.plot(D.mean[i, 0], D.mean[i, 1], "o", color=COLORS[i], markersize=5)
+        ax.plot(x, one.matrix[0, 0] * x + one.offset[0], color="0.15", linewidth=2)
+        ax.text(-1.9, 0.75, "own map of class 0", color=COLORS[0])
+        ax.text(0.55, -2.6, "own map of class 1", color=COLORS[1])
+        ax.text(2.9, 5.3, "one map for both", color="0.15", ha="right")
+        ax.set(xlabel="where a man stands", ylabel="where the woman goes")
+        ax.set(xlim=(-2, 4), ylim=(-5, 7))
+    return fig
+
+
+def score_steering():
+    """The map of one group's scores, and the laws of both groups' scores before and after."""
+    y, before, after, a = steered_scores()
+    women, order = a == "women", np.argsort(before[a == "women"])
+    with style():
+        fig, axes = plt.subplots(1, 3, figsize=(8.4, 2.7), layout="constrained")
+        axes[0].plot([0, 1], [0, 1], color="0.75", linewidth=1)
+        axes[0].plot(before[women][order], after[women][order], color=COLORS[1])
+        axes[0].text(0.38, 0.13, "unchanged: men", color="0.5")
+        axes[0].text(0.05, 0.85, "the women's map", color=COLORS[1])
+        axes[0].set(xlabel="score before", ylabel="score after", title="one map for a group")
+        for ax, s, name in ((axes[1], before, "before"), (axes[2], after, "after")):
+            for k, group in enumerate(("men", "women")):
+                for i, dash in enumerate(("--", "-")):
+                    own = np.sort(s[(a == group) & (y == i)])
+                    share = np.linspace(0, 1, len(own))
+                    ax.plot(own, share, color=COLORS[k], linestyle=dash, linewidth=2.2 - k)
+            ax.set(xlabel="score", title=name, xlim=(0, 1), ylim=(0, 1))
+        axes[1].set_ylabel("share of the cell below")
+        for k, group in enumerate(("men", "women")):
+            axes[1].plot([], [], color=COLORS[k], label=group)
+        axes[1].plot([], [], color="0.3", linestyle="--", label="class 0")
+        axes[1].plot([], [], color="0.3", label="class 1")
+        axes[1].legend(loc="lower right", handlelength=1.5)
+    return fig
+
+
+def fair_classifier():
+    """The best fair rule of the running example, and what every bound costs."""
+    program = fp.FairClassifier(
+        D.discretize(2048, random_state=0),
+        fp.CostSensitiveRisk({"fp": 1, "fn": 2}),
+        [fp.EqualOpportunity(difference_bound=0.02)],
+    )
+    with style():
+        fig, axes = plt.subplots(1, 2, figsize=(7.6, 3.2), layout="constrained")
+    program.solve().plot(ax=axes[0])
+    program.frontier(np.linspace(0, 0.14, 8)).plot(ax=axes[1])
+    return fig
+
+
 def align_steer():
     """Class-1 rows of both groups: raw, steered, steered and aligned."""
     sol = steered()
@@ -265,7 +338,12 @@ def applicants():
     return y[new], group[new], scores, accuracies
 
 
-def front():
+def front_narrow():
+    """The picture of the front page for narrow screens."""
+    return front((4.2, 3.4))
+
+
+def front(size=(6.8, 3.1)):
     """The picture of the front page: the held-out gap at every threshold, before and after."""
     y, group, (before, after), accuracies = applicants()
     found = fp.audit(y, before, sensitive_features=group, y_score_after=after)
@@ -273,7 +351,7 @@ def front():
     (raw, moved), t = curve.gaps.values(), curve.thresholds
     floor = max(found.worst[curve.title, name].floor_high for name in curve.gaps)
     with style():
-        fig, ax = plt.subplots(figsize=(6.8, 3.1), layout="constrained")
+        fig, ax = plt.subplots(figsize=size, layout="constrained")
         lows, highs = zip(*curve.bands().values(), strict=True)
         for gap, low, high, color in zip(
             (raw, moved), lows, highs, (COLORS[1], COLORS[0]), strict=True
@@ -281,17 +359,20 @@ def front():
             ax.fill_between(t, low, high, color=color, alpha=0.15, linewidth=0)
             ax.plot(t, gap, color=color, linewidth=2)
         ax.axhline(floor, color="0.35", linewidth=1, linestyle=":")
-        ax.text(0.6, floor + 0.01, "by chance, 95 %", color="0.35", fontsize=8)
+        ax.text(0.6, floor + 0.01, "by chance, 95%", color="0.35", fontsize=8)
         k = int(np.argmax(raw))
         ax.text(
             0.4,
-            raw[k] + 0.05,
+            raw[k] + 0.065,
             f"before: accuracy {accuracies[0]:.3f}",
             color=COLORS[1],
             ha="center",
             fontsize=10,
         )
-        ax.text(0.4, 0.135, f"after: accuracy {accuracies[1]:.3f}", color=COLORS[0], fontsize=10)
+        ax.text(
+            *(0.4, 0.135, f"after: accuracy {accuracies[1]:.3f}"),
+            **{"color": COLORS[0], "ha": "center", "fontsize": 10},
+        )
         ax.set(
             xlabel="threshold of the score",
             ylabel="gap between the groups",
@@ -340,33 +421,46 @@ def fair_score():
     fp.FairScore(population).solve().plot()
 
 
+TOOLS = [  # what you have, what to take, and what it gives
+    ("a score or a classifier", "SteeredClassifier", "every threshold; exact if randomised"),
+    ("features, embeddings", "IdealSteering", "one map per group, no label needed"),
+    ("one cost that will not change", "FairClassifier", "the best fair rule, and its price"),
+    ("a question: is there a gap?", "audit", "every threshold, with intervals"),
+    ("a population", "NearestIdeal", "how far from ideal, what costs most"),
+    ("not sure", "compare", "all of them on your rows"),
+]
+BOX = {"boxstyle": "round,pad=0.35", "linewidth": 1.2}
+
+
+def tool_name(ax, x, y, name):
+    """Write the name of a tool in white on blue."""
+    look = {"va": "center", "color": "white", "weight": "bold", "family": "monospace"}
+    ax.text(x, y, name, **look, bbox={**BOX, "fc": COLORS[0], "ec": COLORS[0]})
+
+
 def flow():
     """What you have, and which tool that asks for."""
-    rows = [
-        ("a score or a classifier", "SteeredClassifier", "exact where lots are allowed"),
-        ("features, embeddings", "IdealSteering", "one map per group, no label needed"),
-        ("one cost that will not change", "FairClassifier", "the best fair rule, and its price"),
-        ("a question: is there a gap?", "audit", "every threshold, with intervals"),
-        ("a population", "NearestIdeal", "how far from ideal, what costs most"),
-        ("not sure", "compare", "all of them on your rows"),
-    ]
     with style():
         fig, ax = plt.subplots(figsize=(7.4, 2.9), layout="constrained")
         ax.axis("off")
-        ax.set(xlim=(0, 10), ylim=(-0.6, len(rows) - 0.4))
-        box = {"boxstyle": "round,pad=0.35", "linewidth": 1.2}
-        for k, (have, tool, what) in enumerate(rows[::-1]):
-            ax.text(0.1, k, have, va="center", bbox={**box, "fc": "0.96", "ec": "0.7"})
-            color = COLORS[0]
-            ax.text(
-                *(4.1, k, tool),
-                **{"va": "center", "color": "white", "weight": "bold", "family": "monospace"},
-                bbox={**box, "fc": color, "ec": color},
-            )
+        ax.set(xlim=(0, 10), ylim=(-0.6, len(TOOLS) - 0.4))
+        for k, (have, tool, what) in enumerate(TOOLS[::-1]):
+            ax.text(0.1, k, have, va="center", bbox={**BOX, "fc": "0.96", "ec": "0.7"})
+            tool_name(ax, 4.1, k, tool)
             ax.text(6.75, k, what, va="center", color="0.25")
-            ax.add_patch(
-                FancyArrowPatch(
-                    (3.05, k), (3.95, k), arrowstyle="-|>", mutation_scale=10, color="0.45"
-                )
-            )
+            arrow = {"arrowstyle": "-|>", "mutation_scale": 10, "color": "0.45"}
+            ax.add_patch(FancyArrowPatch((3.05, k), (3.95, k), **arrow))
+    return fig
+
+
+def flow_narrow():
+    """The same for narrow screens: two lines for each."""
+    with style():
+        fig, ax = plt.subplots(figsize=(4.2, 4.4), layout="constrained")
+        ax.axis("off")
+        ax.set(xlim=(0, 10), ylim=(-0.9, len(TOOLS) - 0.3))
+        for k, (have, tool, what) in enumerate(TOOLS[::-1]):
+            ax.text(0.2, k, have, va="center", bbox={**BOX, "fc": "0.96", "ec": "0.7"})
+            tool_name(ax, 6.0, k, tool)
+            ax.text(0.3, k - 0.45, what, va="center", color="0.35", fontsize=8)
     return fig
