@@ -132,13 +132,13 @@ def transports():
     t = np.linspace(0, 2 * np.pi, 200)
     circle = np.stack([np.cos(t), np.sin(t)])
     ellipse = np.array([[1.0, 0.35], [0.0, 0.55]]) @ circle
-    turn = lambda w: np.array([[np.cos(w), -np.sin(w)], [np.sin(w), np.cos(w)]])  # noqa: E731
+    turn = np.array([[np.cos(0.9), -np.sin(0.9)], [np.sin(0.9), np.cos(0.9)]])
     maps = {
         "Translation\nx + b": np.eye(2),
         "Scaling\ng x + b": 1.5 * np.eye(2),
         "Diagonal\ndiag(g) x + b": np.diag([0.7, 1.8]),
         "Monotone\nS M x + b": np.array([[1.3, 0.5], [0.5, 0.9]]),
-        "any invertible\n(not convex)": turn(0.9) @ np.diag([1.3, 0.8]),
+        "any invertible\n(not convex)": turn @ np.diag([1.3, 0.8]),
     }
     lines = np.linspace(-1.2, 1.2, 7)
     with style():

@@ -48,7 +48,7 @@ print(population)
 # Embeddings have a common scale, so the map is kept near the identity in plain distance.
 
 sol = fp.NearestIdeal(population, steer=["m"], transport=fp.Monotone("identity")).solve()
-print(f"KL {sol.kl:.3f} nats by {sol.solver}, certificate ok: {sol.certificate.ok}")
+print(f"KL {sol.kl:.3f} nats by {sol.solver}, global optimum: {sol.certificate.globally_optimal}")
 
 # %%
 # True positive rates of a classifier

@@ -72,7 +72,7 @@ feature columns and the sensitive one, no label. The same rows give the same out
 
 AUDIT = """\
 Measure how unequally groups are treated by every threshold on a score: gaps of all
-notions with bands, what chance alone gives, how well the score tells the group within
+notions with bands, what chance alone gives, how well the score reveals the group within
 a class, and which tool fits. The score must be of rows its model was not trained on.
 With more than two classes name one score column per class, in the order of the
 classes (numbers ascending, else alphabetical).
