@@ -84,7 +84,7 @@ def plot_score_price(solution: ScoreSolution, *, ax: Axes | None = None) -> tupl
                 label=f"randomised, {short(g, 18)}",
             )
         ax.set(xlabel="threshold", title="price and randomised decisions")
-        ax.set_ylim(bottom=0.0)
-        ax.set_ylabel("risk per unit of the bound; share of decisions")
-        ax.legend()
+        ax.set_ylim(0.0, 1.4 * max(float(ax.dataLim.y1), 1e-3))  # room for the legend
+        ax.set_ylabel("risk per unit; share of decisions")
+        ax.legend(loc="upper left")
     return fig, ax
