@@ -160,6 +160,7 @@ html_title = "fairprog"
 html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
+html_context = {"default_mode": "auto"}
 html_sidebars = {"index": []}  # the front page needs no section navigation
 html_theme_options = {
     "show_prev_next": True,

@@ -73,7 +73,7 @@ def posterior_rule():
 
 def gaps():
     """The gap of the Bayes rule at every threshold."""
-    t = np.linspace(0.002, 0.998, 500)
+    t = np.linspace(0.002, 0.998, 4000)  # fine enough for notches to reach zero
     notions = {
         "demographic parity": fp.DemographicParity(),
         "equal opportunity": fp.EqualOpportunity(),
@@ -132,13 +132,13 @@ def transports():
     t = np.linspace(0, 2 * np.pi, 200)
     circle = np.stack([np.cos(t), np.sin(t)])
     ellipse = np.array([[1.0, 0.35], [0.0, 0.55]]) @ circle
-    turn = lambda w: np.array([[np.cos(w), -np.sin(w)], [np.sin(w), np.cos(w)]])  # noqa: E731
+    turn = np.array([[np.cos(0.9), -np.sin(0.9)], [np.sin(0.9), np.cos(0.9)]])
     maps = {
         "Translation\nx + b": np.eye(2),
         "Scaling\ng x + b": 1.5 * np.eye(2),
         "Diagonal\ndiag(g) x + b": np.diag([0.7, 1.8]),
         "Monotone\nS M x + b": np.array([[1.3, 0.5], [0.5, 0.9]]),
-        "any invertible\n(not convex)": turn(0.9) @ np.diag([1.3, 0.8]),
+        "any invertible\n(not convex)": turn @ np.diag([1.3, 0.8]),
     }
     lines = np.linspace(-1.2, 1.2, 7)
     with style():
@@ -186,22 +186,99 @@ def price():
         axes[0].annotate(
             f"slope = −price = −{slope:.3f}",
             (ends[1] * 0.35, sol.kl * 0.65),
-            (0.27, sol.kl * 0.9),
+            (0.2, sol.kl * 0.82),
             arrowprops={"arrowstyle": "-", "color": "0.5"},
             color=COLORS[1],
         )
         axes[0].set(
-            xlabel="map_bound: how far the classes' maps may differ",
+            xlabel="map_bound (pooled s.d.)",
             ylabel="KL to the original (nats)",
             ylim=(-0.003, None),
             xlim=(0, None),
         )
-        names = list(sol.sensitivity)
-        values = [float(v) for v in sol.sensitivity.values()]
-        axes[1].barh(names[::-1], values[::-1], color=[COLORS[2], COLORS[5]] * 2, height=0.6)
+        axes[0].set_title("the price of one freedom")
+        names = list(sol.sensitivity)[::-1]
+        values = [float(sol.sensitivity[name]) for name in names]
+        bars = axes[1].barh(names, values, color=COLORS[0], height=0.6)
+        axes[1].bar_label(bars, [f"{v:+.3f}" for v in values], padding=3, fontsize=8)
         axes[1].axvline(0, color="0.3", linewidth=0.8)
-        axes[1].set(xlabel="d KL / d target")
+        axes[1].set(title="which condition costs", xlabel="nats per unit of its target")
+        axes[1].set_xlim(-0.09, 0.09)
+        axes[1].locator_params(axis="x", nbins=4)
         axes[1].grid(False)
+    return fig
+
+
+def population():
+    """The population of the concept page: ellipses that hold half of each cell."""
+    P = fp.Normal(
+        prior=[[0.25, 0.15], [0.25, 0.35]],
+        mean=[[[0.0, 0.0], [1.0, 0.0]], [[2.0, 1.0], [2.0, 2.0]]],
+        cov=[[np.eye(2), np.eye(2)], [np.eye(2), 2 * np.eye(2)]],
+        classes=["no", "yes"],
+        groups=["north", "south"],
+    )
+    return P.plot()[0]
+
+
+def consensus():
+    """One map for each class, and the one map that both have to use."""
+    x = np.array([-2.0, 4.0])
+    one = steered().maps["women"]
+    with style():
+        fig, ax = plt.subplots(figsize=(5.2, 2.9), layout="constrained")
+        for i in range(2):
+            scale = D.std[i, 1] / D.std[i, 0]
+            y = D.mean[i, 1] + scale * (x - D.mean[i, 0])
+            ax.plot(x, y, color=COLORS[i], linestyle="--")
+            ax.plot(D.mean[i, 0], D.mean[i, 1], "o", color=COLORS[i], markersize=5)
+        ax.plot(x, one.matrix[0, 0] * x + one.offset[0], color="0.15", linewidth=2)
+        ax.text(-1.9, 0.75, "own map of class 0", color=COLORS[0])
+        ax.text(0.55, -2.6, "own map of class 1", color=COLORS[1])
+        ax.text(2.9, 5.3, "one map for both", color="0.15", ha="right")
+        ax.set(xlabel="where a man stands", ylabel="where the woman goes")
+        ax.set(xlim=(-2, 4), ylim=(-5, 7))
+    return fig
+
+
+def score_steering():
+    """The map of one group's scores, and the laws of both groups' scores before and after."""
+    y, before, after, a = steered_scores()
+    women, order = a == "women", np.argsort(before[a == "women"])
+    with style():
+        fig, axes = plt.subplots(1, 3, figsize=(8.4, 2.7), layout="constrained")
+        axes[0].plot([0, 1], [0, 1], color="0.75", linewidth=1)
+        axes[0].plot(before[women][order], after[women][order], color=COLORS[1])
+        axes[0].text(0.38, 0.13, "unchanged: men", color="0.5")
+        axes[0].text(0.05, 0.85, "the women's map", color=COLORS[1])
+        axes[0].set(xlabel="score before", ylabel="score after", title="one map for a group")
+        for ax, s, name in ((axes[1], before, "before"), (axes[2], after, "after")):
+            for k, group in enumerate(("men", "women")):
+                for i, dash in enumerate(("--", "-")):
+                    own = np.sort(s[(a == group) & (y == i)])
+                    share = np.linspace(0, 1, len(own))
+                    ax.plot(own, share, color=COLORS[k], linestyle=dash, linewidth=2.2 - k)
+            ax.set(xlabel="score", title=name, xlim=(0, 1), ylim=(0, 1))
+        axes[1].set_ylabel("share of the cell below")
+        for k, group in enumerate(("men", "women")):
+            axes[1].plot([], [], color=COLORS[k], label=group)
+        axes[1].plot([], [], color="0.3", linestyle="--", label="class 0")
+        axes[1].plot([], [], color="0.3", label="class 1")
+        axes[1].legend(loc="lower right", handlelength=1.5)
+    return fig
+
+
+def fair_classifier():
+    """The best fair rule of the running example, and what every bound costs."""
+    program = fp.FairClassifier(
+        D.discretize(2048, random_state=0),
+        fp.CostSensitiveRisk({"fp": 1, "fn": 2}),
+        [fp.EqualOpportunity(difference_bound=0.02)],
+    )
+    with style():
+        fig, axes = plt.subplots(1, 2, figsize=(7.6, 3.2), layout="constrained")
+    program.solve().plot(ax=axes[0])
+    program.frontier(np.linspace(0, 0.14, 8)).plot(ax=axes[1])
     return fig
 
 
@@ -245,62 +322,6 @@ def align_steer():
     return fig
 
 
-def _index(axes):
-    """Before, after, and the gap at every threshold, on three axes."""
-    sol = steered()
-    t = np.linspace(0.002, 0.998, 400)
-    x = np.linspace(-4.5, 8.5, 900)
-    for ax, P, title in zip(
-        axes[:2], (D, sol.population), ("your population", "the nearest ideal one"), strict=True
-    ):
-        f, eta = densities(P, x), posterior(P, x)
-        for a, g in enumerate(P.groups):
-            for i, dash in enumerate(("--", "-")):
-                ax.plot(x, f[i, a], color=COLORS[a], linestyle=dash)
-            ax.fill_between(x, 0, f[1, a], color=COLORS[a], alpha=0.18, linewidth=0)
-            level = -0.028 - 0.032 * a
-            ax.fill_between(
-                x, level - 0.012, level + 0.012, where=eta[a] > 0.5, color=COLORS[a], linewidth=0
-            )
-            ax.plot([], [], color=COLORS[a], label=g)
-        ax.plot([], [], color="0.3", linestyle="--", label="class 0")
-        ax.plot([], [], color="0.3", label="class 1")
-        ax.axhline(0, color="0.5", linewidth=0.7)
-        ax.set(title=title, xlabel="feature x", ylim=(-0.08, 0.225), xlim=(x[0], x[-1]))
-        ax.set_yticks([-0.028, -0.06], ["predict 1, men", "predict 1, women"])
-        ax.grid(False)
-    axes[0].legend(fontsize=7, loc="upper right", handlelength=1.6)
-    for k, (P, name) in enumerate(((D, "before"), (sol.population, "after"))):
-        gap = gap_at_thresholds(P, fp.EqualOpportunity(), t)
-        dash = ("-", "--")[k]
-        axes[2].plot(t, gap, color=COLORS[k + 2], linestyle=dash, linewidth=2, label=name)
-    axes[2].set(
-        title="gap of every Bayes rule",
-        xlabel="threshold (one per cost)",
-        ylabel="equal opportunity gap",
-        xlim=(0, 1),
-        ylim=(-0.012, 0.38),
-    )
-    axes[2].legend(loc="upper left")
-
-
-def index():
-    """The picture of the front page."""
-    with style():
-        fig, axes = plt.subplots(1, 3, figsize=(9.6, 2.9), layout="constrained")
-        _index(axes)
-        axes[1].set_yticks([])
-    return fig
-
-
-def index_narrow():
-    """The picture of the front page for narrow screens."""
-    with style():
-        fig, axes = plt.subplots(3, 1, figsize=(4.2, 7.6), layout="constrained")
-        _index(axes)
-    return fig
-
-
 def applicants():
     """Labels, group and both scores of the rows of README's example that are judged."""
     from sklearn.linear_model import LogisticRegression
@@ -317,7 +338,12 @@ def applicants():
     return y[new], group[new], scores, accuracies
 
 
-def front():
+def front_narrow():
+    """The picture of the front page for narrow screens."""
+    return front((4.2, 3.4))
+
+
+def front(size=(6.8, 3.1)):
     """The picture of the front page: the held-out gap at every threshold, before and after."""
     y, group, (before, after), accuracies = applicants()
     found = fp.audit(y, before, sensitive_features=group, y_score_after=after)
@@ -325,7 +351,7 @@ def front():
     (raw, moved), t = curve.gaps.values(), curve.thresholds
     floor = max(found.worst[curve.title, name].floor_high for name in curve.gaps)
     with style():
-        fig, ax = plt.subplots(figsize=(6.8, 3.1), layout="constrained")
+        fig, ax = plt.subplots(figsize=size, layout="constrained")
         lows, highs = zip(*curve.bands().values(), strict=True)
         for gap, low, high, color in zip(
             (raw, moved), lows, highs, (COLORS[1], COLORS[0]), strict=True
@@ -333,17 +359,20 @@ def front():
             ax.fill_between(t, low, high, color=color, alpha=0.15, linewidth=0)
             ax.plot(t, gap, color=color, linewidth=2)
         ax.axhline(floor, color="0.35", linewidth=1, linestyle=":")
-        ax.text(0.6, floor + 0.01, "by chance, 95 %", color="0.35", fontsize=8)
+        ax.text(0.6, floor + 0.01, "by chance, 95%", color="0.35", fontsize=8)
         k = int(np.argmax(raw))
         ax.text(
             0.4,
-            raw[k] + 0.05,
+            raw[k] + 0.065,
             f"before: accuracy {accuracies[0]:.3f}",
             color=COLORS[1],
             ha="center",
             fontsize=10,
         )
-        ax.text(0.4, 0.135, f"after: accuracy {accuracies[1]:.3f}", color=COLORS[0], fontsize=10)
+        ax.text(
+            *(0.4, 0.135, f"after: accuracy {accuracies[1]:.3f}"),
+            **{"color": COLORS[0], "ha": "center", "fontsize": 10},
+        )
         ax.set(
             xlabel="threshold of the score",
             ylabel="gap between the groups",
@@ -392,33 +421,46 @@ def fair_score():
     fp.FairScore(population).solve().plot()
 
 
+TOOLS = [  # what you have, what to take, and what it gives
+    ("a score or a classifier", "SteeredClassifier", "every threshold; exact if randomised"),
+    ("features, embeddings", "IdealSteering", "one map per group, no label needed"),
+    ("one cost that will not change", "FairClassifier", "the best fair rule, and its price"),
+    ("a question: is there a gap?", "audit", "every threshold, with intervals"),
+    ("a population", "NearestIdeal", "how far from ideal, what costs most"),
+    ("not sure", "compare", "all of them on your rows"),
+]
+BOX = {"boxstyle": "round,pad=0.35", "linewidth": 1.2}
+
+
+def tool_name(ax, x, y, name):
+    """Write the name of a tool in white on blue."""
+    look = {"va": "center", "color": "white", "weight": "bold", "family": "monospace"}
+    ax.text(x, y, name, **look, bbox={**BOX, "fc": COLORS[0], "ec": COLORS[0]})
+
+
 def flow():
     """What you have, and which tool that asks for."""
-    rows = [
-        ("a score or a classifier", "SteeredClassifier", "exact where lots are allowed"),
-        ("features, embeddings", "IdealSteering", "one map per group, no label needed"),
-        ("one cost that will not change", "FairClassifier", "the best fair rule, and its price"),
-        ("a question: is there a gap?", "audit", "every threshold, with intervals"),
-        ("a population", "NearestIdeal", "how far from ideal, what costs most"),
-        ("not sure", "compare", "all of them on your rows"),
-    ]
     with style():
         fig, ax = plt.subplots(figsize=(7.4, 2.9), layout="constrained")
         ax.axis("off")
-        ax.set(xlim=(0, 10), ylim=(-0.6, len(rows) - 0.4))
-        box = {"boxstyle": "round,pad=0.35", "linewidth": 1.2}
-        for k, (have, tool, what) in enumerate(rows[::-1]):
-            ax.text(0.1, k, have, va="center", bbox={**box, "fc": "0.96", "ec": "0.7"})
-            color = COLORS[0]
-            ax.text(
-                *(4.1, k, tool),
-                **{"va": "center", "color": "white", "weight": "bold", "family": "monospace"},
-                bbox={**box, "fc": color, "ec": color},
-            )
+        ax.set(xlim=(0, 10), ylim=(-0.6, len(TOOLS) - 0.4))
+        for k, (have, tool, what) in enumerate(TOOLS[::-1]):
+            ax.text(0.1, k, have, va="center", bbox={**BOX, "fc": "0.96", "ec": "0.7"})
+            tool_name(ax, 4.1, k, tool)
             ax.text(6.75, k, what, va="center", color="0.25")
-            ax.add_patch(
-                FancyArrowPatch(
-                    (3.05, k), (3.95, k), arrowstyle="-|>", mutation_scale=10, color="0.45"
-                )
-            )
+            arrow = {"arrowstyle": "-|>", "mutation_scale": 10, "color": "0.45"}
+            ax.add_patch(FancyArrowPatch((3.05, k), (3.95, k), **arrow))
+    return fig
+
+
+def flow_narrow():
+    """The same for narrow screens: two lines for each."""
+    with style():
+        fig, ax = plt.subplots(figsize=(4.2, 4.4), layout="constrained")
+        ax.axis("off")
+        ax.set(xlim=(0, 10), ylim=(-0.9, len(TOOLS) - 0.3))
+        for k, (have, tool, what) in enumerate(TOOLS[::-1]):
+            ax.text(0.2, k, have, va="center", bbox={**BOX, "fc": "0.96", "ec": "0.7"})
+            tool_name(ax, 6.0, k, tool)
+            ax.text(0.3, k - 0.45, what, va="center", color="0.35", fontsize=8)
     return fig

@@ -21,7 +21,7 @@ import fairprog as fp
 from fairprog.kernels.gap_bands import dkw_half_width
 from fairprog.labels import Array
 
-LEAST, MOST = 0.94, 0.98  # coverage of a nominal .95
+LEAST, MOST = 0.94, 0.98  # coverage of a nominal 0.95
 NAMES = ("covers", "above", "below", "at least", "at most", "width", "DKW width",
          "raw bias", "bias", "band", "DKW band")  # fmt: skip
 

@@ -281,7 +281,7 @@ def _training(split: Split) -> Rows:
 
 
 def none_on_all_rows(base: Base) -> Outcome:
-    """Fit the model on all training rows, threshold .5: what holding rows out costs."""
+    """Fit the model on all training rows, threshold 0.5: what holding rows out costs."""
     rows = _training(base.split)
     score = _score(base.learner().fit(rows.X, rows.y), base.split.test.X)
     return Outcome((score > 0.5).astype(float), score)
@@ -337,7 +337,7 @@ def threshold_optimizer(base: Base) -> Outcome:
 
 
 def exponentiated_gradient(base: Base) -> Outcome:
-    """fairlearn's: a random mixture of models, equalized odds to .01 in the training rows.
+    """fairlearn's: a random mixture of models, equalized odds to 0.01 in the training rows.
 
     Its score is the probability with which the mixture decides 1.
     """
@@ -372,7 +372,7 @@ METHODS: dict[str, Method] = {
 BOUNDS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08)
 FRONTIER: dict[str, Method] = {  # beside the fair score; others of it are METHODS
     **{f"fair score, {bound:g}": fair_score(bound) for bound in BOUNDS},
-    "fair score, 0, cost .5": fair_score(0.0, cost_weight=[0.5]),
+    "fair score, 0, cost 0.5": fair_score(0.0, cost_weight=[0.5]),
     "fair classifier": fair_classifier,
 }
 

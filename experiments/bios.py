@@ -282,7 +282,7 @@ def _claims(found: dict[str, Found], chance: float) -> list[Claim]:
     none = found["none"]
     claims = [
         judged(
-            f"bios, six occupations: {MAIN}: RMS TPR gap at most .085",
+            f"bios, six occupations: {MAIN}: RMS TPR gap at most 0.085",
             f"{none.rms.mean():.4f} -> {rms:.4f} (s.e. {rms_error:.4f}, floor {chance:.4f}), "
             f"accuracy {none.accuracy.mean():.4f} -> {accuracy:.4f}, {len(ours.rms)} splits",
             rms <= 0.085,
@@ -308,11 +308,12 @@ def _claims(found: dict[str, Found], chance: float) -> list[Claim]:
 # -- the picture --
 
 
-LOOKS = {
-    "none": ("k", "o"),
-    "mean matching": (COLORS[4], "v"),
-    "MiMiC": (COLORS[4], "^"),
-    "LEACE": (COLORS[4], "<"),
+LABELS = {  # of methods that are named in the picture: colour, and where the name stands
+    "none": ("0.1", (-8, 0), "right"),
+    "mean matching": ("0.5", (0, 10), "center"),
+    "LEACE": ("0.5", (8, -3), "left"),
+    "MiMiC": ("0.5", (8, 0), "left"),
+    MAIN: (COLORS[1], (4, -16), "left"),
 }
 
 
@@ -323,30 +324,31 @@ def _draw(data: Biographies, found: dict[str, Found], chance: float, path: Path)
         fig, (left, right) = plt.subplots(
             1, 2, figsize=(8.6, 3.4), layout="constrained", width_ratios=(1, 1.35)
         )
-        for k, (name, f) in enumerate(found.items()):
+        for name, f in found.items():
             if not len(f.accuracy):
                 continue
-            colour, marker = LOOKS.get(name, (COLORS[1] if name == MAIN else COLORS[0], "*"))
-            big = 12 if name == MAIN else 7 if marker == "*" else 5.5
-            named = name in LOOKS or name == MAIN or k == len(LOOKS) + 1
+            colour, shift, side = LABELS.get(name, (COLORS[0], (0, 0), "left"))
+            point = float(f.rms.mean()), float(f.accuracy.mean())
             left.errorbar(
-                f.rms.mean(),
-                f.accuracy.mean(),
+                *point,
                 xerr=standard_error(f.rms),
                 yerr=standard_error(f.accuracy),
                 color=colour,
-                marker=marker,
-                markersize=big,
+                marker="o",
+                markersize=7 if name == MAIN else 4.5,
                 elinewidth=0.8,
                 linestyle="none",
-                label=(name if name in LOOKS or name == MAIN else "its other variants")
-                if named
-                else None,
+                zorder=3 if name == MAIN else 2,
             )
+            if name in LABELS:
+                look: dict[str, Any] = {"color": colour, "ha": side, "va": "center", "fontsize": 8}
+                left.annotate(name, point, shift, textcoords="offset points", **look)
+        left.annotate(
+            "its variants", (0.125, 0.846), color=COLORS[0], fontsize=8, va="center", ha="left"
+        )
         mark_chance(left, chance)
         left.set(xlabel="RMS TPR gap", ylabel="accuracy on test rows")
-        left.set_xlim(left=0.0)
-        left.legend(fontsize=7, loc="center right", bbox_to_anchor=(1.0, 0.36))
+        left.set_xlim(0.0, 0.26)
         x = np.arange(len(data.occupations))
         for k, (name, colour) in enumerate(zip(shown, colours, strict=True)):
             f = found[name]

@@ -35,7 +35,7 @@ FIGURES = {  # column of the guide: figure, and whether its standard error is sh
     "worst, Y=1": ("worst gap, Y=1", True),
     "worst, Y=0": ("worst gap, Y=0", True),
     "chance": ("chance", False),
-    "lots": ("by lot", False),
+    "randomised": ("by lot", False),
     "group AUC": ("group AUC", False),
 }
 
@@ -88,10 +88,10 @@ def run(out: Path, quick: bool) -> list[Claim]:
         before = found.mean("nothing", "worst gap")[0]
         claims.append(
             judged(
-                f"{name}: a method lowers the held-out worst gap at a loss of at most .01",
+                f"{name}: a method lowers the held-out worst gap at a loss of at most 0.01",
                 f"{best}: {before:.3f} -> {before - falls[best]:.3f}",
                 bool(falls[best] > 0),
-                "there is little to mend",
+                "there is little to fix",
             )
         )
     (out / "compared.inc").write_text(page(frames), encoding="utf-8")

@@ -50,7 +50,7 @@ def run(out: Path, quick: bool) -> list[Claim]:
 
 
 def _features(case: Case, out: Path, seeds: range, measured: Measured) -> list[Claim]:
-    """Measure signed equal-opportunity gaps at .5 with steps on features."""
+    """Measure signed equal-opportunity gaps at 0.5 with steps on features."""
     found: dict[tuple[str, str], list[list[float]]] = {}
     tasks = [(seed, name) for seed in seeds for name in STEPS]
     for seed, name in tqdm(tasks, desc="features", disable=None, leave=False):
@@ -69,7 +69,7 @@ def _features(case: Case, out: Path, seeds: range, measured: Measured) -> list[C
 
 
 def _one(case: Case, seed: int, make: Callable[[], Step] | None) -> dict[str, list[float]]:
-    """Return the signed equal-opportunity gap at .5 and the accuracy of every learner."""
+    """Return the signed equal-opportunity gap at 0.5 and the accuracy of every learner."""
     split = split_case(case, seed, held_share=0.0)
     fit, test = split.fit, split.test
     X, Z = fit.X, test.X

@@ -35,7 +35,7 @@ from fairprog.plotting import COLORS, style
 
 from .claims import Claim, write_csv
 from .language_model import LanguageModel, load_model, new_model, train
-from .pictures import plain_ticks, save_picture
+from .pictures import save_picture
 from .reviews import GENRES, PRAISE, Reviews, Scorer, prompts, write_reviews
 
 SEEDS = (5, 6, 7, 8, 9)  # 0 to 4 were looked at while the calibration was written
@@ -441,55 +441,26 @@ def compared(
 
 
 def draw(found: Sequence[Measured], path: Path) -> None:
-    """Draw effect against strength per topic, before and after, and perplexity beside it."""
+    """Draw effect against strength per topic, before and after."""
     methods = by_method(found)
     t = np.array([0.0, *RELATIVE])
     with style():
-        fig = plt.figure(figsize=(9.6, 5.4), layout="constrained")
-        cells = fig.subplot_mosaic([["0", "1", "ppl"], ["2", "3", "ppl"]])
-        fluency = cells["ppl"]
-        for k, method in enumerate(DRAWN):
-            ax = cells[str(k)]
+        fig, cells = plt.subplots(
+            2, 2, figsize=(6.5, 5.4), layout="constrained", sharex=True, sharey=True
+        )
+        for k, (ax, method) in enumerate(zip(cells.flat, DRAWN, strict=True)):
             seeds = methods[method]
             for j, g in enumerate(GENRES):
                 values = np.array([[0.0, *(e for e, _ in m.curve[g])] for m in seeds])
                 _band(ax, t, values, COLORS[j], ("-", "--")[j], g)
             ax.axhline(0.0, color="0.6", linewidth=0.7)
             ax.set(title=("before: " if k < 2 else "after: ") + method)
-            _each_seed(fluency, seeds, COLORS[k + 2], ("-", "--", "-.", ":")[k], method)
-        panels = [cells[str(k)] for k in range(len(DRAWN))]
-        low = min(ax.get_ylim()[0] for ax in panels)
-        high = max(ax.get_ylim()[1] for ax in panels)
-        for ax in panels:
-            ax.set_ylim(low, high)
-        for name in ("0", "2"):
-            cells[name].set_ylabel("effect: rise of P(praise)")
-        for name in ("2", "3", "ppl"):
-            cells[name].set_xlabel("strength (1: matched)")
-        cells["0"].legend(loc="upper left")
-        low, high = fluency.get_ylim()
-        if high > 3.0 * low:
-            fluency.set_yscale("log")
-            plain_ticks(fluency, "y", [v for v in (3, 5, 10, 30, 100, 300) if low <= v <= high])
-        fluency.set(title="fluency (thin: each seed; thick: median)", ylabel="perplexity")
-        fluency.legend(loc="upper left")
+        for ax in cells[:, 0]:
+            ax.set_ylabel("effect: rise of P(praise)")
+        for ax in cells[1]:
+            ax.set_xlabel("strength (1: matched)")
+        cells[0, 0].legend(loc="upper left")
     save_picture(fig, path)
-
-
-def _each_seed(ax: Any, seeds: Sequence[Measured], color: str, dash: str, label: str) -> None:
-    """Draw the perplexity of every seed, the geometric mean of the topics, and the median."""
-    lines = [
-        [
-            float(np.exp(np.mean([np.log(points[k][1]) for points in m.curve.values()])))
-            for k in range(len(RELATIVE))
-        ]
-        for m in seeds
-    ]
-    for line in lines:
-        ax.plot(RELATIVE, line, color=color, linestyle=dash, linewidth=0.7, alpha=0.6)
-    if lines:
-        middle = np.median(lines, axis=0)
-        ax.plot(RELATIVE, middle, color=color, linestyle=dash, linewidth=2.2, label=label)
 
 
 def _band(ax: Any, t: Array, values: Array, color: str, dash: str, label: str) -> None:

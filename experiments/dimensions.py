@@ -159,7 +159,7 @@ def _claims(dims: tuple[int, ...], values: Array) -> list[Claim]:
             "one, fairness costs error",
         ),
         Claim(
-            "the Jensen-Shannon divergence is known to .01 nats (standard error)",
+            "the Jensen-Shannon divergence is known to 0.01 nats (standard error)",
             f"largest standard error {js_error.max():.1e}; values up to {js.max():.3f} of at "
             f"most log 2 = {np.log(2.0):.3f} nats",
             bool(js_error.max() < 0.01),

@@ -1,7 +1,7 @@
 """How often `Solution.drift` raises an alarm: rows of the same population, and of moved ones.
 
 Normal populations are fitted to rows that are normal, skew, heavy-tailed or hold a point mass, and
-then asked about as many new ones: from the same laws, with one cell shifted by .4 or stretched by
+then asked about as many new ones: from the same laws, with one cell shifted by 0.4 or stretched by
 1.4. The family is wrong in all but the first; alarms on unmoved rows should be at most 5 %.
 
     python -m experiments.drift_alarms --samples 200 --rows 500 4000

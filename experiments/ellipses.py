@@ -36,7 +36,7 @@ STEER: dict[str, str | list[str]] = {"group b steered": ["b"], "all groups steer
 
 
 def two_classes() -> fp.Normal:
-    """Return a population of two classes; base rates .6, .4 in both groups."""
+    """Return a population of two classes; base rates 0.6, 0.4 in both groups."""
     return fp.Normal(
         [[0.36, 0.24], [0.24, 0.16]],
         [[[0.0, 0.0], [-1.2, 2.0]], [[2.4, 1.0], [-0.2, 3.1]]],
@@ -49,7 +49,7 @@ def two_classes() -> fp.Normal:
 
 
 def three_classes() -> fp.Normal:
-    """Return a population of three classes; base rates .4, .35, .25 in both groups."""
+    """Return a population of three classes; base rates 0.4, 0.35, 0.25 in both groups."""
     return fp.Normal(
         np.outer([0.40, 0.35, 0.25], [0.6, 0.4]),
         [

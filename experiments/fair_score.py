@@ -73,7 +73,7 @@ def _near_chance(runs: Sequence[Run]) -> Claim:
     exact = select(runs, "adult, sex", TREES, "fair score, 0")
     worst = [exact.mean(f) for f in tabular.FIGURES[2:6]]
     return judged(
-        "adult, sex: with bound 0 the worst gaps of new rows given Y=1 and Y=0 are within .01 of "
+        "adult, sex: with bound 0 the worst gaps of new rows given Y=1 and Y=0 are within 0.01 of "
         "chance",
         f"{worst[0]:.3f} / {worst[1]:.3f}, chance {worst[2]:.3f} / {worst[3]:.3f}; accuracy "
         f"{exact.mean('accuracy'):.4f} (s.e. {exact.error('accuracy'):.4f})",
@@ -104,11 +104,11 @@ def _at_its_threshold(runs: Sequence[Run]) -> Claim:
 
 def _one_cost(runs: Sequence[Run]) -> Claim:
     whole, one = (
-        select(runs, "adult, sex", TREES, f"fair score, 0{m}") for m in ("", ", cost .5")
+        select(runs, "adult, sex", TREES, f"fair score, 0{m}") for m in ("", ", cost 0.5")
     )
     less = one.values[:, 0] - whole.values[:, 0]
     return judged(
-        "adult, sex: a score for the one cost .5 is not more accurate than that for all costs",
+        "adult, sex: a score for the one cost 0.5 is not more accurate than that for all costs",
         f"difference {less.mean():+.4f} (s.e. {standard_error(less):.4f})",
         bool(less.mean() <= 2.0 * standard_error(less)),
         "in the rows fitted the two are equal",

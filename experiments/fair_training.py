@@ -3,7 +3,7 @@
 A learner that sees the group is trained with the weights of `NearestFair`: for one cost, for a
 range and for all, beside reweighing (Kamiran and Calders, 2012), the best fair classifier on
 held-out scores, fairlearn's ThresholdOptimizer and steered scores. Judged on rows nobody used:
-accuracy and the demographic parity gap at threshold .5, and the worst gap over all thresholds.
+accuracy and the demographic parity gap at threshold 0.5, and the worst gap over all thresholds.
 Needs FAIRPROG_DATA.
 """
 
@@ -43,7 +43,7 @@ from .protocol import (
 LEARNER = LEARNERS["boosted trees"]
 FOLDS = 3
 BINS = 60  # of held-out scores, for the fair classifier
-HEADER = ["data", "method", "split", "accuracy", "gap at .5", "worst gap", "KL, nats"]
+HEADER = ["data", "method", "split", "accuracy", "gap at 0.5", "worst gap", "KL, nats"]
 Measure = Callable[[Split, int], tuple[Array, Array, float]]  # chance, score, KL
 
 
@@ -128,7 +128,7 @@ METHODS: dict[str, Measure] = {
     "reweighing": _plain(True),
     "nearest fair, one cost": _nearest(),
     "nearest fair, one cost, masses too": _nearest(move="both"),
-    "nearest fair, .3 to .7": _nearest(threshold_range=(0.3, 0.7)),
+    "nearest fair, 0.3 to 0.7": _nearest(threshold_range=(0.3, 0.7)),
     "nearest fair, all costs": _nearest(thresholds="all"),
     "fair classifier": _fair_classifier,
     "threshold optimizer": _threshold_optimizer,
@@ -174,7 +174,7 @@ def _worst(score: Array, group: Codes) -> float:
 
 
 def _mean(rows: list[list[object]], data: str, method: str) -> Array:
-    """Return means over splits of accuracy, |gap at .5| and the worst gap."""
+    """Return means over splits of accuracy, |gap at 0.5| and the worst gap."""
     own = np.array([r[3:6] for r in rows if r[0] == data and r[1] == method], dtype=float)
     own[:, 1] = np.abs(own[:, 1])
     return own.mean(axis=0)
@@ -183,14 +183,14 @@ def _mean(rows: list[list[object]], data: str, method: str) -> Array:
 def _claims(case: Case, rows: list[list[object]]) -> list[Claim]:
     none = _mean(rows, case.name, "none")
     single = _mean(rows, case.name, "nearest fair, one cost")
-    one = _mean(rows, case.name, "nearest fair, .3 to .7")
+    one = _mean(rows, case.name, "nearest fair, 0.3 to 0.7")
     every = _mean(rows, case.name, "nearest fair, all costs")
     post = _mean(rows, case.name, "fair classifier")
     weighed = _mean(rows, case.name, "reweighing")
     lead = f"{case.name}: "
     return [
         judged(
-            lead + "trained on the population fair from .3 to .7 the gap at .5 halves",
+            lead + "trained on the population fair from 0.3 to 0.7 the gap at 0.5 halves",
             f"|gap| {none[1]:.3f} -> {one[1]:.3f} (one cost: {single[1]:.3f}), accuracy "
             f"{none[0]:.4f} -> {one[0]:.4f}",
             bool(one[1] <= 0.5 * none[1]),
@@ -203,7 +203,7 @@ def _claims(case: Case, rows: list[list[object]]) -> list[Claim]:
             "weights of all costs are spread too thin for the learner",
         ),
         judged(
-            lead + "nearer to parity at .5 than reweighing by label and group",
+            lead + "nearer to parity at 0.5 than reweighing by label and group",
             f"|gap| {one[1]:.3f} against {weighed[1]:.3f}, accuracy {one[0]:.4f} against "
             f"{weighed[0]:.4f}",
             bool(one[1] <= weighed[1]),
@@ -229,7 +229,7 @@ def _draw(cases: list[Case], rows: list[list[object]], path: Path) -> None:
                 accuracy, gap, _ = _mean(rows, case.name, name)
                 ax.plot(gap, accuracy, "o", color=COLORS[1 if "nearest" in name else 0])
                 ax.annotate(str(k + 1), (gap, accuracy), xytext=(4, 3), textcoords="offset points")
-            ax.set(xlabel="|demographic parity gap| at .5", title=case.name, xlim=(0, None))
+            ax.set(xlabel="|demographic parity gap| at 0.5", title=case.name, xlim=(0, None))
         axes[0][0].set_ylabel("accuracy on held-out rows")
         numbered = "   ".join(f"{k + 1} {name}" for k, name in enumerate(METHODS))
         half = numbered.find("   5 ")

@@ -124,7 +124,7 @@ def _claims(name: str, c: Curve, slope: float, original: Array) -> list[Claim]:
     shown = (0, len(c.bounds) // 4, len(c.bounds) // 2)
     return [
         Claim(
-            f"{name}: the frontier starts with slope -price['consensus'] (to .1 %)",
+            f"{name}: the frontier starts with slope -price['consensus'] (to 0.1 %)",
             f"price {c.price[0]:.5f}, measured {slope:.5f} nats per unit: relative "
             f"difference {relative:.1e}",
             relative < SLOPE,

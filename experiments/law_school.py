@@ -32,7 +32,7 @@ def run(out: Path, quick: bool) -> list[Claim]:
     return [
         *tabular.promises(runs, "law school, race", (0.85, 0.85), 0.008),
         judged(
-            "law school, sex: there is little to mend (worst gaps within .04 of their floors)",
+            "law school, sex: there is little to fix (worst gaps within 0.04 of their floors)",
             f"excess {sex.excess[0]:.3f} / {sex.excess[1]:.3f} given Y=1 / Y=0",
             bool(sex.excess.max() <= 0.04),
             "steering what chance alone explains adds noise: audit first",

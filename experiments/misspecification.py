@@ -196,7 +196,7 @@ def _claims(
     least = min(float(v[:, 2].min()) for _, v in found.values())
     claims = [
         Claim(
-            "the quadrature is accurate to .002 (change when the points are doubled)",
+            "the quadrature is accurate to 0.002 (change when the points are doubled)",
             f"largest change {error:.1e}, {2 * n} points per cell",
             error < 2e-3,
         ),
@@ -234,7 +234,7 @@ def _claims(
 
 
 def _draw(found: dict[tuple[str, str], tuple[Array, Array]], path: Path) -> None:
-    looks = (("--", COLORS[1]), ("-", COLORS[1]), ("--", COLORS[0]), ("-", COLORS[0]))
+    """Draw the worst gap before and after where b alone departs; blue where steering helps."""
     with style():
         fig, axes = plt.subplots(
             2, 3, figsize=(7.6, 5.0), sharex="col", sharey="row", layout="constrained"
@@ -243,13 +243,23 @@ def _draw(found: dict[tuple[str, str], tuple[Array, Array]], path: Path) -> None
             for row, strength in enumerate(STRENGTH):
                 ax = axes[row, column]
                 x, values = found[family, strength]
-                for k, (line, color) in enumerate(looks):
-                    ax.plot(x, values[:, k], line, color=color, label=WHO[k])
+                before, after = values[:, 0], values[:, 1]
+                fine = np.linspace(x[0], x[-1], 400)
+                a, b = (np.interp(fine, x, v) for v in (before, after))
+                for where, color, name in (
+                    (b < a, COLORS[0], "steering helps"),
+                    (b > a, COLORS[1], "steering harms"),
+                ):
+                    area = {"color": color, "alpha": 0.2, "linewidth": 0, "label": name}
+                    ax.fill_between(fine, a, b, where=where, **area)
+                ax.plot(x, before, "--", color="0.3", label="before")
+                ax.plot(x, after, "-", color="0.1", label="after, if b alone departs")
+                ax.plot(x, values[:, 3], color=COLORS[2], label="after, if both depart alike")
                 ax.set_title(f"{family}, groups {strength}")
                 ax.set_ylim(bottom=-0.015)
             axes[1, column].set_xlabel(unit)
         for ax in axes[:, 0]:
             ax.set_ylabel("worst equalized odds gap\n(probability)")
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        fig.legend(handles, labels, loc="outside lower center", ncols=4)
+        fig.legend(handles, labels, loc="outside lower center", ncols=3)
     save_picture(fig, path)

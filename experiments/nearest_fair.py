@@ -21,7 +21,7 @@ from .pictures import save_picture
 from .random_populations import random_population, steps
 
 CELLS = 4_000
-WIDTHS = (0.1, 0.2, 0.4, 0.6, 0.8, 0.9)  # of ranges of thresholds about .5
+WIDTHS = (0.1, 0.2, 0.4, 0.6, 0.8, 0.9)  # of ranges of thresholds about 0.5
 SEED = 12
 COUNT = 200
 
@@ -61,7 +61,7 @@ def run(out: Path, quick: bool) -> list[Claim]:
     return [
         judged(
             "README population: fair for one cost it is a hundredth as far as fair for all",
-            f"KL {found[0]:.5f} at .5, {high:.4f} for all",
+            f"KL {found[0]:.5f} at 0.5, {high:.4f} for all",
             found[0] <= 0.02 * high,
             "the nearest population for one cost is not that near",
         ),
@@ -85,7 +85,7 @@ def run(out: Path, quick: bool) -> list[Claim]:
             "the bound is no bound",
         ),
         judged(
-            "README population, all groups: the bound is at least .4 of KL",
+            "README population, all groups: the bound is at least 0.4 of KL",
             f"KL {ours.kl:.4f}, bound {bound:.4f}: ratio {bound / ours.kl:.3f}",
             bound >= 0.4 * ours.kl,
             "another family could be much nearer",
@@ -125,7 +125,7 @@ def _draw(rows: list[list[object]], ours: float, path: Path) -> None:
         ax.fill_between(table[:, 0], table[:, 2], table[:, 1], color=COLORS[0], alpha=0.35)
         ax.plot(table[:, 0], table[:, 1], "o-", color=COLORS[0], markersize=3)
         ax.axhline(ours, color=COLORS[1])
-        ax.set(yscale="log", xlabel="thresholds for which it is fair: .5 ± width / 2",
+        ax.set(yscale="log", xlabel="thresholds for which it is fair: 0.5 ± width / 2",
                ylabel="KL from the population, nats", xlim=(-0.02, 1.02))  # fmt: skip
         ticks = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1]
         ax.set_yticks(ticks, [f"{t:g}" for t in ticks])

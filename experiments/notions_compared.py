@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 
 import fairprog as fp
 from fairprog.labels import Array
-from fairprog.plotting import COLORS, MARKERS, save_figure, style
+from fairprog.plotting import COLORS, save_figure, style
 
 from .claims import Claim, Unavailable, write_csv
 from .peers import NOTIONS, calibrate
@@ -79,7 +80,9 @@ def _draw(bounds: Array, found: dict[str, Array]) -> Figure:
     with style():
         fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.0), layout="constrained")
         for k, (name, v) in enumerate(found.items()):
-            look = {"color": COLORS[k], "marker": MARKERS[k], "markersize": 3, "markevery": 4}
+            look: dict[str, Any] = {"color": COLORS[k]}
+            if name == "equalized_odds":  # on top of equal opportunity but for the tightest bounds
+                look |= {"linewidth": 5.0, "alpha": 0.35, "solid_capstyle": "butt", "zorder": 1}
             axes[0].plot(bounds, v[:, 0], label=name.replace("_", " "), **look)
             axes[1].plot(bounds, v[:, 1], **look)
         axes[0].set_ylabel("error of the optimal classifier")
@@ -93,6 +96,7 @@ def _draw(bounds: Array, found: dict[str, Array]) -> Figure:
             xytext=(14, -4),
             textcoords="offset points",
             va="top",
+            color=COLORS[list(found).index(steepest)],
             fontsize=8,
         )
         for ax in axes:

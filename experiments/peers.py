@@ -207,7 +207,7 @@ def _claims(name: str, measured: Measured) -> list[Claim]:
 
 
 def _error_parity() -> Claim:
-    """Return the claim on error-parity's synthetic example: accuracy .822, violation .050."""
+    """Return the claim on error-parity's synthetic example: accuracy 0.822, violation 0.050."""
     from sklearn.isotonic import IsotonicRegression
 
     score, y, group = synthetic()
@@ -224,8 +224,8 @@ def _error_parity() -> Claim:
     table = fp.OutcomeTable(Z / len(y))
     gap = fp.EqualizedOdds().gap(table)
     return Claim(
-        "error-parity's synthetic example, equalized odds .05: published accuracy .822 at a "
-        "violation of .050",
+        "error-parity's synthetic example, equalized odds 0.05: published accuracy 0.822 at a "
+        "violation of 0.050",
         f"accuracy {table.accuracy:.4f}, violation {gap:.4f}, {sol.seconds:.3f} s",
         round(table.accuracy, 3) == 0.822 and gap <= 0.05 + 1e-9,
     )

@@ -33,10 +33,11 @@ def mark_chance(ax: Axes, gap: float) -> None:
     ax.axvline(gap, color="0.5", linestyle=":", linewidth=1)
     ax.annotate(
         "chance",
-        (gap, 0.02),
+        (gap, 0.98),
         xycoords=("data", "axes fraction"),
         xytext=(3, 0),
         textcoords="offset points",
+        va="top",
         color="0.4",
         fontsize=7,
     )

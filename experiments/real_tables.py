@@ -71,7 +71,7 @@ def _claims(name: str, found: fp.Comparison) -> list[Claim]:
         f"{found.n_splits} splits"
     )
     if name == "compas":
-        text = "compas: mean EO gap at most .03 after steering, accuracy within .012"
+        text = "compas: mean EO gap at most 0.03 after steering, accuracy within 0.012"
         holds = after <= 0.03 and lost <= 0.012
         note = "" if holds else "the normal law fits these features only roughly"
         return [Claim(text, measured, holds, note)]

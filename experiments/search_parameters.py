@@ -3,8 +3,8 @@
 The paper's own parameters are not available to us, so we look for rounded ones whose table comes
 near the reported figures. The loss is
 
-    100 |original - (.15, .25, .18)|^2 + (one group's error - .12)^2 + (all groups' error - .11)^2
-      + .01 |class mean matching - (.14, .05, .03)|^2
+    100 |original - (0.15, 0.25, 0.18)|^2 + (one group's error - 0.12)^2
+      + (all groups' error - 0.11)^2 + 0.01 |class mean matching - (0.14, 0.05, 0.03)|^2
 
 in Bayes error, demographic parity gap and equal opportunity gap. (The report does not say which
 means are matched. Matching group means without labels cannot change a group-aware gap, so the
@@ -14,8 +14,8 @@ the loss, so class 0 of group a is N(0, 1) and class 0 of group b has mean 0.
 
 Stage 1 minimises over real parameters by seeded differential evolution, once with equal base
 rates and once without. Stage 2 rounds to two decimals and improves one or two parameters at a
-time by .01 until nothing helps. Equal base rates are preferred unless they fit much worse: they
-do (they leave the original row at .177/.219/.179), so the base rates differ.
+time by 0.01 until nothing helps. Equal base rates are preferred unless they fit much worse: they
+do (they leave the original row at 0.177/0.219/0.179), so the base rates differ.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def loss(hundredths: tuple[int, ...]) -> float:
 
 
 def neighbours(hundredths: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Yield every point that differs in one or two parameters by .01."""
+    """Yield every point that differs in one or two parameters by 0.01."""
     size = len(hundredths)
     for k in (1, 2):
         for places in itertools.combinations(range(size), k):

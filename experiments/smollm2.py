@@ -508,7 +508,7 @@ def _claims_on_words(B: Mapping[Any, Any]) -> list[Claim]:
     own = interval([a - b for a, b in zip(size[CALIBRATED], size[RESCALED], strict=True)])
     return [
         judged(
-            "smollm2, B: upper end of the calibrated gap at most .55 of that of shared means, "
+            "smollm2, B: upper end of the calibrated gap at most 0.55 of that of shared means, "
             "perplexity at most 1.03 times",
             f"{share:.2f} [{low:.2f}, {high:.2f}] of {base:.3f} log-odds, {fluency:.3f} times the "
             f"perplexity, {len(size[SHARED])} seeds",
@@ -539,7 +539,7 @@ def _claims_on_biographies(A: Mapping[Any, Any]) -> list[Claim]:
     ]
     return [
         judged(
-            "smollm2, A: accuracy within .005 of none's at half its gap",
+            "smollm2, A: accuracy within 0.005 of none's at half its gap",
             f"none {_figures(none)}; {half} {_figures(ours[half])}",
             half in kept and ours[half]["gap"][0] <= 0.5 * none["gap"][0],
             "as measured; the guide says what it means",

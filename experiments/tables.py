@@ -46,7 +46,7 @@ def adult(folder: Path) -> pd.DataFrame:
     income (1: more than 50K). Left out are `relationship`, which nearly tells the sex, the
     survey weight, and the categorical columns: no normal law fits a 0/1 column, and an affine map
     may overshoot there (with marital status as a sixth feature the held-out equal-opportunity gap
-    goes from +.18 to -.17). Amounts v enter as log(1 + v).
+    goes from +0.18 to -0.17). Amounts v enter as log(1 + v).
     """
     raw = adult_rows(folder)
     return pd.DataFrame(

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.lines import Line2D
 from tqdm import tqdm
 
 from fairprog.errors import FairprogError
@@ -240,69 +242,68 @@ def promises(
 # -- the picture --
 
 
-LOOKS: dict[str, tuple[str, str]] = {
-    "none": ("k", "o"),
-    "none, without the group": ("0.45", "o"),
-    "none, all training rows": ("0.45", "X"),
-    "mean matching": (COLORS[4], "v"),
-    "MiMiC": (COLORS[4], "^"),
-    "LEACE": (COLORS[4], "<"),
-    "correlation remover": (COLORS[4], ">"),
-    "reweighing": (COLORS[2], "s"),
-    "exponentiated gradient": (COLORS[2], "D"),
-    "threshold optimizer": (COLORS[3], "P"),
-    "ideal steering": (COLORS[0], "*"),
-    "score steering": (COLORS[1], "*"),
-    "score steering, five folds": (COLORS[1], "X"),
-    "score steering, normal": (COLORS[5], "*"),
-}
+WHITE: dict[str, Any] = {"markerfacecolor": "white"}  # a gap at one threshold is hollow
 
 
 def draw(runs: Sequence[Run], path: Path, learner: str = "boosted trees") -> None:
-    """Draw accuracy against both gaps, one row per case."""
+    """Draw both gaps of every method and its accuracy beside them, a block of rows per case.
+
+    Rows are sorted by the worst gap; ours are blue, doing nothing is black, the others are grey.
+    """
     cases = list(dict.fromkeys(run.case for run in runs))
+    blocks = {
+        case: sorted(
+            (r for r in runs if (r.case, r.learner) == (case, learner) and len(r.values)),
+            key=lambda run: -_worst(run).mean(),
+        )
+        for case in cases
+    }
+    rows = sum(map(len, blocks.values()))
     with style():
         fig, axes = plt.subplots(
             len(cases),
             2,
-            figsize=(7.6, 0.7 + 2.5 * len(cases)),
+            figsize=(7.2, 0.6 + 0.5 * len(cases) + 0.2 * rows),
             layout="constrained",
             squeeze=False,
             sharey="row",
+            width_ratios=(1.7, 1.0),
         )
-        for row, case in zip(axes, cases, strict=True):
-            own = [r for r in runs if (r.case, r.learner) == (case, learner) and len(r.values)]
-            for run in own:
-                colour, marker = LOOKS[run.method]
-                ours = run.method in OURS
-                below = run.method in ("none", "mean matching")  # others may end on top of them
-                worst = run.values[:, 2:4].max(axis=1)
-                for ax, x, dx in (
-                    (row[0], run.mean(FIGURES[1]), run.error(FIGURES[1])),
-                    (row[1], float(worst.mean()), standard_error(worst)),
-                ):
-                    ax.errorbar(
-                        x,
-                        run.mean("accuracy"),
-                        xerr=dx,
-                        yerr=run.error("accuracy"),
-                        color=colour,
-                        marker=marker,
-                        markersize=11 if ours else 10 if below else 7,
-                        markeredgecolor=colour if below else "white",
-                        markeredgewidth=0.6,
-                        elinewidth=0.8,
-                        linestyle="none",
-                        zorder=4 if ours else 2 if below else 3,
-                        label=run.method,
-                    )
-            mark_chance(row[1], float(own[0].values[:, 4:6].max(axis=1).mean()))
-            for ax in row:
-                ax.set_xlim(left=0.0)
-            row[0].set(ylabel="accuracy on test rows", title=f"{case}: at its own threshold")
-            row[1].set(title=f"{case}: over all thresholds")
-        axes[-1, 0].set_xlabel("equalized odds gap (difference of rates)")
-        axes[-1, 1].set_xlabel("worst gap of the score (difference of rates)")
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        fig.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=7.5)
+        for row, (case, own) in zip(axes, blocks.items(), strict=True):
+            for k, run in enumerate(own):
+                look: dict[str, Any] = {"color": _color(run.method), "marker": "o"}
+                look |= {"linestyle": "none", "elinewidth": 1.0, "markersize": 5.0}
+                worst, single = _worst(run), run.mean(FIGURES[1])
+                row[0].plot([single, worst.mean()], [k, k], color="0.85", zorder=0)
+                row[0].errorbar(worst.mean(), k, xerr=standard_error(worst), **look)
+                row[0].errorbar(single, k, xerr=run.error(FIGURES[1]), **look | WHITE)
+                row[1].errorbar(run.mean("accuracy"), k, xerr=run.error("accuracy"), **look)
+            mark_chance(row[0], float(own[0].values[:, 4:6].max(axis=1).mean()))
+            row[0].set_yticks(range(len(own)), [run.method for run in own])
+            for tick, run in zip(row[0].get_yticklabels(), own, strict=True):
+                tick.set_color(_color(run.method))
+            row[0].set_ylim(len(own) - 0.4, -0.6)
+            row[0].set_xlim(left=0.0)
+            row[0].set_title(f"{case}: equalized odds gap")
+            row[1].set_title("accuracy")
+            row[1].tick_params(axis="y", length=0)
+            row[1].locator_params(axis="x", nbins=4)
+        axes[-1, 0].set_xlabel("difference of rates")
+        axes[-1, 1].set_xlabel("share of test rows")
+        names: Any = {"at the worst threshold": {}, "at its own threshold": WHITE}
+        handles = [
+            Line2D([], [], color="0.4", marker="o", markersize=5.0, linestyle="none", label=n, **w)
+            for n, w in names.items()
+        ]
+        fig.legend(handles=handles, loc="outside lower center", ncols=2)
     save_picture(fig, path)
+
+
+def _worst(run: Run) -> Array:
+    """Return the worst gap of every split, given either class."""
+    worst: Array = run.values[:, 2:4].max(axis=1)
+    return worst
+
+
+def _color(method: str) -> str:
+    return COLORS[0] if method in OURS else "0.1" if method == "none" else "0.5"

@@ -29,7 +29,7 @@ from .claims import Claim, write_csv
 from .pictures import plain_ticks, save_picture
 
 # Found by `find_case(seed=0)`: of 20,000 random instances the one that loses most, rounded.
-PRIOR = ((0.1872, 0.5928), (0.0528, 0.1672))  # P(A=b) = .76, P(Y=1) = .22 in both groups
+PRIOR = ((0.1872, 0.5928), (0.0528, 0.1672))  # P(A=b) = 0.76, P(Y=1) = 0.22 in both groups
 MEAN = ((0.00, 0.00), (-2.52, 7.98))
 STD = ((0.29, 2.59), (0.28, 0.25))
 SEED = 2025
@@ -38,7 +38,7 @@ SEED = 2025
 def random_instance(rng: np.random.Generator) -> tuple[Array, Array, Array]:
     """Return prior (equal base rates), means and standard deviations, (2, 2) each.
 
-    Share of b and base rate uniform in (.2, .8), mean differences normal with s.d. 3, standard
+    Share of b and base rate uniform in (0.2, 0.8), mean differences normal with s.d. 3, standard
     deviations log-uniform between 1/4 and 4.
     """
     share, rate = rng.uniform(0.2, 0.8, size=2)

@@ -163,7 +163,7 @@ def _claims(rows: list[list[object]], slack: float, unfair: float) -> list[Claim
     kl, gap, bound, joint = counterexample(0.01)
     claims.append(
         Claim(
-            "the joint bound sqrt(8 KL) fails in the counterexample, P(Y=1, A=a) = .01",
+            "the joint bound sqrt(8 KL) fails in the counterexample, P(Y=1, A=a) = 0.01",
             f"KL {kl:.4f} nats, joint bound {joint:.3f}, EO gap {gap:.3f}, cell-wise bound "
             f"{bound:.3f}",
             joint < gap < bound,

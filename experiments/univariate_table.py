@@ -178,12 +178,12 @@ def _claims(table: dict[str, dict[str, float]]) -> list[Claim]:
     nearest = min(kl, key=lambda r: kl[r])
     claims = [
         Claim(
-            "our parameters reproduce the reported original row to .01",
+            "our parameters reproduce the reported original row to 0.01",
             _three(before) + " against " + _three_values(REPORTED["original"]),
             max(abs(before[c] - v) for c, v in _pairs("original", COLUMNS)) < 0.01,
-            "the parameters are ours, not the paper's: fitted to this row, and to .12 and .11 for "
-            "the errors of the steered rows, with unequal base rates; with equal ones the search "
-            "ends at .177/.219/.179",
+            "the parameters are ours, not the paper's: fitted to this row, and to 0.12 and 0.11 "
+            "for the errors of the steered rows, with unequal base rates; with equal ones the "
+            "search ends at 0.177/0.219/0.179",
         ),
         Claim(
             "steering one group or all groups is exactly fair for the 0-1 cost (< 1e-9)",
@@ -213,7 +213,7 @@ def _claims(table: dict[str, dict[str, float]]) -> list[Claim]:
     error = {r: table[r]["Bayes error"] for r in steered}
     claims.append(
         Claim(
-            "reported: the error of all groups (.11) is below that of one group (.12)",
+            "reported: the error of all groups (0.11) is below that of one group (0.12)",
             ", ".join(f"{r} {v:.4f}" for r, v in error.items()),
             error["all groups"] < error["one group"],
             ""
@@ -244,7 +244,7 @@ def _claims(table: dict[str, dict[str, float]]) -> list[Claim]:
             "one invertible map per group leaves every posterior as it was (theory.md section 1)",
         ),
         Claim(
-            "reported: mean matching ends near .14/.05/.03 (error, DP gap, EO gap)",
+            "reported: mean matching ends near 0.14/0.05/0.03 (error, DP gap, EO gap)",
             f"{_three(table['mean matching'])} group-aware, "
             f"{_three(table['mean matching'], blind=True)} group-blind, "
             f"{_three(table['class mean matching'])} with the means of each class matched",

@@ -80,12 +80,12 @@ def _claims(before: fp.Categorical, after: fp.Categorical, count: int) -> list[C
     return [
         Claim(
             f"ideal population: 0 is a valid price, and the one reported, for {count} random "
-            "costs, three notions, bounds 0 and .01",
+            "costs, three notions, bounds 0 and 0.01",
             f"largest reported price {worst:.1e}, largest lower end of an interval {lowest:.1e}",
             worst == 0.0 and lowest == 0.0,
         ),
         Claim(
-            "original population: the price at bound .01 is positive for the same costs and "
+            "original population: the price at bound 0.01 is positive for the same costs and "
             "notions",
             f"{positive} of {total}",
             positive == total,

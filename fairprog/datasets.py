@@ -43,7 +43,7 @@ def load_applicants(n: int = 12_000, *, random_state: int = 7) -> pd.DataFrame:
     """Applicants whose test reads lower and noisier in one group; made up.
 
     Whether an applicant turns out well (``good``, 45 % in both groups) does not depend on the
-    group. The test score of group b is .9 times the score they would have had in group a, minus 3,
+    group. The test score of group b is 0.9 times what they would have scored in group a, minus 3,
     plus noise; their experience is shorter by a fifth. One map of group b undoes nearly all of it.
 
     Parameters

@@ -216,8 +216,7 @@ def audit_summary(found: Audit) -> str:
         f"({found.rms_gap.low:.3f} to {found.rms_gap.high:.3f}), by chance "
         f"{found.rms_gap.floor:.3f} ({found.rms_gap.floor_high:.3f})",
         "",
-        f"How well the score tells the group within a class (area under the curve, .5 is not at "
-        f"all; {level})",
+        f"How well the score reveals the group within a class (AUC; 0.5 = not at all; {level})",
         *_aligned(("class", "group", "area", "interval"), leakage_rows(found)),
     ]
     if found.movement is not None:

@@ -116,7 +116,7 @@ class ScoreMovement:
     Attributes
     ----------
     quantiles : Array, shape (5, K, G)
-        Of after - before, at the levels .05, .25, .5, .75, .95.
+        Of after - before, at the levels 0.05, 0.25, 0.5, 0.75, 0.95.
     rms : Array, shape (K, G)
     flipped : Array, shape (K, G)
         Share of the cell's rows whose prediction changed.

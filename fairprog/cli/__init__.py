@@ -27,7 +27,7 @@ from fairprog.versions import __version__
 
 __all__ = ["build_parser", "main"]
 
-DOCS = "documentation: docs/guides/compare.rst, docs/guides/practitioner.rst (make docs)"
+DOCS = "documentation: docs/guides/compare.rst, docs/guides/real_data.rst (make docs)"
 
 FIT = """\
 Compare, on rows held out, what a boosted tree and a logistic model make of the table as it
@@ -72,7 +72,7 @@ feature columns and the sensitive one, no label. The same rows give the same out
 
 AUDIT = """\
 Measure how unequally groups are treated by every threshold on a score: gaps of all
-notions with bands, what chance alone gives, how well the score tells the group within
+notions with bands, what chance alone gives, how well the score reveals the group within
 a class, and which tool fits. The score must be of rows its model was not trained on.
 With more than two classes name one score column per class, in the order of the
 classes (numbers ascending, else alphabetical).
@@ -151,7 +151,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=_loss,
         default=0.01,
         metavar="P",
-        help="of the accuracy, at most (default .01)",
+        help="of the accuracy, at most (default 0.01)",
     )
     how.add_argument("--force", action="store_true", help="write though held-out gaps grow")
     how.add_argument("--splits", type=folds, default=5, metavar="N", help="folds (default 5)")

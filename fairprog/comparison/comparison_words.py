@@ -18,7 +18,7 @@ SHOWN = {  # figures of the table: their titles
     "worst gap, Y=0": "worst, Y=0",
     "worst gap": "worst",
     "chance": "by chance",
-    "by lot": "by lot",
+    "by lot": "randomised",
     "group AUC": "group AUC",
     "seconds": "seconds",
 }
@@ -61,9 +61,9 @@ def legend(found: Comparison) -> str:
         f"Rows held out: {found.n_splits} splits of {n:,} rows, means ± standard errors. Score: "
         f"{found.scoring}. Gap: {found.notion.name.replace('_', ' ')} at the method's own "
         f"threshold; worst: at the worst of all thresholds{positive}; – where a method decides at "
-        "one threshold only. By chance: the worst gap with groups permuted within the classes. By "
-        "lot: how often two draws for one row differ. Group AUC: how well boosted trees read the "
-        "group from what the learner sees."
+        "one threshold only. By chance: the worst gap with groups permuted within the classes. "
+        "Randomised: how often two draws for one row differ. Group AUC: how well boosted trees "
+        "read the group from what the learner sees."
     )
 
 

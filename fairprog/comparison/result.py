@@ -49,7 +49,7 @@ class Comparison(Reported):
     threshold, "worst gap" that of the notion; "chance" is the same with groups permuted within
     the classes, averaged; "by lot" is the probability that two draws for the same row differ;
     "group AUC" is how well boosted trees read the group from the features that the learner sees
-    (.5: not at all); "seconds" count what the method would take alone.
+    (0.5: not at all); "seconds" count what the method would take alone.
 
     Examples
     --------

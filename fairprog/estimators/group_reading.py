@@ -18,7 +18,7 @@ ROWS, COLUMNS = 2000, 64  # of a quick look
 
 
 def group_auc(X: Array, a: Indices, X_new: Array, a_new: Indices, trees: int = 60) -> float:
-    """Return the area on new rows, of the pair of groups that is told apart best; .5 is chance.
+    """Return the area on new rows, of the pair of groups that is told apart best; 0.5 is chance.
 
     Parameters
     ----------

@@ -35,8 +35,8 @@ class ReweightedClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupRe
     ----------
     estimator : classifier
         With `fit(X, y, sample_weight=)` and `predict_proba` or `decision_function`.
-    thresholds : float, sequence of float, or "all", default .5
-        On the probability of the last class; `predict` uses the first (of "all" and a range .5).
+    thresholds : float, sequence of float, or "all", default 0.5
+        On the probability of the last class; `predict` uses the first (of "all" and a range 0.5).
     threshold_range : (float, float), optional
     notion : Notion, default DemographicParity()
     move : {"both", "labels", "masses"}

@@ -112,7 +112,7 @@ class ScoreSteering(SteeringStep):
     -----
     Fit on scores of rows the model was NOT trained on, and of the SAME model: scores of training
     rows are too sure of themselves, and cross-validated ones belong to other models than the one
-    refitted afterwards (on Law School data a worst gap of .07 becomes .17 that way).
+    refitted afterwards (on Law School data a worst gap of 0.07 becomes 0.17 that way).
     :class:`fairprog.SteeredClassifier` does it right. Source: theory.md sections 1 and 4.
 
     Examples

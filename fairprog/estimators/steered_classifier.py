@@ -91,8 +91,8 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, FoldRules)
     Why not one model, refitted on all rows, and one map of its cross-validated scores? Those
     scores are the scores of OTHER models. The refitted one has seen more rows and spreads its
     scores wider, in large groups more than in small ones, and the map no longer fits: with boosted
-    trees on Law School data the worst gap over thresholds given Y = 1 is .07 by maps of the same
-    models and .17 that way. So: never `cross_val_predict`, then `fit`, then steer.
+    trees on Law School data the worst gap over thresholds given Y = 1 is 0.07 by maps of the same
+    models and 0.17 that way. So: never `cross_val_predict`, then `fit`, then steer.
 
     It holds learners of any kind; keep a fitted one as those are, by ``joblib.dump(model, path)``.
 

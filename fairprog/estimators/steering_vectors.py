@@ -190,7 +190,7 @@ class SteeringVectors(SavedStep):
             Standard errors of these ratios: a strength is refused only where its ratio is above
             the limit by more than chance (95 %, one-sided).
         tolerance : float in [0, 1], optional
-            Default .03 where `perplexity_ratio` is given.
+            Default 0.03 where `perplexity_ratio` is given.
 
         Returns
         -------
@@ -324,7 +324,7 @@ class SteeringVectors(SavedStep):
         tolerance = 0.03 if tolerance is None else tolerance
         if check_number(tolerance, "tolerance") > 1.0:
             raise DataError(
-                f"`tolerance` must be in [0, 1], as .03 for 3 %; found {tolerance!r}.",
+                f"`tolerance` must be in [0, 1], as 0.03 for 3 %; found {tolerance!r}.",
                 argument="tolerance",
             )
         curves = self._by_group(effects, "effects", t)

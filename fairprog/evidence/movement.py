@@ -34,7 +34,7 @@ class Movement:
         Names; of more than twelve features those that move most.
     classes, groups : tuple
     quantiles : Array, shape (5, K, G, d)
-        At the levels .05, .25, .5, .75, .95; NaN where a cell has no row.
+        At the levels 0.05, 0.25, 0.5, 0.75, 0.95; NaN where a cell has no row.
     rms : Array, shape (K, G)
         Root mean square over the rows of a cell and over ALL features.
     rank : Array, shape (G, d)

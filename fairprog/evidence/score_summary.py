@@ -21,7 +21,7 @@ def score_summary(sol: ScoreSolution) -> str:
         f"Fair score: {notion.name}, worst gap {sol.gap:.4g} over all thresholds "
         f"(bound {notion.difference_bound:g})",
         f"  risk {sol.risk:.6g}, mean over {costs}   ({sol.solver}, {sol.seconds:.2g} s)",
-        f"  {'group':20} {'AUC before':>10} {'after':>8} {'by lot at .5':>13} {'ranks moved':>12}",
+        f"  {'group':20} {'AUC before':>10} {'after':>8} {'drawn at 0.5':>13} {'rank moved':>12}",
     ]
     lots, moved = sol.lot_at(0.5), sol.movement
     for g, (before, after) in sol.auc.items():
@@ -53,5 +53,5 @@ def levelling(sol: ScoreSolution) -> str:
     share = float(np.max(sol.lot[worst]))
     return (
         f"It levels down: {worst} is told apart less well, AUC {before:.3f} -> {after:.3f}, with "
-        f"up to {share:.0%} of its decisions by lot."
+        f"up to {share:.0%} of its decisions randomised."
     )

@@ -1,4 +1,4 @@
-"""What a solution says, in sentences: its certificate, its bounds, and what to beware of."""
+"""What a solution says, in sentences: its certificate, its bounds, and what to read first."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def warnings_of(
     ranks: Mapping[Hashable, float] | None = None,
     one_of_many: bool = False,
 ) -> list[str]:
-    """Return what a reader should beware of, in sentences; empty where nothing is.
+    """Return what a reader has to know first, in sentences; empty where nothing is.
 
     Parameters
     ----------

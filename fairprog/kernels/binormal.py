@@ -15,7 +15,7 @@ def binormal_cdf(h: Array, k: Array, r: Array) -> Array:
 
     :math:`\Phi(h)\Phi(k) + \frac1{2\pi}\int_0^{\arcsin r}
     \exp(-\frac{h^2 + k^2 - 2hk\sin\theta}{2\cos^2\theta})\,d\theta` by 64 Gauss-Legendre nodes:
-    to about 1e-10 for |r| <= .99, 1e-4 at the ends.
+    to about 1e-10 for |r| <= 0.99, 1e-4 at the ends.
 
     Examples
     --------

@@ -20,7 +20,7 @@ from fairprog.audit.audit_words import (
 )
 from fairprog.errors import DataError
 from fairprog.evidence.held_out import GapCurve
-from fairprog.plotting.curves import plot_gaps
+from fairprog.plotting.curves import fit_gaps, plot_gaps
 from fairprog.plotting.html import Markup, data_table, join, paragraphs, tag
 from fairprog.plotting.html_page import panel, panels
 from fairprog.plotting.report import Draw, Report
@@ -73,7 +73,7 @@ def plot_audit(
         )
         floor = max(found.worst[curve.title, name].floor_high for name in curve.gaps)
         axes.axhline(floor, color="0.4", linewidth=1.0, linestyle=":", label="by chance, 95%")
-        axes.set_ylim(top=max(axes.get_ylim()[1], 1.15 * floor))
+        fit_gaps(axes)
         axes.set_title(curve.title)
         axes.legend()
     return fig, axes
@@ -125,9 +125,9 @@ def audit_report(found: Audit) -> Report:
         ("rates", "Rates of the predictions", lambda: _rates(found)),
         (
             "leakage",
-            "How well the score tells the group within a class",
+            "How well the score reveals the group within a class",
             lambda: data_table(
-                "Area under the curve; .5 is not at all",
+                "AUC; 0.5 = not at all",
                 ("class", "group", "area", f"{found.confidence:.0%} interval"),
                 leakage_rows(found),
             ),

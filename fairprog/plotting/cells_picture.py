@@ -21,6 +21,7 @@ Function = Callable[[Array], Array]
 HALF = np.sqrt(2.0 * np.log(2.0))  # this many standard deviations hold half of a normal law in 2-d
 CURVE = np.linspace(-4.5, 4.5, 181)  # normal scores of the points at which a density is drawn
 GRID = 121  # points each way of the grid that boundaries are found on
+CROWD = 6  # densities on one base line; of more, every group has a base line of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,11 +202,13 @@ def _draw_densities(
     ax: Axes, D: Any, frame: Frame, widths: Sequence[float], overlay: bool
 ) -> None:
     low, high, top = float(frame.low[0]), float(frame.high[0]), frame.top
+    base = _base_lines(D, top)
     for i, a, z, height in _curves(D, (low, high)):
         color, depth = group_color(a), 0.22 * i / max(D.n_classes - 1, 1)
-        ax.plot(frame.show(z), height, color=color, linestyle=class_line(i), linewidth=widths[a])
+        x, curve = frame.show(z), base[a] + height
+        ax.plot(x, curve, color=color, linestyle=class_line(i), linewidth=widths[a])
         if depth > 0 and not (overlay and a):
-            ax.fill_between(frame.show(z), height, color=color, alpha=depth, linewidth=0)
+            ax.fill_between(x, base[a], curve, color=color, alpha=depth, linewidth=0)
     _draw_regions(ax, D, (low, high), top, frame.show)
     frame.space(ax.set_xscale)
     ax.set_xlim(*frame.show(np.array([low, high])))
@@ -213,6 +216,22 @@ def _draw_densities(
         ticks = _spaced_ticks(*frame.scale, low, high)
         ax.xaxis.set_major_locator(FixedLocator(ticks))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.6g}"))
+
+
+def crowded(D: Any) -> bool:
+    """Whether densities are drawn group by group: too many for one base line."""
+    return D.n_features == 1 and D.n_groups * D.n_classes > CROWD
+
+
+def _base_lines(D: Any, top: float) -> Array:
+    """Return where the densities of every group stand."""
+    step = top + 1.7 * _band_height(D, top) if crowded(D) else 0.0
+    return step * np.arange(D.n_groups - 1.0, -1.0, -1.0)
+
+
+def _band_height(D: Any, top: float) -> float:
+    """Return the height of a band that shows what a rule predicts, under densities up to `top`."""
+    return (0.17 if crowded(D) else 0.095) * top
 
 
 def _curves(D: Any, ends: tuple[float, float]) -> list[tuple[int, int, Array, Array]]:
@@ -245,13 +264,14 @@ def _spaced_ticks(forward: Function, backward: Function, low: float, high: float
 
 
 def _draw_regions(ax: Axes, D: Any, ends: tuple[float, float], top: float, show: Function) -> None:
-    """Draw one band per group below the axis: what the group's 0-1 Bayes rule predicts."""
-    height = 0.095 * top
-    ticks = [t for t in MaxNLocator(4).tick_values(0.0, top) if 0.0 <= t <= top]
+    """Draw one band per group below its densities: what the group's 0-1 Bayes rule predicts."""
+    height, base, apart = _band_height(D, top), _base_lines(D, top), crowded(D)
+    scale = [] if apart else MaxNLocator(4).tick_values(0.0, top)
+    ticks = [t for t in scale if 0.0 <= t <= top]
     labels = [f"{t:.4g}" for t in ticks]
     cost = 1.0 - np.eye(D.n_classes)
     for a, group in enumerate(D.groups):
-        middle = -(a + 0.75) * 1.25 * height
+        middle = base[a] - (0.75 if apart else a + 0.75) * 1.25 * height
         points, decisions = D.decision_regions(cost, a)
         edges = np.concatenate([[ends[0]], np.clip(points, *ends), [ends[1]]])
         for left, right, j in zip(edges[:-1], edges[1:], decisions, strict=True):
@@ -285,9 +305,10 @@ def _draw_regions(ax: Axes, D: Any, ends: tuple[float, float], top: float, show:
                 )
         ticks.append(middle)
         labels.append(f"rule {short(group, 11)}")
-    ax.axhline(0.0, color="0.4", linewidth=0.8)
+    for level in np.unique(base):
+        ax.axhline(level, color="0.4", linewidth=0.8)
     ax.set_yticks(ticks, labels)
-    ax.set_ylim(-(D.n_groups + 0.4) * 1.25 * height, top)
+    ax.set_ylim(-((1 if apart else D.n_groups) + 0.4) * 1.25 * height, float(base[0]) + top)
     ax.grid(False)
 
 

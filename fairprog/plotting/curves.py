@@ -74,11 +74,16 @@ def plot_gaps(
     ax : Axes, optional
     """
     fig, ax = plot_curves(thresholds, gaps, xlabel=xlabel, ylabel=ylabel, bands=bands, ax=ax)
-    top = max(float(np.max(np.asarray(v))) for v in gaps.values())
-    for _, high in (bands or {}).values():
-        top = max(top, float(np.max(np.asarray(high))))
+    fit_gaps(ax)
     t = np.asarray(thresholds, dtype=float)
     inside = t.min() >= 0.0 and t.max() <= 1.0  # probabilities
     ax.set_xlim(*((0.0, 1.0) if inside else (float(t.min()), float(t.max()))))
-    ax.set_ylim(-0.03 * max(top, 1e-3), 1.15 * max(top, 1e-3))  # a curve at zero stays visible
     return fig, ax
+
+
+def fit_gaps(ax: Axes) -> None:
+    """Let the axis of gaps, and those that share it, hold all that is drawn on any of them."""
+    together = ax.get_shared_y_axes().get_siblings(ax)
+    drawn = [other.dataLim.y1 for other in together if np.isfinite(other.dataLim.y1)]
+    top = max([1e-3, *map(float, drawn)])
+    ax.set_ylim(-0.03 * top, 1.15 * top)  # a curve at zero stays visible

@@ -8,17 +8,18 @@ from matplotlib.figure import Figure
 
 from fairprog.errors import ModelError
 from fairprog.labels import Array, Indices
-from fairprog.plotting.style import COLORS, MARKERS, group_color, new_axes, style
+from fairprog.plotting.style import COLORS, MARKERS, group_color, legend_columns, new_axes, style
 from fairprog.solution import ClassifierSolution, Frontier
 
 FEW = 200  # atoms of a group that are drawn one by one
 MOST = 2000  # points of a line through more of them
+DASHES = ("-", (0, (4, 3)), (0, (1, 2)), "-.")  # groups one after the other, all to be seen
 
 
 def plot_frontier(
     frontier: Frontier, *, ax: Axes | None = None, label: str | None = None, color: str = COLORS[0]
 ) -> tuple[Figure, Axes]:
-    """Draw the optimum against the bound, the tangents its prices give, and the band.
+    """Draw the optimum against the bound, with tangents whose slopes are its prices, and the band.
 
     Parameters
     ----------
@@ -26,6 +27,7 @@ def plot_frontier(
     ax : Axes, optional
         Default: a new figure. Several frontiers may share one.
     label, color : str, optional
+        A frontier with a label is one of several: it is drawn without tangents.
     """
     order = np.argsort(frontier.bounds)
     x, y, slope = (v[order] for v in (frontier.bounds, frontier.risks, frontier.prices))
@@ -36,15 +38,32 @@ def plot_frontier(
             name = f"{frontier.confidence:.0%} of samples"
             ax.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0, label=name)
         ax.plot(x, y, color=color, marker="o", markersize=3, label=label or "optimum")
-        if len(x) > 1:
-            falling = 1.0 if frontier.upward else -1.0
-            reach = 0.04 * (x[-1] - x[0])
-            for k in np.unique(np.linspace(0, len(x) - 1, 4).astype(int)):
-                t = np.array([x[k] - reach, x[k] + reach])
-                ax.plot(t, y[k] + falling * slope[k] * (t - x[k]), color="0.3", linewidth=1.0)
+        if label is None and len(x) > 1:
+            _draw_tangents(ax, x, y, slope, frontier.upward)
         ax.set(xlabel=frontier.bound_name.replace("_", " "), ylabel=_spoken(frontier.risk_name))
-        ax.legend()
+        ax.legend(loc="upper left" if frontier.upward else "upper right")
     return fig, ax
+
+
+def _draw_tangents(ax: Axes, x: Array, y: Array, slope: Array, upward: bool) -> None:
+    """Draw the tangents at three bounds from the strictest on; each bears its price."""
+    sign, reach = 1.0 if upward else -1.0, 0.14 * (x[-1] - x[0])
+    strict = np.arange(len(x))[::-1] if upward else np.arange(len(x))
+    for k in dict.fromkeys(strict[[0, len(x) // 3, 2 * len(x) // 3]]):
+        if slope[k] <= 1e-9 * np.abs(slope).max():
+            continue  # flat: the bound costs nothing
+        t = np.clip([x[k] - reach, x[k] + reach], x[0], x[-1])
+        ax.plot(t, y[k] + sign * slope[k] * (t - x[k]), color=COLORS[1], linewidth=1.0)
+        ax.plot(x[k], y[k], "o", color=COLORS[1], markersize=4)
+        ax.annotate(
+            f"price {slope[k]:.2g}",
+            (x[k], y[k]),
+            xytext=(-7 if upward else 7, 4),
+            textcoords="offset points",
+            ha="right" if upward else "left",
+            color=COLORS[1],
+            fontsize=8,
+        )
 
 
 def _spoken(name: str) -> str:
@@ -57,7 +76,7 @@ def plot_classifier(
     """Draw P(Yhat = last class) against its posterior, atom by atom, groups apart.
 
     More than 200 atoms of a group are drawn as a line through at most 2,000 of them, evenly by
-    rank of their posteriors; each group's is thinner than the one before.
+    rank of their posteriors. The legend gives every group's threshold.
 
     Parameters
     ----------
@@ -69,18 +88,21 @@ def plot_classifier(
     D, s = rule.population, rule.population.support
     if D.n_classes != 2:
         raise ModelError("The picture of a classifier is drawn for binary labels.")
-    thresholds = rule.thresholds
+    thresholds = rule.thresholds or {}
     with style():
         fig, ax = new_axes(ax, (4.2, 2.9))
         for a, name in enumerate(D.groups):
             rows = _shown(s.score, np.flatnonzero(s.group == a))
+            at = thresholds.get(name)
+            label = str(name) if at is None else f"{name}: threshold {at:.3f}"
             if len(rows) > FEW:
                 ax.plot(
                     s.score[rows],
                     rule.h[rows, 1],
                     color=group_color(a),
-                    linewidth=max(1.2, 5.0 - 2.2 * a),
-                    label=str(name),
+                    linestyle=DASHES[a % len(DASHES)],
+                    linewidth=2.4 if a == 0 else 1.6,
+                    label=label,
                 )
                 continue
             size = 12 + 60 * np.sqrt(s.weight[rows] / s.weight.max())
@@ -92,11 +114,10 @@ def plot_classifier(
                 marker=MARKERS[a % len(MARKERS)],
                 alpha=0.6,
                 linewidths=0,
-                label=str(name),
+                label=label,
             )
-        for a, t in enumerate(() if thresholds is None else thresholds.values()):
-            if 0 <= t <= 1:
-                ax.axvline(t, color=group_color(a), linewidth=1.0, linestyle="--")
+            if at is not None and 0 <= at <= 1:
+                ax.axvline(at, color=group_color(a), linewidth=1.0, linestyle=":")
         positive = D.classes[-1]
         ax.set(
             xlabel=f"P(Y={positive} | x, a)",
@@ -104,7 +125,9 @@ def plot_classifier(
             xlim=(-0.02, 1.02),
             ylim=(-0.04, 1.04),
         )
-        ax.legend(title="group")
+        _, labels = ax.get_legend_handles_labels()
+        columns = legend_columns(labels, 0.7 * fig.get_figwidth())
+        ax.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=columns)
     return fig, ax
 
 

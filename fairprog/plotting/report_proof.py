@@ -1,4 +1,4 @@
-"""What an answer costs and why to believe it: prices, bounds, certificate, settings."""
+"""What an answer costs and why you can trust it: prices, bounds, certificate, settings."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def _draw_roc(sol: ScoreSolution, ax: Axes) -> None:
 
 
 def plot_score_price(solution: ScoreSolution, *, ax: Axes | None = None) -> tuple[Figure, Axes]:
-    """Draw the price of the bound, threshold by threshold, and the share of decisions by lot."""
+    """Draw the price of the bound and the share of randomised decisions, by threshold."""
     with style():
         fig, ax = new_axes(ax, (3.9, 3.0))
         cost, price = solution.price_at
@@ -81,10 +81,10 @@ def plot_score_price(solution: ScoreSolution, *, ax: Axes | None = None) -> tupl
                 np.concatenate([[0.0], share, [0.0]]),
                 where="pre",
                 color=group_color(a),
-                label=f"by lot, {short(g, 18)}",
+                label=f"randomised, {short(g, 18)}",
             )
-        ax.set(xlabel="threshold", title="where the price sits, and the lots")
-        ax.set_ylim(bottom=0.0)
-        ax.set_ylabel("risk per unit of the bound; share by lot")
-        ax.legend()
+        ax.set(xlabel="threshold", title="price and randomised decisions")
+        ax.set_ylim(0.0, 1.4 * max(float(ax.dataLim.y1), 1e-3))  # room for the legend
+        ax.set_ylabel("risk per unit; share of decisions")
+        ax.legend(loc="upper left")
     return fig, ax

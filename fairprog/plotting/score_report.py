@@ -51,7 +51,7 @@ def _warnings(sol: ScoreSolution) -> list[str]:
 
 def _groups(sol: ScoreSolution) -> Markup:
     text = "ROC hulls of the groups (dashed) and of the released score; shaded: what is given up."
-    price = "What a unit of the bound is worth at every threshold, and who is decided by lot."
+    price = "What a unit of the bound is worth at every threshold; whose decisions are randomised."
     drawn = panels(
         panel(lambda ax: plot_score(sol, ax=ax), "Levelling down", text),
         panel(lambda ax: plot_score_price(sol, ax=ax), "Price and lots", price),
@@ -61,5 +61,5 @@ def _groups(sol: ScoreSolution) -> Markup:
         [str(g), f"{b:.4f}", f"{a:.4f}", f"{lots[g]:.4f}", f"{moved[g]:.4f}"]
         for g, (b, a) in sol.auc.items()
     ]
-    head = ["group", "AUC before", "AUC after", "by lot at .5", "mean change of rank"]
+    head = ["group", "AUC before", "AUC after", "randomised at 0.5", "mean change of rank"]
     return join([drawn, data_table("The groups", head, rows)])

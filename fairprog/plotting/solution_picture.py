@@ -10,7 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fairprog.errors import DataError
-from fairprog.plotting.cells_picture import cells_legend, draw_cells, frame_of, legend_handles
+from fairprog.plotting.cells_picture import (
+    cells_legend,
+    crowded,
+    draw_cells,
+    frame_of,
+    legend_handles,
+)
 from fairprog.plotting.maps_picture import plot_maps
 from fairprog.plotting.style import figure_of, style
 from fairprog.populations import Pushforward
@@ -26,14 +32,14 @@ def plot_solution(
 
     One feature: the densities of the cells times their base rates, so that curves of one group
     cross where its 0-1 Bayes rule changes its mind; the bands below the axis show what that rule
-    predicts. Two features: the ellipse that holds half of each cell, and thin lines where the
-    rule of a group changes its mind. More: ellipses in the plane of the two leading discriminant
-    directions of the original population's cells, in units of the pooled standard deviation.
-    With more than one feature a third panel shows the steered population in common coordinates,
-    where all groups coincide (each is drawn thinner than the one before). Log-normal populations
-    are drawn on logarithmic axes in the user's units (their densities per unit of log x, which
-    keeps areas and crossings true). Of nonlinear maps: see
-    :func:`~fairprog.plotting.plot_maps`.
+    predicts. More than six curves are drawn group by group. Two features: the ellipse that holds
+    half of each cell, and thin lines where the rule of a group changes its mind. More: ellipses in
+    the plane of the two leading discriminant directions of the original population's cells, in
+    units of the pooled standard deviation. With more than one feature a third panel shows the
+    steered population in common coordinates, where all groups coincide (each is drawn thinner than
+    the one before). Log-normal populations are drawn on logarithmic axes in the user's units
+    (their densities per unit of log x, which keeps areas and crossings true). Of nonlinear maps:
+    see :func:`~fairprog.plotting.plot_maps`.
 
     Parameters
     ----------
@@ -59,7 +65,8 @@ def plot_solution(
     populations = [D, sol.population, sol.aligned][:number]
     with style():
         if panels is None:
-            tall = 0.0 if D.n_features > 1 else 0.22 * max(0, D.n_groups - 2)
+            more = max(0, D.n_groups - 2)
+            tall = 0.9 * more if crowded(D) else 0.0 if D.n_features > 1 else 0.22 * more
             fig, array = plt.subplots(
                 1,
                 number,

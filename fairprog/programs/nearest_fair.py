@@ -44,7 +44,7 @@ class NearestFair:
     population : Categorical
         Tables, scored rows (:meth:`Categorical.from_scores`), ``D.discretize()`` of any family.
     thresholds : float, sequence of float, or "all", optional
-        Default .5, where none of the next three is given; with one of them it is refused.
+        Default 0.5, where none of the next three is given; with one of them it is refused.
         On P(Y=1 | x, a), two classes: a threshold t stands for every cost for which t is
         (C01 - C00) / (C01 - C00 + C10 - C11).
     threshold_range : (float, float), optional

@@ -3,8 +3,8 @@ r"""What a nearby ideal population guarantees on the original one (theory.md sec
 Rates are conditional probabilities, so bounds on gaps are cell-wise: with
 :math:`V_{ia} = KL(\tilde P_{ia} \| P_{ia})` each conditional rate moves by at most
 :math:`t(V) = \min(\sqrt{V/2}, \sqrt{1 - e^{-V}})`. The tempting joint bound
-:math:`\sqrt{8\,KL(\tilde D\|D)}` on the equal-opportunity gap is false: a cell of probability .01
-may move by one nat at a joint cost of .01.
+:math:`\sqrt{8\,KL(\tilde D\|D)}` on the equal-opportunity gap is false: a cell of probability 0.01
+may move by one nat at a joint cost of 0.01.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ class Inference:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What to beware of."""
+        """What to read first."""
         if self.pvalue is None or self.valid:
             return ()
         return (

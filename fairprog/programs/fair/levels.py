@@ -67,7 +67,7 @@ class Levels:
             return replace(self, cones=[cone + margin for cone in self.cones])
         low = np.where(self.points | (self.low <= 0.0), self.low, self.low + margin)
         high = np.where(self.points | (self.high >= 1.0), self.high, self.high - margin)
-        low = np.where(np.abs(low - high) < 1e-12, high, low)  # .6 - .5 is no tenth in binary
+        low = np.where(np.abs(low - high) < 1e-12, high, low)  # 0.6 - 0.5 is no tenth in binary
         if (low > high).any():
             raise DataError(
                 f"`thresholds` must be {2 * margin:g} apart and inside (0, 1).",

@@ -40,7 +40,7 @@ price = np.array([s.price["shift"] for s in solutions])
 
 # %%
 # Every answer is ideal; what the condition costs is divergence. Once the free optimum fits
-# inside the bound (it moves by .236), the price is zero.
+# inside the bound (it moves by 0.236), the price is zero.
 
 with style():
     fig, axes = plt.subplots(2, 1, figsize=(5.6, 4.4), sharex=True, layout="constrained")

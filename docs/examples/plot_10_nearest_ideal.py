@@ -15,7 +15,6 @@ import numpy as np
 
 import fairprog as fp
 from fairprog.plotting import plot_gaps
-from fairprog.populations.evaluation import gap_at_thresholds
 
 D = fp.Normal(
     prior=[[0.3, 0.2], [0.3, 0.2]],
@@ -34,7 +33,7 @@ sol = fp.NearestIdeal(D, steer=["women"]).solve()
 sol.plot()
 
 # %%
-# The summary says what it cost and why it can be believed.
+# The summary says what it cost and why you can trust it.
 
 print(sol.summary())
 
@@ -44,16 +43,13 @@ print(sol.summary())
 # A cost of false positives and false negatives is a threshold on the posterior. Before, some
 # thresholds are fair by accident and most are not. Afterwards all of them are.
 
-t = np.linspace(0.002, 0.998, 400)
 odds = fp.EqualizedOdds()
-plot_gaps(
-    t,
-    {
-        "original": gap_at_thresholds(D, odds, t),
-        "women steered": gap_at_thresholds(sol.population, odds, t),
-    },
-    ylabel="equalized odds gap",
-)
+t = np.linspace(0.005, 0.995, 199)
+gaps = {
+    name: [P.evaluate({"fp": cost, "fn": 1 - cost}).gap(odds) for cost in t]
+    for name, P in {"original": D, "women steered": sol.population}.items()
+}
+plot_gaps(t, gaps, ylabel="equalized odds gap")
 
 # %%
 # Mean matching is not enough

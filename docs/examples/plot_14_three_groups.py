@@ -7,7 +7,8 @@ are steered to the third, then all three.
 """
 
 # %%
-# A low, a middle and a high class. Labels are words.
+# A low, a middle and a high class. Labels are words. Nine curves on one line cannot be told apart,
+# so each group has a line of its own; the band below it is what the group's best rule predicts.
 
 import numpy as np
 
@@ -24,8 +25,8 @@ sol = fp.NearestIdeal(D, steer=["south", "east"]).solve()
 sol.plot()
 
 # %%
-# The rate of every prediction given every class, by group: after steering the rows of a class
-# agree.
+# The rate of every prediction given every class, by group: after steering, the three groups of a
+# class agree.
 
 for name, P in {"before": D, "after": sol.population}.items():
     rates = P.evaluate().table.rates()
