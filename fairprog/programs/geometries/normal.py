@@ -367,7 +367,7 @@ class NormalGeometry(Geometry):
         """Return how far free common laws are from the best ones, whitened, weighted.
 
         The covariance of the class that `Whitened` whitens is a choice of coordinates, not free.
-        Pulling cells back through a map loses eps times its squared condition, at unit variances.
+        Pulling cells back through a map loses eps times its squared condition, as whitened.
         """
         if answer.free_laws is None:
             return 0.0
@@ -378,8 +378,8 @@ class NormalGeometry(Geometry):
         fixed = None
         if isinstance(transport, Whitened) and self.n_features > 1:
             fixed = transport.class_index(D.classes)
-        unit = np.sqrt(np.diagonal(pooled_covariance(prior, D.support_cov)))
-        lost = float(np.finfo(float).eps) * np.linalg.cond(A / unit[:, None] * unit).max() ** 2
+        L = np.linalg.cholesky(pooled_covariance(prior, D.support_cov))
+        lost = float(np.finfo(float).eps) * np.linalg.cond(np.linalg.solve(L, A @ L)).max() ** 2
         return common_laws_residual(prior, answer.free_laws, best, fixed) + float(lost)
 
     def is_global(self, answer: Answer) -> bool:
