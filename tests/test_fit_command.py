@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import fairprog as fp
-from fairprog.cli import main
+from fairprog.cli import fitting, main
 from fairprog.cli.csv_table import read_table
 from fairprog.cli.tabular import TableSteering
 
@@ -69,7 +69,8 @@ def test_a_score_is_moved_by_the_step_of_a_score(folder, capsys):
 def test_where_rows_say_no_nothing_is_written(folder, capsys):
     people(apart=False).to_csv("data.csv", index=False)
     assert main([*COMMAND, "--score", "p", "--out", "step.json"]) == 3
-    assert "Nothing was written" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Nothing was written" in said and "--max-loss allows" in said
     assert not Path("step.json").exists()
 
 
@@ -96,6 +97,31 @@ def test_help_has_an_example_and_says_where_to_read_on(capsys):
         assert main([command, "--help"]) == 0
         said = capsys.readouterr().out
         assert f"  fairprog {command} " in said and "documentation: " in said
+
+
+def test_a_step_that_draws_lots_says_so_and_has_a_report(folder, capsys):
+    asked = [*COMMAND, "--score", "p", "--method", "channel"]
+    assert main([*asked, "--out", "step.json", "--report", "fit.html", "--force"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Method: score, channel" in said and "Wrote fit.html" in said
+    assert "draws lots" in said and "--key COLUMN" in said
+    page = Path("fit.html").read_text(encoding="utf-8")
+    assert "The answer is verified" in page and "randomised" in page
+    people(200, seed=1).to_csv("new.csv", index=False)
+    assert main(["apply", "step.json", "new.csv", "--out", "out.csv", "--key", "id"]) == 0
+    assert "identifies every row" not in capsys.readouterr().out
+    assert main(["apply", "step.json", "new.csv", "--out", "out.csv", "--key", "sex"]) == 0
+    assert "holds 2 values in 200 rows" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_file_that_cannot_be_made_was_not_written(folder, capsys, monkeypatch):
+    def fails(*_):
+        raise fp.DataError("no page")
+
+    monkeypatch.setattr(fitting, "_page", fails)
+    asked = [*COMMAND, "--score", "p", "--out", "step.json", "--report", "fit.html"]
+    assert main([*asked, "--force"]) == 1
+    assert "Wrote" not in capsys.readouterr().out and not Path("step.json").exists()
 
 
 def test_unknown_methods_are_named(folder, capsys):

@@ -336,3 +336,17 @@ def test_repeated_rows_are_dealt_out_to_all_folds():
     again = model.fit(X[::-1], y[::-1], sensitive_features=a[::-1])
     found = again.predict_proba(X, sensitive_features=a, key=np.arange(n))
     np.testing.assert_allclose(found, p)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"steering": "channel"}, r"ScoreSteering\(method='channel'\); found 'channel'"),
+        ({"steering": fp.ScoreSteering(), "uses_group": False}, "leave `steering` out"),
+    ],
+)
+def test_steering_that_cannot_be_used_is_refused(options, match):
+    X, y, a = np.arange(40.0)[:, None], [0, 1] * 20, [0, 0, 1, 1] * 10
+    step = fp.SteeredClassifier(LogisticRegression(), **options)
+    with pytest.raises(fp.ModelError, match=match):
+        step.fit(X, y, sensitive_features=a)

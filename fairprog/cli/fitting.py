@@ -35,6 +35,7 @@ from fairprog.labels import Indices, printable
 
 ALIGN = "features, align"  # what `fairprog steer` does
 SAY_NO = 3  # exit code
+SOME = 0.0005  # decisions by lot that are worth a word
 
 
 def learners() -> dict[str, Any]:
@@ -158,15 +159,24 @@ def run_fit(options: argparse.Namespace) -> int:
         warnings.simplefilter("always", FairprogWarning)
         fitted = _fitted(design, plan, best, steps)
     remarks = remarks_of(caught)
+    drawn = max(c.mean(best, "by lot")[0] for c in found.values())
+    if drawn > SOME:
+        remarks.append(
+            f"This step draws lots: two draws for one row differ in {drawn:.1%} of decisions. The "
+            "held-out figures are of rows with lots of their own, so say `fairprog apply --key "
+            "COLUMN`, a column that identifies every row."
+        )
     for remark in remarks:
         print(note(remark))
     with together():
         if options.out is not None:
             fitted.save(options.out)
-            print(f"Wrote {options.out}: the step, for `fairprog apply`.")
         if options.report is not None:
             write_text(options.report, _page(found, best, table, fitted, remarks, refusal))
-            print(f"Wrote {options.report}: the report.")
+    if options.out is not None:
+        print(f"Wrote {options.out}: the step, for `fairprog apply`.")
+    if options.report is not None:
+        print(f"Wrote {options.report}: the report.")
     if not outputs:
         print("Nothing was written: neither --out nor --report was given.")
     return 0
@@ -193,7 +203,9 @@ def _refusal(found: dict[str, Comparison], best: str, wanted: str | None, max_lo
             return "Held-out gaps GROW under every method."
         return (
             f"No method lowers the held-out worst gap beyond chance at a loss of at most "
-            f"{max_loss:g} of the accuracy without making another one larger."
+            f"{max_loss:g} of the accuracy without making another one larger. A score of a model "
+            "of yours (--score COLUMN) is often moved at a smaller loss than features are; "
+            "--max-loss allows a larger one."
         )
     larger = [
         f"{name}: {f} {c.mean(NOTHING, f)[0]:.3f} -> {c.mean(best, f)[0]:.3f}"

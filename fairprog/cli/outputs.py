@@ -60,7 +60,9 @@ def remarks_of(caught: Iterable[warnings.WarningMessage]) -> list[str]:
     texts = []
     for entry in caught:
         if issubclass(entry.category, FairprogWarning):
-            texts.append(str(entry.message))
+            texts.append(
+                str(entry.message).replace("Pass key=, an", "Say `fairprog apply --key`, an")
+            )
         else:
             warnings.warn_explicit(entry.message, entry.category, entry.filename, entry.lineno)
     return list(dict.fromkeys(texts))

@@ -169,6 +169,18 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, FoldRules)
             For an estimator without scores, options that clash.
         """
         steering = self._steering
+        if not isinstance(steering, ScoreSteering):
+            raise ModelError(
+                "`steering` must be a ScoreSteering, for instance "
+                f"ScoreSteering(method='channel'); found {steering!r}.",
+                argument="steering",
+            )
+        if self.steering is not None and not self.uses_group:
+            raise ModelError(
+                "`steering` moves the scores of a group, and with uses_group=False the group of "
+                "new rows is not known: leave `steering` out.",
+                argument="steering",
+            )
         if steering.space != "logit":
             raise ModelError(
                 "`steering` must have space='logit': probabilities are steered and returned.",

@@ -96,12 +96,16 @@ class Drift:
             lines.append(f"  {name:28} {self.sizes[c, g]:9.4f} {p:9.2g}{mark}")
         if self.ideality is not None:
             lines.append(f"  steered rows share common laws: p = {self.ideality:.2g}")
+        if self.curves:
+            lines.append(
+                "  worst gaps of the fitted population's own scores, which know the group"
+            )
         for curve in self.curves:
             parts = [
                 f"{name} {i.estimate:.3f} ({i.low:.3f} to {i.high:.3f})"
                 for name, i in curve.intervals.items()
             ]
-            lines.append(f"  worst gap, {curve.title}: {'; '.join(parts)}")
+            lines.append(f"    {curve.title}: {'; '.join(parts)}")
         return "\n".join(lines)
 
     def plot(self, ax: Any = None) -> Any:

@@ -12,7 +12,7 @@ from fairprog.evidence.movement import Movement
 from fairprog.kernels.sample_size import rows_for_gap
 from fairprog.populations import Categorical, Evaluation
 from fairprog.solution import Solution
-from fairprog.solution.certificate import Certificate
+from fairprog.solution.certificate import Certificate, Checked
 from fairprog.tables import DemographicParity, EqualizedOdds, EqualOpportunity
 from fairprog.transports import PiecewiseLinearMap
 
@@ -73,11 +73,7 @@ def certificate_words(certificate: Certificate) -> list[str]:
     >>> certificate_words(fp.NearestIdeal(D, steer=[1]).solve().certificate)[0]
     'The answer is verified: every residual is within its tolerance.'
     """
-    failed = [(n, v, t) for n, v, t in certificate.checks() if not v <= t]
-    said = ["The answer is verified: every residual is within its tolerance."]
-    if failed:
-        parts = [f"{n.replace('_', ' ')} is {v:.2g}, allowed is {t:.2g}" for n, v, t in failed]
-        said = [f"The answer is NOT verified: {'; '.join(parts)}."]
+    said = [verified_words(certificate)]
     said.append(
         "It is a global optimum in this family and class of maps: the program is convex, or all "
         "its stationary points were found."
@@ -99,6 +95,15 @@ def certificate_words(certificate: Certificate) -> list[str]:
             f"{certificate.ideality_residual:.3g}."
         )
     return said
+
+
+def verified_words(certificate: Checked) -> str:
+    """Return whether an answer of any kind is verified, and which residuals are too large."""
+    failed = [(n, v, t) for n, v, t in certificate.checks() if not v <= t]
+    if not failed:
+        return "The answer is verified: every residual is within its tolerance."
+    parts = [f"{n.replace('_', ' ')} is {v:.2g}, allowed is {t:.2g}" for n, v, t in failed]
+    return f"The answer is NOT verified: {'; '.join(parts)}."
 
 
 def scope_words(certificate: Certificate, local: str = "LOCAL optimum") -> str:

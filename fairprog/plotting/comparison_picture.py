@@ -13,12 +13,12 @@ from fairprog.comparison import Comparison
 from fairprog.comparison.comparison_words import cards, cells, findings_of, legend, titles
 from fairprog.comparison.methods import NOTHING
 from fairprog.comparison.result import choose
-from fairprog.evidence.words import certificate_words
+from fairprog.evidence.words import certificate_words, verified_words
 from fairprog.plotting.html import Markup, data_table, join, paragraphs, tag
 from fairprog.plotting.html_page import captioned, card_facts, verdict
 from fairprog.plotting.report import Draw, Report
 from fairprog.plotting.style import group_color, new_axes, style
-from fairprog.solution import Solution
+from fairprog.solution import ScoreSolution, Solution
 
 
 def plot_comparison(found: Comparison, *, ax: Axes | None = None) -> tuple[Figure, Axes]:
@@ -104,7 +104,7 @@ def fit_report(
     best: str,
     warnings: Sequence[str],
     columns: Sequence[str],
-    solution: Solution | None,
+    solution: Solution | ScoreSolution | None,
 ) -> Report:
     """Return the report of ``fairprog fit``: held-out figures first, the optimisation last.
 
@@ -116,14 +116,17 @@ def fit_report(
     warnings : sequence of str
     columns : sequence of str
         The numbers that are moved.
-    solution : Solution, optional
+    solution : Solution or ScoreSolution, optional
+        What the step rests on.
     """
     facts = card_facts([card for name, c in found.items() for card in cards(c, best, name)])
     proof = ["The step rests on no optimisation of its own."]
     if solution is not None:
         ok = solution.certificate.ok
         facts.append(("The optimisation", verdict(ok), "this says nothing about your rows"))
-        proof = certificate_words(solution.certificate)
+        proof = [verified_words(solution.certificate)]
+        if isinstance(solution, Solution):
+            proof = certificate_words(solution.certificate)
     sections: list[tuple[str, str, Draw]] = [
         (f"learner-{k}", f"{name[0].upper()}{name[1:]} on rows held out", partial(_methods, c))
         for k, (name, c) in enumerate(found.items())
