@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.errors import ModelError
+from fairprog.errors import DataError, ModelError, SolverError
 from fairprog.labels import check_number
 from fairprog.populations import Categorical
 from fairprog.programs.conditions import Condition
@@ -30,6 +30,11 @@ SOLVERS = ("auto", "exact", "CLARABEL", "SCS")
 LARGEST = 40_000  # numbers decided by a conic solver
 CHEAP = 2_000  # up to which it checks what was found without it
 MARGIN = 1e-8
+STEADY = {  # where rules are blind: posteriors that groups share make rows nearly dependent
+    "max_step_fraction": 0.9,
+    "static_regularization_constant": 1e-7,
+    "iterative_refinement_max_iter": 50,
+}
 
 
 class NearestFair:
@@ -203,7 +208,8 @@ class NearestFair:
                     argument="solver",
                 )
         ladder = ["CLARABEL", "SCS"] if solver in ("auto", "exact") else [solver]
-        how = ladder, limit, verbose, solver_options
+        steady = STEADY if ladder[0] == "CLARABEL" and not self.question.uses_group else {}
+        how = ladder, limit, verbose, steady | solver_options
         if found is None:
             found = self._conic(levels, how)
         elif (found.levels is None or found.levels.exact) and (
@@ -256,7 +262,17 @@ class NearestFair:
         from fairprog.programs.compile.solve import solve
 
         compiled = self._compiled(levels)
-        solver = solve(compiled, *how)
+        try:
+            solver = solve(compiled, *how)
+        except SolverError as error:
+            if self.question.constraints or not compiled.impossible():
+                raise
+            raise DataError(
+                "KL is infinite: no population on these atoms is fair as asked, since what has no "
+                f"mass stays without and move={self.question.move!r} leaves the rest too little "
+                "room. Smooth the counts, count in fewer bins, or use move='both'.",
+                argument="population",
+            ) from error
         pair, level, joint = compiled.parts()
         mass = joint.sum(axis=1)
         posterior = joint / mass[:, None]
