@@ -153,6 +153,14 @@ def test_against_the_program_written_out(move, G):
     assert abs(solved(D, "list", move=move).kl - written_out(D, [0.3, 0.5, 0.7], move)) < 1e-6
 
 
+def test_no_margin_goes_below_the_bound():
+    """The bound is that of any margin, also where rows are reweighed."""
+    wide, narrow = (solved(binned(), "list", m, move="masses") for m in (0.05, 1e-8))
+    assert wide.kl > narrow.kl + 0.01
+    assert wide.certificate.lower_bound == pytest.approx(narrow.kl, abs=1e-5)
+    assert wide.certificate.lower_bound <= narrow.kl
+
+
 def test_masses_go_to_the_nearest_that_are_exact():
     """An inequality that is broken binds; the multipliers are those of the minimum."""
     equal = sp.csr_array([[1.0, 1.0, 1.0]]), np.ones(1)

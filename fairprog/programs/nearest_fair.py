@@ -282,22 +282,33 @@ class NearestFair:
             posterior = np.stack([1.0 - share, share], axis=1)
         told: tuple[Any, Any, Any] = compiled.prices()
         bounds = [compiled.dual_value(edges) for edges in (levels, self.question.levels)]
-        if self.question.span is not None:  # a grid of points bounds nothing but itself
-            bounds[1] = self._over_cells(how)
+        if self._wants_own_bound:
+            bounds[1] = self._without_margin(how)
         lower, infimum = bounds
         return Parts(pair, level, mass, posterior, lower, infimum, *told, solver, levels)
 
-    def _over_cells(self, how: tuple[Any, ...]) -> float:
-        """Return the bound over every population that is fair at all thresholds of the range."""
+    @property
+    def _wants_own_bound(self) -> bool:
+        """Whether what no margin would reach is another program's bound.
+
+        A grid of points bounds nothing but itself; and where posteriors are held by multipliers
+        these are of levels with their margin.
+        """
+        q = self.question
+        held = (q.move == "masses" and not q.uses_group) or q.population.n_classes > 2
+        return q.levels is not None and (q.span is not None or held)
+
+    def _without_margin(self, how: tuple[Any, ...]) -> float:
+        """Return the bound over every population that is fair at all thresholds or costs."""
         from fairprog.programs.compile.fair import compile_fair
         from fairprog.programs.compile.solve import solve
 
         q = self.question
-        assert q.levels is not None and q.span is not None
-        cells = cells_of(q.levels, *q.span)
-        compiled = compile_fair(replace(q, levels=cells), cells)
+        assert q.levels is not None
+        whole = q.levels if q.span is None else cells_of(q.levels, *q.span)
+        compiled = compile_fair(replace(q, levels=whole), whole)
         solve(compiled, *how)
-        return float(compiled.dual_value(cells))
+        return float(compiled.dual_value(whole))
 
 
 def _divergence(question: FairQuestion, parts: Parts) -> float:
