@@ -138,11 +138,13 @@ class CompiledFair:
     def _slot_costs(self, price: Array, levels: Levels | None) -> Array:
         """Return the least cost per mass of a unit in a level at prices of entries."""
         e, n = self.entries, len(self.entries.unit)
-        Z = e.prior * np.exp(-price)
+        least = np.full(n, np.inf)  # taken out: prices of what is nearly impossible are large
+        np.minimum.at(least, e.slot, price)
+        Z = e.prior * np.exp(least[e.slot] - price)
         with np.errstate(divide="ignore", invalid="ignore"):
             cost = -np.log(np.bincount(e.slot, Z, n))
             if levels is None or not levels.binary:
-                return np.asarray(cost)
+                return np.asarray(least + cost)
             both = np.stack([np.bincount(e.slot, Z * e.law[:, i], n) for i in (0, 1)])
             level = np.zeros(n, dtype=np.intp)
             level[e.slot] = e.level
@@ -150,7 +152,7 @@ class CompiledFair:
             held = (xlogy(s := np.stack([1.0 - share, share]), s) - xlogy(s, both)).sum(axis=0)
         free = np.zeros(n, dtype=bool)
         free[e.slot] = ~e.known
-        return np.asarray(np.where(free, held, cost))
+        return np.asarray(least + np.where(free, held, cost))
 
     def _over_units(self, least: Array) -> float:
         """Return the least divergence of the law of X plus its mean cost."""
