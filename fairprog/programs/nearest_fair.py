@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.errors import ModelError
+from fairprog.errors import DataError, ModelError, SolverError
 from fairprog.labels import check_number
 from fairprog.populations import Categorical
 from fairprog.programs.conditions import Condition
@@ -30,6 +30,11 @@ SOLVERS = ("auto", "exact", "CLARABEL", "SCS")
 LARGEST = 40_000  # numbers decided by a conic solver
 CHEAP = 2_000  # up to which it checks what was found without it
 MARGIN = 1e-8
+STEADY = {  # where rules are blind: posteriors that groups share make rows nearly dependent
+    "max_step_fraction": 0.9,
+    "static_regularization_constant": 1e-7,
+    "iterative_refinement_max_iter": 50,
+}
 
 
 class NearestFair:
@@ -203,7 +208,8 @@ class NearestFair:
                     argument="solver",
                 )
         ladder = ["CLARABEL", "SCS"] if solver in ("auto", "exact") else [solver]
-        how = ladder, limit, verbose, solver_options
+        steady = STEADY if ladder[0] == "CLARABEL" and not self.question.uses_group else {}
+        how = ladder, limit, verbose, steady | solver_options
         if found is None:
             found = self._conic(levels, how)
         elif (found.levels is None or found.levels.exact) and (
@@ -256,7 +262,17 @@ class NearestFair:
         from fairprog.programs.compile.solve import solve
 
         compiled = self._compiled(levels)
-        solver = solve(compiled, *how)
+        try:
+            solver = solve(compiled, *how)
+        except SolverError as error:
+            if self.question.constraints or not compiled.impossible():
+                raise
+            raise DataError(
+                "KL is infinite: no population on these atoms is fair as asked, since what has no "
+                f"mass stays without and move={self.question.move!r} leaves the rest too little "
+                "room. Smooth the counts, count in fewer bins, or use move='both'.",
+                argument="population",
+            ) from error
         pair, level, joint = compiled.parts()
         mass = joint.sum(axis=1)
         posterior = joint / mass[:, None]
@@ -266,22 +282,33 @@ class NearestFair:
             posterior = np.stack([1.0 - share, share], axis=1)
         told: tuple[Any, Any, Any] = compiled.prices()
         bounds = [compiled.dual_value(edges) for edges in (levels, self.question.levels)]
-        if self.question.span is not None:  # a grid of points bounds nothing but itself
-            bounds[1] = self._over_cells(how)
+        if self._wants_own_bound:
+            bounds[1] = self._without_margin(how)
         lower, infimum = bounds
         return Parts(pair, level, mass, posterior, lower, infimum, *told, solver, levels)
 
-    def _over_cells(self, how: tuple[Any, ...]) -> float:
-        """Return the bound over every population that is fair at all thresholds of the range."""
+    @property
+    def _wants_own_bound(self) -> bool:
+        """Whether what no margin would reach is another program's bound.
+
+        A grid of points bounds nothing but itself; and where posteriors are held by multipliers
+        these are of levels with their margin.
+        """
+        q = self.question
+        held = (q.move == "masses" and not q.uses_group) or q.population.n_classes > 2
+        return q.levels is not None and (q.span is not None or held)
+
+    def _without_margin(self, how: tuple[Any, ...]) -> float:
+        """Return the bound over every population that is fair at all thresholds or costs."""
         from fairprog.programs.compile.fair import compile_fair
         from fairprog.programs.compile.solve import solve
 
         q = self.question
-        assert q.levels is not None and q.span is not None
-        cells = cells_of(q.levels, *q.span)
-        compiled = compile_fair(replace(q, levels=cells), cells)
+        assert q.levels is not None
+        whole = q.levels if q.span is None else cells_of(q.levels, *q.span)
+        compiled = compile_fair(replace(q, levels=whole), whole)
         solve(compiled, *how)
-        return float(compiled.dual_value(cells))
+        return float(compiled.dual_value(whole))
 
 
 def _divergence(question: FairQuestion, parts: Parts) -> float:

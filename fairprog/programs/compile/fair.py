@@ -23,117 +23,14 @@ from scipy.special import logsumexp, xlogy
 from fairprog.kernels.level_prices import bernoulli_kl
 from fairprog.labels import Array, Indices
 from fairprog.programs.compile.custom import condition_prices, custom_constraints
+from fairprog.programs.compile.exact_masses import exact_masses
+from fairprog.programs.compile.fair_entries import Entries, entries_of, held_rows
 from fairprog.programs.compile.finite import tangent
 from fairprog.programs.compile.standard_form import StandardForm
 from fairprog.programs.compile.terms import TableVariables, compile_terms
 from fairprog.programs.compile.views import CellView
 from fairprog.programs.fair.levels import Levels
 from fairprog.programs.fair.question import FairQuestion
-
-LEAST = 1e-13  # mass of a part of an atom that is kept
-
-
-@dataclass(frozen=True, eq=False)
-class Entries:
-    """What is decided: masses of pairs (x, a) in levels, by class or with a known posterior.
-
-    Attributes
-    ----------
-    pair, level : Indices, shape (n,)
-        Positions in the support, among levels.
-    law : Array, shape (n, K)
-        The class, or the posterior.
-    cost : Array, shape (n,)
-        Divergence of that posterior, nats.
-    slot : Indices, shape (n,)
-        Number of the (unit, level).
-    unit : Indices, shape (slots,)
-        Unit of every slot.
-    mass : Array, shape (units,)
-    prior : Array, shape (n,)
-        Original mass over that of the unit; all of the pair's where the posterior is known.
-    known : array of bool, shape (n,)
-    """
-
-    pair: Indices
-    level: Indices
-    law: Array
-    cost: Array
-    slot: Indices
-    unit: Indices
-    mass: Array
-    prior: Array
-    known: Any
-
-    @property
-    def weight(self) -> Array:
-        """Mass of each entry's unit: variables are relative to it."""
-        return np.asarray(self.mass[self.unit[self.slot]])
-
-    @property
-    def first(self) -> Array:
-        """Weights with which entries of the law as it is add up to it."""
-        return self.prior * (self.level == self.level[np.searchsorted(self.pair, self.pair)])
-
-    def sums(self, index: Any, weight: Any = None, size: int | None = None) -> Any:
-        """Return the sparse matrix that adds entries up by an index."""
-        weight = np.ones(len(index)) if weight is None else weight
-        shape = (int(index.max()) + 1 if size is None else size, len(index))
-        return sp.csr_array((weight, (index, np.arange(len(index)))), shape=shape)
-
-
-def entries_of(question: FairQuestion, levels: Levels | None) -> Entries:
-    """Return what is decided of the groups that are steered."""
-    s, K = question.population.support, question.population.n_classes
-    pairs = np.flatnonzero(np.isin(s.group, question.steered))
-    aware = question.uses_group or question.rule is not None
-    unit = np.arange(len(pairs)) if aware else np.unique(s.atom[pairs], return_inverse=True)[1]
-    mass: Array = np.bincount(unit, s.weight[pairs]) * 1.0
-    eta = s.posterior[pairs]
-    L = 1 if levels is None else len(levels)
-    allowed, known = np.ones((len(pairs), L), dtype=bool), np.zeros((len(pairs), L), dtype=bool)
-    law = np.repeat(eta[:, None], L, axis=1)
-    cost: Array = np.zeros((len(pairs), L))
-    if levels is not None and question.move == "masses":
-        known[:] = True
-        allowed = _within_reach(levels, eta, unit, aware)
-    elif levels is not None and levels.binary and aware:
-        known[:] = question.projects | levels.points
-        share = np.clip(eta[:, 1:], levels.low, levels.high)
-        law = np.stack([1.0 - share, share], axis=-1)
-        cost = bernoulli_kl(share, eta[:, 1:])
-        allowed = ~known | np.isfinite(cost)
-    used = np.where(known[:, :, None], np.arange(K) == 0, (eta > 0)[:, None])
-    row, level, label = np.nonzero(allowed[:, :, None] & used)
-    fixed = known[row, level]
-    slots, slot = np.unique(unit[row] * L + level, return_inverse=True)
-    prior = s.weight[pairs][row] * np.where(fixed, 1.0, eta[row, label]) / mass[unit[row]]
-    return Entries(
-        pairs[row],
-        level,
-        np.where(fixed[:, None], law[row, level], np.eye(K)[label]),
-        np.where(fixed, cost[row, level], 0.0),
-        slot,
-        slots // L,
-        mass,
-        prior,
-        fixed,
-    )
-
-
-def _within_reach(levels: Levels, eta: Array, unit: Indices, aware: bool) -> Any:
-    """Return which levels the posterior of a unit can be in while pairs keep theirs."""
-    out = np.zeros((len(eta), len(levels)), dtype=bool)
-    if aware:
-        out[np.arange(len(eta)), levels.of(eta)] = True
-    elif not levels.binary:
-        out[:] = True
-    else:
-        least, most = np.ones(unit.max() + 1), np.zeros(unit.max() + 1)
-        np.minimum.at(least, unit, eta[:, 1])
-        np.maximum.at(most, unit, eta[:, 1])
-        out = (most[unit, None] > levels.low) & (least[unit, None] < levels.high)
-    return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,12 +44,18 @@ class CompiledFair:
     levels : Levels or None
         With their margin.
     entries : Entries
-    v, table : Variable
-        Entries over the mass of their unit; P(level, Y=i, A=a), shape (L * K * G,).
+    density : Variable
+        Entries over the mass that they had, which is of order one.
+    v : Expression
+        Entries over the mass of their unit.
+    table : Variable
+        P(level, Y=i, A=a), shape (L * K * G,).
     link : Constraint
         table is the sum of the entries.
-    held : dict name -> (constraint, matrix)
-        Linear conditions on units: posteriors in levels, laws or posteriors that stay.
+    rows : dict name -> (matrix, right side)
+        Linear conditions on units: posteriors in levels, laws that stay.
+    held : dict name -> Constraint
+        The same, as constraints.
     masses, notions, conditions : dict address -> Constraint
         Masses of groups (and base rates), the notion at every rule, custom conditions.
     """
@@ -161,12 +64,15 @@ class CompiledFair:
     question: FairQuestion
     levels: Levels | None
     entries: Entries
+    density: Any
     v: Any
     table: Any
     link: Any
     sums: Any
     fixed: Array
-    held: dict[str, tuple[Any, Any]]
+    actions: Indices
+    rows: dict[str, tuple[Any, Array]]
+    held: dict[str, Any]
     masses: dict[str, Any]
     notions: dict[str, Any]
     conditions: dict[str, Any]
@@ -176,15 +82,23 @@ class CompiledFair:
         """What the conditions may clash with, besides each other."""
         return "the masses of the groups, the notion, and atoms without mass"
 
+    def impossible(self) -> bool:
+        """Return whether the linear conditions alone cannot be met, by a linear program."""
+        alone = cp.Problem(cp.Minimize(0.0), self.problem.constraints)
+        return StandardForm(alone).solve("HIGHS", None, False, {}) == "infeasible"
+
     def parts(self) -> tuple[Indices, Indices, Array]:
-        """Return (pair, level, masses of the classes) of all parts of steered pairs."""
+        """Return (pair, level, masses of the classes) of all parts of steered pairs.
+
+        Every linear condition but the custom ones holds exactly.
+        """
         e, K = self.entries, self.question.population.n_classes
         L = 1 if self.levels is None else len(self.levels)
-        u = e.weight * np.maximum(np.asarray(self.v.value), 0.0)
+        u = e.weight * exact_masses(self)
         key, where = np.unique(e.pair * L + e.level, return_inverse=True)
         joint = np.zeros((len(key), K))
         np.add.at(joint, where, u[:, None] * e.law)
-        kept = joint.sum(axis=1) > LEAST
+        kept = joint.sum(axis=1) > 0.0
         return key[kept] // L, key[kept] % L, joint[kept]
 
     def dual_value(self, levels: Levels | None) -> float:
@@ -196,17 +110,18 @@ class CompiledFair:
         e, q = self.entries, self.question
         slope: dict[int, Array] = {}
         constant = sum(tangent(c, slope) for c in self.conditions.values())
-        extra = slope.pop(self.v.id, np.zeros(len(e.pair)))
+        extra = slope.pop(self.density.id, np.zeros(len(e.pair))) / e.prior
         constant += float(self.link.dual_value @ self.fixed - extra @ self.v.value)
         price = self.sums.T @ self.link.dual_value + extra
         several = self.levels is not None and not self.levels.binary
         if "posterior" in self.held and (several or q.move == "masses"):
-            c, C = self.held["posterior"]
-            price = price + C.T @ np.maximum(c.dual_value, 0.0)
+            price = price + self.rows["posterior"][0].T @ np.maximum(self._dual("posterior"), 0.0)
+        if "point" in self.held and q.move == "masses":
+            price = price + self.rows["point"][0].T @ self._dual("point")
         if "law" in self.held and not q.uses_group:
-            c, C = self.held["law"]
-            price = price + C.T @ c.dual_value
-            constant -= float(c.dual_value @ (C @ e.first))
+            rows, law = self.rows["law"]
+            price = price + rows.T @ self._dual("law")
+            constant -= float(self._dual("law") @ law)
         cost = e.cost
         if q.projects and levels is not None:
             eta = q.population.support.score[e.pair]
@@ -217,22 +132,27 @@ class CompiledFair:
         np.minimum.at(least, e.unit, cost)
         return constant + self._over_units(least) + self._over_tables()
 
+    def _dual(self, name: str) -> Array:
+        return np.asarray(self.held[name].dual_value, dtype=float)
+
     def _slot_costs(self, price: Array, levels: Levels | None) -> Array:
         """Return the least cost per mass of a unit in a level at prices of entries."""
         e, n = self.entries, len(self.entries.unit)
-        Z = e.prior * np.exp(-price)
+        least = np.full(n, np.inf)  # taken out: prices of what is nearly impossible are large
+        np.minimum.at(least, e.slot, price)
+        Z = e.prior * np.exp(least[e.slot] - price)
         with np.errstate(divide="ignore", invalid="ignore"):
             cost = -np.log(np.bincount(e.slot, Z, n))
             if levels is None or not levels.binary:
-                return np.asarray(cost)
-            one, level = np.bincount(e.slot, Z * e.law[:, 1], n), np.zeros(n, dtype=np.intp)
+                return np.asarray(least + cost)
+            both = np.stack([np.bincount(e.slot, Z * e.law[:, i], n) for i in (0, 1)])
+            level = np.zeros(n, dtype=np.intp)
             level[e.slot] = e.level
-            both = np.stack([np.exp(-cost) - one, one])
-            share = np.clip(one / both.sum(axis=0), levels.low[level], levels.high[level])
+            share = np.clip(both[1] / both.sum(axis=0), levels.low[level], levels.high[level])
             held = (xlogy(s := np.stack([1.0 - share, share]), s) - xlogy(s, both)).sum(axis=0)
         free = np.zeros(n, dtype=bool)
         free[e.slot] = ~e.known
-        return np.asarray(np.where(free, held, cost))
+        return np.asarray(least + np.where(free, held, cost))
 
     def _over_units(self, least: Array) -> float:
         """Return the least divergence of the law of X plus its mean cost."""
@@ -254,6 +174,8 @@ class CompiledFair:
         """Return the least of minus the prices over all tables that satisfy the notion."""
         q, D = self.question, self.question.population
         rules = [*self.masses.values(), *self.notions.values(), self.table >= 0]
+        for a in q.steered:  # where the law of X stays it follows, but not for multipliers
+            rules.append(cp.sum(self.table[a :: D.n_groups]) == D.group_mass[a])
         stays = np.flatnonzero(np.isin(np.arange(self.table.size) % D.n_groups, q.staying))
         if stays.size:
             rules.append(self.table[stays] == self.fixed[stays])
@@ -292,14 +214,19 @@ def compile_fair(question: FairQuestion, levels: Levels | None) -> CompiledFair:
     D = question.population
     e = entries_of(question, levels)
     K, G = D.n_classes, D.n_groups
-    v = cp.Variable(len(e.pair), nonneg=True, name="entries")
+    density = cp.Variable(len(e.pair), nonneg=True, name="entries")
+    v = cp.multiply(e.prior, density)
     S = e.sums(e.slot)
     split = np.flatnonzero(e.prior < 1.0)  # the others are all of their unit
-    parts = cp.rel_entr(v[split], cp.multiply(e.prior[split], S.T[split] @ (S @ v)))
-    objective: Any = (e.weight * e.cost) @ v + e.weight[split] @ parts
-    if not question.keeps_law:
-        objective -= e.mass @ cp.entr(e.sums(e.unit[e.slot]) @ v)
-    held = _held(question, levels, e, v)
+    parts = cp.rel_entr(density[split], S.T[split] @ (S @ v))
+    objective: Any = (e.weight * e.cost) @ v + (e.weight * e.prior)[split] @ parts
+    if not (question.keeps_law and question.uses_group):  # 0 where the law of X stays
+        objective -= e.mass @ cp.entr(e.sums(e.unit[e.slot], size=len(e.mass)) @ v)
+    rows = held_rows(question, levels, e)
+    held = {
+        name: (A @ v <= b if name == "posterior" else A @ v == b).set_label(name)
+        for name, (A, b) in rows.items()
+    }
     sums, fixed, actions, rules = _table_sums(question, levels, e)
     place = np.arange(len(actions) * K * G).reshape(len(actions), K, G)
     table = cp.Variable(place.size, name="table")
@@ -327,18 +254,21 @@ def compile_fair(question: FairQuestion, levels: Levels | None) -> CompiledFair:
 
     views = CellView(D, {"joint": law}), CellView(D, {"joint": lambda i, a: joint[:, i, a]})
     conditions = custom_constraints(views, question.constraints, set(notions))
-    every = [link, *(c for c, _ in held.values()), *masses.values(), *notions.values()]
+    every = [link, *held.values(), *masses.values(), *notions.values()]
     problem = cp.Problem(cp.Minimize(objective), [*every, *conditions.values()])
     return CompiledFair(
         problem,
         question,
         levels,
         e,
+        density,
         v,
         table,
         link,
         sums,
         fixed,
+        actions,
+        rows,
         held,
         masses,
         notions,
@@ -382,29 +312,3 @@ def _table_sums(
     joint, of = s.weight[stays, None] * s.posterior[stays], np.eye(G)[s.group[stays]]
     fixed = np.einsum("mj,mi,ma->jia", rule[stays], joint, of)
     return sums, fixed.ravel(), np.arange(K)[:, None], ("rule",)
-
-
-def _held(
-    question: FairQuestion, levels: Levels | None, e: Entries, v: Any
-) -> dict[str, tuple[Any, Any]]:
-    """Return linear conditions on units, with their matrices."""
-    held: dict[str, tuple[Any, Any]] = {}
-    size = len(e.unit)
-    free = ~e.known if question.uses_group else np.ones(len(e.pair), dtype=bool)
-    if levels is not None and free.any():
-        C = []
-        if levels.binary:
-            ends = ((levels.low > 0, levels.low, 1.0), (levels.high < 1, levels.high, -1.0))
-            for binds, end, sign in ends:
-                used = free & binds[e.level]
-                off = sign * (end[e.level] - e.law[:, 1]) * used
-                C.append(e.sums(e.slot, off, size)[np.unique(e.slot[used])])
-        else:
-            for r in range(max(len(cone) for cone in levels.cones)):
-                row = np.array([c[r] if r < len(c) else 0.0 * c[0] for c in levels.cones])
-                C.append(e.sums(e.slot, (row[e.level] * e.law).sum(axis=1), size))
-        held["posterior"] = ((sp.vstack(C) @ v <= 0).set_label("posterior"), sp.vstack(C).tocsr())
-    if question.keeps_law:
-        C = e.sums(np.unique(e.pair, return_inverse=True)[1])
-        held["law"] = ((C @ v == C @ e.first).set_label("law"), C)
-    return held

@@ -15,6 +15,8 @@ from fairprog.programs.fair.short_forms import Parts
 from fairprog.solution.nearest_fair import FairCertificate, NearestFairSolution
 from fairprog.tables import OutcomeTable
 
+SAME = 1e-11  # between posteriors that are one but for rounding
+
 
 def assemble_fair(
     question: FairQuestion, parts: Parts, margin: float, seconds: float, conic_gap: float | None
@@ -136,12 +138,15 @@ def _violation(
     if not question.uses_group:  # rules see the atom alone
         whole = np.zeros((D.n_atoms, D.n_classes))
         np.add.at(whole, s.atom, joint)
-        posterior = (whole / whole.sum(axis=1, keepdims=True))[s.atom]
+        mass = whole.sum(axis=1, keepdims=True)
+        posterior = np.divide(whole, mass, out=np.zeros_like(whole), where=mass > 0)[s.atom]
     if question.span is not None:  # at every threshold, not only those of the grid
-        t = np.unique(posterior[:, 1])
-        t = t[(t >= question.span[0]) & (t <= question.span[1])]
+        low, high = question.span
+        t = np.unique(posterior[s.weight > 0, 1])
+        t = t[(t >= low) & (t <= high)]
         cuts = 0.5 * (t[:-1] + t[1:])
-        cuts = cuts[np.diff(t) > 1e-11][:: max(1, len(cuts) // 2000)]
+        cuts = cuts[np.diff(t) > SAME][:: max(1, len(cuts) // 2000)]
+        cuts = np.append(cuts, [end for end in (low, high) if 0 < end < 1])
         rules: Any = [np.stack([posterior[:, 1] <= c, posterior[:, 1] > c], 1) for c in cuts]
     else:
         actions = levels.actions[levels.of(posterior)]
