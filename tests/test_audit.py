@@ -11,6 +11,7 @@ from scipy import stats
 from scipy.stats import norm
 
 import fairprog as fp
+from fairprog.audit.gaps import as_unequal
 from fairprog.cli import main
 from fairprog.evidence.held_out import gap_curves
 from fairprog.kernels import threshold_rates
@@ -560,6 +561,15 @@ def contradictions(found):
             said.append(f"intervals are not in order: {entry}")
         if entry.low > 0 and not entry.beyond_chance:
             said.append("an interval excludes what the permutations leave open")
+    events = [g for (of, _), g in found.worst.items() if "parity" not in of]
+    if not unequal and any(g.low > 0 or g.at_least > 0 for g in events):
+        said.append("an interval excludes no gap where the decision does not")
+    if len(found.classes) == 2:
+        odds, *events = events
+        if odds.beyond_chance != any(g.beyond_chance for g in events):
+            said.append("equalized odds and their events are decided apart")
+        if any(odds.high < g.high or odds.at_most < g.at_most for g in events):
+            said.append("an event's gap reaches above the larger of both")
     if f"{gap.gap:.3f}" not in words or f"({notion})" not in words:
         said.append("the gap that decided is not shown")
     if f"{gap.chance:.1%} of cases" not in words and "less than" not in words:
@@ -616,6 +626,43 @@ def test_four_groups_by_chance_alone_are_decided_once():
         y, a = rng.integers(0, 2, 400), rng.integers(0, 4, 400)
         found = fp.audit(y, rng.normal(y), sensitive_features=a, n_bootstrap=50)
         assert contradictions(found) == [] and "chance gives up to" not in found.verdict
+
+
+def rare_class(seed, groups=2, shift=0.0, n=4000):
+    """Positives are 4% of the rows; negatives of the second group score higher by the shift."""
+    rng = np.random.default_rng(seed)
+    g, y = rng.choice(list("abcd"[:groups]), n), (rng.random(n) < 0.04).astype(int)
+    z = rng.normal(size=n) + 1.5 * y + shift * ((g == "b") & (y == 0))
+    return fp.audit(y, 1 / (1 + np.exp(-z)), sensitive_features=g, n_bootstrap=50)
+
+
+@pytest.mark.parametrize("groups", [2, 4])
+def test_the_noise_of_a_rare_class_hides_no_gap_of_the_large_one(groups):
+    """The raw maximum over both classes was called chance, beside a share of 0.0%."""
+    for seed in range(4):
+        found = rare_class(seed, groups, 0.4)
+        notion, gap, unequal = found.decision
+        assert unequal and notion == "predictive equality" and "b" in gap.between
+        assert gap == found.worst["predictive equality", "score"] and gap.low > 0
+        assert "the worst threshold the gap (predictive equality) is" in found.verdict
+        assert "of its rows of class 0" in found.verdict and contradictions(found) == []
+
+
+def test_the_share_as_unequal_is_a_p_value_whatever_the_units():
+    """Of equal laws in units that differ by 100 the decision keeps its level."""
+    rng = np.random.default_rng(0)
+    units = np.array([100.0, 1.0, 1.0, 1.0]) * np.array([[1.0], [5.0], [0.1]])
+    found = np.array([as_unequal(units * rng.gumbel(3, size=(101, 3, 4))) for _ in range(1000)])
+    assert 0.03 <= np.mean(found[:, 0] < 0.05) <= 0.07  # 0.05 +- three standard errors
+    np.testing.assert_array_equal(found[:, 0], found[:, 1:3].min(axis=1))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("groups", [2, 4])
+def test_the_decision_keeps_its_level_with_a_rare_class(groups):
+    unequal = [rare_class([seed, groups], groups, n=1500).decision[2] for seed in range(400)]
+    assert 0.025 <= np.mean(unequal) <= 0.075
 
 
 def test_six_rows_say_nothing_and_the_audit_says_so():

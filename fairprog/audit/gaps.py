@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fairprog.audit.audit_rows import AuditRows
-from fairprog.audit.result import CHANCE, GapInterval, Gaps
+from fairprog.audit.result import GapInterval, Gaps, chance_level
 from fairprog.evidence.held_out import GapCurve
 from fairprog.evidence.worst_gap import Rate, WorstGap, WorstGapLaw, thinned, thresholds_for
 from fairprog.kernels.threshold_rates import (
@@ -50,7 +51,8 @@ def gaps_at_thresholds(
             ends = tie_ends(s[order])
             rng = np.random.default_rng(random_state)
             shuffled = permuted_worst_gaps(sorted_code, w, ends, G, repetitions, rng)
-            chance = _with_odds(np.array(list(_progress(shuffled, repetitions + 1, s.size))))
+            drawn_gaps = np.array(list(_progress(shuffled, repetitions + 1, s.size)))
+            chance, by_chance = _with_odds(drawn_gaps[:, 0]), as_unequal(drawn_gaps[:, 1:])
             mass = cumulated(sorted_code, w, ends, G)
             found[name] = s[order][ends], rates_of(mass)
             square = cumulated(sorted_code, w**2, ends, G)
@@ -58,9 +60,11 @@ def gaps_at_thresholds(
             for q in asked:
                 law = _law(q, mass, square, draws, rng)
                 reach[q] = max(reach[q], law.half_width(level))
-                gap = law.interval(float(chance[0, 0, q]), rows.confidence)
+                gap = law.interval(float(chance[0, q]), rows.confidence)
                 key = _title(NOTIONS[q], rows.classes, k), name
-                worst[key] = _interval(gap, chance[:, :, q], rows)
+                worst[key] = _interval(gap, chance[1:, q], float(by_chance[q]), rows)
+            if binary:
+                _include_members(worst, name)
         grid = _grid(columns.values())
         for q in asked:
             title = _title(NOTIONS[q], rows.classes, k)
@@ -88,11 +92,46 @@ def _law(q: int, mass: Array, square: Array, draws: int, rng: np.random.Generato
     return WorstGapLaw([rates[r]() for r in parts], draws, rng)
 
 
-def _interval(found: WorstGap, chance: Array, rows: AuditRows) -> GapInterval:
+def as_unequal(off: Array) -> Array:
+    """Return the share of permutations that are as unequal, of each of NOTIONS.
+
+    Deviations are taken in units of what chance exceeds in 5% of cases, for every group and rate
+    its own, so that the noise of few rows hides nothing; the unit is read off permutations and
+    rows alike, which keeps the level exact. Both events of equalized odds are compared with the
+    larger of the two, so that one is beyond chance exactly if equalized odds are (Westfall and
+    Young's adjustment).
+
+    Parameters
+    ----------
+    off : Array, shape (1 + permutations, G, 4)
+        Largest deviation of each group from all rows, of the rows as they are first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> off = np.random.default_rng(0).random((201, 2, 4)) * [9, 1, 1, 1]  # rates of few rows
+    >>> off[0, :, 1] = 3
+    >>> as_unequal(off)[[0, 2]]
+    array([0., 0.])
+    """
+    unit = np.maximum(np.quantile(off, 0.95, axis=0), 1e-9)
+    scores = _with_odds((off / unit).max(axis=1))
+    against = scores.copy()
+    against[:, 1:3] = scores[:, :1]
+    return np.asarray(np.mean(against[1:] >= scores[0] * (1.0 - 1e-12), axis=0))
+
+
+def _include_members(worst: dict[tuple[str, str], GapInterval], name: str) -> None:
+    """Let the interval of the larger of two gaps reach as high as that of either."""
+    odds, *events = (worst[notion, name] for notion in NOTIONS[:3])
+    high, at_most = (max(getattr(g, end) for g in (odds, *events)) for end in ("high", "at_most"))
+    worst[NOTIONS[0], name] = replace(odds, high=high, at_most=at_most)
+
+
+def _interval(found: WorstGap, raw: Array, chance: float, rows: AuditRows) -> GapInterval:
     """Return a worst gap with its interval and with what permutations give."""
-    raw, standard = chance[1:, 0], chance[:, 1]
-    as_unequal = float(np.mean(standard[1:] >= standard[0] * (1.0 - 1e-12)))
-    sure = as_unequal < CHANCE  # no interval excludes what the permutations leave open
+    # no interval excludes what the permutations leave open
+    sure = chance < chance_level(len(rows.classes))
     a, b = found.between
     return GapInterval(
         found.gap,
@@ -100,7 +139,7 @@ def _interval(found: WorstGap, chance: Array, rows: AuditRows) -> GapInterval:
         found.high,
         float(np.median(raw)),
         float(np.quantile(raw, 0.95)),
-        as_unequal,
+        chance,
         (rows.groups[a], rows.groups[b]),
         found.estimate,
         found.at_least if sure else 0.0,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+EVENTS = ("equal opportunity", "predictive equality")  # of equalized odds
 CHANCE = 0.05  # share of permutations as unequal, below which groups are treated unequally
 
 
@@ -37,8 +38,10 @@ class GapInterval:
     floor, floor_high : float
         Median and 95% quantile of the gap with groups permuted within each class.
     chance : float
-        Share of those permutations whose gap is at least as large, every group's deviation from
-        all rows being measured in units of its spread under permutation.
+        Share of those permutations that are as unequal, every group's deviation from all rows
+        being measured in units of what chance exceeds in 5% of cases. Equal opportunity and
+        predictive equality are compared with the larger of the two: they are the events of
+        equalized odds, and one of them is beyond chance exactly if equalized odds are.
     between : tuple of two groups
         The pair that is surest to differ.
     estimate : float or None
@@ -77,17 +80,29 @@ class Gaps(dict[tuple[str, str], GapInterval]):
         )
 
 
+def chance_level(n_classes: int) -> float:
+    """Return the share of permutations below which a gap is beyond chance, among all classes."""
+    return CHANCE if n_classes == 2 else CHANCE / n_classes
+
+
 def decided(
     worst: Mapping[tuple[str, str], GapInterval], score: str, n_classes: int
 ) -> tuple[str, GapInterval, bool]:
-    """Return which gap decides of a score's, and whether it is beyond chance."""
-    asked = [
+    """Return which gap decides of a score's, and whether it is beyond chance.
+
+    Of two classes it is that of the event which is surest to be unequal, or, where none is, of
+    equalized odds, which are beyond chance exactly if an event is.
+    """
+    events = [
         (notion, gap)
         for (notion, name), gap in worst.items()
-        if name == score and (n_classes > 2 or notion == "equalized odds")
+        if name == score and (n_classes > 2 or notion in EVENTS)
     ]
-    notion, gap = min(asked, key=lambda item: (item[1].chance, -item[1].low, -item[1].gap))
-    return notion, gap, gap.chance < CHANCE / len(asked)
+    notion, gap = min(events, key=lambda item: (item[1].chance, -item[1].low, -item[1].gap))
+    unequal = gap.chance < chance_level(n_classes)
+    if n_classes == 2 and not unequal:
+        notion, gap = "equalized odds", worst["equalized odds", score]
+    return notion, gap, unequal
 
 
 @dataclass(frozen=True)
@@ -197,10 +212,11 @@ class Audit(Reported):
 
     @property
     def decision(self) -> tuple[str, GapInterval, bool]:
-        """The notion (or class) surest to be unequal, its gap, and whether it is beyond chance.
+        """The event (and class) surest to be unequal, its gap, and whether it is beyond chance.
 
         It is if less than 5% of the permutations are as unequal; of several classes, 5% over their
-        number. Verdict and recommendation go by this alone.
+        number. Where neither event of two classes is, the gap is that of equalized odds. Verdict,
+        recommendation and the lower ends of intervals go by this alone.
 
         Examples
         --------

@@ -75,9 +75,8 @@ def permuted_worst_gaps(
 ) -> Iterator[Array]:
     """Yield worst gaps of the rows as they are, then with groups permuted within each class.
 
-    Each is of shape (2, 4): the largest difference between two groups, and the largest between a
-    group and all rows in units of its spread under permutation, which small groups do not
-    dominate. Of two groups both are the same.
+    Each is of shape (1 + G, 4): the largest difference between two groups, and of every group
+    that from all rows.
     """
     group = (code // 2).astype(np.min_scalar_type(n_groups))  # small integers shuffle fastest
     rows = [np.flatnonzero(code % 2 == i) for i in (0, 1)]
@@ -102,14 +101,14 @@ def permuted_worst_gaps(
     sizes = [np.bincount(g, minlength=n_groups) for g in groups]
     every = [np.arange(1, few.size + 1)] * 2
     coarse = [below[:, u] for below, u in zip(counts(groups), at, strict=True)]
-    yield np.stack([measured[0], _all_gaps(coarse, every, every)[1]])
+    yield np.concatenate([measured[:1], _all_gaps(coarse, every, every)[1:]])
     for _ in range(count):
         drawn = [_permuted_bins(b, n, rng) for b, n in zip(bins, sizes, strict=True)]
         yield _all_gaps(drawn, every, every)
 
 
 def _all_gaps(below: list[Array], upto: list[Indices], own: list[Indices]) -> Array:
-    """Return the widest gaps of all rates, (2, 4), from weights by class, group and place."""
+    """Return the widest gaps of all rates, (1 + G, 4), from weights by class, group, place."""
     below0, below1 = below
     total = below0[:, -1] + below1[:, -1]
     negative = below0.take(upto[0], axis=1)
@@ -162,12 +161,10 @@ def _counts(group: NDArray[np.integer], weight: Array, n_groups: int) -> Array:
 
 
 def _widest(part: Array, mass: Array) -> Array:
-    """Return the largest gap of the rates part / mass, plain and standardised, over columns."""
+    """Return over columns the largest gap of the rates part / mass, and each one's from all."""
     rates = part / mass[:, None]
-    if len(rates) == 2:
+    if len(rates) == 2:  # both are off by their shares of the gap
         gap = float(np.abs(rates[0] - rates[1]).max(initial=0.0))
-        return np.array([gap, gap])
-    whole = float(mass.sum())
-    off = np.abs(rates - part.sum(axis=0) / whole).max(axis=1, initial=0.0)
-    unit = np.sqrt(1.0 / mass - 1.0 / whole)
-    return np.array([np.ptp(rates, axis=0).max(initial=0.0), (off / unit).max()])
+        return gap * np.append(1.0, 1.0 - mass / mass.sum())
+    off = np.abs(rates - part.sum(axis=0) / mass.sum()).max(axis=1, initial=0.0)
+    return np.append(np.ptp(rates, axis=0).max(initial=0.0), off)
