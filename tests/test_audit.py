@@ -581,6 +581,8 @@ def contradictions(found):
         if gap.low > 0 and not numbers[2] <= numbers[1] <= numbers[3]:
             said.append("the corrected gap is not within the interval shown")
         who = found.worst_threshold(notion, groups=gap.between)
+        if len(found.groups) == 2 and f"{who.rates[1] - who.rates[0]:.3f}" != f"{gap.gap:.3f}":
+            said.append("the rates shown are not of the gap that decided")
         if not who.rates[0] < who.rates[1]:
             said.append("the group said to be predicted positive less often is not")
     elif words.startswith("No unequal treatment"):
@@ -646,6 +648,21 @@ def test_the_noise_of_a_rare_class_hides_no_gap_of_the_large_one(groups):
         assert gap == found.worst["predictive equality", "score"] and gap.low > 0
         assert "the worst threshold the gap (predictive equality) is" in found.verdict
         assert "of its rows of class 0" in found.verdict and contradictions(found) == []
+
+
+def test_of_several_classes_the_rows_shown_are_those_of_the_event():
+    """Rates given the class were shown for a gap among the rows of the other classes."""
+    rng = np.random.default_rng(0)
+    y, a = rng.choice(3, 3000, p=[0.48, 0.48, 0.04]), rng.choice(list("ab"), 3000)
+    S = rng.standard_normal((3000, 3)) + 1.5 * np.eye(3)[y]
+    S[:, 2] += 0.5 * ((a == "b") & (y != 2))
+    found = fp.audit(y, S, sensitive_features=a, n_bootstrap=50)
+    notion, gap, unequal = found.decision
+    assert unequal and notion == "class 2: predictive equality against the rest"
+    who = found.worst_threshold(notion)
+    assert (who.given, who.rest, who.positive, who.less) == (2, True, 2, "a")
+    assert who.rates[1] - who.rates[0] == pytest.approx(gap.gap)
+    assert "of its rows of classes other than 2" in found.verdict
 
 
 def test_the_share_as_unequal_is_a_p_value_whatever_the_units():

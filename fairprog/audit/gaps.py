@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairprog.audit.audit_rows import AuditRows
-from fairprog.audit.result import GapInterval, Gaps, chance_level
+from fairprog.audit.result import GapInterval, Gaps, chance_level, titled
 from fairprog.evidence.held_out import GapCurve
 from fairprog.evidence.worst_gap import Rate, WorstGap, WorstGapLaw, thinned, thresholds_for
 from fairprog.kernels.threshold_rates import (
@@ -61,13 +61,13 @@ def gaps_at_thresholds(
                 law = _law(q, mass, square, draws, rng)
                 reach[q] = max(reach[q], law.half_width(level))
                 gap = law.interval(float(chance[0, q]), rows.confidence)
-                key = _title(NOTIONS[q], rows.classes, k), name
+                key = titled(NOTIONS[q], rows.classes, k), name
                 worst[key] = _interval(gap, chance[1:, q], float(by_chance[q]), rows)
             if binary:
                 _include_members(worst, name)
         grid = _grid(columns.values())
         for q in asked:
-            title = _title(NOTIONS[q], rows.classes, k)
+            title = titled(NOTIONS[q], rows.classes, k)
             drawn = {
                 name: _at(_with_odds(np.ptp(rates, axis=2).T)[:, q], values, q, grid)
                 for name, (values, rates) in found.items()
@@ -166,12 +166,6 @@ def _at(curve: Array, values: Array, q: int, grid: Array) -> Array:
 def _cell_counts(rows: AuditRows, positive: NDArray[np.bool_], q: int) -> Indices:
     wanted = {1: positive, 2: ~positive}.get(q, np.ones(rows.y.size, dtype=bool))
     return np.bincount(rows.a[wanted], minlength=len(rows.groups))
-
-
-def _title(notion: str, classes: tuple[Hashable, ...], k: int) -> str:
-    if len(classes) == 2:
-        return notion
-    return f"class {classes[k]}: {notion} against the rest"
 
 
 def _grid(columns: Any) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,6 +79,11 @@ class Gaps(dict[tuple[str, str], GapInterval]):
             f"{key!r}: gaps are named by a notion and a score, such as {next(iter(self))!r}; "
             f"notions are {notions}, scores {scores}"
         )
+
+
+def titled(notion: str, classes: tuple[Hashable, ...], k: int) -> str:
+    """Return the name of a notion, of more than two classes of class k against the rest."""
+    return notion if len(classes) == 2 else f"class {classes[k]}: {notion} against the rest"
 
 
 def chance_level(n_classes: int) -> float:
@@ -275,24 +281,25 @@ class Audit(Reported):
         name = self.scores[-1] if score is None else score
         y, a, weight, columns = self._rows
         binary, found = len(self.classes) == 2, []
-        wanted = self.groups if groups is None else tuple(groups)
-        for i, c in enumerate(self.classes):
-            title = ("predictive equality", "equal opportunity")[i] if binary else f"class {c}"
-            own = (y == i) & (weight > 0) & np.isin(a, [self.groups.index(g) for g in wanted])
-            s = columns[name][own, 0 if binary else i]
-            positive = self.classes[-1] if binary else c
-            place = np.searchsorted(sorted(self.groups.index(g) for g in wanted), a[own])
-            order = [g for g in self.groups if g in wanted]
-            found.append((title, worst_threshold(s, place, weight[own], order, c, positive)))
-        if notion is not None and not notion.startswith("equalized"):
-            found = [(t, w) for t, w in found if t.startswith(notion) or notion.startswith(t)]
+        among = sorted(map(self.groups.index, self.groups if groups is None else groups))
+        order = [self.groups[g] for g in among]
+        asked = "" if notion is None or notion.startswith("equalized") else notion
+        for k, event in product((1,) if binary else range(len(self.classes)), EVENTS):
+            if not titled(event, self.classes, k).startswith(asked):
+                continue
+            rest = event == "predictive equality"
+            own = ((y == k) != rest) & (weight > 0) & np.isin(a, among)
+            s, place = columns[name][own, 0 if binary else k], np.searchsorted(among, a[own])
+            given, positive = self.classes[0 if binary and rest else k], self.classes[k]
+            others = rest and not binary
+            found.append(worst_threshold(s, place, weight[own], order, given, positive, others))
         if not found:
             raise DataError(
                 f"`notion` is {notion!r}; named can be 'equal opportunity', 'predictive equality' "
                 "or, of more than two classes, 'class ...'.",
                 argument="notion",
             )
-        return max((w for _, w in found), key=lambda w: w.rates[1] - w.rates[0])
+        return max(found, key=lambda w: w.rates[1] - w.rates[0])
 
     def by_group(
         self, metrics: Mapping[str, Any] | None = None, *, threshold: float | None = None,

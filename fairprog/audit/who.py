@@ -28,24 +28,26 @@ class WorstThreshold:
     ----------
     threshold : float
         Rows whose score is above it are predicted `positive`.
-    given : hashable, or None
-        The true class of the rows that are compared; None: all.
+    given : hashable
+        The true class of the rows that are compared; where `rest`, they are those of all others.
     positive : hashable
     less, more : hashable
         The group that is predicted positive least often there, and most often.
     rates : (float, float)
         How often.
+    rest : bool
     """
 
     threshold: float
-    given: Hashable | None
+    given: Hashable
     positive: Hashable
     less: Hashable
     more: Hashable
     rates: tuple[float, float]
+    rest: bool = False
 
     def __str__(self) -> str:
-        rows = "rows" if self.given is None else f"rows of class {self.given!r}"
+        rows = f"rows of {'classes other than' if self.rest else 'class'} {self.given!r}"
         return (
             f"Group {self.less!r} is predicted {self.positive!r} less often: above "
             f"{self.threshold:.3g} for {self.rates[0]:.1%} of its {rows}, against "
@@ -56,7 +58,7 @@ class WorstThreshold:
 
 def worst_threshold(
     s: Array, a: Indices, weight: Array, groups: Sequence[Hashable],
-    given: Hashable | None, positive: Hashable,
+    given: Hashable, positive: Hashable, rest: bool,
 ) -> WorstThreshold:  # fmt: skip
     """Return where, over all thresholds, the shares above it differ most between groups."""
     values, place = np.unique(s, return_inverse=True)
@@ -68,7 +70,7 @@ def worst_threshold(
     rates = float(above[t, least]), float(above[t, most])
     upper = values[min(t + 1, values.size - 1)]
     at = 0.5 * float(values[t] + upper)
-    return WorstThreshold(at, given, positive, groups[least], groups[most], rates)
+    return WorstThreshold(at, given, positive, groups[least], groups[most], rates, rest)
 
 
 def group_frame(
