@@ -250,6 +250,7 @@ def test_the_parameters_reproduce_the_original_row():
         assert rates[0] > rates[1]
 
 
+@pytest.mark.slow
 def test_the_recorded_parameters_cannot_be_improved():
     here = search_parameters.recorded()
     value, point = search_parameters.refine(here)

@@ -39,6 +39,7 @@ WRITES = {
         {"random.csv", "counterexample.csv"}, {"transfer_bounds.png"}, 9, ("no class is rare",),
     ),
 }  # fmt: skip
+LONG = {"dimensions", "sample_size", "transfer_bounds", "log_normal"}  # run by make test-all
 
 
 def read(path):
@@ -46,7 +47,9 @@ def read(path):
         return list(csv.DictReader(stream))
 
 
-@pytest.mark.parametrize("name", WRITES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in WRITES]
+)
 def test_the_claims_hold_in_the_quick_mode_too(name, tmp_path):
     tables, pictures, count, may_fail = WRITES[name]
     claims = runner._load(name).run(tmp_path, quick=True)

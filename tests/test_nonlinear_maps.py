@@ -91,6 +91,7 @@ def test_bad_maps_are_refused(arguments, message):
 # --------------------------------------------------------------------------------- the program
 
 
+@pytest.mark.slow
 @given(seed=seeds, K=st.integers(2, 3))
 @settings(max_examples=5)
 def test_newton_and_exponential_cones_agree_and_beat_the_affine_map(seed, K):

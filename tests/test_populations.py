@@ -577,6 +577,7 @@ def test_gap_and_ideality_do_not_depend_on_coordinates_chosen_per_group(seed, d)
     assert not E.is_ideal()
 
 
+@pytest.mark.slow
 @given(seed=seeds)
 @settings(max_examples=2)
 def test_gap_does_not_depend_on_names_and_order(seed):
@@ -705,6 +706,7 @@ def test_ideality_of_many_features_with_one_large_eigenspace(shape, K):
     assert not fp.Normal(D.prior, D.location, cov=cov).is_ideal()
 
 
+@pytest.mark.slow
 def test_a_steered_tied_population_of_many_features_is_ideal():
     rng = np.random.default_rng(24)
     cov = np.stack([np.cov(rng.normal(size=(60, 300))) for _ in range(2)])
