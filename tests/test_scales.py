@@ -47,7 +47,7 @@ def test_all_groups_in_a_metric_with_units() -> None:
 
 
 def test_all_groups_need_units_of_their_coordinates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Descent in coordinates that bend alike takes a third of the steps it takes without."""
+    """Descent in coordinates that bend alike takes less than half the steps it takes without."""
     D, taken = population(np.array([1e-3, 1.0, 1.0, 1.0])), []
 
     def evaluations() -> int:
@@ -65,7 +65,7 @@ def test_all_groups_need_units_of_their_coordinates(monkeypatch: pytest.MonkeyPa
     taken.append(evaluations())
     monkeypatch.setattr(MapSpace, "_units", 1.0)
     taken.append(evaluations())
-    assert 3 * taken[0] < taken[1]
+    assert 2 * taken[0] < taken[1]
 
 
 def test_scales_beyond_float64_are_refused() -> None:
