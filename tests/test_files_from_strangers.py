@@ -313,3 +313,17 @@ def test_reproduce_says_in_one_sentence_where_it_cannot_write(tmp_path, capsys):
     assert command([*words, str(tmp_path / "file" / "out")]) == 1
     said = capsys.readouterr().err
     assert said.endswith("cannot be written: Not a directory.\n") and said.count("\n") == 1
+
+
+def test_swapped_populations_and_prices_without_their_names_are_refused(tmp_path):
+    D = fp.Normal([[0.3, 0.2], [0.3, 0.2]], [[0.0, 1.0], [2.0, 2.0]], std=[[1, 1], [1, 2]])
+    path = tmp_path / "solution.json"
+    fp.NearestIdeal(D, steer=[1]).solve().save(path)
+    whole = json.loads(path.read_text())
+    data = whole["data"]
+    swapped = data | {"original": data["population"], "population": data["original"]}
+    renamed = data | {"price": {"consenses": data["price"]["consensus"]}}
+    for changed, match in ((swapped, "that of its populations"), (renamed, "intervals of prices")):
+        path.write_text(json.dumps(whole | {"data": changed}))
+        with pytest.raises(fp.DataError, match=match):
+            fp.load(path)

@@ -391,6 +391,8 @@ class Solution(MovedRows, Reported, Saved):
             == set(data["sensitivity"])
         ):
             raise refuse("its multipliers and sensitivities are not of the same addresses")
+        if not set(data["price_interval"]) <= set(data["price"]):
+            raise refuse("it holds intervals of prices that it does not hold")
         groups = frozenset(original.groups)
         known = {"steer": either(frozenset(["all"]), [groups]), "reference": either(None, groups)}
         settings = read(data["settings"], "settings", SETTINGS | known)
