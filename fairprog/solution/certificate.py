@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from fairprog.pictures import Drawn
@@ -13,12 +14,12 @@ CONIC_TOLERANCE = 1e-6
 PARAMETER_TOLERANCE = 1e-4
 
 
-class Checked(Drawn):
+class Checked(Drawn, ABC):
     """What proves an answer: residuals, each with its tolerance."""
 
+    @abstractmethod
     def checks(self) -> list[tuple[str, float, float]]:
         """Return (name, residual, tolerance) of everything that ``ok`` asks for."""
-        raise NotImplementedError
 
     @property
     def ok(self) -> bool:
