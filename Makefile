@@ -34,7 +34,7 @@ test: .venv/installed-dev  ## doctests and tests, without the slow ones
 	$(PYTEST)
 
 test-torch: .venv/installed-torch  ## tests that need torch and transformers, slow ones too
-	$(ONLY_OUR_PLUGINS) -n $(JOBS) --dist worksteal -m "" fairprog/torch tests/test_torch*.py
+	$(ONLY_OUR_PLUGINS) -n $(JOBS) --dist worksteal -m "" fairprog/torch tests/torch
 
 test-all: .venv/installed-dev  ## doctests and tests, all of them
 	$(PYTEST) -m ""
@@ -43,10 +43,10 @@ test-minimal: .venv-minimal/installed  ## tests with the lowest versions pyproje
 	$(ONE_THREAD) MPLBACKEND=Agg .venv-minimal/bin/python -m pytest -n $(JOBS) --dist worksteal -W ignore::DeprecationWarning
 
 fuzz: .venv/installed-dev  ## random programs for MINUTES=60, every answer checked independently
-	$(ONE_THREAD) MPLBACKEND=Agg PYTHONPATH=. $(BIN)/python tests/fuzz_programs.py --minutes $(MINUTES)
+	$(ONE_THREAD) MPLBACKEND=Agg PYTHONPATH=. $(BIN)/python -m tests.fuzz_programs --minutes $(MINUTES)
 
 fuzz-files: .venv/installed-dev  ## FILES=10000 random changes of each kind of file
-	$(ONE_THREAD) MPLBACKEND=Agg PYTHONPATH=. $(BIN)/python tests/fuzz_files.py $(FILES)
+	$(ONE_THREAD) MPLBACKEND=Agg PYTHONPATH=. $(BIN)/python -m tests.fuzz_files $(FILES)
 
 lint: .venv/installed-dev  ## ruff (rules and format) and mypy
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 import fairprog as fp
-from fairprog.kernels.gap_bands import dkw_half_width
+from fairprog.kernels.statistics.gap_bands import dkw_half_width
 from fairprog.labels import Array
 
 LEAST, MOST = 0.94, 0.98  # coverage of a nominal 0.95

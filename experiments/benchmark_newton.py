@@ -17,7 +17,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 import fairprog as fp
-from fairprog.kernels.one_class import one_class
+from fairprog.kernels.multivariate.one_class import one_class
 from fairprog.labels import Array
 
 from .baselines import LEACE, CovarianceMatching

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 import fairprog as fp
-from fairprog.kernels.univariate_regions import decision_regions
+from fairprog.kernels.line.univariate_regions import decision_regions
 from fairprog.labels import Array
 
 __all__ = ["blind_rule", "jensen_shannon", "jensen_shannon_sampled", "log_joint"]

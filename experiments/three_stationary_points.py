@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 import fairprog as fp
-from fairprog.kernels.scale_ratio_polynomial import (
+from fairprog.kernels.line.scale_ratio_polynomial import (
     best_scale_ratio,
     scale_ratio_cost,
     two_group_cells,

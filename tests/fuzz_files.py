@@ -1,7 +1,7 @@
 """Files as strangers may send them: every kind of file, changed at random, loaded and used.
 
 What may happen is a clean error, the same answer as before, or the answer that follows from a
-number, a label or a flag that another could have been. Run ``python tests/fuzz_files.py 10000``
+number, a label or a flag that another could have been. Run ``python -m tests.fuzz_files 10000``
 for that many mutations of each kind of file; a fixed part of them is in the tests.
 """
 

@@ -1,7 +1,7 @@
 """Random programs of every family, transport, option and classifier, at extreme scales.
 
-Every answer is checked by :mod:`fuzz_checks`, which shares nothing with the package's own code.
-``make fuzz MINUTES=60``, or ``python tests/fuzz_programs.py --minutes 60 [--seed 0] [--only
+Every answer is checked by :mod:`tests.fuzz_checks`, which shares nothing with the package's code.
+``make fuzz MINUTES=60``, or ``python -m tests.fuzz_programs --minutes 60 [--seed 0] [--only
 Gumbel]``; a failing seed prints a program that shows it. A small fixed part is in the tests.
 """
 
@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from fuzz_checks import check_classifier, check_nearest
 
 import fairprog as fp
+from tests.fuzz_checks import check_classifier, check_nearest
 
 LINE = ("Laplace", "Logistic", "Gumbel", "GumbelMin", "ShiftedExponential", "Weibull")
 POSITIVE = ("Weibull", "Gamma", "Exponential", "LogNormal")

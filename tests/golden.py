@@ -1,9 +1,10 @@
 """Named programs whose answers are written down, and the writer of that file.
 
 ``python -m tests.golden --write`` writes tests/golden.json.gz: of every program what `save` puts
-into a file (without seconds), and what rows become. tests/test_golden.py compares, as closely as
-the kind of a program allows. Programs speak of public names only, and inputs are sums and products
-of a generator whose numbers Python promises, so that every machine asks the same questions.
+into a file (without seconds), and what rows become. tests/programs/test_golden.py compares, as
+closely as the kind of a program allows. Programs speak of public names only, and inputs are sums
+and products of a generator whose numbers Python promises, so that every machine asks the same
+questions.
 """
 
 import argparse

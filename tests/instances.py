@@ -13,6 +13,14 @@ CONVEX = [
     fp.Whitened(),
 ]
 
+README = fp.Normal(
+    [[0.3, 0.2], [0.3, 0.2]],
+    [[0.0, 1.0], [2.0, 2.0]],
+    std=[[1.0, 1.0], [1.0, 2.0]],
+    groups=["men", "women"],
+)
+UNIVARIATE = fp.Normal(README.prior, README.mean, std=README.std, groups="ab")
+
 
 def univariate(rng, K=2, G=2, base_rates="any"):
     """Return a univariate normal population, spreads within a factor of about 8."""
@@ -53,3 +61,19 @@ def random_matrix(rng, d):
 def problems(program):
     """The convex problem of every group that moves, as the solvers see them."""
     return program._geometry.problems()
+
+
+def random_categorical(rng, X=8, K=2, G=2, zeros=False):
+    """Return a law on X atoms, some of them without mass where `zeros`."""
+    joint = rng.dirichlet(np.full(X * K * G, 0.6)).reshape(X, K, G)
+    if zeros:
+        joint[rng.random((X, K, G)) < 0.3] = 0.0
+        joint[0] += 1e-3  # every class keeps mass in every group
+    return fp.Categorical(joint / joint.sum(), groups="abcd"[:G])
+
+
+def ideal_categorical(rng, X=8, K=2, G=2):
+    """Return an ideal law on X atoms: the same laws of X given the class in all groups."""
+    laws = rng.dirichlet(np.ones(X), size=K)
+    rho, p = rng.dirichlet(np.full(K, 3.0)), rng.dirichlet(np.full(G, 3.0))
+    return fp.Categorical(np.einsum("i,ix,a->xia", rho, laws, p))

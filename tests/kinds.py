@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
-import fixed_populations as fixed
 import numpy as np
-from family_laws import Power15
 
 import fairprog as fp
+from tests import fixed_populations as fixed
+from tests.family_laws import Power15
 
 BOUND = 0.1  # on the distance between maps
 

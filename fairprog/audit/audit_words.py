@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fairprog.audit.result import Audit
-from fairprog.kernels.sample_size import rows_for_gap
+from fairprog.kernels.statistics.sample_size import rows_for_gap
 from fairprog.labels import printable
 
 FEW_ROWS = 50  # of a cell: bands are too wide to say much

@@ -13,7 +13,7 @@ from fairprog.audit.audit_rows import AuditRows
 from fairprog.audit.result import GapInterval, Gaps, chance_level, titled
 from fairprog.evidence.held_out import GapCurve
 from fairprog.evidence.worst_gap import Rate, WorstGap, WorstGapLaw, thinned, thresholds_for
-from fairprog.kernels.threshold_rates import (
+from fairprog.kernels.statistics.threshold_rates import (
     cumulated,
     permuted_worst_gaps,
     rates_of,

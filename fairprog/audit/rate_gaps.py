@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fairprog.audit.audit_rows import AuditRows
 from fairprog.audit.result import GapInterval
-from fairprog.kernels.proportions import largest_difference
+from fairprog.kernels.statistics.proportions import largest_difference
 from fairprog.labels import Array, Indices
 
 

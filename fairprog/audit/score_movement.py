@@ -9,8 +9,8 @@ from scipy.special import ndtri
 
 from fairprog.audit.audit_rows import AuditRows
 from fairprog.audit.result import Leakage, ScoreMovement
-from fairprog.kernels.gap_bands import spearman
-from fairprog.kernels.ranking import auc_and_error, auc_interval
+from fairprog.kernels.statistics.gap_bands import spearman
+from fairprog.kernels.statistics.ranking import auc_and_error, auc_interval
 from fairprog.labels import Indices
 
 FEW = 50  # rows, of which DeLong's standard error says too little

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fairprog.errors import DataError
-from fairprog.kernels.proportions import clopper_pearson
-from fairprog.kernels.ranking import auc, auc_interval
+from fairprog.kernels.statistics.proportions import clopper_pearson
+from fairprog.kernels.statistics.ranking import auc, auc_interval
 from fairprog.labels import Array, Indices, label_array
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fairprog.estimators.group_reading import as_table, group_auc
-from fairprog.kernels.threshold_rates import permuted_worst_gaps, tie_ends
+from fairprog.kernels.statistics.threshold_rates import permuted_worst_gaps, tie_ends
 from fairprog.labels import Array, Indices, encode
 from fairprog.tables import Notion, OutcomeTable
 

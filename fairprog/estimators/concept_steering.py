@@ -13,7 +13,7 @@ from fairprog.codec import register
 from fairprog.door import Rows
 from fairprog.errors import DataError, FairprogWarning, ModelError, SolverError
 from fairprog.estimators.steering_vectors import SteeringVectors
-from fairprog.kernels.concept_vectors import concept_basis, concept_vectors
+from fairprog.kernels.statistics.concept_vectors import concept_basis, concept_vectors
 from fairprog.labels import (
     Array,
     Indices,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairprog.errors import FairprogWarning
-from fairprog.kernels.ranking import auc
+from fairprog.kernels.statistics.ranking import auc
 from fairprog.labels import Array, Indices
 
 EASIER = 0.05  # more than raw features tell: alignment makes the group easier to read

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fairprog.kernels.matched_effects import least_strength
+from fairprog.kernels.statistics.matched_effects import least_strength
 from fairprog.labels import Array
 
 NORMAL = 1.96  # standard errors to either side of a 95 % interval

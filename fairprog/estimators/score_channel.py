@@ -10,7 +10,7 @@ import numpy as np
 
 from fairprog.door import Rows
 from fairprog.errors import FairprogWarning, ModelError
-from fairprog.kernels.weighted_quantiles import repeated_quantiles
+from fairprog.kernels.statistics.weighted_quantiles import repeated_quantiles
 from fairprog.labels import Array, Indices, check_count
 from fairprog.populations import ScoreCounts
 from fairprog.programs import FairScore

@@ -14,8 +14,8 @@ from fairprog.door import Rows
 from fairprog.errors import FairprogWarning, ModelError
 from fairprog.estimators.lattice import is_lattice, over_cells
 from fairprog.estimators.score_columns import forward
-from fairprog.kernels.gap_bands import worst_gap
-from fairprog.kernels.weighted_quantiles import (
+from fairprog.kernels.statistics.gap_bands import worst_gap
+from fairprog.kernels.statistics.weighted_quantiles import (
     balanced_weights,
     both_limits,
     common_levels,

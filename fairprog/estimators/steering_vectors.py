@@ -24,7 +24,7 @@ from fairprog.estimators.measured_effects import (
 )
 from fairprog.estimators.step import SavedStep
 from fairprog.fields import array, either, least
-from fairprog.kernels.matched_effects import fluent_strengths, least_strength
+from fairprog.kernels.statistics.matched_effects import fluent_strengths, least_strength
 from fairprog.labels import Array, check_finite, check_number, index_of, plain
 from fairprog.populations import Normal
 from fairprog.solution import Solution

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError
 from fairprog.evidence.worst_gap import Rate, WorstGap, WorstGapLaw, thinned, thresholds_for
-from fairprog.kernels.gap_bands import acceptance_gaps, worst_gap
+from fairprog.kernels.statistics.gap_bands import acceptance_gaps, worst_gap
 from fairprog.labels import Array, Indices, check_finite, check_number, encode
 from fairprog.populations.base import Population
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-from fairprog.kernels.binormal import mixture_spearman
-from fairprog.kernels.gap_bands import spearman
+from fairprog.kernels.statistics.binormal import mixture_spearman
+from fairprog.kernels.statistics.gap_bands import spearman
 from fairprog.labels import Array, Indices, column_names, encode
 from fairprog.solution import Solution
 from fairprog.transports import DiagonalMap

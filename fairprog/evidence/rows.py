@@ -13,7 +13,7 @@ from fairprog.door import refuse_reordered
 from fairprog.errors import DataError, ModelError
 from fairprog.evidence.held_out import GapCurve, gap_curves, posterior
 from fairprog.evidence.movement import Movement, movement_of_rows
-from fairprog.kernels.gap_bands import spearman
+from fairprog.kernels.statistics.gap_bands import spearman
 from fairprog.labels import Array, encode
 from fairprog.solution import Solution
 

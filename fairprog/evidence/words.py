@@ -9,7 +9,7 @@ import numpy as np
 
 from fairprog.evidence.held_out import GapCurve
 from fairprog.evidence.movement import Movement
-from fairprog.kernels.sample_size import rows_for_gap
+from fairprog.kernels.statistics.sample_size import rows_for_gap
 from fairprog.populations import Categorical, Evaluation
 from fairprog.solution import Solution
 from fairprog.solution.certificate import Certificate, Checked

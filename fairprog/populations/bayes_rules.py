@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import ModelError
-from fairprog.kernels.threads import one_blas_thread
+from fairprog.kernels.algebra.threads import one_blas_thread
 from fairprog.labels import Array, check_number
 from fairprog.populations.coordinates import Coordinates
 from fairprog.populations.evaluation import (

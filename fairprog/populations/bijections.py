@@ -17,7 +17,7 @@ from scipy.special import expit, logit, ndtri
 
 from fairprog.door import counted
 from fairprog.errors import DataError, ModelError
-from fairprog.kernels.weighted_quantiles import repeated_quantiles
+from fairprog.kernels.statistics.weighted_quantiles import repeated_quantiles
 from fairprog.labels import Array, check_features, check_finite, check_number, check_weights
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import ModelError
-from fairprog.kernels.finite import bayes_actions, same_posterior_laws, tables_at_thresholds
+from fairprog.kernels.atoms.finite import bayes_actions, same_posterior_laws, tables_at_thresholds
 from fairprog.labels import Array, check_finite
 from fairprog.populations.base import Population
 from fairprog.populations.categorical_rows import CategoricalRows

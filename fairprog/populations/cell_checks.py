@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairprog.errors import DataError, FairprogWarning, ModelError
-from fairprog.kernels.blas import cholesky
-from fairprog.kernels.normal import pooled_covariance
-from fairprog.kernels.null_directions import MEAN_SPREAD, mean_spread, split_support
+from fairprog.kernels.algebra.blas import cholesky
+from fairprog.kernels.algebra.null_directions import MEAN_SPREAD, mean_spread, split_support
+from fairprog.kernels.multivariate.normal import pooled_covariance
 from fairprog.labels import Array, Indices, check_number
 
 ROUNDING = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairprog.errors import DataError, SolverError
-from fairprog.kernels.scale_shift import bracket_scale_shift, minimise_scale_shift
+from fairprog.kernels.line.scale_shift import bracket_scale_shift, minimise_scale_shift
 from fairprog.labels import Array
 from fairprog.populations.law import Law
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fairprog.door import counted
 from fairprog.fields import array, fits, least, read, refuse
-from fairprog.kernels.streaming import between, stream_moments
+from fairprog.kernels.moments.streaming import between, stream_moments
 from fairprog.labels import Array, Indices
 from fairprog.populations.cell_checks import room_for_covariances
 
@@ -51,7 +51,7 @@ class CellSums:
         """Return the sums of rows whose cell is ``cells[code]``; not finite where X is not.
 
         Products of float32 and float16 rows are float32 where that resolves every direction (see
-        :mod:`fairprog.kernels.streaming`), of all others float64.
+        :mod:`fairprog.kernels.moments.streaming`), of all others float64.
         """
         out = cls(covariance)
         slots = list(dict.fromkeys(out._slot(cell) for cell in cells))

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, ModelError
-from fairprog.kernels.diagonal import diagonal_kl, diagonal_residual
-from fairprog.kernels.diagonal_common import featurewise_map, is_common
-from fairprog.kernels.null_directions import MEAN_SPREAD, constant_features
+from fairprog.kernels.algebra.null_directions import MEAN_SPREAD, constant_features
+from fairprog.kernels.independent.diagonal import diagonal_kl, diagonal_residual
+from fairprog.kernels.independent.diagonal_common import featurewise_map, is_common
 from fairprog.labels import Array, check_finite, refuse_large
 from fairprog.populations.lognormal import LogNormal
 from fairprog.populations.normal import Normal

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from fairprog.errors import DataError
-from fairprog.kernels.finite import bayes_actions
+from fairprog.kernels.atoms.finite import bayes_actions
 from fairprog.labels import Array, check_number, check_random_state
 
 SPLIT = 8  # sub-bins, or scrambles, by which the error is measured

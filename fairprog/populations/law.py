@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import ndtr
 
-from fairprog.kernels.line_quadrature import (
+from fairprog.kernels.line.line_quadrature import (
     effective_range,
     numeric_slope,
     panel_edges,

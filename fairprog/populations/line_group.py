@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from fairprog.kernels.line_regions import level_masses, line_regions, monotone_edges
+from fairprog.kernels.line.line_regions import level_masses, line_regions, monotone_edges
 from fairprog.labels import Array, Indices
 from fairprog.populations.law import Law
 

@@ -244,7 +244,7 @@ class Moments(Gathered, Saved):
             Default what is kept. "tied": one covariance per group, the same for its classes.
         shrinkage : float in [0, 1] or "auto", default 0.0
             Weight of the group's OWN pooled covariance in that of its cells; "auto" estimates the
-            best for every cell (:func:`fairprog.kernels.shrinkage.optimal_shrinkage`).
+            best for every cell (:func:`fairprog.kernels.moments.shrinkage.optimal_shrinkage`).
 
         Raises
         ------

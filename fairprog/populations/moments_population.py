@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairprog.errors import DataError, FairprogWarning, ModelError
-from fairprog.kernels.shrinkage import shrink
+from fairprog.kernels.moments.shrinkage import shrink
 from fairprog.labels import Array, sorted_labels
 from fairprog.populations.cell_checks import (
     STRUCTURES,

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 
 from fairprog.door import refuse_reordered
 from fairprog.errors import DataError, SolverError
-from fairprog.kernels.piecewise_linear import decrement, nearest, sample_moments
-from fairprog.kernels.weighted_quantiles import middle_levels
+from fairprog.kernels.line.piecewise_linear import decrement, nearest, sample_moments
+from fairprog.kernels.statistics.weighted_quantiles import middle_levels
 from fairprog.labels import (
     Array,
     check_features,

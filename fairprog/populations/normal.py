@@ -8,14 +8,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from fairprog.errors import ModelError
-from fairprog.kernels.bayes_rates import (
+from fairprog.kernels.multivariate.common_map import common_map, mean_rounding
+from fairprog.kernels.multivariate.normal import interval_mass
+from fairprog.kernels.rates.bayes_rates import (
     decision_rates,
     decision_regions,
     log_odds_cdf,
     log_odds_nodes,
 )
-from fairprog.kernels.common_map import common_map, mean_rounding
-from fairprog.kernels.normal import interval_mass
 from fairprog.labels import Array, Indices
 from fairprog.populations.cell_checks import restrict
 from fairprog.populations.coordinates import normalized_log

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError, ModelError
-from fairprog.kernels.cells import LARGE, stacked_kl
-from fairprog.kernels.normal import kl, pooled_covariance, symmetrize
-from fairprog.kernels.null_directions import (
+from fairprog.kernels.algebra.null_directions import (
     MEAN_SPREAD,
     NULL_VARIANCE,
     mean_spread,
     variance_share,
 )
+from fairprog.kernels.multivariate.cells import LARGE, stacked_kl
+from fairprog.kernels.multivariate.normal import kl, pooled_covariance, symmetrize
 from fairprog.labels import Array, check_finite
 from fairprog.populations.base import Population
 from fairprog.populations.cell_checks import (

@@ -8,9 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from fairprog.kernels.cells import LARGE, map_residuals, push_cov
-from fairprog.kernels.common_map import common_map, map_residual
-from fairprog.kernels.normal import gaussian_map, push, symmetric_root
+from fairprog.kernels.multivariate.cells import LARGE, map_residuals, push_cov
+from fairprog.kernels.multivariate.common_map import common_map, map_residual
+from fairprog.kernels.multivariate.normal import gaussian_map, push, symmetric_root
 from fairprog.labels import Array
 from fairprog.populations.cell_checks import RestrictedCells, restrict
 from fairprog.populations.normal_cells import NormalCells
@@ -58,7 +58,7 @@ class NormalMaps(NormalCells):
         """Return the affine map that best carries group r's cells to those of a.
 
         The identity in directions in which nothing varies; see
-        :func:`fairprog.kernels.common_map.common_map`.
+        :func:`fairprog.kernels.multivariate.common_map.common_map`.
         """
         U = self._basis
         if r == a:
@@ -112,8 +112,8 @@ class NormalMaps(NormalCells):
         """Return the worst whitened residual of the cells of the group at `a` against T # laws.
 
         In the directions that vary. Above 64 features a bound on it, close where it is small:
-        see :func:`fairprog.kernels.common_map.map_residual` and
-        :func:`fairprog.kernels.cells.map_residuals`.
+        see :func:`fairprog.kernels.multivariate.common_map.map_residual` and
+        :func:`fairprog.kernels.multivariate.cells.map_residuals`.
         """
         U, large = self._basis, self.n_features > LARGE
         square = large and U.shape[0] == U.shape[1]

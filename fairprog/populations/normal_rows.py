@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairprog.door import Rows
 from fairprog.errors import DataError, FairprogWarning
-from fairprog.kernels.cell_moments import cell_moments
-from fairprog.kernels.shrinkage import shrink
+from fairprog.kernels.moments.cell_moments import cell_moments
+from fairprog.kernels.moments.shrinkage import shrink
 from fairprog.labels import Array, Indices, check_features, column_names
 from fairprog.populations.cell_checks import (
     check_cells_of_variances,

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.special import digamma, gammainc, gammaincinv, gammaln, poch
 
 from fairprog.errors import DataError
-from fairprog.kernels.gamma import SHAPES, fit_shape, gamma_divergence, log_gamma_constant
+from fairprog.kernels.line.gamma import SHAPES, fit_shape, gamma_divergence, log_gamma_constant
 from fairprog.labels import Array, check_finite
 from fairprog.populations.cell_checks import refuse_cells
 from fairprog.populations.law import Law

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairprog.errors import ModelError
-from fairprog.kernels.piecewise_linear import (
+from fairprog.kernels.line.piecewise_linear import (
     map_divergence,
     normal_moments,
     quadratic_forms,

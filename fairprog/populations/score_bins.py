@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprog.errors import DataError, ModelError
-from fairprog.kernels.weighted_quantiles import repeated_quantiles
+from fairprog.kernels.statistics.weighted_quantiles import repeated_quantiles
 from fairprog.labels import (
     Array,
     Indices,

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Hashable, Sequence
 
 from fairprog.errors import FairprogWarning
-from fairprog.kernels.ranking import auc
+from fairprog.kernels.statistics.ranking import auc
 from fairprog.labels import Array, Indices
 
 

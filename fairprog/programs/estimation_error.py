@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fairprog.errors import DataError, ModelError
-from fairprog.kernels.normal import symmetric_root
+from fairprog.kernels.multivariate.normal import symmetric_root
 from fairprog.labels import Array
 from fairprog.populations import DiagonalNormal, LocationScale, Normal
 from fairprog.populations.law import Law

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from scipy.special import chdtrc
 
 from fairprog.errors import DataError, ModelError
-from fairprog.kernels.one_group import linear_size
+from fairprog.kernels.multivariate.one_group import linear_size
 from fairprog.labels import check_count
 from fairprog.populations import Categorical, Normal, Population
 from fairprog.populations.fit_test import CellFit, cell_fits

@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from fairprog.errors import FairprogWarning
-from fairprog.kernels.common_rates import best_rates, chord_minimum
+from fairprog.kernels.multivariate.common_rates import best_rates, chord_minimum
 from fairprog.labels import Array
 from fairprog.programs.answer import Conic
 from fairprog.programs.geometries.base import Geometry

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import lu_factor, lu_solve
 
-from fairprog.kernels.one_group import linear_basis
+from fairprog.kernels.multivariate.one_group import linear_basis
 from fairprog.labels import Array
 from fairprog.programs.geometries.base import Geometry
 from fairprog.programs.geometries.frame import Frame

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairprog.errors import DataError, ModelError
-from fairprog.kernels.sample_size import rows_for_gap, rows_for_kl
+from fairprog.kernels.statistics.sample_size import rows_for_gap, rows_for_kl
 from fairprog.labels import Indices, check_number
 from fairprog.populations import Population
 from fairprog.programs.ideality import degrees_of_freedom, tested_program
@@ -87,9 +87,9 @@ def rows_needed(
 
     Notes
     -----
-    Gap: see :func:`fairprog.kernels.sample_size.rows_for_gap` (an upper bound: the law of the
-    worst threshold by its DKW bound). Divergence: the statistic 2 n KL is noncentral chi-square,
-    of noncentrality 2 n delta (theory.md section 13).
+    Gap: see :func:`fairprog.kernels.statistics.sample_size.rows_for_gap` (an upper
+    bound: the law of the worst threshold by its DKW bound). Divergence: the statistic 2 n KL is
+    noncentral chi-square, of noncentrality 2 n delta (theory.md section 13).
 
     Examples
     --------

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from fairprog.errors import ModelError
-from fairprog.kernels.level_prices import Group, bound_over_levels
+from fairprog.kernels.atoms.level_prices import Group, bound_over_levels
 from fairprog.labels import Array, check_count
 from fairprog.populations import Categorical, Empirical
 

@@ -13,7 +13,7 @@ from fairprog.codec import Saved, register
 from fairprog.door import Rows, refuse_reordered
 from fairprog.errors import DataError
 from fairprog.fields import read, refuse
-from fairprog.kernels.weighted_quantiles import (
+from fairprog.kernels.statistics.weighted_quantiles import (
     balanced_weights,
     common_levels,
     matched_knots,

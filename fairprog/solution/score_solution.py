@@ -16,7 +16,7 @@ from fairprog.door import Rows
 from fairprog.errors import ModelError
 from fairprog.fields import array, either, fits, labels, least, read, refuse
 from fairprog.findings import finding
-from fairprog.kernels.gap_bands import gap_half_width, worst_gap
+from fairprog.kernels.statistics.gap_bands import gap_half_width, worst_gap
 from fairprog.labels import Array, address, check_finite
 from fairprog.lots import keys_for, lots
 from fairprog.pictures import Reported

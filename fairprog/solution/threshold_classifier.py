@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fairprog.kernels.score_rules import apply_rule
+from fairprog.kernels.scores.score_rules import apply_rule
 from fairprog.labels import Array
 from fairprog.populations import Categorical
 from fairprog.solution.classifier import TIE, RandomizedClassifier

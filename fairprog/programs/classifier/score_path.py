@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 
 from fairprog.errors import InfeasibleError, SolverError
-from fairprog.kernels.one_rate import balanced_slopes, rule_at_rate, solve_one_rate
-from fairprog.kernels.score_cuts import solve_with_cuts
-from fairprog.kernels.score_multipliers import (
+from fairprog.kernels.scores.one_rate import balanced_slopes, rule_at_rate, solve_one_rate
+from fairprog.kernels.scores.score_cuts import solve_with_cuts
+from fairprog.kernels.scores.score_multipliers import (
     least_multipliers,
     multiplier_polyhedron,
     price_range,
 )
-from fairprog.kernels.score_rules import prove_rules, rule_at_point
-from fairprog.kernels.sorted_scores import Curve, best_response, sort_scores, total
+from fairprog.kernels.scores.score_rules import prove_rules, rule_at_point
+from fairprog.kernels.scores.sorted_scores import Curve, best_response, sort_scores, total
 from fairprog.labels import Array
 from fairprog.populations import Categorical
 from fairprog.tables.rate_rows import RateRows, rate_rows
@@ -44,7 +44,7 @@ class ScoreAnswer:
     Z : Array, shape (G, 2, 2)
         Outcome table, recomputed from the rows.
     rules : Array, shape (G, 5)
-        See :mod:`fairprog.kernels.score_rules`.
+        See :mod:`fairprog.kernels.scores.score_rules`.
     levels : Array, shape (L,)
     rows : RateRows
         The program, in the risk's unit; all other numbers are in the user's costs.

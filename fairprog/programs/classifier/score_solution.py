@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fairprog.errors import InfeasibleError, ModelError, SolverError
-from fairprog.kernels.sorted_scores import Curve
+from fairprog.kernels.scores.sorted_scores import Curve
 from fairprog.programs.classifier.infeasible import explain_clash
 from fairprog.programs.classifier.question import ClassifierQuestion
 from fairprog.programs.classifier.score_path import ScoreAnswer, solve_scores

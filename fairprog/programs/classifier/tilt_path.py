@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from fairprog.kernels.tilt import tilt
+from fairprog.kernels.atoms.tilt import tilt
 from fairprog.labels import Array
 from fairprog.programs.classifier.question import ClassifierQuestion
 from fairprog.solution.classifier import RandomizedClassifier

@@ -20,7 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.special import logsumexp, xlogy
 
-from fairprog.kernels.level_prices import bernoulli_kl
+from fairprog.kernels.atoms.level_prices import bernoulli_kl
 from fairprog.labels import Array, Indices
 from fairprog.programs.compile.custom import condition_prices, custom_constraints
 from fairprog.programs.compile.exact_masses import exact_masses

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from fairprog.kernels.level_prices import bernoulli_kl
+from fairprog.kernels.atoms.level_prices import bernoulli_kl
 from fairprog.labels import Array, Indices
 from fairprog.programs.fair.levels import Levels
 from fairprog.programs.fair.question import FairQuestion

@@ -16,7 +16,7 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 
-from fairprog.kernels.log_linear_pool import pool
+from fairprog.kernels.atoms.log_linear_pool import pool
 from fairprog.labels import Array, address
 from fairprog.programs.compile.custom import add_gradient, condition_prices, custom_constraints
 from fairprog.programs.compile.views import CellView, original_view

@@ -18,7 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from fairprog.errors import ModelError, SolverError
-from fairprog.kernels.cones import outside_cone, outside_dual_cone
+from fairprog.kernels.algebra.cones import outside_cone, outside_dual_cone
 from fairprog.labels import Array
 from fairprog.programs.compile.interruptible import interruptible
 from fairprog.programs.compile.linear import DualFace, Form, linear_model, run_linear

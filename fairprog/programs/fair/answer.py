@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.special import rel_entr
 
-from fairprog.kernels.level_prices import bernoulli_kl
+from fairprog.kernels.atoms.level_prices import bernoulli_kl
 from fairprog.labels import Array, Indices
 from fairprog.populations import Categorical, Support
 from fairprog.programs.fair.question import FairQuestion

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fairprog.errors import DataError
-from fairprog.kernels.level_prices import (
+from fairprog.kernels.atoms.level_prices import (
     FEW,
     best_prices,
     bound_over_levels,
@@ -24,8 +24,14 @@ from fairprog.kernels.level_prices import (
     dual_value,
     moved,
 )
-from fairprog.kernels.log_linear_pool import pool
-from fairprog.kernels.one_threshold import common_rate, price_finder, side_costs, tilted, weighed
+from fairprog.kernels.atoms.log_linear_pool import pool
+from fairprog.kernels.atoms.one_threshold import (
+    common_rate,
+    price_finder,
+    side_costs,
+    tilted,
+    weighed,
+)
 from fairprog.labels import Array, Indices
 from fairprog.programs.fair.levels import Levels, cells_of, refit
 from fairprog.programs.fair.question import FairQuestion

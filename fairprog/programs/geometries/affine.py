@@ -1,10 +1,10 @@
 """The nearest ideal population over all invertible affine maps: starts, search, descent.
 
-One group given the common laws: the search of `kernels.affine_search`, begun from every convex
-answer and from the structure of the covariances. All groups: the same search for every group as
-seen from each other one, and the all-groups answers of the convex classes, are the starts of
-quasi-Newton descent on all maps with the common laws eliminated; then every group's map is
-searched for once more given the common laws, until none gets better. No step raises KL, so the
+One group given the common laws: the search of `kernels.multivariate.affine_search`, begun from
+every convex answer and from the structure of the covariances. All groups: the same search for
+every group as seen from each other one, and the all-groups answers of the convex classes, are the
+starts of quasi-Newton descent on all maps with the common laws eliminated; then every group's map
+is searched for once more given the common laws, until none gets better. No step raises KL, so the
 answer is never worse than those of the convex classes it starts from.
 """
 
@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fairprog.kernels.affine_search import best_offset, search
-from fairprog.kernels.common_map import common_map
-from fairprog.kernels.threads import one_blas_thread
+from fairprog.kernels.algebra.threads import one_blas_thread
+from fairprog.kernels.multivariate.affine_search import best_offset, search
+from fairprog.kernels.multivariate.common_map import common_map
 from fairprog.labels import Array
 from fairprog.populations import Normal
 from fairprog.programs.geometries.frame import Frame, Map, make_frame

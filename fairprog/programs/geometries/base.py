@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NoReturn, Self
 import numpy as np
 
 from fairprog.errors import InfeasibleError, ModelError
-from fairprog.kernels.cells import LARGE
+from fairprog.kernels.multivariate.cells import LARGE
 from fairprog.labels import Array
 from fairprog.populations import Population
 from fairprog.programs.answer import Answer, Conic

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprog.errors import DataError, ModelError
-from fairprog.kernels.log_linear_pool import divergence, pool, pool_residual
+from fairprog.kernels.atoms.log_linear_pool import divergence, pool, pool_residual
 from fairprog.labels import Array
 from fairprog.populations import Categorical
 from fairprog.programs.answer import Answer

@@ -17,20 +17,27 @@ from typing import Any
 import numpy as np
 
 from fairprog.errors import ModelError
-from fairprog.kernels.balls import Quadratics
-from fairprog.kernels.best_map import DENSE, best_map
-from fairprog.kernels.blas import average, cholesky, inverse, product, solve_lower, upper_times
-from fairprog.kernels.cells import (
+from fairprog.kernels.algebra.blas import (
+    average,
+    cholesky,
+    inverse,
+    product,
+    solve_lower,
+    upper_times,
+)
+from fairprog.kernels.multivariate.balls import Quadratics
+from fairprog.kernels.multivariate.best_map import DENSE, best_map
+from fairprog.kernels.multivariate.cells import (
     LARGE,
     decrement_bound,
     distinct_cells,
     raw_gradients,
     stacked_kl,
 )
-from fairprog.kernels.lower_bounds import self_concordant_gap
-from fairprog.kernels.newton_cg import decrement_cg
-from fairprog.kernels.normal import symmetric_root, symmetrize
-from fairprog.kernels.one_group import (
+from fairprog.kernels.multivariate.lower_bounds import self_concordant_gap
+from fairprog.kernels.multivariate.newton_cg import decrement_cg
+from fairprog.kernels.multivariate.normal import symmetric_root, symmetrize
+from fairprog.kernels.multivariate.one_group import (
     barrier,
     cell_gradients,
     cell_kl,

@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from fairprog.kernels.balls import minimise_in_balls
+from fairprog.kernels.multivariate.balls import minimise_in_balls
 from fairprog.labels import Array, addresses
 
 SMALL_GAP = 1e-9  # nats: a bound that needs no second one

@@ -15,7 +15,12 @@ from typing import Any
 import numpy as np
 
 from fairprog.errors import ModelError
-from fairprog.kernels.diagonal_all import best_gains, best_ratios, common_cells, pulled_back
+from fairprog.kernels.independent.diagonal_all import (
+    best_gains,
+    best_ratios,
+    common_cells,
+    pulled_back,
+)
 from fairprog.labels import Array, refuse_large
 from fairprog.populations import DiagonalNormal
 from fairprog.programs.answer import Answer, Conic

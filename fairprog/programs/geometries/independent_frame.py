@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import eye_array
 
-from fairprog.kernels.balls import Quadratics
-from fairprog.kernels.cells import LARGE
-from fairprog.kernels.diagonal import (
+from fairprog.kernels.independent.diagonal import (
     best_diagonal,
     diagonal_decrement,
     diagonal_gradients,
     diagonal_kl,
 )
-from fairprog.kernels.lower_bounds import self_concordant_gap
+from fairprog.kernels.multivariate.balls import Quadratics
+from fairprog.kernels.multivariate.cells import LARGE
+from fairprog.kernels.multivariate.lower_bounds import self_concordant_gap
 from fairprog.labels import Array
 from fairprog.populations import Normal
 from fairprog.programs.geometries.group_map import relative_gap

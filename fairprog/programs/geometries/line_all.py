@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from fairprog.errors import ModelError, SolverError
-from fairprog.kernels.lower_bounds import tangent_gap
-from fairprog.kernels.scaling import linear_shifts, minimise_shifts, sinkhorn
+from fairprog.kernels.line.scaling import linear_shifts, minimise_shifts, sinkhorn
+from fairprog.kernels.multivariate.lower_bounds import tangent_gap
 from fairprog.labels import Array
 from fairprog.populations import Gamma, LocationScale, Weibull
 from fairprog.populations.law import Law

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy.optimize import nnls
 
-from fairprog.kernels.normal import pooled_covariance
+from fairprog.kernels.multivariate.normal import pooled_covariance
 from fairprog.labels import Array
 from fairprog.populations import LocationScale
 from fairprog.populations.law import Law

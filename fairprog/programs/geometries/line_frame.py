@@ -18,14 +18,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fairprog.kernels.lower_bounds import tangent_gap
-from fairprog.kernels.one_group import closed_form
-from fairprog.kernels.scale_shift import (
+from fairprog.kernels.line.scale_shift import (
     bracket_scale_shift,
     hessian,
     minimise_scale_shift,
     newton_step,
 )
+from fairprog.kernels.multivariate.lower_bounds import tangent_gap
+from fairprog.kernels.multivariate.one_group import closed_form
 from fairprog.labels import Array
 from fairprog.populations.law import Law
 from fairprog.programs.geometries.group_map import relative_gap

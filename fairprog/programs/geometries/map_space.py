@@ -12,11 +12,16 @@ from functools import cached_property
 
 import numpy as np
 
-from fairprog.kernels.all_groups import profile_cost, pull_back
-from fairprog.kernels.best_map import DENSE, best_map
-from fairprog.kernels.common_rates import best_rates
-from fairprog.kernels.normal import symmetric_root, symmetrize
-from fairprog.kernels.one_group import cell_gradients, cell_kl, linear_size, project_gradient
+from fairprog.kernels.multivariate.all_groups import profile_cost, pull_back
+from fairprog.kernels.multivariate.best_map import DENSE, best_map
+from fairprog.kernels.multivariate.common_rates import best_rates
+from fairprog.kernels.multivariate.normal import symmetric_root, symmetrize
+from fairprog.kernels.multivariate.one_group import (
+    cell_gradients,
+    cell_kl,
+    linear_size,
+    project_gradient,
+)
 from fairprog.labels import Array
 from fairprog.programs.geometries.frame import Frame
 

@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fairprog.errors import FairprogWarning, InfeasibleError, ModelError
-from fairprog.kernels.all_groups import common_laws_residual, pull_back
-from fairprog.kernels.cells import LARGE
-from fairprog.kernels.common_rates import best_rates
-from fairprog.kernels.normal import kl, pooled_covariance, push, unit_condition
-from fairprog.kernels.one_group import linear_size
-from fairprog.kernels.scale_ratio_polynomial import is_best_ratio
-from fairprog.kernels.threads import one_blas_pool
+from fairprog.kernels.algebra.threads import one_blas_pool
+from fairprog.kernels.line.scale_ratio_polynomial import is_best_ratio
+from fairprog.kernels.multivariate.all_groups import common_laws_residual, pull_back
+from fairprog.kernels.multivariate.cells import LARGE
+from fairprog.kernels.multivariate.common_rates import best_rates
+from fairprog.kernels.multivariate.normal import kl, pooled_covariance, push, unit_condition
+from fairprog.kernels.multivariate.one_group import linear_size
 from fairprog.labels import Array
 from fairprog.populations import Normal
 from fairprog.programs.answer import Answer, Conic

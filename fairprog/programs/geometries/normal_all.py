@@ -23,8 +23,8 @@ import itertools
 
 import numpy as np
 
-from fairprog.kernels.scale_ratio_polynomial import best_scale_ratio, two_group_cells
-from fairprog.kernels.threads import one_blas_thread
+from fairprog.kernels.algebra.threads import one_blas_thread
+from fairprog.kernels.line.scale_ratio_polynomial import best_scale_ratio, two_group_cells
 from fairprog.labels import Array
 from fairprog.populations import Normal
 from fairprog.programs.geometries.frame import Frame, make_frame

@@ -9,9 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fairprog.errors import ModelError
-from fairprog.kernels.lower_bounds import self_concordant_gap
-from fairprog.kernels.normal import symmetrize
-from fairprog.kernels.piecewise_linear import (
+from fairprog.kernels.line.piecewise_linear import (
     cell_gradient,
     decrement,
     map_divergence,
@@ -21,6 +19,8 @@ from fairprog.kernels.piecewise_linear import (
     quadratic_forms,
     slope_matrix,
 )
+from fairprog.kernels.multivariate.lower_bounds import self_concordant_gap
+from fairprog.kernels.multivariate.normal import symmetrize
 from fairprog.labels import Array
 from fairprog.populations import Normal
 from fairprog.populations.pushforward import Pushforward
@@ -38,7 +38,7 @@ class Pieces:
     """The problem of one steered group in standard units.
 
     x = center + scale u on the reference side, y = own_center + own_scale v on the group's; see
-    :mod:`fairprog.kernels.piecewise_linear`.
+    :mod:`fairprog.kernels.line.piecewise_linear`.
 
     Attributes
     ----------

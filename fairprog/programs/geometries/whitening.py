@@ -15,11 +15,11 @@ from typing import Self
 import numpy as np
 from scipy.linalg import eigh
 
-from fairprog.kernels.balance import balance
-from fairprog.kernels.best_map import DENSE
-from fairprog.kernels.blas import cholesky, product
-from fairprog.kernels.cells import LARGE
-from fairprog.kernels.normal import symmetric_root, symmetrize
+from fairprog.kernels.algebra.blas import cholesky, product
+from fairprog.kernels.multivariate.balance import balance
+from fairprog.kernels.multivariate.best_map import DENSE
+from fairprog.kernels.multivariate.cells import LARGE
+from fairprog.kernels.multivariate.normal import symmetric_root, symmetrize
 from fairprog.labels import Array
 from fairprog.transports import Kind, Pattern
 
@@ -114,7 +114,7 @@ class Whitening:
 
     @cached_property
     def _balance(self) -> tuple[Array, Array]:
-        """C and R~, see :mod:`fairprog.kernels.balance`; a pattern keeps the user's features."""
+        """C and R~, see `kernels.multivariate.balance`; a pattern keeps the user's features."""
         if self.kind == "symmetric":
             return balance(self.pooled, self.user_root)
         C = np.diag(np.diagonal(self.pooled) ** 0.25)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from fairprog.errors import DataError, InfeasibleError, SolverError
-from fairprog.kernels.pool_channel import pool_channel
-from fairprog.kernels.roc_hulls import area, height, least_value, roc_curve
+from fairprog.kernels.scores.pool_channel import pool_channel
+from fairprog.kernels.scores.roc_hulls import area, height, least_value, roc_curve
 from fairprog.labels import Array
 from fairprog.programs.scores.fair_path import both_rates_path, common_path, one_rate_path
 from fairprog.programs.scores.question import ScoreQuestion

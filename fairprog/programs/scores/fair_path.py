@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from fairprog.kernels.one_rate import balanced_slopes
-from fairprog.kernels.roc_hulls import TINY, height, least_curve, without_tiny_edges
+from fairprog.kernels.scores.one_rate import balanced_slopes
+from fairprog.kernels.scores.roc_hulls import TINY, height, least_curve, without_tiny_edges
 from fairprog.labels import Array
 
 TIE = 1e-12  # of a difference that counts as the bound

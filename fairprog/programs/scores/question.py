@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fairprog.errors import DataError, ModelError
-from fairprog.kernels.roc_hulls import TINY, joined, roc_curve, roc_hull
+from fairprog.kernels.scores.roc_hulls import TINY, joined, roc_curve, roc_hull
 from fairprog.labels import Array, Indices, address, check_finite, index_of
 from fairprog.populations import Categorical
 from fairprog.programs.conditions import Condition, checked_conditions

@@ -1,0 +1,1 @@
+"""Linear algebra: one BLAS, its threads, null directions, cones."""

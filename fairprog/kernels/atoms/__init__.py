@@ -1,0 +1,1 @@
+"""Finitely many atoms: Bayes rules, pools, prices of levels, tilts."""

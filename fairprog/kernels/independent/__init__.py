@@ -1,0 +1,1 @@
+"""The same for independent features, without the matrices."""

@@ -1,0 +1,1 @@
+"""One feature: regions, quadrature, scales and shifts, polynomials, piecewise-linear maps."""

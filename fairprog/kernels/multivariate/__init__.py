@@ -1,0 +1,1 @@
+"""One group's law in many dimensions, full covariances: maps, divergences, searches, bounds."""

@@ -1,0 +1,1 @@
+"""Rates of Bayes rules of normal laws, and the quadratic forms behind them."""

@@ -1,0 +1,1 @@
+"""Rules on sorted scores: hulls, cuts, multipliers, channels."""

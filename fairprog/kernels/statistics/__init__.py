@@ -1,0 +1,1 @@
+"""What rows say: bands, intervals, sample sizes, ranks, quantiles, effects."""
