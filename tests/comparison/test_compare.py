@@ -1,5 +1,7 @@
 """`compare` is honest: one set of splits, chance beside; inner splits choose, outer ones judge."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,6 +107,20 @@ def test_what_loses_too_much_is_not_chosen():
         "Nothing helps beyond chance"
         in fp.Best(found, NOTHING, (NOTHING,) * 3, found.values[NOTHING], 0.01).verdict
     )
+
+
+def test_the_loss_is_the_mean_over_learners_and_one_may_exceed_it_within_its_noise(found):
+    own = found.values[EACH].copy()
+    noise = np.array([-0.004, 0.0, 0.004])
+
+    def losing(loss):
+        values = own.copy()
+        values[:, FIGURES.index("score")] = found.of(NOTHING, "score") - loss - noise
+        return dataclasses.replace(found, values={NOTHING: found.values[NOTHING], EACH: values})
+
+    assert choose([losing(0.0085), losing(0.0105)]) == EACH
+    assert choose([losing(0.0085), losing(0.0125)]) == NOTHING  # the mean is too large
+    assert choose([losing(0.002), losing(0.016)]) == NOTHING  # one learner loses far more
 
 
 def test_methods_of_ones_own_may_see_the_group_or_not():
