@@ -53,7 +53,7 @@ def of_now(kind: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def ideal_steering(data: dict[str, Any]) -> dict[str, Any]:
-    """Point masses moved like all values, and columns had no order of their own."""
+    """Lattices were rounded to after an affine map, and columns had no order of their own."""
     d, lattices = data.pop("n_features"), data.pop("lattices")
     D = None if data["population"] is None else population_from_dict(data["population"])
     return data | {
@@ -62,8 +62,7 @@ def ideal_steering(data: dict[str, Any]) -> dict[str, Any]:
         "_lattices": list(lattices),
         "_mass": np.ones(1) if D is None else D.group_mass,
         "_order": None,
-        "atoms": [],
-        "ends": [],
+        "ties": [],
         "_shared": False,
     }
 

@@ -21,18 +21,19 @@ from fairprog.estimators.fitted_population import (
     weigh_classes_equally,
 )
 from fairprog.estimators.group_reading import warn_of_group
-from fairprog.estimators.point_masses import PointMasses
+from fairprog.estimators.lattice import rounded
+from fairprog.estimators.score_maps import Plan
 from fairprog.estimators.sensitive_column import column_position, insert_column, take_column
-from fairprog.estimators.snap import lattices, snap_to, warn_of_loss
 from fairprog.estimators.step import SteeringStep, law, mean_over_groups
+from fairprog.estimators.tied_columns import tied_columns, warn_of_loss
 from fairprog.fields import array, either, increasing, read, refuse
 from fairprog.labels import Array, Indices, check_finite, check_number
-from fairprog.lots import Keys, column_order, keys_for, row_keys, shared_too_widely
+from fairprog.lots import Keys, column_order, keys_for, lots, row_keys, shared_too_widely
 from fairprog.populations import Bijection, Normal, Transformed, population_from_dict
 from fairprog.populations.cell_checks import check_classes
 from fairprog.programs import NearestIdeal
 from fairprog.programs.geometries.base import refuse_bound
-from fairprog.solution import Solution
+from fairprog.solution import Solution, SplitMap
 from fairprog.transports import Transport
 
 
@@ -69,8 +70,9 @@ class IdealSteering(FeatureReader, SteeringStep):
         Weight of the groups' whole laws, all rows with the classes as frequent as they are,
         against that of the classes' own; see :class:`fairprog.NearestIdeal`.
     snap : "auto" or bool
-        Round moved values of lattice-valued columns by lot to values that occur in the group
-        that stays (else the largest), so that trees cannot read the group from the offset.
+        Which columns are moved by ranks instead of by the program's map: "auto" those in which
+        some group has few values or a point mass (from where an affine map puts these, a tree
+        would read the group), True all, False none. See the notes.
     min_cell : int, default 2
         Fewest rows a cell (class, group) may have.
     merge_groups : mapping, optional
@@ -87,7 +89,8 @@ class IdealSteering(FeatureReader, SteeringStep):
         The group whose coordinates are the common ones; default the first that stays.
     solver : str, default "auto"
     random_state : int, default 0
-        Seed of the rounding. Which way a row goes depends on its `key` and the seed only.
+        Seed of the lots by which ties are split. Where a row goes depends on its `key` and the
+        seed only.
 
     Attributes
     ----------
@@ -105,10 +108,15 @@ class IdealSteering(FeatureReader, SteeringStep):
     -----
     Where all groups move, common coordinates are a matter of choice: aligned rows keep every
     column's overall mean (in the family's own coordinates, such as logarithms), so that they lie
-    where the data lie and move with a column's zero and unit. A value that holds a point mass of
-    every group and stands alone among its neighbours (the zeros of an amount) stays where it is;
-    where it is the end of its column, the other values keep their side of it: they are scaled
-    from it, so that their mean logarithm is common, and the column keeps its mean no more.
+    where the data lie and move with a column's zero and unit.
+
+    Columns with tied values are moved one by one, by the increasing map of class-balanced
+    quantiles that `ScoreSteering` has, to values that occur in the group that stays, else to the
+    groups' average; a tie is split by lot where the groups' shares of it differ, and the column's
+    mean is kept no more. A value that holds a point mass of every group and stands alone among
+    its neighbours (the zeros of an amount) keeps its rows. Prices, certificate and `map_bound`
+    are the program's, which such columns follow only in that their cells count in it.
+
     Aligned rows are fair to every classifier as far as the data follow the steered population:
     `solution_.bounds` says how far rates can be off, held-out rows say how far they are. For
     mostly categorical tables steer scores instead. Source: theory.md sections 1, 4, 9.
@@ -171,14 +179,13 @@ class IdealSteering(FeatureReader, SteeringStep):
     sample_weight_: Array
     _lattices: list[Array | None]
     _order: Indices | None
-    _masses: PointMasses
+    _ties: list[dict[Any, SplitMap]]
     _shared: bool
     _kind = "ideal_steering"
     _more: ClassVar[dict[str, Any]] = {
         "feature_names": [str],
         "population": either(None, Mapping),
-        "atoms": [array(None)],
-        "ends": [array(None)],
+        "ties": [Mapping],
     }
 
     @staticmethod
@@ -225,7 +232,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         features = rows.of(features)
         self._keep_labels(rows)
         self._order = column_order(features, rows.weight)
-        self._masses, self._shared = PointMasses(), False
+        self._ties, self._lattices, self._shared = [], [], False
         if len(rows.classes) == 1 and len(rows.groups) > 1:
             raise DataError(
                 f"`y` holds the one class {rows.classes[0]!r}; at least two classes are needed. "
@@ -234,7 +241,7 @@ class IdealSteering(FeatureReader, SteeringStep):
             )
         if len(rows.groups) == 1:  # nobody to be equal to
             self.population_, self.solution_ = None, None
-            self.sample_weight_, self._lattices = rows.spread(rows.weight), []
+            self.sample_weight_ = rows.spread(rows.weight)
             return self
         everyone = isinstance(self.steer, str) and self.steer == "all"
         if everyone and check_number(self.map_bound, "map_bound") > 0:
@@ -264,39 +271,24 @@ class IdealSteering(FeatureReader, SteeringStep):
             else rows.weight
             * self.solution_.sample_weight(rows.label, sensitive_features=rows.group)
         )
-        home = rows.a == rows.groups.index(self._home())
-        masses = self._point_masses(features, rows) if self.snap else PointMasses()
-        count = rows.count[home].sum()
-        self._lattices = lattices(features[home], count, self.snap, masses.atoms)
-        if any(lattice is not None for lattice in self._lattices):
+        self._ties = tied_columns(features, rows, self._plan(), self.snap)
+        if self._tied:
             self._shared = shared_too_widely(rows.a, rows.a, row_keys(features))
-        columns = names or [f"column {j}" for j in range(features.shape[1])]
-        self._look_back(features, rows, masses, columns)
+        keys, shares = row_keys(np.arange(rows.a.size)), np.eye(len(rows.groups))[rows.a]
+        out = self._aligned(features, shares, keys)
+        said = [names[j] if names else f"column {j}" for j in self._tied]
+        warn_of_loss(features[:, self._tied], out[:, self._tied], rows, said)
+        warn_of_group(features, out, rows.a)
         return self
 
-    def _point_masses(self, features: Array, rows: Rows) -> PointMasses:
-        home = self._home()
-        at = rows.groups.index(home) if self._is_still(home) else None
-        still = np.array([self._is_still(g) for g in rows.groups])
-        return PointMasses.of(features, rows, at, still)
-
-    def _look_back(
-        self, features: Array, rows: Rows, masses: PointMasses, names: Sequence[str]
-    ) -> None:
-        """Keep point masses together, and warn of what is lost and of what tells the group."""
-        shares, keys = np.eye(len(rows.groups))[rows.a], row_keys(features, self._order)
-
-        def moved(masses: PointMasses) -> tuple[Array, Array]:
-            self._masses = masses
-            return self._aligned(features, shares, keys)
-
-        rounded = [lattice is not None for lattice in self._lattices]
-        free, out = moved(masses.chosen(features, rows, rounded, lambda m: moved(m)[1]))
-        warn_of_loss(features, free, out, rows, self._lattices, names)
-        warn_of_group(features, out, rows.a)
+    def _plan(self) -> Plan:
+        """Return who is moved by ranks, and to whom."""
+        groups = self.groups_.tolist()
+        home = next((g for g in (self._home(), *groups) if self._is_still(g)), None)
+        return Plan(tuple(g for g in groups if not self._is_still(g)), home)
 
     def _home(self) -> Any:
-        """Return the group on whose values the others are rounded."""
+        """Return the group whose coordinates are the common ones, else the largest."""
         assert self.solution_ is not None
         reference = self.solution_.settings["reference"]
         if reference is not None:
@@ -317,8 +309,8 @@ class IdealSteering(FeatureReader, SteeringStep):
             order of `groups_` (of a data frame by name): then the mean over the groups' maps is
             returned.
         key : array_like, shape (n,), optional
-            Identifiers of the rows, numbers or text, by which values are rounded; default the
-            rows themselves. The same key is rounded the same way, alone and in any batch.
+            Identifiers of the rows, numbers or text, by which ties are split; default the rows
+            themselves. A row with the same key goes the same way, alone and in any batch.
 
         Returns
         -------
@@ -332,7 +324,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         Warns
         -----
         FairprogWarning
-            Where values are rounded, there is no `key`, and most rows are repetitions.
+            Where ties are split, there is no `key`, and most rows are repetitions.
         """
         check_is_fitted(self, "groups_")
         features, groups = self._read(X, sensitive_features, reset=False)
@@ -340,14 +332,16 @@ class IdealSteering(FeatureReader, SteeringStep):
         n, out = len(features), features
         shares = self._shares(groups, n)
         if self.solution_ is not None:
-            keys = keys_for(features, key, n, self._order, "Rounded values" * self._shared)
-            out = self._aligned(features, shares, keys)[1]
+            keys = keys_for(features, key, n, self._order, "Tied values" * self._shared)
+            out = self._aligned(features, shares, keys)
         if self.sensitive_column is not None and self.keep_sensitive:
             return insert_column(out, column_position(X, self.sensitive_column), groups)
         return out
 
     def inverse_transform(self, X: Any, *, sensitive_features: Any = None) -> Array:
-        """Move rows from the common coordinates to their groups' own (rounding is not undone).
+        """Move rows from the common coordinates to their groups' own.
+
+        What a lot split comes back together, what ran together to the middle of where it was.
 
         Raises
         ------
@@ -366,22 +360,40 @@ class IdealSteering(FeatureReader, SteeringStep):
         if self.solution_ is None:
             return features
         stays = self._stays(shares)
-        out = self._masses.scaled(features, self._moved(features, shares, False), shares, False)
+        out = self._moved(features, shares, False)
+        for j in self._tied:
+            out[:, j] = self._ranked(j, features[:, j], shares, 0.5, False)
         out[stays] = features[stays]
         return out
 
-    def _aligned(self, features: Array, shares: Array, keys: Keys) -> tuple[Array, Array]:
-        """Return rows in the common coordinates before and after rounding.
+    def _aligned(self, features: Array, shares: Array, keys: Keys) -> Array:
+        """Return rows in the common coordinates; not a bit of one whose group stays changes."""
+        moves, out = ~self._stays(shares), features.copy()
+        moved = self._moved(features[moves], shares[moves], True)
+        for j in self._tied:
+            x = features[moves, j]
+            moved[:, j] = self._ranked(j, x, shares[moves], self._lot(j, keys[moves]), True)
+        for j, lattice in enumerate(self._lattices):  # of a file of version 0.1.0
+            if lattice is not None:
+                moved[:, j] = rounded(moved[:, j], lattice, self._lot(j, keys[moves]))
+        out[moves] = moved
+        return out
 
-        Not a bit of a row changes whose group stays, nor of a value that is a shared point mass.
-        """
-        moves, free = ~self._stays(shares), features.copy()
-        X, own = features[moves], shares[moves]
-        free[moves] = moved = self._masses.scaled(X, self._moved(X, own, True), own, True)
-        out = free.copy()
-        args = self._lattices, self.random_state, keys[moves], self._order
-        out[moves] = self._masses.kept(X, snap_to(moved, *args))
-        return free, out
+    @property
+    def _tied(self) -> list[int]:
+        return [j for j, maps in enumerate(self._ties) if maps]
+
+    def _lot(self, j: int, keys: Keys) -> Array:
+        number = j if self._order is None else int(self._order[j])
+        return lots(self.random_state, f"round column {number}", keys)
+
+    def _ranked(self, j: int, x: Array, shares: Array, lot: Array | float, there: bool) -> Array:
+        """Return a tied column moved to the common coordinates, or back."""
+        level = np.broadcast_to(lot, x.shape)
+        maps = {g: T if there else T.inverse() for g, T in self._ties[j].items()}
+        return mean_over_groups(x, shares, self.groups_.tolist(), lambda g, rows: (
+            maps[g].at(x[rows], level[rows]) if g in maps else x[rows]
+        ))  # fmt: skip
 
     def _moved(self, features: Array, shares: Array, inverse: bool) -> Array:
         """Return sum_a P(a | row) T_a^{-1}(row), or T_a(row)."""
@@ -410,8 +422,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         return super().to_dict() | {
             "feature_names": tuple(getattr(self, "feature_names_in_", ())),
             "population": None if self.population_ is None else self.population_.to_dict(),
-            "atoms": self._masses.atoms,
-            "ends": self._masses.ends,
+            "ties": [{g: T.to_dict() for g, T in maps.items()} for maps in self._ties],
         }
 
     @classmethod
@@ -433,12 +444,13 @@ class IdealSteering(FeatureReader, SteeringStep):
                 if not same or not isinstance(D, (Normal, Transformed)):
                     raise refuse("its populations are not of its classes, groups and features")
                 out.population_ = out.population_ or D
-        out._masses = PointMasses(list(data["atoms"]), list(data["ends"]))
-        sizes = {len(data["atoms"]) or d, len(data["ends"]) or d, len(out._lattices) or d}
-        sizes |= {d if v.size in (0, 1 + len(out.groups_)) else -1 for v in out._masses.ends}
+        out._ties = [{g: SplitMap.from_dict(T) for g, T in maps.items()} for maps in data["ties"]]
+        moving = out._plan().to_home if out.solution_ is not None else ()
+        strangers = any(maps and tuple(maps) != moving for maps in out._ties)
+        sizes = {len(out._ties) or d, len(out._lattices) or d}
         sizes |= {d if out._order is None else out._order.size}
-        if sizes != {d} or len(data["feature_names"]) not in (0, out.n_features_in_):
-            raise refuse("it has names, values or shifts of other features")
+        if strangers or sizes != {d} or len(data["feature_names"]) not in (0, out.n_features_in_):
+            raise refuse("it has names, values or maps of other features or groups")
         return out
 
 

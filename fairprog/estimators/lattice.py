@@ -53,6 +53,12 @@ def over_cells(T: PiecewiseLinearMap, own: Array, common: Array, space: str) -> 
     return SplitMap(own, cells[:-1], cells[1:], np.repeat(border, 2), values)
 
 
+def rounded(x: Array, lattice: Array, lot: Array) -> Array:
+    """Return values rounded by lot to neighbours on a lattice: their mean is kept."""
+    place = np.interp(x, lattice, np.arange(lattice.size))
+    return np.asarray(lattice[place.astype(np.intp) + (lot < place % 1.0)])
+
+
 def refuse_constant(s: Array, rows: Rows) -> None:
     """Refuse a group whose scores are all the same; DataError names it."""
     for k, g in enumerate(rows.groups):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,7 +111,7 @@ def n_quantiles_of(rows: Rows, plan: Plan, n_quantiles: int | str) -> int:
     if n_quantiles != "auto":
         return int(check_number(n_quantiles, "n_quantiles", 2))
     own = plan.rows(rows)
-    count = np.bincount(2 * rows.a[own] + rows.y[own], rows.count[own])
+    count = np.bincount(len(rows.classes) * rows.a[own] + rows.y[own], rows.count[own])
     return int(np.clip(np.ceil(4.0 * count[count > 0].min() ** 0.25), 4, 1000))
 
 
@@ -124,12 +124,12 @@ def quantile_maps(
     are, and split them; else they are in `space`.
     """
     named = [(k, g) for k, g in enumerate(rows.groups) if g in plan.moving or g == plan.home]
-    laws = [_Law.of(s[own], rows, own, ties) for own in (rows.a == k for k, _ in named)]
+    laws = [Law.of(s[own], rows, own, ties) for own in (rows.a == k for k, _ in named)]
     share = np.array([law.weight if plan.home in (None, g) else 0.0
                       for law, (_, g) in zip(laws, named, strict=True)])  # fmt: skip
     share /= share.sum()
     if any(law.atom.any() for law in laws):
-        found: Iterable[Any] = _split(laws, share, n_quantiles)
+        found: Iterable[Any] = split_maps(laws, share, n_quantiles)
     else:
         middles = [(forward(law.values, space), law.middle) for law in laws]
         levels = common_levels(middles, n_quantiles)
@@ -140,7 +140,7 @@ def quantile_maps(
 
 
 @dataclass(frozen=True, eq=False)
-class _Law:
+class Law:
     """Distinct scores of a group, rising, and their masses, every class weighing the same."""
 
     values: Array
@@ -150,7 +150,8 @@ class _Law:
     weight: float
 
     @classmethod
-    def of(cls, s: Array, rows: Rows, own: NDArray[np.bool_], ties: str) -> _Law:
+    def of(cls, s: Array, rows: Rows, own: NDArray[np.bool_], ties: str) -> Law:
+        """Return the law of the scores of rows that are their `own`, with its point masses."""
         y, weight, count = rows.y[own], rows.weight[own], rows.count[own]
         values, place = np.unique(s, return_inverse=True)
         share = balanced_weights(y, weight, int(rows.y.max()) + 1)
@@ -163,25 +164,47 @@ class _Law:
 
     @property
     def middle(self) -> Array:
+        """The level in the middle of each score's jump."""
         mass = self.mass / self.mass.sum()
         return np.asarray(np.cumsum(mass) - 0.5 * mass)
 
 
-def _split(laws: list[_Law], share: Array, n_quantiles: int) -> Iterator[SplitMap]:
+def split_maps(
+    laws: Sequence[Law], share: Array, n_quantiles: int, mean: bool = False
+) -> Iterator[SplitMap]:
     """Yield each group's map to the common quantiles, at all levels where a tie begins or ends.
 
-    Where all scores are few, moved ones are scores that occur.
+    Where all scores are few, moved ones are scores that occur: those nearest to the common
+    quantiles, best where a tie moves together, or, to keep their `mean`, both neighbours.
     """
     curves = [quantile_curve(law.values, law.mass, law.atom) for law in laws]
     twice = [level[1:][np.diff(level) == 0] for level, _ in curves]
-    at = np.unique(np.concatenate([(np.arange(n_quantiles) + 0.5) / n_quantiles, *twice]))
+    ends = (0.0, 1.0)  # no tail is cut off
+    at = np.unique(np.concatenate([(np.arange(n_quantiles) + 0.5) / n_quantiles, ends, *twice]))
     own = np.stack([both_limits(at, *curve) for curve in curves])
     common = np.where(np.ptp(own, axis=0) == 0, own[0], np.maximum.accumulate(share @ own))
+    levels = goal = np.repeat(at, 2)
     if all(law.lattice for law in laws):
         occur = np.unique(np.concatenate([law.values for law in laws]))
-        common = occur[near(common, occur)[0]]
-    levels = np.repeat(at, 2)
-    return (SplitMap.of(x, levels, levels, common) for x in own)
+        if mean:
+            goal, common = _on_lattice(np.diff(at), common[1:-1:2], occur)
+        else:
+            common = occur[near(common, occur)[0]]
+    return (SplitMap.of(x, levels, goal, common) for x in own)
+
+
+def _on_lattice(mass: Array, values: Array, occur: Array) -> tuple[Array, Array]:
+    """Return the quantile function (levels, values) of masses shared out to values that occur.
+
+    Each goes to its two neighbours, by how near they are: the mean is kept.
+    """
+    place = np.interp(values, occur, np.arange(occur.size))
+    low = np.minimum(place.astype(np.intp), max(occur.size - 2, 0))
+    part = place - low
+    law: Any = np.bincount(low, mass * (1.0 - part), occur.size)
+    law += np.bincount(low + 1, mass * part, occur.size + 1)[: occur.size]
+    ends = np.concatenate([[0.0], np.cumsum(law)])
+    return np.repeat(ends, 2)[1:-1], np.repeat(occur, 2)
 
 
 def program_maps(

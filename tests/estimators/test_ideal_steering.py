@@ -11,6 +11,7 @@ import sklearn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, ParameterGrid
 from sklearn.pipeline import Pipeline
@@ -19,9 +20,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import _num_samples
 
 import fairprog as fp
+from experiments.fit_choices import made_up
 from fairprog.estimators.group_reading import group_auc
-from fairprog.estimators.snap import lattices, snap_to
-from fairprog.lots import row_keys
+from fairprog.estimators.lattice import rounded
+from fairprog.kernels.statistics.gap_bands import worst_gap
 from tests.instances import multivariate
 
 
@@ -230,27 +232,77 @@ def test_features_that_are_normal_under_a_bijection(family, tmp_path):
     clone(again).fit(X, y, sensitive_features=a)
 
 
-# ------------------------------------------------------------------------------------- snapping
+# ------------------------------------------------------------------------------ tied columns
 
 
 def test_rounding_keeps_the_mean_and_lands_on_values_that_occur():
-    rng = np.random.default_rng(0)
-    values = [np.array([0.0, 1.0, 4.0]), None]
-    X = np.column_stack([np.full(40_000, 2.5), rng.standard_normal(40_000)])
-    Z = snap_to(X, values, 0, row_keys(X), None)
-    np.testing.assert_array_equal(Z[:, 1], X[:, 1])
-    assert set(Z[:, 0]) == {1.0, 4.0} and abs(Z[:, 0].mean() - 2.5) < 0.03
-    beyond = np.array([[-3.0, 0.0], [9.0, 0.0]])
-    assert snap_to(beyond, values, 0, row_keys(beyond), None)[:, 0].tolist() == [0.0, 4.0]
+    lot = np.random.default_rng(0).random(40_000)
+    z = rounded(np.full(40_000, 2.5), np.array([0.0, 1.0, 4.0]), lot)
+    assert set(z) == {1.0, 4.0} and abs(z.mean() - 2.5) < 0.03
+    assert rounded(np.array([-3.0, 9.0]), np.array([0.0, 4.0]), lot[:2]).tolist() == [0.0, 4.0]
 
 
-def test_only_lattices_are_rounded():
+def tied(step: fp.IdealSteering) -> list[bool]:
+    return [bool(maps) for maps in step.to_dict()["ties"]]
+
+
+@pytest.mark.parametrize("steer", ["all", ["b"]])
+def test_only_tied_columns_are_moved_by_ranks(steer):
+    X, y, a = data(900)
+    X[:, 1] = np.round(2 * X[:, 1])
+    X[np.random.default_rng(0).random(900) < 0.2, 2] = 1.0
+    found = {
+        snap: fp.IdealSteering(steer, snap=snap).fit(X, y, sensitive_features=a)
+        for snap in ("auto", False, True)
+    }
+    assert {snap: tied(step) for snap, step in found.items()} == {
+        "auto": [False, True, True], False: [False] * 3, True: [True] * 3,
+    }  # fmt: skip
+    Z, plain = (found[s].transform(X, sensitive_features=a) for s in ("auto", False))
+    np.testing.assert_array_equal(Z[:, 0], plain[:, 0])
+    assert set(Z[:, 1]) <= set(X[:, 1])
+
+
+@pytest.mark.parametrize("K", [2, 3])
+def test_a_tied_column_has_the_law_of_the_group_that_stays_every_class_weighing_the_same(K):
     rng = np.random.default_rng(0)
-    X = np.column_stack([rng.integers(0, 30, 1000), rng.standard_normal(1000)]).astype(float)
-    found = lattices(X, 1000, "auto")
-    assert found[0].size == 30 and found[1] is None
-    assert lattices(X, 1000, False) == [None, None]
-    assert lattices(X, 1000, True)[1].size == 1000
+    n = 60_000
+    y, a = rng.integers(0, K, n), rng.choice(["f", "m"], n, p=[0.4, 0.6])
+    x = np.clip(np.round(rng.normal(y + 2 * (a == "f"), 1 + (a == "f"))), -1, 5)
+    step = fp.IdealSteering(["f"]).fit(x[:, None], y, sensitive_features=a)
+    z = step.transform(x[:, None], sensitive_features=a, key=np.arange(n))[:, 0]
+    laws = [
+        np.mean([np.mean((z[(y == i) & (a == g)][:, None] == np.arange(-1, 6)), axis=0)
+                 for i in range(K)], axis=0)
+        for g in "fm"
+    ]  # fmt: skip
+    assert np.abs(laws[0] - laws[1]).max() < 0.012  # lots of 24,000 rows
+    np.testing.assert_array_equal(z[a == "m"], x[a == "m"])
+    order = np.lexsort((z, x))  # increasing: a higher value is never moved below a lower one
+    own = order[a[order] == "f"]
+    top = np.array([z[own][x[own] == v].max() for v in np.unique(x[own])])
+    low = np.array([z[own][x[own] == v].min() for v in np.unique(x[own])])
+    assert (low[1:] >= top[:-1]).all()
+
+
+@pytest.mark.parametrize("kind", ["lattices", "tied scores", "atoms"])
+@pytest.mark.parametrize("steer", ["all", ["f"]])
+def test_trees_read_the_group_no_better_and_gaps_fall(kind, steer):
+    X, y, a = made_up(kind, 6000)
+    h, code = 3000, (a == "m").astype(int)
+    step = fp.IdealSteering(steer).fit(X[:h], y[:h], sensitive_features=a[:h])
+    Z = step.transform(X, sensitive_features=a, key=np.arange(6000))
+    raw, aligned = (group_auc(V[:h], code[:h], V[h:], code[h:], 30) for V in (X, Z))
+    assert aligned < raw - 0.05
+
+    def gap(V):
+        trees = HistGradientBoostingClassifier(max_iter=40, random_state=0).fit(V[:h], y[:h])
+        said = trees.predict_proba(V[h:])[:, 1]
+        return max(
+            worst_gap([said[(y[h:] == i) & (code[h:] == g)] for g in (0, 1)]) for i in (0, 1)
+        )
+
+    assert gap(Z) < 0.65 * gap(X)
 
 
 def test_a_tree_cannot_read_the_group_from_rounded_values():
@@ -342,8 +394,8 @@ def test_point_masses_stay_together_and_tell_no_group(steer, share):
     code = m.astype(int)
     raw, aligned = (group_auc(V[:h], code[:h], V[h:], code[h:], 30) for V in (X, Z))
     assert aligned < raw + 0.03
-    back = step.inverse_transform(Z, sensitive_features=a)
-    np.testing.assert_allclose(back[:, 0], X[:, 0], rtol=1e-9)
+    back = step.inverse_transform(Z[:h], sensitive_features=a[:h])
+    np.testing.assert_allclose(back[:, 0], X[:h, 0], rtol=1e-9)
 
 
 def test_point_masses_go_through_files(tmp_path):

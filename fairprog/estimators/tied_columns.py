@@ -1,0 +1,145 @@
+"""Columns whose values are tied: moved one by one, by ranks; shared point masses stay.
+
+An affine map moves whole numbers off their lattice, and the zeros of an amount to a value that
+hardly anybody has: another one in every group, where a tree reads the group. Such a column is
+moved by the quantile map of `ScoreSteering` instead: increasing, to values that occur, a tie split
+by lot where the groups' shares of it differ. A value that holds many rows of every group and
+stands alone (zeros of an amount, forty hours a week) keeps its rows; what lies between two of them
+is matched with what lies between them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from fairprog.door import Rows
+from fairprog.errors import FairprogWarning, ModelError
+from fairprog.estimators.score_maps import FEW, Law, Plan, n_quantiles_of, split_maps
+from fairprog.labels import Array
+from fairprog.solution import SplitMap
+
+SHARE = 0.02  # of the rows of every group: less is no shared point mass
+ALONE = 4.0  # times what its two neighbours hold together
+
+
+def tied_columns(
+    X: Array, rows: Rows, plan: Plan, snap: str | bool
+) -> list[dict[object, SplitMap]]:
+    """Return for every column the maps by group, none where the column is not tied.
+
+    Parameters
+    ----------
+    X : Array, shape (n, d)
+    rows : Rows
+    plan : Plan
+        Who moves, and to whom; with no home to the average of all.
+    snap : "auto" or bool
+        "auto": columns in which some group has few values or a point mass; True: every column;
+        False: none.
+
+    Raises
+    ------
+    ModelError
+        For another `snap`.
+    """
+    if snap not in ("auto", True, False, None):
+        raise ModelError(f"`snap` must be 'auto', True or False; found {snap!r}.", argument="snap")
+    return [
+        _maps(x, rows, plan)
+        if snap and plan.moving and (snap is True or _is_tied(x, rows, plan))
+        else {}
+        for x in X.T
+    ]
+
+
+def _is_tied(x: Array, rows: Rows, plan: Plan) -> bool:
+    if (np.diff(np.sort(x)) == 0).sum() < FEW - 1:
+        return False
+    own = (rows.a == k for k, g in enumerate(rows.groups) if g in plan.moving or g == plan.home)
+    return any(Law.of(x[o], rows, o, "auto").atom.any() for o in own)
+
+
+def _maps(x: Array, rows: Rows, plan: Plan) -> dict[object, SplitMap]:
+    """Return the maps between point masses and of these, one above the other in their levels."""
+    atoms = shared_atoms(x, rows)
+    part = np.searchsorted(atoms, x, "left") + np.searchsorted(atoms, x, "right")
+    pieces: list[dict[object, SplitMap]] = []
+    for p in np.unique(part):
+        own = part == p
+        some = replace(rows, y=rows.y[own], a=rows.a[own], weight=rows.weight[own])
+        pieces.append(_still(x[own], plan) if p % 2 else _between(x[own], some, plan))
+    return {g: _stacked([piece[g] for piece in pieces]) for g in plan.to_home}
+
+
+def _between(x: Array, rows: Rows, plan: Plan) -> dict[object, SplitMap]:
+    named = [(k, g) for k, g in enumerate(rows.groups) if g in plan.moving or g == plan.home]
+    own = [rows.a == k for k, _ in named]
+    if not all(o.any() for o in own):  # nobody to be matched with
+        return _still(x, plan)
+    laws = [Law.of(x[o], rows, o, "auto") for o in own]
+    share = np.array([law.weight if plan.home in (None, g) else 0.0
+                      for law, (_, g) in zip(laws, named, strict=True)])  # fmt: skip
+    found = split_maps(laws, share / share.sum(), n_quantiles_of(rows, plan, "auto"), True)
+    return {g: T for (_, g), T in zip(named, found, strict=True) if g in plan.to_home}
+
+
+def _still(x: Array, plan: Plan) -> dict[object, SplitMap]:
+    values = np.unique(x)
+    at = np.linspace(0.0, 1.0, values.size)
+    return dict.fromkeys(plan.to_home, SplitMap(values, at, at, at, values))
+
+
+def _stacked(pieces: list[SplitMap]) -> SplitMap:
+    """Return the map of all pieces, the levels of each two above those of the one before."""
+    up = 2.0 * np.arange(len(pieces))
+    return SplitMap(
+        np.concatenate([T.scores for T in pieces]),
+        np.concatenate([u + T.low for u, T in zip(up, pieces, strict=True)]),
+        np.concatenate([u + T.high for u, T in zip(up, pieces, strict=True)]),
+        np.concatenate([u + T.levels for u, T in zip(up, pieces, strict=True)]),
+        np.concatenate([T.values for T in pieces]),
+    )
+
+
+def shared_atoms(x: Array, rows: Rows) -> Array:
+    """Return the point masses of a column that all groups share and that stand alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fairprog.door import Rows
+    >>> x = np.concatenate([np.zeros(40), np.arange(60.)])
+    >>> shared_atoms(x, Rows.check(np.arange(100) % 2, np.arange(100) % 4 // 2))
+    array([0.])
+    """
+    values, place = np.unique(x, return_inverse=True)
+    if values.size < 3:  # of two values one is the other's neighbour
+        return values[:0]
+    G, total = len(rows.groups), np.bincount(rows.a, rows.count)
+    mass = np.bincount(values.size * rows.a + place, rows.count, values.size * G)
+    mass = np.pad(mass.reshape(G, values.size), ((0, 0), (1, 1)))
+    own, beside = mass[:, 1:-1], mass[:, :-2] + mass[:, 2:]
+    heavy = own >= np.maximum(SHARE * total[:, None], FEW)
+    return np.asarray(values[(heavy & (own >= ALONE * beside)).all(axis=0)])
+
+
+def warn_of_loss(before: Array, after: Array, rows: Rows, names: Sequence[str]) -> None:
+    """Warn where values of a group ran together."""
+    said = []
+    for j, name in enumerate(names):
+        for k, group in enumerate(rows.groups):
+            own = rows.a == k
+            old, new = np.unique(before[own, j]).size, np.unique(after[own, j]).size
+            if 2 * new < old:
+                said.append(f"{name}: {new} of {old} values of group {group!r} are left")
+    if said:
+        warnings.warn(
+            f"Moving by ranks to values that occur loses some: {'; '.join(said[:3])}. Give "
+            "snap=False for a learner that is no tree, leave the column out, or steer scores.",
+            FairprogWarning,
+            stacklevel=4,
+        )
