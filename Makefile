@@ -9,6 +9,7 @@ TORCH  ?= torch==2.13.0
 MINUTES ?= 60
 FILES  ?= 10000
 BIN    := .venv/bin
+WHEEL  := build/wheel/venv/bin
 
 # One thread per worker: the workers already fill the cores, and idle threads spin.
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
@@ -18,7 +19,7 @@ PYTEST     := $(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m pytest -n $(JOBS) --
 SPHINX     := $(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m sphinx -W --keep-going -q
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce benchmark test test-torch test-all test-minimal fuzz fuzz-files lint docs clean
+.PHONY: help reproduce benchmark test test-torch test-all test-wheel test-minimal fuzz fuzz-files lint docs clean
 
 help:  ## show this text
 	@echo "make TARGET, where TARGET is one of"
@@ -36,8 +37,19 @@ test: .venv/installed-dev  ## doctests and tests, without the slow ones
 test-torch: .venv/installed-torch  ## tests that need torch and transformers, slow ones too
 	$(ONLY_OUR_PLUGINS) -n $(JOBS) --dist worksteal -m "" fairprog/torch tests/torch
 
-test-all: .venv/installed-dev  ## doctests and tests, all of them
+test-all: .venv/installed-dev  ## doctests and tests, all of them, and the wheel's
 	$(PYTEST) -m ""
+	$(MAKE) test-wheel
+
+test-wheel:  ## wheel and sdist are built and checked; the tests pass on the installed wheel
+	rm -rf build/wheel && mkdir -p build/wheel/tree
+	$(PYTHON) -m venv build/wheel/venv
+	$(WHEEL)/python -m pip install --quiet build twine
+	$(WHEEL)/python -m build --outdir build/wheel/dist .
+	$(WHEEL)/python -m twine check --strict build/wheel/dist/*
+	$(WHEEL)/python -m pip install --quiet "$$(echo build/wheel/dist/*.whl)[dev]"
+	git archive HEAD | tar -x -C build/wheel/tree && rm -rf build/wheel/tree/fairprog
+	cd build/wheel/tree && $(ONE_THREAD) MPLBACKEND=Agg ../venv/bin/python -m pytest -n $(JOBS) --dist worksteal --ignore tests/house tests
 
 test-minimal: .venv-minimal/installed  ## tests with the lowest versions pyproject.toml allows
 	$(ONE_THREAD) MPLBACKEND=Agg .venv-minimal/bin/python -m pytest -n $(JOBS) --dist worksteal -W ignore::DeprecationWarning
