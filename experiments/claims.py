@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Claim", "Unavailable", "judged", "write_csv"]
+__all__ = ["Claim", "Unavailable", "judged", "rst_table", "write_csv"]
 
 
 @dataclass(frozen=True)
@@ -50,3 +50,14 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         writer.writerow(header)
         for row in rows:
             writer.writerow([repr(float(x)) if isinstance(x, float) else x for x in row])
+
+
+def rst_table(rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of the documentation in reStructuredText; the first row is its header."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rule = "  ".join("=" * width for width in widths)
+    head, *body = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+    return "\n".join([rule, head, rule, *body, rule, ""])

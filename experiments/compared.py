@@ -14,7 +14,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 import fairprog as fp
 
-from .claims import Claim, judged
+from .claims import Claim, judged, rst_table
 from .fit_choices import real
 from .protocol import data_folder
 
@@ -52,13 +52,7 @@ def page(tables: Mapping[str, pd.DataFrame]) -> str:
                 text = "–" if pd.isna(value) else f"{value:.3f}"
                 row.append(f"{text} ({error:.3f})" if erring and not pd.isna(value) else text)
             rows.append(row)
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        rule = "  ".join("=" * width for width in widths)
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        ]
-        parts.append("\n".join([CAPTIONS[name], "", rule, lines[0], rule, *lines[1:], rule, ""]))
+        parts.append(f"{CAPTIONS[name]}\n\n{rst_table(rows)}")
     return "\n".join(parts)
 
 
