@@ -94,6 +94,9 @@ def _objects(folder):
         "classifier": fp.FairClassifier(scores, fp.ErrorRate(), [parity]).solve(),
         "quantile map": fp.QuantileMap.fit(s, y, sensitive_features=a, n_quantiles=12),
         "ideal steering": fp.IdealSteering(steer=["b"]).fit(X, y, sensitive_features=a),
+        "ideal steering, ties": fp.IdealSteering(steer=["b"]).fit(
+            np.round(2 * X), y, sensitive_features=a
+        ),
         "score steering": fp.ScoreSteering().fit(s.round(1), y, sensitive_features=a),
         "score steering, normal": fp.ScoreSteering(method="normal").fit(
             s, y, sensitive_features=a
