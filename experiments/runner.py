@@ -62,6 +62,7 @@ REAL = (
     "fit_choices",
     "fair_score",
     "fair_training",
+    "training_losses",
 )  # minutes each, and they need the real data sets
 MADE_BY = "made_by.json"  # in a hidden folder: the fingerprint of what writes there
 LANGUAGE = ("concept_steering",)  # half an hour, and it needs torch and transformers
