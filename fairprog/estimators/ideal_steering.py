@@ -113,8 +113,8 @@ class IdealSteering(FeatureReader, SteeringStep):
     Columns with tied values are moved one by one, by the increasing map of class-balanced
     quantiles that `ScoreSteering` has, to values that occur in the group that stays, else to the
     groups' average; a tie is split by lot where the groups' shares of it differ, and the column's
-    mean is kept no more. A value that holds a point mass of every group and stands alone among
-    its neighbours (the zeros of an amount) keeps its rows. Prices, certificate and `map_bound`
+    mean is kept no more. An end of a column that holds a point mass of every group and stands
+    alone (the zeros of an amount) keeps its rows. Prices, certificate and `map_bound`
     are the program's, which such columns follow only in that their cells count in it.
 
     Aligned rows are fair to every classifier as far as the data follow the steered population:

@@ -1,11 +1,10 @@
-"""Columns whose values are tied: moved one by one, by ranks; shared point masses stay.
+"""Columns whose values are tied: moved one by one, by ranks; zeros of an amount stay.
 
 An affine map moves whole numbers off their lattice, and the zeros of an amount to a value that
 hardly anybody has: another one in every group, where a tree reads the group. Such a column is
 moved by the quantile map of `ScoreSteering` instead: increasing, to values that occur, a tie split
-by lot where the groups' shares of it differ. A value that holds many rows of every group and
-stands alone (zeros of an amount, forty hours a week) keeps its rows; what lies between two of them
-is matched with what lies between them.
+by lot where the groups' shares of it differ. An end of the column that holds many rows of every
+group and stands alone (the zeros of an amount) keeps its rows, and the others are matched.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from fairprog.estimators.score_maps import FEW, Law, Plan, n_quantiles_of, split
 from fairprog.labels import Array
 from fairprog.solution import SplitMap
 
-SHARE = 0.02  # of the rows of every group: less is no shared point mass
-ALONE = 4.0  # times what its two neighbours hold together
+SHARE = 0.02  # of the rows of every group: less is no point mass
+ALONE = 4.0  # times what its neighbour holds
 
 
 def tied_columns(
@@ -64,8 +63,8 @@ def _is_tied(x: Array, rows: Rows, plan: Plan) -> bool:
 
 
 def _maps(x: Array, rows: Rows, plan: Plan) -> dict[object, SplitMap]:
-    """Return the maps between point masses and of these, one above the other in their levels."""
-    atoms = shared_atoms(x, rows)
+    """Return the maps of the ends that stay and of the rest, one above the other in levels."""
+    atoms = resting_ends(x, rows)
     part = np.searchsorted(atoms, x, "left") + np.searchsorted(atoms, x, "right")
     pieces: list[dict[object, SplitMap]] = []
     for p in np.unique(part):
@@ -105,26 +104,25 @@ def _stacked(pieces: list[SplitMap]) -> SplitMap:
     )
 
 
-def shared_atoms(x: Array, rows: Rows) -> Array:
-    """Return the point masses of a column that all groups share and that stand alone.
+def resting_ends(x: Array, rows: Rows) -> Array:
+    """Return the ends of a column that are point masses of every group and stand alone.
 
     Examples
     --------
     >>> import numpy as np
     >>> from fairprog.door import Rows
     >>> x = np.concatenate([np.zeros(40), np.arange(60.)])
-    >>> shared_atoms(x, Rows.check(np.arange(100) % 2, np.arange(100) % 4 // 2))
+    >>> resting_ends(x, Rows.check(np.arange(100) % 2, np.arange(100) % 4 // 2))
     array([0.])
     """
     values, place = np.unique(x, return_inverse=True)
     if values.size < 3:  # of two values one is the other's neighbour
         return values[:0]
-    G, total = len(rows.groups), np.bincount(rows.a, rows.count)
-    mass = np.bincount(values.size * rows.a + place, rows.count, values.size * G)
-    mass = np.pad(mass.reshape(G, values.size), ((0, 0), (1, 1)))
-    own, beside = mass[:, 1:-1], mass[:, :-2] + mass[:, 2:]
-    heavy = own >= np.maximum(SHARE * total[:, None], FEW)
-    return np.asarray(values[(heavy & (own >= ALONE * beside)).all(axis=0)])
+    G, n = len(rows.groups), values.size
+    mass = np.bincount(n * rows.a + place, rows.count, n * G).reshape(G, n)
+    own, beside = mass[:, [0, -1]], mass[:, [1, -2]]
+    heavy = own >= np.maximum(SHARE * mass.sum(axis=1, keepdims=True), FEW)
+    return np.asarray(values[[0, -1]][(heavy & (own >= ALONE * beside)).all(axis=0)])
 
 
 def warn_of_loss(before: Array, after: Array, rows: Rows, names: Sequence[str]) -> None:
