@@ -3,6 +3,9 @@
 import numpy as np
 
 import fairprog as fp
+from fairprog.comparison import Comparison
+from fairprog.comparison.measures import FIGURES
+from fairprog.comparison.methods import NOTHING
 
 CONVEX = [
     fp.Translation(),
@@ -77,3 +80,20 @@ def ideal_categorical(rng, X=8, K=2, G=2):
     laws = rng.dirichlet(np.ones(X), size=K)
     rho, p = rng.dirichlet(np.full(K, 3.0)), rng.dirichlet(np.full(G, 3.0))
     return fp.Categorical(np.einsum("i,ix,a->xia", rho, laws, p))
+
+
+def made_comparison(**figures):
+    """A comparison of made-up figures: every method's are (score, worst gap, lots, group AUC)."""
+    own = {}
+    for name, (score, worst, lot, auc) in {NOTHING: (0.9, 0.4, 0.0, 0.6), **figures}.items():
+        line = dict.fromkeys(FIGURES, 0.0) | {
+            "score": score, "worst gap": worst, "worst gap, Y=1": worst, "worst gap, Y=0": worst,
+            "chance": 0.05, "by lot": lot, "group AUC": auc,
+        }  # fmt: skip
+        own[name] = np.tile(list(line.values()), (3, 1))
+    rows = np.arange(3)
+    found = Comparison(
+        own, dict.fromkeys(own), fp.EqualizedOdds(), "accuracy", (0, 1), ("a", "b"),
+        np.full((2, 2), 50), {}, [(rows, rows)] * 3, lambda rows, cv: found,
+    )  # fmt: skip
+    return found

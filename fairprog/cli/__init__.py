@@ -34,8 +34,9 @@ Compare, on rows held out, what a boosted tree and a logistic model make of the 
 is and of its features moved in several ways; write the step of the best method, for
 `fairprog apply`, and a report. With --score it is the column of a score that is moved, made
 by a model that was NOT trained on these rows. The step reads the group of a row, never its
-label. Where no method lowers the held-out gaps nothing is written and the exit code is 3.
-Text columns become 0/1 columns, and columns that cannot be used are left out and named.
+label. Where no method lowers the held-out gaps no step is written, only the report, and the
+exit code is 3. Text columns become 0/1 columns, also of what `fairprog apply` writes, and
+columns that cannot be used are left out and named.
 """
 
 APPLY = """\
@@ -152,6 +153,9 @@ def build_parser() -> argparse.ArgumentParser:
         default=0.01,
         metavar="P",
         help="of the accuracy, at most (default 0.01)",
+    )
+    how.add_argument(
+        "--no-lots", action="store_true", help="choose no method that decides by lot (channels)"
     )
     how.add_argument("--force", action="store_true", help="write though held-out gaps grow")
     how.add_argument("--splits", type=folds, default=5, metavar="N", help="folds (default 5)")

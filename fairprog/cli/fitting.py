@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ import numpy as np
 from fairprog.cli.columns import Design, read_design
 from fairprog.cli.complaints import unusable_columns
 from fairprog.cli.csv_table import Table, read_table
-from fairprog.cli.outputs import check_outputs, check_table_name, remarks_of
+from fairprog.cli.outputs import check_outputs, check_table_name, for_columns, remarks_of
 from fairprog.cli.printed_report import design_text, filled, note, warning, width
 from fairprog.cli.tabular import Plan, TableSteering
 from fairprog.codec import together, write_text
 from fairprog.comparison import Comparison, compare
-from fairprog.comparison.comparison_words import comparison_summary, findings_of
+from fairprog.comparison.comparison_words import comparison_summary, easier_words, findings_of
 from fairprog.comparison.methods import (
     NOTHING,
     Fits,
@@ -28,14 +29,16 @@ from fairprog.comparison.methods import (
     steps_on_features,
     steps_on_scores,
 )
-from fairprog.comparison.result import choose, grown
+from fairprog.comparison.result import choose, drawn, grown
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.estimators import IdealSteering
 from fairprog.labels import Indices, printable
+from fairprog.solution import ScoreSolution, Solution
 
 ALIGN = "features, align"  # what `fairprog steer` does
 SAY_NO = 3  # exit code
 SOME = 0.0005  # decisions by lot that are worth a word
+ALL = 1e9  # a loss that forbids nothing
 
 
 def learners() -> dict[str, Any]:
@@ -72,7 +75,11 @@ def measured(
 ) -> dict[str, Comparison]:
     """Return comparisons of steps by learner; of a score that is given there is one."""
     found = _measured(design, steps, score, **options)  # of codes, which keep the order of classes
-    return {name: replace(c, classes=tuple(design.classes)) for name, c in found.items()}
+    out = {}
+    for name, c in found.items():
+        why = {m: for_columns(said, design.encoded) for m, said in c.failures.items()}
+        out[name] = replace(c, classes=tuple(design.classes), failures=why)
+    return out
 
 
 def _measured(
@@ -144,13 +151,28 @@ def run_fit(options: argparse.Namespace) -> int:
     for name, comparison in found.items():
         print(f"\n{name[0].upper()}{name[1:]}, by methods")
         print(printable(comparison_summary(comparison, filled, width()), names))
-    for remark in table.remark + remarks_of(caught):
+    for remark in table.remark + remarks_of(caught, design.encoded):
         print(note(remark))
-    best = choose(list(found.values()), options.max_loss) if wanted is None else wanted
-    refusal = _refusal(found, best, wanted, options.max_loss)
-    missing = any(best not in c.values for c in found.values())
-    if refusal and (not options.force or best == NOTHING or missing):
-        print("\n" + warning(refusal + " Nothing was written."))
+    every, loss, lots = list(found.values()), options.max_loss, not options.no_lots
+    best = choose(every, loss, lots) if wanted is None else wanted
+    passed = passed_over(found, best, loss, lots) if wanted is None else []
+    refusal = _refusal(found, best, wanted, loss)
+    ran = all(best in c.values for c in every)
+    banned = ran and not lots and drawn(every, best) > 0
+    if banned:
+        refusal = (
+            f"{best} draws lots, which --no-lots forbids: two draws for one row differ in "
+            f"{drawn(every, best):.2%} of decisions."
+        )
+    if refusal and (not options.force or best == NOTHING or banned or not ran):
+        print("\n" + warning(" ".join([refusal, *passed, "No step was written."])))
+        if options.report is not None:  # the evidence is what was asked for
+            shown = best if ran else NOTHING
+            said = [refusal, *passed]
+            write_text(
+                options.report, _page(found, shown, table, design.encoded, None, said, False)
+            )
+            print(f"Wrote {options.report}: the report.")
         return SAY_NO
     if refusal:
         print("\n" + warning(refusal))
@@ -158,13 +180,17 @@ def run_fit(options: argparse.Namespace) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FairprogWarning)
         fitted = _fitted(design, plan, best, steps)
-    remarks = remarks_of(caught)
-    drawn = max(c.mean(best, "by lot")[0] for c in found.values())
-    if drawn > SOME:
+    remarks = [
+        *passed,
+        *filter(None, [easier_words(every, best)]),
+        *remarks_of(caught, design.encoded),
+    ]
+    if (lot := drawn(every, best)) > SOME:
         remarks.append(
-            f"This step draws lots: two draws for one row differ in {drawn:.1%} of decisions. The "
+            f"This step draws lots: two draws for one row differ in {lot:.1%} of decisions. The "
             "held-out figures are of rows with lots of their own, so say `fairprog apply --key "
-            "COLUMN`, a column that identifies every row."
+            "COLUMN`, a column that identifies every row. --no-lots leaves such methods out of "
+            "the choice."
         )
     for remark in remarks:
         print(note(remark))
@@ -172,7 +198,10 @@ def run_fit(options: argparse.Namespace) -> int:
         if options.out is not None:
             fitted.save(options.out)
         if options.report is not None:
-            write_text(options.report, _page(found, best, table, fitted, remarks, refusal))
+            columns = [name for f in fitted.features for name in f.encoded]
+            solution = fitted.solution or fitted.step.solution_
+            said = [*filter(None, [refusal]), *remarks]
+            write_text(options.report, _page(found, best, table, columns, solution, said))
     if options.out is not None:
         print(f"Wrote {options.out}: the step, for `fairprog apply`.")
     if options.report is not None:
@@ -215,6 +244,27 @@ def _refusal(found: dict[str, Comparison], best: str, wanted: str | None, max_lo
     return f"Held-out gaps GROW: {'; '.join(larger)}." if larger else ""
 
 
+def passed_over(found: dict[str, Comparison], best: str, max_loss: float, lots: bool) -> list[str]:
+    """Return which methods would win if more were allowed, and what forbids them."""
+    every, said = list(found.values()), []
+    other = choose(every, ALL, lots)
+    if other not in (best, NOTHING):
+        losses = [-c.change(other, "score")[0] for c in every]
+        mean = sum(losses) / len(losses)
+        loses = mean if mean > max_loss else max(losses)
+        said.append(
+            f"{other} would win, but loses {loses:.3g} of the accuracy, more than --max-loss "
+            f"{max_loss:g}."
+        )
+    other = best if lots else choose(every, max_loss)
+    if other != best:
+        said.append(
+            f"{other} would win, but draws lots, which --no-lots forbids: two draws for one row "
+            f"differ in {drawn(every, other):.2%} of decisions."
+        )
+    return said
+
+
 def _gains(found: dict[str, Comparison], best: str) -> str:
     said = []
     for name, c in found.items():
@@ -223,7 +273,7 @@ def _gains(found: dict[str, Comparison], best: str) -> str:
         said.append(
             f"{name}: worst held-out gap {before:.3f} -> {after:.3f}, accuracy {a:.4f} -> {b:.4f}"
         )
-    return "; ".join(said) + "."
+    return "; ".join(said) + " (means over folds, of each the gap at its worst threshold)."
 
 
 def _fitted(design: Design, plan: Plan, method: str, steps: dict[str, Any]) -> TableSteering:
@@ -236,17 +286,15 @@ def _fitted(design: Design, plan: Plan, method: str, steps: dict[str, Any]) -> T
 
 
 def _page(
-    found: dict[str, Comparison], best: str, table: Table, fitted: TableSteering,
-    remarks: list[str], refusal: str,
+    found: dict[str, Comparison], best: str, table: Table, columns: Sequence[str],
+    solution: Solution | ScoreSolution | None, remarks: list[str], written: bool = True,
 ) -> str:  # fmt: skip
     from fairprog.plotting.comparison_picture import fit_report
 
-    said = [*([refusal] if refusal else []), *remarks]
+    said = list(remarks)
     for name, comparison in found.items():
         said += [f"{name}: {text}" for text in findings_of(comparison)]
-    columns = [name for f in fitted.features for name in f.encoded]
-    solution = fitted.solution or fitted.step.solution_
-    report = fit_report(found, best, said, columns, solution)
+    report = fit_report(found, best, said, columns, solution, written)
     return report.page(f"Fit report: {table.name}")
 
 
@@ -265,6 +313,12 @@ def run_apply(options: argparse.Namespace) -> int:
         print(note(remark))
     if len(table) > len(out):
         print(note(f"{len(table) - len(out):,} rows were left out."))
+    encoded = [f"{f.name} as {', '.join(f.encoded)}" for f in fitted.features if f.levels]
+    if encoded:
+        print(note(
+            f"Text columns went out as 0/1 columns, moved, in their own place: "
+            f"{'; '.join(encoded)}."
+        ))  # fmt: skip
     out.write(options.out)
     print(f"Wrote {options.out}: {len(out):,} rows as CSV, moved without labels.")
     print(filled("Move rows once: they would be moved again if this file were given to `apply`."))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fairprog.codec import check_folder
@@ -14,12 +14,42 @@ from fairprog.errors import FairprogWarning, ModelError
 OTHER_FORMATS = {".feather", ".json", ".npy", ".npz", ".parquet", ".tsv", ".xls", ".xlsx"}
 
 
-def for_columns(text: str) -> str:
-    """Return text that advises options of Python as advice for the columns of a table."""
-    text = re.sub(r", as merge_groups=\{.*?\} does", " in that column", text)
-    return text.replace(
-        "join groups by merge_groups", "give small groups one label in their column"
-    )
+WORDS = (  # of Python: those of the commands
+    (r", as merge_groups=\{.*?\} does", " in that column"),
+    (r"join groups by merge_groups|merge_groups\b", "give small groups one label in their column"),
+    (r"Give snap=False for a learner that is no tree, leave the column out",
+     "Leave the column out by --exclude"),
+    (r"Compare on held-out rows \(fairprog\.compare\), leave such columns out",
+     "Leave such columns out by --exclude"),
+    (r"raise `shrinkage`,? ", ""),
+    (r"covariance='diagonal', which needs variances only, or ", ""),
+    (r"or steer scores( by ScoreSteering)?", "or move the score of a model (fit --score)"),
+    (r"name another by `threshold`", "name another by --threshold"),
+    (r"Pass key=, an", "Say `fairprog apply --key`, an"),
+    (r"method='(\w+)' with all groups steered", r"--method \1"),
+    (r"method='(\w+)'", r"--method \1"),
+    (r"\(1 - score, or the other column of predict_proba\), or name the classes the other way "
+     r"round", "(1 - score), or name the positive class by --positive"),
+    (r"were labels and `sensitive_features` swapped", "were --label and --sensitive swapped"),
+)  # fmt: skip
+
+
+def for_columns(text: str, names: Sequence[str] = ()) -> str:
+    """Return what Python says in the words of the commands, columns by their names.
+
+    Examples
+    --------
+    >>> from fairprog.cli.outputs import for_columns
+    >>> for_columns("column 1: 2 of 9 values are left", ["age", "pay"])
+    'pay: 2 of 9 values are left'
+    """
+    for pattern, word in WORDS:
+        text = re.sub(pattern, word, text)
+
+    def name(found: re.Match[str]) -> str:
+        return names[int(found[1])] if int(found[1]) < len(names) else found[0]
+
+    return re.sub(r"\bcolumn (\d+)\b", name, text)
 
 
 def check_table_name(path: str | None) -> None:
@@ -55,14 +85,12 @@ def _same_file(a: Path, b: Path) -> bool:
     return a.resolve() == b.resolve()
 
 
-def remarks_of(caught: Iterable[warnings.WarningMessage]) -> list[str]:
+def remarks_of(caught: Iterable[warnings.WarningMessage], names: Sequence[str] = ()) -> list[str]:
     """Return fairprog's own warnings as text, once each, and pass the others on."""
     texts = []
     for entry in caught:
         if issubclass(entry.category, FairprogWarning):
-            texts.append(
-                str(entry.message).replace("Pass key=, an", "Say `fairprog apply --key`, an")
-            )
+            texts.append(for_columns(str(entry.message), names))
         else:
             warnings.warn_explicit(entry.message, entry.category, entry.filename, entry.lineno)
     return list(dict.fromkeys(texts))

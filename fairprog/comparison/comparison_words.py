@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from fairprog.comparison.methods import NOTHING
-from fairprog.comparison.result import Best, Comparison, grown
+from fairprog.comparison.result import Best, Comparison, drawn, grown, told
 from fairprog.evidence.rows import Card
 from fairprog.labels import printable
 
@@ -78,15 +78,12 @@ def findings_of(found: Comparison) -> list[str]:
     ]
     if larger:
         said.append(f"Held-out gaps GREW: {'; '.join(larger)}.")
-    raw = found.mean(NOTHING, "group AUC")[0]
-    told = [
-        f"{name} {found.mean(name, 'group AUC')[0]:.2f}"
-        for name in found.values
-        if found.mean(name, "group AUC")[0] > raw + 0.03
-    ]
-    if told:
+    easier = {name: areas for name in found.values if (areas := told(found, name))}
+    if easier:
+        raw, each = found.mean(NOTHING, "group AUC")[0], easier.items()
         said.append(
-            f"The group is EASIER to read than from raw features ({raw:.2f}): {'; '.join(told)}."
+            f"The group is EASIER to read than from raw features ({raw:.2f}): "
+            f"{'; '.join(f'{name} {now:.2f}' for name, (_, now) in each)}."
         )
     said += [f"{name} could not run: {why}" for name, why in found.failures.items()]
     return said
@@ -153,8 +150,27 @@ def best_words(best: Best) -> str:
     )
     if best.method == NOTHING:
         chance = found.mean(NOTHING, "chance")[0]
+        how = "" if best.lots else ", without lots"
         return (
-            f"Nothing helps beyond chance at a loss of at most {best.max_loss:g}: the worst gap "
-            f"is {before:.3f}, by chance {chance:.3f}; {measured}."
+            f"Nothing helps beyond chance at a loss of at most {best.max_loss:g}{how}: the worst "
+            f"gap is {before:.3f}, by chance {chance:.3f}; {measured}."
         )
-    return f"Take {best.method!r}: {measured}."
+    said = [f"Take {best.method!r}: {measured}.", easier_words([found], best.method)]
+    if lot := drawn([found], best.method):
+        said.append(
+            f"It draws lots: two draws for one row differ in {lot:.2%} of decisions; "
+            ".best(lots=False) leaves such methods out."
+        )
+    return " ".join(filter(None, said))
+
+
+def easier_words(found: Sequence[Comparison], method: str) -> str:
+    """Return that the group is easier to read from what a method makes of features, or ''."""
+    areas = [pair for c in found if (pair := told(c, method))]
+    if not areas:
+        return ""
+    raw, now = max(areas, key=lambda pair: pair[1] - pair[0])
+    return (
+        f"But it makes the group EASIER to read from the features (AUC of boosted trees {raw:.2f} "
+        f"-> {now:.2f}): a learner of another kind may use that, so measure it, or steer scores."
+    )

@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 from fairprog.comparison.measures import FIGURES
 from fairprog.comparison.methods import NOTHING
-from fairprog.errors import DataError
+from fairprog.errors import DataError, ModelError
 from fairprog.findings import finding
 from fairprog.labels import Array, Indices, check_number
 from fairprog.pictures import Reported
@@ -19,6 +19,8 @@ from fairprog.tables import Notion
 
 if TYPE_CHECKING:
     import pandas as pd
+
+EASIER = 0.03  # more than raw features tell of the group: alignment makes it easier to read
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +111,7 @@ class Comparison(Reported):
         """Return the mean change of a figure against nothing, split by split, and its error."""
         return mean_and_error(self.of(method, figure) - self.of(NOTHING, figure))
 
-    def best(self, max_loss: float = 0.01, cv: Any = 5) -> Best:
+    def best(self, max_loss: float = 0.01, cv: Any = 5, *, lots: bool = True) -> Best:
         """Choose a method on inner splits of every training part, and report the outer ones.
 
         Parameters
@@ -118,15 +120,20 @@ class Comparison(Reported):
             Of the score, at most, on average.
         cv : int or splitter, default 5
             The inner splits.
+        lots : bool, default True
+            Whether a method may be taken two draws of which differ for some row.
 
         Returns
         -------
         Best
             Its method is that of all rows; its figures are those of what the inner splits chose.
         """
-        taken = [choose([self._again(train, cv)], max_loss) for train, _ in self.splits]
+        if not isinstance(lots, bool):
+            raise ModelError(f"`lots` must be True or False; found {lots!r}.", argument="lots")
+        taken = [choose([self._again(train, cv)], max_loss, lots) for train, _ in self.splits]
         figures = np.stack([self.values[m][k] for k, m in enumerate(taken)])
-        return Best(self, choose([self], max_loss), tuple(taken), figures, max_loss)
+        own = choose([self], max_loss, lots)
+        return Best(self, own, tuple(taken), figures, max_loss, lots)
 
     def to_frame(self) -> pd.DataFrame:
         """Return means over splits and their standard errors, a row per method."""
@@ -164,6 +171,8 @@ class Best:
     figures : Array, shape (splits, figures)
         Of these choices, on the outer splits.
     max_loss : float
+    lots : bool
+        Whether methods that decide by lot could be chosen.
 
     Examples
     --------
@@ -182,6 +191,7 @@ class Best:
     chosen: tuple[str, ...]
     figures: Array
     max_loss: float
+    lots: bool = True
 
     @property
     def estimator(self) -> Any:
@@ -217,14 +227,25 @@ def grown(found: Comparison, method: str) -> list[str]:
     return [f for f, (rise, error) in changes.items() if rise > 2.0 * np.nan_to_num(error)]
 
 
-def choose(found: Sequence[Comparison], max_loss: float = 0.01) -> str:
+def drawn(found: Sequence[Comparison], method: str) -> float:
+    """Return in which share of decisions two draws of a method differ, at most."""
+    return max(float(np.nan_to_num(c.mean(method, "by lot")[0])) for c in found)
+
+
+def told(found: Comparison, method: str) -> tuple[float, float] | None:
+    """Return the group's AUC before and after a method that makes it easier to read, or None."""
+    raw, now = (found.mean(m, "group AUC")[0] for m in (NOTHING, method))
+    return (raw, now) if now > raw + EASIER else None
+
+
+def choose(found: Sequence[Comparison], max_loss: float = 0.01, lots: bool = True) -> str:
     """Return the method that lowers the worst gap most, or "nothing".
 
     Of learners that are compared side by side the mean counts. A method is taken only if doing
     nothing has a gap beyond chance, if the method loses at most `max_loss` of the score on average
     (and with no learner more than that by one standard error), lowers the worst gap by more than
     one standard error of the difference to nothing, and makes none larger with any learner
-    (:func:`grown`).
+    (:func:`grown`). Without `lots` no method is taken that decides by lot (:func:`drawn`).
     """
     check_number(max_loss, "max_loss", -np.inf)
     best, most = NOTHING, 0.0
@@ -241,6 +262,7 @@ def choose(found: Sequence[Comparison], max_loss: float = 0.01) -> str:
         cheap = losses[:, 0].mean() <= max_loss and not beyond_noise
         fall, error = mean_and_error(falls.mean(axis=0))
         allowed = cheap and not any(grown(c, name) for c in found)
+        allowed &= lots or not drawn(found, name)
         if allowed and fall > max(most, float(np.nan_to_num(error))):
             best, most = name, fall
     return best

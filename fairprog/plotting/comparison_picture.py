@@ -105,6 +105,7 @@ def fit_report(
     warnings: Sequence[str],
     columns: Sequence[str],
     solution: Solution | ScoreSolution | None,
+    written: bool = True,
 ) -> Report:
     """Return the report of ``fairprog fit``: held-out figures first, the optimisation last.
 
@@ -118,6 +119,8 @@ def fit_report(
         The numbers that are moved.
     solution : Solution or ScoreSolution, optional
         What the step rests on.
+    written : bool
+        Whether there is a step; else held-out figures are all there is.
     """
     facts = card_facts([card for name, c in found.items() for card in cards(c, best, name)])
     proof = ["The step rests on no optimisation of its own."]
@@ -131,9 +134,10 @@ def fit_report(
         (f"learner-{k}", f"{name[0].upper()}{name[1:]} on rows held out", partial(_methods, c))
         for k, (name, c) in enumerate(found.items())
     ]
-    sections += [
-        ("certificate", "The optimisation", lambda: paragraphs(proof)),
-        ("columns", "Columns that are moved", lambda: tag("p", ", ".join(columns))),
-    ]
-    lead = f"Method: {best}, fitted to all rows; measured on rows held out."
+    lead = "No step was written: the rows say no. Measured on rows held out."
+    if written:
+        lead = f"Method: {best}, fitted to all rows; measured on rows held out."
+        sections.append(("certificate", "The optimisation", lambda: paragraphs(proof)))
+    heading = "Columns that are moved" if written else "Columns that would be moved"
+    sections.append(("columns", heading, lambda: tag("p", ", ".join(columns))))
     return Report(lead, sections, [], facts, warnings)

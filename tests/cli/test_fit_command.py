@@ -9,7 +9,9 @@ import pytest
 import fairprog as fp
 from fairprog.cli import fitting, main
 from fairprog.cli.csv_table import read_table
+from fairprog.cli.outputs import for_columns
 from fairprog.cli.tabular import TableSteering
+from tests.instances import made_comparison
 
 
 def people(n=1000, seed=0, apart=True) -> pd.DataFrame:
@@ -45,7 +47,10 @@ def test_from_a_table_to_a_step_and_new_rows(folder, capsys):
     assert page.index("Read this first") < page.index("Columns that are moved")
     people(200, seed=1).drop(columns="y").to_csv("new.csv", index=False)
     assert main(["apply", "step.json", "new.csv", "--out", "out.csv", "--key", "id"]) == 0
-    assert "200 rows as CSV, moved without labels" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert "200 rows as CSV, moved without labels" in said
+    assert "Text columns went out as 0/1 columns" in said
+    assert "town as town=south, town=west" in said
     new, out = (pd.read_csv(name, dtype=str) for name in ("new.csv", "out.csv"))
     pd.testing.assert_frame_equal(new[["id", "p", "sex"]], out[["id", "p", "sex"]])
     assert isinstance(fp.load("step.json").step, fp.IdealSteering)
@@ -68,10 +73,42 @@ def test_a_score_is_moved_by_the_step_of_a_score(folder, capsys):
 
 def test_where_rows_say_no_nothing_is_written(folder, capsys):
     people(apart=False).to_csv("data.csv", index=False)
-    assert main([*COMMAND, "--score", "p", "--out", "step.json"]) == 3
+    asked = [*COMMAND, "--score", "p", "--out", "step.json", "--report", "fit.html"]
+    assert main(asked) == 3
     said = " ".join(capsys.readouterr().out.split())
-    assert "Nothing was written" in said and "--max-loss allows" in said
+    assert "No step was written" in said and "--max-loss allows" in said
     assert not Path("step.json").exists()
+    page = Path("fit.html").read_text(encoding="utf-8")  # the evidence is the point
+    assert "No step was written: the rows say no" in page and "No method lowers" in page
+    assert "Methods compared" in page and "The optimisation" not in page
+
+
+def test_what_forbids_the_winner_is_said():
+    found = {"trees": made_comparison(
+        channel=(0.885, 0.05, 0.2, 0.6), quantile=(0.895, 0.1, 0.0, 0.6)
+    )}  # fmt: skip
+    assert fitting.passed_over(found, "quantile", 0.01, lots=False) == []
+    assert fitting.passed_over(found, "quantile", 0.01, lots=True) == [
+        "channel would win, but loses 0.015 of the accuracy, more than --max-loss 0.01."
+    ]
+    assert fitting.passed_over(found, "quantile", 0.02, lots=False) == [
+        "channel would win, but draws lots, which --no-lots forbids: two draws for one row differ "
+        "in 20.00% of decisions."
+    ]
+
+
+def test_notes_speak_the_words_of_the_commands():
+    said = for_columns(
+        "Rounding to values that occur loses some: column 1: 3 of 9 values of group 'f' are left. "
+        "Give snap=False for a learner that is no tree, leave the column out, or steer scores.",
+        ["age", "pay"],
+    )
+    assert said.endswith(
+        "pay: 3 of 9 values of group 'f' are left. Leave the column out by --exclude, or move "
+        "the score of a model (fit --score)."
+    )
+    said = for_columns("nothing; name another by `threshold`. method='quantile' does it.")
+    assert said == "nothing; name another by --threshold. --method quantile does it."
 
 
 def test_force_writes_what_rows_refuse(folder, capsys):
@@ -101,10 +138,12 @@ def test_help_has_an_example_and_says_where_to_read_on(capsys):
 
 def test_a_step_that_draws_lots_says_so_and_has_a_report(folder, capsys):
     asked = [*COMMAND, "--score", "p", "--method", "channel"]
+    assert main([*asked, "--out", "step.json", "--no-lots", "--force"]) == 3
+    assert "which --no-lots forbids" in " ".join(capsys.readouterr().out.split())
     assert main([*asked, "--out", "step.json", "--report", "fit.html", "--force"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "Method: score, channel" in said and "Wrote fit.html" in said
-    assert "draws lots" in said and "--key COLUMN" in said
+    assert "draws lots" in said and "--key COLUMN" in said and "--no-lots leaves" in said
     page = Path("fit.html").read_text(encoding="utf-8")
     assert "The answer is verified" in page and "randomised" in page
     people(200, seed=1).to_csv("new.csv", index=False)

@@ -14,6 +14,7 @@ from fairprog.comparison.measures import FIGURES
 from fairprog.comparison.methods import NOTHING, OnFeatures, methods_for
 from fairprog.comparison.result import choose
 from fairprog.estimators.score_maps import OPTIONS
+from tests.instances import made_comparison
 
 EACH = "features, each group to the largest"
 
@@ -121,6 +122,28 @@ def test_the_loss_is_the_mean_over_learners_and_one_may_exceed_it_within_its_noi
     assert choose([losing(0.0085), losing(0.0105)]) == EACH
     assert choose([losing(0.0085), losing(0.0125)]) == NOTHING  # the mean is too large
     assert choose([losing(0.002), losing(0.016)]) == NOTHING  # one learner loses far more
+
+
+def test_lots_are_a_matter_of_choice():
+    found = made_comparison(channel=(0.895, 0.05, 0.2, 0.6), quantile=(0.895, 0.1, 0.0, 0.6))
+    best = found.best()
+    assert best.method == "channel" and "draws lots" in best.verdict
+    assert "lots=False" in best.verdict and "20.00%" in best.verdict
+    best = found.best(lots=False)
+    assert best.method == "quantile" and set(best.chosen) == {"quantile"}
+    assert "lots" not in best.verdict
+    alone = made_comparison(channel=(0.895, 0.05, 0.2, 0.6)).best(lots=False)
+    assert alone.method == NOTHING and "without lots" in alone.verdict
+    with pytest.raises(fp.ModelError, match="`lots` must be True or False"):
+        found.best(lots="no")
+
+
+def test_a_choice_that_tells_the_group_says_so():
+    found = made_comparison(aligned=(0.895, 0.1, 0.0, 0.72))
+    assert "EASIER to read from the features (AUC of boosted trees 0.60 -> 0.72)" in (
+        found.best().verdict
+    )
+    assert "EASIER" not in made_comparison(aligned=(0.895, 0.1, 0.0, 0.62)).best().verdict
 
 
 def test_methods_of_ones_own_may_see_the_group_or_not():

@@ -111,7 +111,7 @@ class NormalGeometry(Geometry):
         if self.D.null_dimension:
             warnings.warn(
                 f"{self.D.null_dimension} {self.constant} in every cell; they "
-                " are set aside and the maps are the identity there.",
+                "are set aside and the maps are the identity there.",
                 FairprogWarning,
                 stacklevel=4,
             )
