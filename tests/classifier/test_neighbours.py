@@ -287,6 +287,25 @@ def test_where_only_constants_are_fair_it_says_so():
     assert np.ptp(sol.classifier.h, axis=0).max() == 0
 
 
+def test_where_hardly_more_than_constants_is_left_it_says_so():
+    """Features that tell the group: parity without it has next to nothing to decide by."""
+    x = np.linspace(-2.0, 2.0, 60)
+    group, label = (1 / (1 + np.exp(-4 * u)) for u in (x, x + 0.3))
+    joint = np.stack([1 - label, label], 1)[:, :, None] * np.stack([1 - group, group], 1)[:, None]
+    D = fp.Categorical.from_scores(joint)
+
+    def solved(bound):
+        notion = fp.DemographicParity(difference_bound=bound)
+        return fp.FairClassifier(D, fp.ErrorRate(), [notion], uses_group=False).solve()
+
+    with pytest.warns(fp.FairprogWarning, match="leave hardly more than constants: the risk is"):
+        sol = solved(0.0)  # others are fair, and no better
+    assert np.ptp(sol.classifier.h, axis=0).max() < 1e-6
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        solved(0.4)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [

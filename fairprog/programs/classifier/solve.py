@@ -54,7 +54,9 @@ def solve_question(
     form = solve_compiled(question, compiled.problem, how)
     seconds = time.perf_counter() - started
     answer = assemble_classifier(question, compiled, form, price_intervals, seconds, convex)
-    warn_of_constants(question, verified(answer))
+    warn_of_constants(
+        question, verified(answer), lambda free: solve_question(free, how, False, started)
+    )
     return answer
 
 
