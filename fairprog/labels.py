@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import unicodedata
 from collections.abc import Hashable, Iterable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ LARGEST_ARRAY = 2**30  # bytes of a dense matrix that is formed from a diagonal 
 Array = NDArray[np.floating[Any]]  # what numpy.linalg's stubs return
 Indices = NDArray[np.intp]
 
+UNNAMED = ("key", "X")  # whose values name neither classes nor groups
+TIMES = (np.datetime64, np.timedelta64, timedelta)
 CROSS = "frame.astype(str).agg(' & '.join, axis=1)"
 MEND = "Drop these rows everywhere, or fill the values in: NaN is not read as a value."
 
@@ -199,7 +202,23 @@ def label_vector(values: ArrayLike | None, argument: str, n: int | None = None) 
             + MEND,
             argument=argument,
         )
+    if argument not in UNNAMED:
+        _refuse_dates(array, argument)
     return array
+
+
+def _refuse_dates(array: NDArray[Any], argument: str) -> None:
+    """Refuse dates and times as labels: numpy, pandas and files read them differently."""
+    dates = array.dtype.kind in "mM"
+    if not dates and array.dtype.kind == "O":
+        dates = any(hasattr(v, "strftime") or isinstance(v, TIMES) for v in array)
+    if dates:
+        raise DataError(
+            f"`{argument}` holds dates, such as {array[0]!s}: a label is text, a number or a "
+            "tuple of them. Give their text, as by .astype(str), or what makes them classes or "
+            "groups, such as the year.",
+            argument=argument,
+        )
 
 
 def check_finite(

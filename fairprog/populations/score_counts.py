@@ -12,7 +12,7 @@ from fairprog.codec import Saved, register
 from fairprog.door import Rows
 from fairprog.errors import DataError, ModelError
 from fairprog.fields import array, either, fits, labels, least, read, refuse
-from fairprog.labels import Array, as_labels, check_finite, sorted_labels
+from fairprog.labels import Array, as_labels, check_finite, label_vector, sorted_labels
 from fairprog.populations.categorical import Categorical
 from fairprog.populations.score_bins import ScoreBins
 from fairprog.populations.score_tables import add_table, gather_dask, split, summed, to_arrow
@@ -106,12 +106,14 @@ class ScoreCounts(Saved):
         Raises
         ------
         DataError
-            For missing values, lengths that differ, labels that are not listed.
+            For missing values, lengths that differ, labels that are not listed, `s` and `y` in
+            each other's place.
         """
         score = check_finite(s, "s", rows=True)
         score = score[:, 0] if score.ndim == 2 and score.shape[1] == 1 else score
         if score.ndim != 1:
             raise DataError(f"`s` must have shape (n,); its shape is {score.shape}.", argument="s")
+        refuse_exchanged(score, y)
         rows = Rows.check(
             y, sensitive_features, sample_weight, len(score),
             classes=self.classes, groups=self.groups, s=s,
@@ -321,6 +323,18 @@ class ScoreCounts(Saved):
         out._rows = dict(zip(data["cells"], data["rows"], strict=True))
         out._squares = data["squares"]
         return out
+
+
+def refuse_exchanged(score: Array, y: ArrayLike) -> None:
+    """Refuse scores of two values beside labels of more: each was passed as the other."""
+    few = np.unique(score)
+    if few.size <= 2 < (many := len(sorted_labels(label_vector(y, "y", score.size).tolist()))):
+        raise DataError(
+            f"`s` holds {few.size} value(s) and `y` {many}: were scores and labels swapped? The "
+            "scores come first, partial_fit(s, y, sensitive_features=...), and `y` holds two "
+            "classes.",
+            argument="s",
+        )
 
 
 def uncounted(population: Any) -> Any:

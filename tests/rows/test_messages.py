@@ -60,6 +60,34 @@ def test_groups_as_a_mapping_are_refused_with_what_to_pass():
         fp.audit(y, X[:, 0], sensitive_features={"sex": a})
 
 
+@pytest.mark.parametrize("kind", ["series", "array", "objects", "frame", "periods"])
+def test_dates_are_no_labels(kind):
+    rng, X, y, _ = told()
+    days = pd.Series(pd.to_datetime(["2020-01-01", "2021-06-01"])[rng.integers(2, size=400)])
+    of = {
+        "series": days,
+        "array": days.to_numpy(),
+        "objects": days.astype(object).to_numpy(),
+        "frame": pd.DataFrame({"day": days, "sex": rng.choice(["f", "m"], 400)}),
+        "periods": days.dt.to_period("Y"),
+    }[kind]
+    with pytest.raises(fp.DataError, match=r"`sensitive_features` holds dates, .*\.astype\(str\)"):
+        fp.IdealSteering().fit(X, y, sensitive_features=of)
+    if kind == "series":
+        with pytest.raises(fp.DataError, match="`y` holds dates"):
+            fp.Normal.fit(X, of, sensitive_features=y)
+        fp.IdealSteering(min_cell=2).fit(X, y, sensitive_features=of.dt.year)
+
+
+def test_scores_and_labels_in_each_others_place_are_refused():
+    _, X, y, a = told()
+    s = 1 / (1 + np.exp(-X[:, 0]))
+    for classes in (None, [0, 1]):
+        with pytest.raises(fp.DataError, match="were scores and labels swapped"):
+            fp.ScoreCounts(classes=classes).partial_fit(y, s, sensitive_features=a)
+    fp.ScoreCounts().partial_fit(y * 1.0, y, sensitive_features=a)  # two scores, two classes
+
+
 def test_hints_of_the_classifier_can_be_followed():
     _, X, y, a = told()
     small = np.where(np.arange(400) < 5, "n", a)
