@@ -73,9 +73,12 @@ class Plan:
 
     @classmethod
     def choose(
-        cls, groups: tuple[Hashable, ...], steer: str | Iterable[Any], reference: Any
+        cls, groups: tuple[Hashable, ...], steer: str | Iterable[Any], reference: Any, method: str
     ) -> Plan:
-        """Read `steer` and `reference`; the reference must be a group that stays."""
+        """Read `steer` and `reference`; the reference must be a group that stays.
+
+        Maps of method "monotone" are to a group that stays: to the first, if all may move.
+        """
         if isinstance(steer, str):
             if steer != "all":
                 raise ModelError(
@@ -85,6 +88,8 @@ class Plan:
             moving = groups if len(groups) > 1 else ()
         else:
             moving = tuple(groups[index_of(groups, g, "steer")] for g in steer)
+        if reference is None and method == "monotone" and set(moving) == set(groups):
+            reference = groups[0]
         if reference is None:
             return cls(moving, next((g for g in groups if g not in moving), None))
         index_of(groups, reference, "reference")
@@ -211,12 +216,6 @@ def program_maps(
     s: Array, rows: Rows, plan: Plan, space: str, method: str, ties: str
 ) -> tuple[Maps, Solution]:
     """Return maps of the nearest ideal population, every class weighing the same."""
-    if method == "monotone" and plan.home is None:
-        raise ModelError(
-            "method='monotone' moves groups to one that stays: pass steer=[...] without the "
-            "group that is to stay, or use method='quantile'.",
-            argument="steer",
-        )
     own = plan.rows(rows)
     D = Normal.fit(
         forward(s[own], space), rows.label[own],

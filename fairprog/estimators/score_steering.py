@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
 from fairprog.codec import register
@@ -29,7 +30,7 @@ from fairprog.estimators.score_maps import (
 )
 from fairprog.estimators.step import PARAMS, SteeringStep, law, mean_over_groups
 from fairprog.fields import read
-from fairprog.labels import Array, Indices
+from fairprog.labels import Array, Indices, column_names
 from fairprog.lots import Keys, drawn, keys_for, lots, row_keys, shared_too_widely
 from fairprog.numeric import without_dust
 from fairprog.populations.score_direction import warn_of_direction
@@ -41,7 +42,7 @@ from fairprog.transports import PiecewiseLinearMap
 LITTLE = 0.05  # of a tie that parts from the rest: no split to speak of
 
 
-class ScoreSteering(SteeringStep):
+class ScoreSteering(OneToOneFeatureMixin, SteeringStep):
     r"""Move the scores of every group so that ONE threshold serves all, whatever the cost.
 
     `fit` finds one increasing map per group; `transform` applies that of the row's group and
@@ -60,7 +61,7 @@ class ScoreSteering(SteeringStep):
         (:class:`fairprog.QuantileMap`): at every threshold the gaps given Y = 1 and given Y = 0
         of two groups are then opposite, so that no other increasing map has a smaller worst one.
         "monotone": the convex program over piecewise-linear maps between normal fits
-        (:class:`fairprog.PiecewiseLinear`; some group must stay).
+        (:class:`fairprog.PiecewiseLinear`), to a group that stays: where all may move the first.
         "normal": the nearest ideal normal population, increasing affine maps.
         "channel": :class:`fairprog.FairScore`, randomised and rank-keeping: the RAW rows, as new
         ones come, are fair at every threshold, which no map can give. It levels groups down;
@@ -105,8 +106,8 @@ class ScoreSteering(SteeringStep):
         Of the program, for "monotone" and "normal", and for "channel".
     classes_, groups_ : arrays of labels
         The last class is the positive one.
-    n_features_in_ : int
-        1.
+    n_features_in_, feature_names_in_
+        As everywhere in scikit-learn: 1, and the name of a data frame's column.
 
     Notes
     -----
@@ -168,7 +169,7 @@ class ScoreSteering(SteeringStep):
     _shared: bool
     _kind = "score_steering"
     _params = PARAMS | {"space": frozenset(OPTIONS["space"])}
-    _more: ClassVar[dict[str, Any]] = {"maps": Mapping}
+    _more: ClassVar[dict[str, Any]] = {"maps": Mapping, "feature_names?": [str]}
 
     @staticmethod
     def _kept(groups: Sequence[Hashable], d: int) -> dict[str, Any]:
@@ -223,13 +224,14 @@ class ScoreSteering(SteeringStep):
         if not blind:
             check_binary(rows.classes)
         rows.require(self.min_cell)
-        plan = Plan.choose(rows.groups, steer, self.reference)
+        plan = Plan.choose(rows.groups, steer, self.reference, method)
         s = without_dust(rows.of(s))
         if not blind:
             z = forward(s, self.space)
             warn_of_direction(z, rows.y, rows.a, rows.weight, rows.classes, stacklevel=2)
         self._keep_labels(rows)
         self.n_features_in_ = 1
+        self._keep_name(column_names(X))
         self.maps_, self.solution_, self._shared = {}, None, False
         if not plan.moving:
             return self
@@ -254,6 +256,11 @@ class ScoreSteering(SteeringStep):
             warn_of_growth(s[own], moved, of, method)
         return self
 
+    def _keep_name(self, names: Sequence[str] | None) -> None:
+        self.__dict__.pop("feature_names_in_", None)
+        if names:
+            self.feature_names_in_ = np.array(names, dtype=object)
+
     # -- moving --
 
     def transform(self, X: Any, *, sensitive_features: Any = None, key: Any = None) -> Any:
@@ -262,6 +269,7 @@ class ScoreSteering(SteeringStep):
         Parameters
         ----------
         X : array_like, shape (n,) or (n, 1)
+            After ``set_output(transform="pandas")`` a data frame is returned.
         sensitive_features : array_like, shape (n,) or (n, k), or probabilities (n, G)
             The group of each row, as in `fit`; or an (n, G) float array P(A = group | row) in the
             order of `groups_` (of a data frame by name): then the mean of the groups' moved
@@ -357,7 +365,9 @@ class ScoreSteering(SteeringStep):
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_dict` reads back."""
-        return super().to_dict() | {"maps": {g: T.to_dict() for g, T in self.maps_.items()}}
+        names = tuple(getattr(self, "feature_names_in_", ()))
+        maps = {g: T.to_dict() for g, T in self.maps_.items()}
+        return super().to_dict() | {"maps": maps, "feature_names": names}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -366,8 +376,9 @@ class ScoreSteering(SteeringStep):
         out = super().from_dict(data)
         if not isinstance(out.notion, DemographicParity):
             check_binary(data["classes"])
+        out._keep_name(data.get("feature_names"))
         steer, method = in_order(out.steer, out.method)
-        plan = Plan.choose(data["groups"], steer, out.reference)
+        plan = Plan.choose(data["groups"], steer, out.reference, method)
         moving = plan.moving if method == "channel" else plan.to_home if plan.moving else ()
         kinds = {
             "maps": dict.fromkeys(moving, Mapping),
