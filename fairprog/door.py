@@ -161,11 +161,15 @@ class Rows:
         found = np.bincount(self.y * G + self.a, self.count, K * G)
         return found.astype(np.intp).reshape(K, G)
 
-    def require(self, least: Any) -> None:
+    def require(self, least: Any, where: str = "") -> None:
         """Refuse cells (class, group) with fewer rows than that; DataError names one."""
         least = int(check_number(least, "min_cell", 1))
         note = "" if self.kept is None else "; rows of weight zero do not count"
-        refuse_small(self.cells, least, self.classes, self.groups, note)
+        refuse_small(self.cells, least, self.classes, self.groups, where + note)
+
+    def require_folds(self, folds: int, least: int) -> None:
+        """Refuse cells that do not have so many rows in every fold; DataError names one."""
+        self.require(least * folds, f", {least} in each of {folds} folds (fewer folds: `cv`)")
 
 
 def counted(weight: Array) -> Array:

@@ -85,12 +85,6 @@ class AuditRows:
         np.add.at(out, (self.y, self.a), 1)
         return out
 
-    @property
-    def smallest(self) -> str:
-        """Name of the cell with the fewest rows."""
-        i, a = np.unravel_index(int(self.counts.argmin()), self.counts.shape)
-        return f"class {self.classes[i]}, group {self.groups[a]}"
-
     def problems(self) -> Iterator[tuple[int, NDArray[np.bool_], dict[str, Array]]]:
         """Yield (class, positive rows, scores): one problem, or each class against the rest."""
         single = len(self.classes) == 2

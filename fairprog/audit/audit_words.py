@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from fairprog.audit.result import Audit
-from fairprog.kernels.statistics.sample_size import rows_for_gap
 from fairprog.labels import printable
 
-FEW_ROWS = 50  # of a cell: bands are too wide to say much
 FEW_SCORES = 20
 HEAD = ("notion", "score", "gap", "corrected", "interval", "by chance", "as unequal")
 NOTHING = 0.9995  # an upper end that excludes nothing, as printed
@@ -16,8 +14,7 @@ def recommendation_words(
     *,
     groups: int,
     classes: int,
-    smallest: int,
-    where: str,
+    few: str,
     unequal: bool,
     knows: bool,
     distinct: int,
@@ -26,10 +23,9 @@ def recommendation_words(
 ) -> str:
     """Return which of the tools fits the data, and why."""
     small = (
-        f" The smallest cell ({where}) has {smallest} rows, and a gap of 0.1 needs "
-        f"{rows_for_gap(0.1, 0.95, 0.8)} in each cell to be seen: gather more, join groups by "
-        'merge_groups, or use ScoreSteering(method="normal"), which needs fewest.'
-        if smallest < FEW_ROWS
+        f" {few}: gather more, join groups by merge_groups, or use "
+        'ScoreSteering(method="normal"), which needs fewest.'
+        if few
         else ""
     )
     if not unequal and not knows:

@@ -18,6 +18,7 @@ from fairprog.audit.result import Audit, decided
 from fairprog.audit.score_movement import leakage, movement
 from fairprog.door import refuse_reordered
 from fairprog.errors import DataError, FairprogWarning, ModelError
+from fairprog.evidence.few_rows import few_rows_words
 from fairprog.evidence.held_out import check_confidence
 from fairprog.labels import Array, Indices, check_number
 
@@ -159,8 +160,7 @@ def audit(
         recommendation=recommendation_words(
             groups=len(rows.groups),
             classes=len(rows.classes),
-            smallest=int(rows.counts.min()),
-            where=rows.smallest,
+            few=few_rows_words(rows.counts, rows.classes, rows.groups),
             unequal=unequal,
             knows=gap.high < NOTHING,
             distinct=int(np.unique(S[:, -1]).size),

@@ -24,6 +24,7 @@ WORDS = (  # of Python: those of the commands
     (r"raise `shrinkage`,? ", ""),
     (r"covariance='diagonal', which needs variances only, or ", ""),
     (r"or steer scores( by ScoreSteering)?", "or move the score of a model (fit --score)"),
+    (r"fewer folds: `cv`", "fewer folds: --splits"),
     (r"name another by `threshold`", "name another by --threshold"),
     (r"Pass key=, an", "Say `fairprog apply --key`, an"),
     (r"method='(\w+)' with all groups steered", r"--method \1"),

@@ -8,6 +8,7 @@ import numpy as np
 
 from fairprog.comparison.methods import NOTHING
 from fairprog.comparison.result import Best, Comparison, drawn, grown, told
+from fairprog.evidence.few_rows import few_rows_words
 from fairprog.evidence.rows import Card
 from fairprog.labels import printable
 
@@ -68,7 +69,7 @@ def legend(found: Comparison) -> str:
 
 
 def findings_of(found: Comparison) -> list[str]:
-    """Return what grew and what tells the group, in sentences."""
+    """Return what grew, what tells the group and where rows are few, in sentences."""
     said = []
     larger = [
         f"{name} {found.mean(NOTHING, f)[0]:.3f} -> {found.mean(name, f)[0]:.3f} ({f})"
@@ -85,6 +86,8 @@ def findings_of(found: Comparison) -> list[str]:
             f"The group is EASIER to read than from raw features ({raw:.2f}): "
             f"{'; '.join(f'{name} {now:.2f}' for name, (_, now) in each)}."
         )
+    if few := few_rows_words(found.counts, found.classes, found.groups):
+        said.append(f"{few}: gather more, or join groups.")
     said += [f"{name} could not run: {why}" for name, why in found.failures.items()]
     return said
 

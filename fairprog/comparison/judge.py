@@ -25,6 +25,7 @@ from fairprog.errors import DataError, FairprogError, FairprogWarning, ModelErro
 from fairprog.labels import Array, Indices
 from fairprog.tables import EqualizedOdds, Notion
 
+EACH = 2  # rows of every cell in each fold, as `SteeredClassifier` needs them
 Splits = list[tuple[Indices, Indices]]
 
 
@@ -78,7 +79,8 @@ def compare(
     Raises
     ------
     DataError
-        For missing values, one class or group, a cell (class, group) with fewer rows than folds.
+        For missing values, one class or group, a cell (class, group) with fewer rows than
+        two in every fold.
     ModelError
         For a method that is not known.
 
@@ -193,7 +195,7 @@ def splits_of(cv: Any, rows: Rows, random_state: int) -> Splits:
     if isinstance(cv, (int, np.integer)) and not isinstance(cv, bool):
         if cv < 2:
             raise ModelError(f"`cv` must be at least 2; found {cv}.", argument="cv")
-        rows.require(int(cv))
+        rows.require_folds(int(cv), EACH)
         cv = StratifiedKFold(int(cv), shuffle=True, random_state=random_state)
     try:
         if hasattr(cv, "split"):

@@ -44,7 +44,10 @@ def folds(cv: Any, rows: Rows, least: int, lot: Array) -> list[tuple[Indices, In
             f"with `split`; found {cv!r}.",
             argument="cv",
         )
-    rows.require(np.ceil(least / min(cv, 1 - cv)) if share else least * cv)
+    if share:
+        rows.require(np.ceil(least / min(cv, 1 - cv)))
+    else:
+        rows.require_folds(cv, least)
     fold = np.empty(rows.y.size, np.intp)
     for i, a in np.ndindex(len(rows.classes), len(rows.groups)):
         own = np.flatnonzero((rows.y == i) & (rows.a == a))

@@ -30,6 +30,10 @@ SOLVERS = ("auto", "exact", "CLARABEL", "SCS")
 LARGEST = 40_000  # numbers decided by a conic solver
 CHEAP = 2_000  # up to which it checks what was found without it
 MARGIN = 1e-8
+ADVICE = (
+    "Posteriors that are exactly 0 or 1 (few rows behind a score) cannot move, and a divergence "
+    "is infinite where they do. Try another solver, count scores in fewer bins, or smooth them."
+)
 STEADY = {  # where rules are blind: posteriors that groups share make rows nearly dependent
     "max_step_fraction": 0.9,
     "static_regularization_constant": 1e-7,
@@ -202,6 +206,8 @@ class NearestFair:
         levels, found, gap = self._levels(margin), None, None
         if solver in ("auto", "exact"):
             found = self._exact(margin, levels)
+            if found is not None and solver == "auto" and not _finite(self.question, found):
+                found = None  # a solver may find masses under which nothing certain has to move
             if found is None and solver == "exact":
                 raise ModelError(
                     "No exact answer is known for these options; use solver='auto'.",
@@ -219,7 +225,7 @@ class NearestFair:
             gap = abs(_divergence(self.question, other) - _divergence(self.question, found))
         seconds = time.perf_counter() - started
         solution: NearestFairSolution = verified(
-            assemble_fair(self.question, found, margin, seconds, gap)
+            assemble_fair(self.question, found, margin, seconds, gap), advice=ADVICE
         )
         return solution
 
@@ -309,6 +315,12 @@ class NearestFair:
         compiled = compile_fair(replace(q, levels=whole), whole)
         solve(compiled, *how)
         return float(compiled.dual_value(whole))
+
+
+def _finite(question: FairQuestion, parts: Parts) -> bool:
+    """Return whether no class has mass where it had none: posteriors of 0 and 1 stay."""
+    had = question.population.support.posterior[parts.pair] > 0
+    return bool(((parts.posterior == 0) | had)[parts.mass > 0].all())
 
 
 def _divergence(question: FairQuestion, parts: Parts) -> float:

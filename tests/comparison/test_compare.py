@@ -207,6 +207,22 @@ def test_careless_questions_get_a_sentence(options, words):
         )
 
 
+def test_few_rows_have_one_rule_everywhere():
+    X, y, a = rows(200)
+    few = np.concatenate([np.flatnonzero(a == "a"), np.flatnonzero((a == "b") & (y == 1))])
+    few = np.concatenate([few, np.flatnonzero((a == "b") & (y == 0))[:9]])
+    X, y, a = X[few], y[few], a[few]
+    model = LogisticRegression()
+    short = r"has 9 row\(s\); at least 10 are needed .* 2 in each of 5 folds \(fewer folds: `cv`\)"
+    for asked in (fp.SteeredClassifier(model).fit, lambda X, y, **a: fp.compare(model, X, y, **a)):
+        with pytest.raises(fp.DataError, match=short):
+            asked(X, y, sensitive_features=a)
+    found = fp.compare(model, X, y, sensitive_features=a, cv=2, methods=[EACH], progress=False)
+    said = "The smallest cell (class 0, group b) has 9 rows, and a gap of 0.1 needs 633"
+    assert said in found.summary().replace("\n", " ")
+    assert said in fp.audit(y, X[:, 0], sensitive_features=a).recommendation
+
+
 def test_pictures_and_pages(found, tmp_path):
     _, ax = found.plot()
     said = " ".join(t.get_text() for t in ax.texts)

@@ -462,6 +462,16 @@ def test_refusals():
         ).solve()
 
 
+def test_few_rows_whose_posteriors_are_certain_have_a_finite_answer():
+    """Sorting moves posteriors of 0 and 1, a solver finds masses under which none has to."""
+    s, y, a = [0.6, 0.9, 0.9, 0.7, 0.2, 0.2, 0.2, 0.5], [1, 1, 1, 0, 0, 0, 0, 0], list("abababab")
+    D = fp.ScoreCounts().partial_fit(s, y, sensitive_features=a).population()
+    with pytest.raises(fp.SolverError, match=r"infinitely far .* exactly 0 or 1 .*fewer bins"):
+        fp.NearestFair(D).solve("exact")
+    sol = fp.NearestFair(D).solve()
+    assert sol.solver == "CLARABEL" and sol.kl < 0.2 and sol.certificate.ok
+
+
 def test_thresholds_a_tenth_apart_are_apart_in_binary_too():
     cells = README.discretize(60)
     for pair in ([0.5, 0.6], [0.4, 0.5]):

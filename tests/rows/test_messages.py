@@ -208,7 +208,7 @@ def test_rows_too_few_for_a_learner_are_said_to_be():
     y, a = np.array([0] * 10 + [1] * 10), np.tile([0, 1], 10)
     X = np.random.default_rng(0).standard_normal((20, 2))
     with pytest.raises(fp.DataError, match=r"smallest cell .class, group. 5 in all.*fewer"):
-        fp.compare(FiveFolds(), X, y, sensitive_features=a, methods=[], progress=False)
+        fp.compare(FiveFolds(), X, y, sensitive_features=a, methods=[], cv=2, progress=False)
 
 
 def test_an_audit_says_how_its_notions_are_named():
