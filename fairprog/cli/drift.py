@@ -41,7 +41,7 @@ def run_drift(options: argparse.Namespace) -> int:
             raise ModelError(f"--plot must end in one of {FIGURES}; found {options.plot!r}.")
         check_outputs([Path(options.plot)], inputs=[Path(options.data), Path(options.model)])
     steering = TableSteering.load(options.model)
-    if steering.solution is None:
+    if steering.step is not None:
         raise ModelError(
             f"{options.model} holds a step of `fairprog fit`, not a model: drift is asked of "
             "what `fairprog steer --model` writes. Of a step, ask `fairprog audit` on new rows.",
@@ -55,7 +55,7 @@ def run_drift(options: argparse.Namespace) -> int:
         table, beside=[steering.label] if labelled else [], drop_rows=options.drop_rows
     )
     y = rows.text(steering.label) if labelled else None
-    found = steering.solution.drift(X, y, sensitive_features=group, confidence=options.confidence)
+    found = steering.solved.drift(X, y, sensitive_features=group, confidence=options.confidence)
     print(found.summary())
     if not labelled:
         print(note(f"There is no column {steering.label!r}: classes are not checked."))

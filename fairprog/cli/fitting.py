@@ -199,9 +199,8 @@ def run_fit(options: argparse.Namespace) -> int:
             fitted.save(options.out)
         if options.report is not None:
             columns = [name for f in fitted.features for name in f.encoded]
-            solution = fitted.solution or fitted.step.solution_
             said = [*filter(None, [refusal]), *remarks]
-            write_text(options.report, _page(found, best, table, columns, solution, said))
+            write_text(options.report, _page(found, best, table, columns, fitted.solution, said))
     if options.out is not None:
         print(f"Wrote {options.out}: the step, for `fairprog apply`.")
     if options.report is not None:
@@ -282,7 +281,8 @@ def _fitted(design: Design, plan: Plan, method: str, steps: dict[str, Any]) -> T
         return TableSteering.fit(design, plan)
     y = codes_of(design)
     step = steps[method].fit(design.X, y, sensitive_features=design.group)
-    return TableSteering(design.label, design.sensitive, design.features, None, step)
+    columns = design.label, design.sensitive, design.features
+    return TableSteering(*columns, step.solution_, step)
 
 
 def _page(

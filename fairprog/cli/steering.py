@@ -62,9 +62,8 @@ def run_steer(options: argparse.Namespace) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FairprogWarning)
         steering = TableSteering.fit(design, plan)
-    assert steering.solution is not None
     remarks = table.remark + remarks_of(caught) + _two_valued(design) + _identifiers(table, design)
-    print("\n" + printable(solution_text(steering.solution), names))
+    print("\n" + printable(solution_text(steering.solved), names))
     for remark in remarks:
         print(note(remark))
     aligned = steering.align(table, drop_rows=options.drop_rows)
@@ -90,7 +89,7 @@ def run_steer(options: argparse.Namespace) -> int:
         if options.report is not None:
             write_report(
                 options.report,
-                steering.solution,
+                steering.solved,
                 design,
                 comparison,
                 source=f"{table.name}, {len(design.y):,} rows",

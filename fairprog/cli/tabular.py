@@ -21,7 +21,7 @@ from fairprog.fields import either, read, refuse
 from fairprog.labels import Array, index_of
 from fairprog.populations import Normal
 from fairprog.programs import NearestIdeal
-from fairprog.solution import Solution
+from fairprog.solution import ScoreSolution, Solution
 from fairprog.transports import Monotone, Transport
 
 if TYPE_CHECKING:
@@ -120,10 +120,11 @@ class TableSteering:
     sensitive : tuple of str
         Columns of the class (used to fit only) and of the group.
     features : tuple of Feature
-    solution : Solution or None
-        What `fairprog steer` has solved.
+    solution : Solution, ScoreSolution or None
+        What was solved: by `fairprog steer`, or by the step of `fairprog fit`; None where that
+        rests on no optimisation (quantiles).
     step : IdealSteering, ScoreSteering or None
-        What `fairprog fit` has fitted instead.
+        What `fairprog fit` has fitted: it moves rows then, and not the solution.
 
     Examples
     --------
@@ -147,7 +148,7 @@ class TableSteering:
     label: str
     sensitive: tuple[str, ...]
     features: tuple[Feature, ...]
-    solution: Solution | None
+    solution: Solution | ScoreSolution | None
     step: Any = None
 
     @classmethod
@@ -206,8 +207,8 @@ class TableSteering:
         table, X, group = self.read(
             table, drop_rows=drop_rows, unseen=unseen, beside=() if key is None else (key,)
         )
-        if self.solution is not None:
-            moved = self.solution.align(X, sensitive_features=group)
+        if self.step is None:
+            moved = self.solved.align(X, sensitive_features=group)
         else:
             keys = None if key is None else table.text(key)
             if keys is not None and 2 * (distinct := len(np.unique(keys))) < len(keys):
@@ -257,9 +258,15 @@ class TableSteering:
     @property
     def groups(self) -> tuple[Any, ...]:
         """The groups it knows."""
-        if self.solution is not None:
-            return self.solution.original.groups
+        if self.step is None:
+            return self.solved.original.groups
         return tuple(self.step.groups_.tolist())
+
+    @property
+    def solved(self) -> Solution:
+        """The solution of `fairprog steer`."""
+        assert isinstance(self.solution, Solution)
+        return self.solution
 
     def read(
         self,
@@ -310,10 +317,9 @@ class TableSteering:
         DataError
             For unknown labels or groups.
         """
-        assert self.solution is not None
         labelled = ~table.missing(self.label)
         weights = np.full(len(table), np.nan)
-        weights[labelled] = self.solution.sample_weight(
+        weights[labelled] = self.solved.sample_weight(
             table.text(self.label)[labelled],
             sensitive_features=table.crossed(self.sensitive)[labelled],
         )
@@ -340,8 +346,8 @@ class TableSteering:
             "sensitive": self.sensitive,
             "features": [(f.name, f.levels, f.kept) for f in self.features],
         }
-        if self.solution is not None:
-            save(path, KIND, data | {"solution": self.solution.to_dict()})
+        if self.step is None:
+            save(path, KIND, data | {"solution": self.solved.to_dict()})
         else:
             of = next(name for name, kind in STEPS.items() if isinstance(self.step, kind))
             save(path, STEP, data | {"of": of, "step": self.step.to_dict()})
@@ -371,11 +377,11 @@ class TableSteering:
         solved = "solution" in data
         data = read(data, KIND if solved else STEP, FIELDS | (SOLVED if solved else FITTED))
         features = tuple(Feature(*entry) for entry in data["features"])
-        solution = Solution.from_dict(data["solution"]) if solved else None
         step: Any = None if solved else STEPS[data["of"]].from_dict(data["step"])
+        solution = Solution.from_dict(data["solution"]) if solved else step.solution_
         names = [name for f in features for name in f.encoded]
         known = all(set(f.kept) <= set(f.levels) for f in features)
-        d = step.n_features_in_ if solution is None else solution.original.n_features
+        d = solution.original.n_features if solved else step.n_features_in_
         if not known or not len(names) == len(set(names)) == d:
             raise refuse("its features are not those of its solution")
         found = data["sensitive"]  # one name in older files

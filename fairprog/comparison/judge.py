@@ -102,9 +102,14 @@ def compare(
     """
     learns = hasattr(estimator, "predict_proba") and not isinstance(estimator, type)
     if estimator is not None and not learns:  # None: all methods are the user's own
+        kind = type(estimator).__name__
+        advice = "Without one, wrap it: sklearn.calibration.CalibratedClassifierCV(estimator)."
+        if not hasattr(estimator, "fit"):
+            advice = "It comes first: compare(estimator, X, y, sensitive_features=...)."
+        elif isinstance(estimator, type):
+            kind, advice = "a class", f"Make one of it: {estimator.__name__}()."
         raise ModelError(
-            f"`estimator` must be a classifier with `predict_proba`; found {estimator!r}. Without "
-            "one, wrap it: sklearn.calibration.CalibratedClassifierCV(estimator).",
+            f"`estimator` must be a classifier with `predict_proba`; found {kind}. {advice}",
             argument="estimator",
         )
     if notion is not None and not isinstance(notion, Notion):

@@ -63,10 +63,10 @@ class ScoreSteering(OneToOneFeatureMixin, SteeringStep):
         "monotone": the convex program over piecewise-linear maps between normal fits
         (:class:`fairprog.PiecewiseLinear`), to a group that stays: where all may move the first.
         "normal": the nearest ideal normal population, increasing affine maps.
-        "channel": :class:`fairprog.FairScore`, randomised and rank-keeping: the RAW rows, as new
-        ones come, are fair at every threshold, which no map can give. It levels groups down;
-        `solution_` says by how much. Released scores are costs: at cost c the threshold is c.
-        (Before `steer` in older code: still read, with a warning.)
+        "channel": :class:`fairprog.FairScore`, randomised, with ranks kept in distribution: the
+        RAW rows, as new ones come, are fair at every threshold, which no map can give. It levels
+        groups down; `solution_` says by how much. Released scores are costs: at cost c the
+        threshold is c. (Before `steer` in older code: still read, with a warning.)
     notion : notion, optional
         Of method "channel" (default ``EqualizedOdds()``, its ``difference_bound`` the worst gap
         over all thresholds); of method "quantile" a one-sided notion: its quantiles are then those

@@ -198,7 +198,8 @@ def _gaps(found: Audit, most: int = MOST) -> Markup:
         return panel(
             lambda ax: plot_audit(found, ax, notion=curve.title),
             curve.title.capitalize(),
-            f"At the worst threshold: {worst}; within {curve.half_width:.3f}.",
+            f"At the worst threshold: {worst}. Every gap of this curve is known to within "
+            f"{curve.half_width:.3f} (half the width of its band).",
         )
 
     table = data_table(

@@ -31,10 +31,11 @@ SOLVERS = ("auto", "path", "HIGHS", "CLARABEL")
 class FairScore:
     r"""Find the best score that is fair at every threshold, on rows as they come.
 
-    Every group's score goes through a *channel*, which is label-free, randomised and keeps ranks,
-    so that the rates of the notion differ by at most its bound between groups at EVERY threshold
-    of the released score. With bound 0 and equalized odds its ROC curve is the least of the hulls
-    of the groups; one common threshold serves every cost, as well as any fair rule can.
+    Every group's score goes through a *channel*, which is label-free, randomised and keeps ranks
+    in distribution: the chance to exceed a threshold never falls as the score rises. The rates of
+    the notion then differ by at most its bound between groups at EVERY threshold of the released
+    score. With bound 0 and equalized odds its ROC curve is the least of the hulls of the groups;
+    one common threshold serves every cost, as well as any fair rule can.
 
     Exactness levels the better predicted group down: the solution says by how much (`auc`, `lot`).
 

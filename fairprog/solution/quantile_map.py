@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from fairprog.codec import Saved, register
 from fairprog.door import Rows, refuse_reordered
-from fairprog.errors import DataError
+from fairprog.errors import DataError, FairprogWarning
 from fairprog.fields import read, refuse
 from fairprog.kernels.statistics.weighted_quantiles import (
     balanced_weights,
@@ -29,6 +31,8 @@ from fairprog.labels import (
     index_of,
 )
 from fairprog.transports import PiecewiseLinearMap
+
+SHARE, FEW = 0.02, 4  # of the rows of every group, and rows: less is no shared point mass
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +55,10 @@ class QuantileMap(Saved):
     Notes
     -----
     Ties are taken as one value at the middle of its jump, so that a point mass of a group ends at
-    a place of its own, where a threshold can tell the groups apart; that of a score is split by
-    lot by :class:`ScoreSteering`. Beyond the outermost quantiles a map goes on with the slope of
-    its chord, or to the ends of the `support` where one is given.
+    a place of its own, where a threshold can tell the groups apart (a warning says so); that of a
+    feature stays in :class:`IdealSteering`, that of a score is split by lot by
+    :class:`ScoreSteering`. Beyond the outermost quantiles a map goes on with the slope of its
+    chord, or to the ends of the `support` where one is given.
     Source: theory.md section 4.
 
     Examples
@@ -110,6 +115,11 @@ class QuantileMap(Saved):
         DataError
             For missing values, an empty cell, a feature that is constant in a group, or one that
             leaves the `support`.
+
+        Warns
+        -----
+        FairprogWarning
+            Where a value holds many rows of every group and is moved to another place in each.
         """
         features = check_features(X)
         found = Rows.check(
@@ -157,6 +167,7 @@ class QuantileMap(Saved):
                 maps[g].append(
                     matched_map(own[a], own[a] if a == chosen else share @ own, j, g, ends)
                 )
+        _warn_of_parting([(features[own], found.count[own]) for own in rows], [*maps.values()])
         return cls(maps)
 
     def transform(self, X: ArrayLike, *, sensitive_features: ArrayLike) -> Any:
@@ -204,6 +215,34 @@ class QuantileMap(Saved):
         if len({len(Ts) for Ts in maps.values()} - {0}) != 1 or not all(maps.values()):
             raise refuse("its groups have no maps of the same features")
         return cls({g: [PiecewiseLinearMap.from_dict(T) for T in Ts] for g, Ts in maps.items()})
+
+
+def _warn_of_parting(
+    groups: Sequence[tuple[Array, Array]], maps: Sequence[Sequence[PiecewiseLinearMap]]
+) -> None:
+    """Warn of values that hold many rows of every group, and are moved apart."""
+    said = []
+    for j in range(len(maps[0])):
+        shared = reduce(np.intersect1d, (_heavy(X[:, j], count) for X, count in groups))
+        moved = np.stack([T[j](shared) for T in maps])
+        apart = np.ptp(moved, axis=0) > 1e-6 * max(np.ptp(X[:, j]) for X, _ in groups)
+        if apart.any():
+            k = int(np.argmax(np.ptp(moved, axis=0)))
+            at = ", ".join(f"{value:.4g}" for value in np.unique(moved[:, k]))
+            said.append(f"{shared[k]:g} of feature {j} is moved to {at}")
+    if said:
+        warnings.warn(
+            f"Values that hold many rows of every group part: {'; '.join(said[:3])}. A threshold "
+            "between tells the groups. IdealSteering keeps such values of features together, "
+            "ScoreSteering splits those of scores by lot.",
+            FairprogWarning,
+            stacklevel=3,
+        )
+
+
+def _heavy(x: Array, count: Array) -> Array:
+    values, place = np.unique(x, return_inverse=True)
+    return np.asarray(values[np.bincount(place, count) >= max(SHARE * count.sum(), FEW)])
 
 
 def _checked_support(support: Any, features: Array) -> tuple[float, float] | None:

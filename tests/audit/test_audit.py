@@ -307,6 +307,7 @@ def test_text_table_picture_and_page(tmp_path):
     with pytest.raises(fp.DataError, match="`notion` is 'calibration'; measured are"):
         found.plot(notion="calibration")
     page = found.to_html(tmp_path / "audit.html", title="Scores <of> May")
+    assert "is known to within" in page and "half the width of its band" in page
     assert (tmp_path / "audit.html").read_text(encoding="utf-8") == page
     assert "Scores &lt;of&gt; May" in page and "http" not in page.replace("http://www.w3.org", "")
     assert page.count("<svg") == 6

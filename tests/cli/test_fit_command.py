@@ -53,7 +53,9 @@ def test_from_a_table_to_a_step_and_new_rows(folder, capsys):
     assert "town as town=south, town=west" in said
     new, out = (pd.read_csv(name, dtype=str) for name in ("new.csv", "out.csv"))
     pd.testing.assert_frame_equal(new[["id", "p", "sex"]], out[["id", "p", "sex"]])
-    assert isinstance(fp.load("step.json").step, fp.IdealSteering)
+    fitted = fp.load("step.json")
+    assert isinstance(fitted.step, fp.IdealSteering)
+    assert fitted.solution is fitted.step.solution_ and fitted.solution.certificate.ok
 
 
 def test_a_score_is_moved_by_the_step_of_a_score(folder, capsys):

@@ -237,5 +237,8 @@ def test_what_cannot_be_compared_is_refused_by_name():
     for estimator in (LinearSVC(), LogisticRegression):
         with pytest.raises(fp.ModelError, match="`estimator` must be a classifier"):
             fp.compare(estimator, X, y, sensitive_features=a)
+    with pytest.raises(fp.ModelError, match=r"found DataFrame. It comes first: compare") as caught:
+        fp.compare(pd.DataFrame(X), y, LogisticRegression(), sensitive_features=a)
+    assert len(str(caught.value)) < 200
     with pytest.raises(fp.ModelError, match="`notion` must be a notion"):
         fp.compare(LogisticRegression(), X, y, sensitive_features=a, notion="demographic_parity")

@@ -395,6 +395,16 @@ def test_the_quantile_map_undoes_a_common_map_whatever_the_base_rates():
     assert np.abs(plain - z)[middle].mean() > 5 * balanced_error
 
 
+def test_values_that_hold_many_rows_and_part_are_warned_of():
+    x, y, a, _ = balanced_sample(np.random.default_rng(0))
+    pay = np.maximum(x - np.where(a == 1, 0.7, 3.0), 0.0)  # more zeros in one group
+    with pytest.warns(fp.FairprogWarning, match=r"Values that hold many rows .*: 0 of feature 1"):
+        Q = fp.QuantileMap.fit(np.stack([x, pay], 1), y, sensitive_features=a)
+    at = [Q.maps[g][1](np.zeros(1))[0] for g in (0, 1)]
+    assert abs(at[0] - at[1]) > 0.1
+
+
+@pytest.mark.filterwarnings("ignore:Values that hold many rows")
 @given(seed=seeds)
 @settings(max_examples=15)
 def test_quantile_maps_take_weights_ties_and_increasing_changes_of_units(seed):
