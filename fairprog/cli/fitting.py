@@ -313,7 +313,11 @@ def run_apply(options: argparse.Namespace) -> int:
         print(note(remark))
     if len(table) > len(out):
         print(note(f"{len(table) - len(out):,} rows were left out."))
-    encoded = [f"{f.name} as {', '.join(f.encoded)}" for f in fitted.features if f.levels]
+    encoded = [
+        f"{f.name} as {f.encoded[0]}" + f" and {len(f.encoded) - 1} more" * (len(f.encoded) > 1)
+        for f in fitted.features
+        if f.levels
+    ]
     if encoded:
         print(note(
             f"Text columns went out as 0/1 columns, moved, in their own place: "
