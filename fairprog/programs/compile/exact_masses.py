@@ -18,7 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
-from fairprog.labels import Array
+from fairprog.labels import Array, Indices
 from fairprog.programs.fair.question import FairQuestion
 
 LEAST = 1e-13  # mass of a part of an atom that is kept
@@ -55,7 +55,7 @@ def exact_masses(compiled: Any) -> Array:
     v = inside(v) if free.any() else v
     equal = [rows for name, rows in compiled.rows.items() if name != "posterior"]
     below = [rows for name, rows in compiled.rows.items() if name == "posterior"]
-    for kind, (A, b) in zip((equal, below), _table_rows(q, compiled.actions), strict=True):
+    for kind, (A, b) in zip((equal, below), table_rows(q, compiled.actions), strict=True):
         kind.append((A @ compiled.sums, b - A @ compiled.fixed))
     v = nearest_masses(v, e.weight, _stacked(equal), _stacked(below))
     return inside(v) if free.any() else v
@@ -65,7 +65,7 @@ def _stacked(rows: list[Rows]) -> Rows:
     return sp.vstack([A for A, _ in rows]).tocsr(), np.concatenate([b for _, b in rows])
 
 
-def _table_rows(question: FairQuestion, actions: Array) -> tuple[Rows, Rows]:
+def table_rows(question: FairQuestion, actions: Indices) -> tuple[Rows, Rows]:
     """Return what a table (L * K * G,) is to be equal to, and what it is to stay below.
 
     Masses of groups (and of classes), and the notion: rates of one group less those of another.
@@ -122,12 +122,12 @@ def nearest_masses(v: Array, weight: Array, equal: Rows, below: Rows) -> Array:
     F, h = below
     active = np.zeros(len(h), dtype=bool)
     for _ in range(ROUNDS):
-        broken = ~active & (F @ v - h > MET * (abs(F) @ v + np.abs(h)))
-        active |= broken
         C = sp.vstack([equal[0], F[active]]).tocsr()
         v = _newton(v, weight, C, np.concatenate([equal[1], h[active]]))
-        if not broken.any():
+        broken = ~active & (F @ v - h > MET * (abs(F) @ v + np.abs(h)))
+        if not broken.any():  # meeting the others may break one that held
             break
+        active |= broken
     return v
 
 
