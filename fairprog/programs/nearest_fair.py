@@ -287,10 +287,11 @@ class NearestFair:
             share = np.clip(posterior[:, 1], levels.low[level], levels.high[level])
             posterior = np.stack([1.0 - share, share], axis=1)
         told: tuple[Any, Any, Any] = compiled.prices()
-        bounds = [compiled.dual_value(edges) for edges in (levels, self.question.levels)]
+        lower = compiled.dual_value(levels)
         if self._wants_own_bound:
-            bounds[1] = self._without_margin(how)
-        lower, infimum = bounds
+            infimum = self._without_margin(how)
+        else:
+            infimum = compiled.dual_value(self.question.levels)
         return Parts(pair, level, mass, posterior, lower, infimum, *told, solver, levels)
 
     @property

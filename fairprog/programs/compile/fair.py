@@ -23,7 +23,7 @@ from scipy.special import logsumexp, xlogy
 from fairprog.kernels.atoms.level_prices import bernoulli_kl
 from fairprog.labels import Array, Indices
 from fairprog.programs.compile.custom import condition_prices, custom_constraints
-from fairprog.programs.compile.exact_masses import exact_masses
+from fairprog.programs.compile.exact_masses import exact_masses, table_rows
 from fairprog.programs.compile.fair_entries import Entries, entries_of, held_rows
 from fairprog.programs.compile.finite import tangent
 from fairprog.programs.compile.standard_form import StandardForm
@@ -172,17 +172,16 @@ class CompiledFair:
 
     def _over_tables(self) -> float:
         """Return the least of minus the prices over all tables that satisfy the notion."""
-        q, D = self.question, self.question.population
-        rules = [*self.masses.values(), *self.notions.values(), self.table >= 0]
-        for a in q.steered:  # where the law of X stays it follows, but not for multipliers
-            rules.append(cp.sum(self.table[a :: D.n_groups]) == D.group_mass[a])
-        stays = np.flatnonzero(np.isin(np.arange(self.table.size) % D.n_groups, q.staying))
+        q, table = self.question, self.table
+        (E, d), (F, h) = table_rows(q, self.actions)
+        rules = [E @ table == d, table >= 0] + ([F @ table <= h] if h.size else [])
+        stays = np.flatnonzero(np.isin(np.arange(table.size) % q.population.n_groups, q.staying))
         if stays.size:
-            rules.append(self.table[stays] == self.fixed[stays])
-        outer = cp.Problem(cp.Minimize(-self.link.dual_value @ self.table), rules)
-        kept = self.table.value
+            rules.append(table[stays] == self.fixed[stays])
+        outer = cp.Problem(cp.Minimize(-self.link.dual_value @ table), rules)
+        kept = table.value
         StandardForm(outer).solve("auto", None, False, {})
-        value, self.table.value = float(outer.value), kept
+        value, table.value = float(outer.value), kept
         return value
 
     def prices(self) -> tuple[dict[str, Array], dict[str, Array], dict[str, float]]:
