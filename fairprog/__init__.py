@@ -4,14 +4,13 @@ A population (a joint law of features X, label Y and group A) is *ideal* when th
 classifier of every cost-sensitive risk on it is exactly group-fair. fairprog finds the ideal
 population nearest to yours in KL divergence, proves the answer and moves real data there.
 
-Importing this package loads populations, notions and audits, with numpy and scipy's linear
-algebra; programs, solvers, plots and tables are imported where they are first used.
+Importing this package takes no time: what its names stand for is imported where they are first
+used, and numpy, solvers, plots and tables with it.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fairprog.audit import Audit, audit
 from fairprog.errors import (
     DataError,
     FairprogError,
@@ -21,91 +20,12 @@ from fairprog.errors import (
     ModelError,
     SolverError,
 )
-from fairprog.populations import (
-    Bijection,
-    Categorical,
-    Empirical,
-    EmpiricalFit,
-    Evaluation,
-    Exponential,
-    Gamma,
-    Gumbel,
-    GumbelMin,
-    Laplace,
-    LocationScale,
-    Log,
-    Logistic,
-    Logit,
-    LogNormal,
-    Moments,
-    Normal,
-    Power,
-    Pushforward,
-    QuantileNormal,
-    ScoreCounts,
-    ShiftedExponential,
-    Transformed,
-    Weibull,
-    YeoJohnson,
-    fit_piecewise_linear,
-)
-from fairprog.tables import (
-    AccuracyParity,
-    AtomTable,
-    BalancedErrorRate,
-    Constraint,
-    CostSensitiveRisk,
-    CVaR,
-    DemographicParity,
-    Divergence,
-    EqualizedOdds,
-    EqualOpportunity,
-    ErrorRate,
-    F1Parity,
-    F1Risk,
-    FalseOmissionRateParity,
-    FractionalNotion,
-    GroupRiskVariance,
-    IndividualFairness,
-    MatthewsRisk,
-    Notion,
-    OutcomeTable,
-    Parity,
-    PredictiveEquality,
-    PredictiveParity,
-    RateBound,
-    RatioRisk,
-    RenyiInformation,
-    Risk,
-    RiskBound,
-    RMSGap,
-    Robust,
-    RobustRisk,
-    Term,
-    TruePositiveRateParity,
-    WeightedRisk,
-    WorstGroupRisk,
-    template_from_dict,
-)
-from fairprog.transports import (
-    Affine,
-    AffineMap,
-    ConjugatedMap,
-    Diagonal,
-    DiagonalMap,
-    Identity,
-    Monotone,
-    PiecewiseLinear,
-    PiecewiseLinearMap,
-    Scaling,
-    Translation,
-    Whitened,
-)
 from fairprog.versions import __version__, show_versions
 
 if TYPE_CHECKING:
     import fairprog.datasets as datasets
     import fairprog.testing as testing
+    from fairprog.audits import Audit, audit
     from fairprog.comparison import Best, Comparison, compare
     from fairprog.estimators import (
         ConceptSteering,
@@ -113,6 +33,34 @@ if TYPE_CHECKING:
         ReweightedClassifier,
         ScoreSteering,
         SteeredClassifier,
+    )
+    from fairprog.populations import (
+        Bijection,
+        Categorical,
+        Empirical,
+        EmpiricalFit,
+        Evaluation,
+        Exponential,
+        Gamma,
+        Gumbel,
+        GumbelMin,
+        Laplace,
+        LocationScale,
+        Log,
+        Logistic,
+        Logit,
+        LogNormal,
+        Moments,
+        Normal,
+        Power,
+        Pushforward,
+        QuantileNormal,
+        ScoreCounts,
+        ShiftedExponential,
+        Transformed,
+        Weibull,
+        YeoJohnson,
+        fit_piecewise_linear,
     )
     from fairprog.programs import (
         FairClassifier,
@@ -144,21 +92,91 @@ if TYPE_CHECKING:
         ThresholdClassifier,
         load,
     )
-
-LAZY = {  # by module, what is imported where it is first used: it takes its time
+    from fairprog.tables import (
+        AccuracyParity,
+        AtomTable,
+        BalancedErrorRate,
+        Constraint,
+        CostSensitiveRisk,
+        CVaR,
+        DemographicParity,
+        Divergence,
+        EqualizedOdds,
+        EqualOpportunity,
+        ErrorRate,
+        F1Parity,
+        F1Risk,
+        FalseOmissionRateParity,
+        FractionalNotion,
+        GroupRiskVariance,
+        IndividualFairness,
+        MatthewsRisk,
+        Notion,
+        OutcomeTable,
+        Parity,
+        PredictiveEquality,
+        PredictiveParity,
+        RateBound,
+        RatioRisk,
+        RenyiInformation,
+        Risk,
+        RiskBound,
+        RMSGap,
+        Robust,
+        RobustRisk,
+        Term,
+        TruePositiveRateParity,
+        WeightedRisk,
+        WorstGroupRisk,
+        template_from_dict,
+    )
+    from fairprog.transports import (
+        Affine,
+        AffineMap,
+        ConjugatedMap,
+        Diagonal,
+        DiagonalMap,
+        Identity,
+        Monotone,
+        PiecewiseLinear,
+        PiecewiseLinearMap,
+        Scaling,
+        Translation,
+        Whitened,
+    )
+LAZY = {  # by module: its names
+    "fairprog.audits": "Audit audit",
     "fairprog.comparison": "Best Comparison compare",
     "fairprog.estimators": (
         "ConceptSteering IdealSteering ReweightedClassifier ScoreSteering SteeredClassifier"
     ),
+    "fairprog.populations": (
+        "Bijection Categorical Empirical EmpiricalFit Evaluation Exponential Gamma Gumbel "
+        "GumbelMin Laplace LocationScale Log LogNormal Logistic Logit Moments Normal Power "
+        "Pushforward QuantileNormal ScoreCounts ShiftedExponential Transformed Weibull "
+        "YeoJohnson fit_piecewise_linear"
+    ),
     "fairprog.programs": (
-        "FairClassifier FairScore IdealityTest NearestFair NearestIdeal RowsNeeded "
-        "constraint ideality_test rows_needed"
+        "FairClassifier FairScore IdealityTest NearestFair NearestIdeal RowsNeeded constraint "
+        "ideality_test rows_needed"
     ),
     "fairprog.solution": (
-        "Bounds Certificate Channel ClassifierCertificate ClassifierSolution "
-        "Estimate FairCertificate Frontier Inference NearestFairSolution QuantileMap "
-        "RandomizedClassifier ReweightedSolution ScoreCertificate ScoreSolution "
-        "Solution ThresholdClassifier load"
+        "Bounds Certificate Channel ClassifierCertificate ClassifierSolution Estimate "
+        "FairCertificate Frontier Inference NearestFairSolution QuantileMap "
+        "RandomizedClassifier ReweightedSolution ScoreCertificate ScoreSolution Solution "
+        "ThresholdClassifier load"
+    ),
+    "fairprog.tables": (
+        "AccuracyParity AtomTable BalancedErrorRate CVaR Constraint CostSensitiveRisk "
+        "DemographicParity Divergence EqualOpportunity EqualizedOdds ErrorRate F1Parity F1Risk "
+        "FalseOmissionRateParity FractionalNotion GroupRiskVariance IndividualFairness "
+        "MatthewsRisk Notion OutcomeTable Parity PredictiveEquality PredictiveParity RMSGap "
+        "RateBound RatioRisk RenyiInformation Risk RiskBound Robust RobustRisk Term "
+        "TruePositiveRateParity WeightedRisk WorstGroupRisk template_from_dict"
+    ),
+    "fairprog.transports": (
+        "Affine AffineMap ConjugatedMap Diagonal DiagonalMap Identity Monotone PiecewiseLinear "
+        "PiecewiseLinearMap Scaling Translation Whitened"
     ),
 }
 _MODULES = "datasets", "testing"

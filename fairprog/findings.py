@@ -14,10 +14,10 @@ HOMES = {  # function: the module that defines it
     "evidence_of_rows": "fairprog.evidence.rows",
     "comparison_summary": "fairprog.comparison.comparison_words",
     "best_words": "fairprog.comparison.comparison_words",
-    "audit_summary": "fairprog.audit.audit_words",
+    "audit_summary": "fairprog.audits.audit_words",
     "inference_of": "fairprog.programs.inference",
     "drift_of_rows": "fairprog.evidence.drift",
-    "verdict_words": "fairprog.audit.audit_words",
+    "verdict_words": "fairprog.audits.audit_words",
 }
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-from importlib import metadata
-
 __version__ = "0.1.0"
 
 _DEPENDENCIES = (
@@ -36,6 +33,9 @@ def show_versions() -> None:
 
 def versions() -> dict[str, str]:
     """Return the versions of fairprog, Python and the core dependencies by name."""
+    import platform  # here, since every import of the package would wait for them
+    from importlib import metadata
+
     found = {
         "fairprog": __version__,
         "python": f"{platform.python_version()} on {platform.system()}",

@@ -16,11 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from fairprog.cli.arguments import count, folds, later, share
+from fairprog.cli.arguments import TRANSPORTS, count, folds, later, share
 from fairprog.cli.drift import add_drift
 from fairprog.cli.outputs import for_columns
 from fairprog.cli.reproduce import run_reproduce
-from fairprog.cli.transports import TRANSPORTS
 from fairprog.errors import FairprogError
 from fairprog.labels import printable
 from fairprog.versions import __version__
@@ -212,7 +211,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     program.add_argument(
         "--transport",
-        choices=list(TRANSPORTS),
+        choices=TRANSPORTS,
         default="monotone",
         help="the class of maps (default: monotone)",
     )

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from importlib import import_module
 
+TRANSPORTS = ("monotone", "whitened", "diagonal", "scaling", "translation")
+
 
 def count(text: str) -> int:
     """Return a whole number of at least 0."""

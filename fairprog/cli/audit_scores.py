@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fairprog.audit import Audit, audit
+from fairprog.audits import Audit, audit
 from fairprog.cli.columns import Feature
 from fairprog.cli.complaints import require_values
 from fairprog.cli.csv_table import Table, Text, in_order, quoted, read_table

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import StratifiedShuffleSplit
 
+from fairprog import transports
 from fairprog.cli.columns import Design, read_design
 from fairprog.cli.complaints import codes, identifiers
 from fairprog.cli.csv_table import Table, quoted, read_table
@@ -17,7 +18,6 @@ from fairprog.cli.outputs import check_outputs, check_table_name, remarks_of
 from fairprog.cli.printed_report import design_text, filled, note, solution_text, width
 from fairprog.cli.steering_page import ALIGNED, write_report
 from fairprog.cli.tabular import Plan, TableSteering
-from fairprog.cli.transports import TRANSPORTS
 from fairprog.codec import together
 from fairprog.comparison import Comparison, compare
 from fairprog.comparison.comparison_words import comparison_summary
@@ -55,7 +55,7 @@ def run_steer(options: argparse.Namespace) -> int:
         drop=options.drop,
         drop_rows=options.drop_rows,
     )
-    transport = TRANSPORTS[options.transport]()
+    transport = getattr(transports, options.transport.capitalize())()
     plan = Plan.choose(design, options.steer, options.reference, transport, options.base_rates)
     names = (*table.names, *np.unique(design.y), *np.unique(design.group))
     print(printable(design_text(table, design, plan, options.positive is None), names))

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fairprog.audit import Audit
-from fairprog.audit.audit_words import (
+from fairprog.audits import Audit
+from fairprog.audits.audit_words import (
     HEAD,
     facts,
     leakage_rows,

@@ -41,7 +41,7 @@ LAYERS = {
     "evidence": 7,
     "programs": 7,
     "estimators": 8,
-    "audit": 8,
+    "audits": 8,
     "comparison": 8,
     "testing": 8,
     "plotting": 9,

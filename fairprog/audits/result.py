@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fairprog.audit.who import WorstThreshold, group_frame, worst_threshold
+from fairprog.audits.who import WorstThreshold, group_frame, worst_threshold
 from fairprog.errors import DataError
 from fairprog.evidence.held_out import GapCurve
 from fairprog.findings import finding

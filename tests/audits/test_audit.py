@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.stats import norm
 
 import fairprog as fp
-from fairprog.audit.gaps import as_unequal
+from fairprog.audits.gaps import as_unequal
 from fairprog.cli import main
 from fairprog.evidence.held_out import gap_curves
 from fairprog.kernels.statistics import threshold_rates

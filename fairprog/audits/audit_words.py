@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fairprog.audit.result import Audit
+from fairprog.audits.result import Audit
 from fairprog.labels import printable
 
 FEW_SCORES = 20

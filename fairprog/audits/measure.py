@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprog.audit.audit_rows import AuditRows
-from fairprog.audit.audit_words import NOTHING, recommendation_words
-from fairprog.audit.gaps import gaps_at_thresholds
-from fairprog.audit.rate_gaps import rate_gaps
-from fairprog.audit.result import Audit, decided
-from fairprog.audit.score_movement import leakage, movement
+from fairprog.audits.audit_rows import AuditRows
+from fairprog.audits.audit_words import NOTHING, recommendation_words
+from fairprog.audits.gaps import gaps_at_thresholds
+from fairprog.audits.rate_gaps import rate_gaps
+from fairprog.audits.result import Audit, decided
+from fairprog.audits.score_movement import leakage, movement
 from fairprog.door import refuse_reordered
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.evidence.few_rows import few_rows_words

@@ -7,8 +7,8 @@ from collections.abc import Hashable
 import numpy as np
 from numpy.typing import NDArray
 
-from fairprog.audit.audit_rows import AuditRows
-from fairprog.audit.result import GapInterval
+from fairprog.audits.audit_rows import AuditRows
+from fairprog.audits.result import GapInterval
 from fairprog.kernels.statistics.proportions import largest_difference
 from fairprog.labels import Array, Indices
 

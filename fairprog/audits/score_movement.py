@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.special import ndtri
 
-from fairprog.audit.audit_rows import AuditRows
-from fairprog.audit.result import Leakage, ScoreMovement
+from fairprog.audits.audit_rows import AuditRows
+from fairprog.audits.result import Leakage, ScoreMovement
 from fairprog.kernels.statistics.gap_bands import spearman
 from fairprog.kernels.statistics.ranking import auc_and_error, auc_interval
 from fairprog.labels import Indices

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairprog.audit.audit_rows import AuditRows
-from fairprog.audit.result import GapInterval, Gaps, chance_level, titled
+from fairprog.audits.audit_rows import AuditRows
+from fairprog.audits.result import GapInterval, Gaps, chance_level, titled
 from fairprog.evidence.held_out import GapCurve
 from fairprog.evidence.worst_gap import Rate, WorstGap, WorstGapLaw, thinned, thresholds_for
 from fairprog.kernels.statistics.threshold_rates import (

@@ -1,7 +1,7 @@
 """Audit of scores: how unequal can any threshold on them get, and how sure is that."""
 
-from fairprog.audit.measure import audit
-from fairprog.audit.result import Audit, GapInterval, Leakage, ScoreMovement
-from fairprog.audit.who import WorstThreshold
+from fairprog.audits.measure import audit
+from fairprog.audits.result import Audit, GapInterval, Leakage, ScoreMovement
+from fairprog.audits.who import WorstThreshold
 
 __all__ = ["Audit", "GapInterval", "Leakage", "ScoreMovement", "WorstThreshold", "audit"]
