@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 from scipy.stats import norm
 
-from fairprog.kernels.line.univariate_regions import bayes_decisions
+from fairprog.kernels.line.univariate_regions import _compared_in_pairs, bayes_decisions
 from fairprog.kernels.rates.bayes_rates import (
     decision_rates,
     decision_regions,
@@ -294,3 +294,16 @@ def test_points_of_single_precision_decide_as_those_of_double_do():
         np.broadcast_to(np.eye(2), (3, 1, 2, 2)), n_samples=2**16,
     )  # fmt: skip
     assert np.abs(many - exact).max() < 4.0 * error < 0.05
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 800.0])
+@pytest.mark.parametrize("whole", [True, False], ids=["ties", "no ties"])
+def test_actions_of_many_costs_are_those_of_comparing_in_pairs(scale, whole):
+    rng, K = np.random.default_rng(0), 4
+    terms = scale * rng.normal(size=(300, K))
+    terms[rng.random((300, K)) < 0.1] = -np.inf
+    costs = rng.integers(0, 3, (8, K, K)).astype(float) if whole else rng.normal(size=(8, K, K))
+    found = bayes_decisions(terms, costs)
+    for each, cost in zip(found, costs, strict=True):
+        np.testing.assert_array_equal(each, bayes_decisions(terms, cost))
+        np.testing.assert_array_equal(each, _compared_in_pairs(terms, cost))

@@ -60,12 +60,13 @@ def sampled_rates(
     Scrambled Sobol sequences up to 1024 features, pseudo-random numbers beyond. With
     x = mean + std z a squared distance is a quadratic in z without products: features are taken
     block by block, and a block is two matrix products; pseudo-random ones are of float32, whose
-    rounding, in blocks that are summed in float64, is far below what sampling leaves open.
+    rounding, in blocks that are summed in float64, is far below what sampling leaves open. Of
+    those half are the others mirrored at the mean, for which the products serve again.
     """
     from scipy.stats import qmc  # here: importing scipy.stats takes longer than fairprog itself
 
     K, G, d = mean.shape
-    power = max(0, int(np.ceil(np.log2(max(1, n_samples) / REPLICATES))))
+    power = max(1, int(np.ceil(np.log2(max(1, n_samples) / REPLICATES))))
     n = 2**power
     with np.errstate(divide="ignore"):
         log_mass = np.log(prior) - 0.5 * np.log(scatter).sum(axis=-1)
@@ -82,26 +83,26 @@ def sampled_rates(
         curved = 0.5 * var[:, :, None, j] * precision
         sloped = np.sqrt(var[:, :, None, j]) * away * precision
         joint -= 0.5 * (away**2 * precision).sum(axis=-1)[:, :, None]
-        if not sobol:  # less those of the first class: the rule sees differences
-            curved, sloped = curved - curved[:, :, :1], sloped - sloped[:, :, :1]
+        # less those of the first class: the rule sees differences
+        curved, sloped = ((x - x[:, :, :1])[:, :, 1:] for x in (curved, sloped))
         dtype = float if sobol else np.float32
-        square, linear = (x.reshape(K * G * K, -1).T.astype(dtype) for x in (curved, sloped))
+        square, linear = (x.reshape(K * G * (K - 1), -1).T.astype(dtype) for x in (curved, sloped))
         for r, child in enumerate(children):
             if sobol:
                 z: NDArray[Any] = ndtri(np.clip(points[r][:, j], 2.0**-32, 1 - 2.0**-32))
             else:
-                z = child.standard_normal((n, len(linear)), dtype=np.float32)
-            total = (z * z) @ square + z @ linear
-            joint[r] -= np.moveaxis(total.reshape(n, K, G, K), 0, 2)
+                z = child.standard_normal((n // 2, len(linear)), dtype=np.float32)
+            even, odd = (z * z) @ square, z @ linear
+            total = even + odd if sobol else np.concatenate([even + odd, even - odd])
+            joint[r, ..., 1:] -= np.moveaxis(total.reshape(n, K, G, K - 1), 0, 2)
     return averaged(np.stack([rates_of(cost, each) for each in joint]))
 
 
 def rates_of(cost: Array, joint: Array) -> Array:
     """Return shares of actions (..., K, G, K) from log joints (K, G, n, K), for every cost."""
-    if cost.ndim > 2:
-        return np.stack([rates_of(C, joint) for C in cost])
-    actions = bayes_decisions(joint.reshape(-1, joint.shape[-1]), cost).reshape(joint.shape[:3])
-    return np.stack([(actions == k).mean(axis=2) for k in range(cost.shape[1])], axis=-1)
+    actions = bayes_decisions(joint.reshape(-1, joint.shape[-1]), cost)
+    actions = actions.reshape(*cost.shape[:-2], *joint.shape[:3])
+    return np.stack([(actions == k).mean(axis=-1) for k in range(cost.shape[-1])], axis=-1)
 
 
 def averaged(rates: Array) -> tuple[Array, float]:

@@ -19,6 +19,7 @@ from fairprog.labels import Array
 Integers = NDArray[np.intp]
 
 TIE = 1e-12  # relative difference of expected costs below which they count as equal
+CLEAR = 1e-9  # difference of expected costs, over the largest cost, above which one is the least
 BULK = np.linspace(-12.0, 12.0, 193)  # nodes of the root isolation, in standard deviations
 LEVELS = np.array([-8, -4, -2, -1, -0.5, -0.25, 0, 0.25, 0.5, 1, 2, 4, 8])  # log ratios: tails
 
@@ -26,17 +27,18 @@ LEVELS = np.array([-8, -4, -2, -1, -0.5, -0.25, 0, 0.25, 0.5, 1, 2, 4, 8])  # lo
 def bayes_decisions(log_joint: ArrayLike, cost: ArrayLike) -> Integers:
     r"""Bayes action ``argmin_j sum_i C_ij q_i p_i(x)``; the lowest index wins ties.
 
-    Actions are compared in pairs, so that two actions which cost the same under the dominating
-    class are told apart by the others, however small their densities.
+    Where the least expected cost is not clearly the least, actions are compared in pairs, so that
+    two actions which cost the same under the dominating class are told apart by the others,
+    however small their densities.
 
     Parameters
     ----------
     log_joint : (n, K) array of ``log q_i p_i(x)``, up to a constant per row.
-    cost : (K, K) array, ``cost[i, j]`` of predicting j when the truth is i, in the user's unit.
+    cost : (..., K, K) array, ``cost[i, j]`` of predicting j when the truth is i, any unit.
 
     Returns
     -------
-    decisions : (n,) array of actions.
+    decisions : (..., n) array of actions.
 
     Examples
     --------
@@ -44,6 +46,21 @@ def bayes_decisions(log_joint: ArrayLike, cost: ArrayLike) -> Integers:
     array([0, 0, 1])
     """
     log_joint, cost = np.asarray(log_joint, float), np.asarray(cost, float)
+    top = np.max(log_joint, axis=1, keepdims=True)
+    mass = np.exp(log_joint - np.where(np.isfinite(top), top, 0.0))
+    expected = np.swapaxes(cost, -1, -2) @ mass.T
+    best = expected.argmin(axis=-2)
+    near = CLEAR * mass.shape[1] * np.abs(cost).max(axis=(-2, -1))[..., None, None]
+    unclear = (expected <= expected.min(axis=-2, keepdims=True) + near).sum(axis=-2) != 1
+    for which in np.ndindex(cost.shape[:-2]):
+        rows = np.flatnonzero(unclear[which])
+        if rows.size:
+            best[which][rows] = _compared_in_pairs(log_joint[rows], cost[which])
+    return best
+
+
+def _compared_in_pairs(log_joint: Array, cost: Array) -> Integers:
+    """Return the actions (n,) of one cost, the best so far against the next."""
     best = np.zeros(log_joint.shape[0], dtype=np.intp)
     for challenger in range(1, cost.shape[1]):
         gain = np.stack([_difference(cost, j, challenger) for j in range(challenger)])[best]

@@ -100,11 +100,11 @@ class NormalGeometry(Geometry):
 
     def refuse_unlike(self) -> None:
         """Check that groups that stay are images of the reference."""
+        reference = self.question.reference
         for a, T in self.staying_maps.items():
-            reference = self.question.reference
-            assert reference is not None
-            off = self.D.map_residual(T, self.D.laws_of(reference), a)
-            self.refuse_apart(reference, a, self.alike, off)
+            if reference is not None and a != reference:
+                off = self.D.map_residual(T, self.D.laws_of(reference), a)
+                self.refuse_apart(reference, a, self.alike, off)
 
     def warn_constant(self) -> None:
         """Say how many directions are set aside."""
