@@ -42,7 +42,7 @@ class AuditRows:
     def check(
         cls,
         y_true: ArrayLike,
-        y_score: ArrayLike,
+        y_score: ArrayLike | None,
         after: ArrayLike | None,
         sensitive_features: Any,
         sample_weight: ArrayLike | None,
@@ -111,7 +111,7 @@ def _refuse_few(found: Rows, n: int) -> None:
     found.require(1)
 
 
-def _columns(scores: ArrayLike, name: str, n: int, n_classes: int) -> Array:
+def _columns(scores: ArrayLike | None, name: str, n: int, n_classes: int) -> Array:
     """Return (n, 1) scores of the last of two classes, or (n, K)."""
     try:
         as_numbers(scores, name)

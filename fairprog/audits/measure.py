@@ -21,13 +21,15 @@ from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.evidence.few_rows import few_rows_words
 from fairprog.evidence.held_out import check_confidence
 from fairprog.labels import Array, Indices, check_number
+from fairprog.populations import Categorical, ScoreCounts
+from fairprog.populations.score_counts import counted_rows
 
 
 def audit(
-    y_true: ArrayLike,
-    y_score: ArrayLike,
+    y_true: ArrayLike | ScoreCounts | Categorical,
+    y_score: ArrayLike | None = None,
     *,
-    sensitive_features: ArrayLike,
+    sensitive_features: ArrayLike | None = None,
     confidence: float = 0.95,
     sample_weight: ArrayLike | None = None,
     y_score_after: ArrayLike | None = None,
@@ -45,7 +47,8 @@ def audit(
     Parameters
     ----------
     y_true : array_like, shape (n,)
-        Class of each row; of two classes the last is the positive one.
+        Class of each row; of two classes the last is the positive one. Or all three at once:
+        :class:`ScoreCounts` of unweighted rows, or their population, read as the rows counted.
     y_score : array_like, shape (n,), (n, 1) or (n, K)
         Scores of the last class, or of every class (those of two classes add up to one). Of rows
         the model was NOT trained on, or intervals and bands say nothing.
@@ -113,6 +116,13 @@ def audit(
         )
     if unknown:
         raise TypeError(f"audit() got an unexpected keyword argument {next(iter(unknown))!r}")
+    if isinstance(y_true, (ScoreCounts, Categorical)):
+        if y_score is not None or sensitive_features is not None:
+            raise ModelError(
+                "Counts hold scores, classes and groups: audit(counts) takes no others.",
+                argument="y_true",
+            )
+        y_score, y_true, sensitive_features = counted_rows(y_true)
     refuse_reordered(y_true=y_true, X=X)
     rows = AuditRows.check(
         y_true,

@@ -33,6 +33,8 @@ from fairprog.fields import read
 from fairprog.labels import Array, Indices, column_names
 from fairprog.lots import Keys, drawn, keys_for, lots, row_keys, shared_too_widely
 from fairprog.numeric import without_dust
+from fairprog.populations import Categorical, ScoreCounts
+from fairprog.populations.score_counts import counted_rows
 from fairprog.populations.score_direction import warn_of_direction
 from fairprog.solution import Channel, ScoreSolution, Solution, SplitMap
 from fairprog.solution.channel import PURPOSE
@@ -185,7 +187,8 @@ class ScoreSteering(OneToOneFeatureMixin, SteeringStep):
         Parameters
         ----------
         X : array_like, shape (n,) or (n, 1)
-            Scores of the positive class (the last one), of rows the model was not trained on.
+            Scores of the positive class (the last one), of rows the model was not trained on. Or
+            :class:`ScoreCounts` of unweighted rows alone, read as the rows counted.
         y : array_like, shape (n,)
             Two classes; None for demographic parity by quantiles.
         sensitive_features : array_like, shape (n,) or (n, k), or a data frame
@@ -215,6 +218,8 @@ class ScoreSteering(OneToOneFeatureMixin, SteeringStep):
                 stacklevel=2,
             )
         check_options(method=method, space=self.space, ties=self.ties)
+        if isinstance(X, (ScoreCounts, Categorical)):
+            X, y, sensitive_features = counted_rows(X)
         check_notion(method, self.notion, y)
         s, blind = check_scores(X, self.space), y is None
         rows = Rows.check(

@@ -6,13 +6,20 @@ from collections.abc import Hashable, Iterable
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fairprog.codec import Saved, register
 from fairprog.door import Rows
 from fairprog.errors import DataError, ModelError
 from fairprog.fields import array, either, fits, labels, least, read, refuse
-from fairprog.labels import Array, as_labels, check_finite, label_vector, sorted_labels
+from fairprog.labels import (
+    Array,
+    as_labels,
+    check_finite,
+    label_array,
+    label_vector,
+    sorted_labels,
+)
 from fairprog.populations.categorical import Categorical
 from fairprog.populations.score_bins import ScoreBins
 from fairprog.populations.score_tables import add_table, gather_dask, split, summed, to_arrow
@@ -25,9 +32,10 @@ class ScoreCounts(Saved):
     """Count labelled scores, exactly or in bins; `partial_fit` and `merge` change and return it.
 
     What comes out is a :class:`Categorical` whose atoms are the scores and whose posteriors are
-    counted, group by group; :class:`FairScore` and :class:`FairClassifier` take the counts
-    themselves. Pieces may be counted anywhere, saved, merged in any order (without weights to the
-    same bits), or come as lines of a table, such as SQL's GROUP BY returns.
+    counted, group by group; :func:`audit`, :class:`ScoreSteering`, :class:`FairScore` and
+    :class:`FairClassifier` take the counts themselves. Pieces may be counted anywhere, saved,
+    merged in any order (without weights to the same bits), or come as lines of a table, such as
+    SQL's GROUP BY returns.
 
     Source: theory.md section 11.
 
@@ -340,6 +348,31 @@ def refuse_exchanged(score: Array, y: ArrayLike) -> None:
 def uncounted(population: Any) -> Any:
     """Return the population of counts; anything else as it is."""
     return population.population() if isinstance(population, ScoreCounts) else population
+
+
+def counted_rows(counts: ScoreCounts | Categorical) -> tuple[Array, NDArray[Any], NDArray[Any]]:
+    """Return scores, classes and groups of the rows that were counted, one entry for each.
+
+    Raises
+    ------
+    ModelError
+        Where rows had weights, of which counts keep only sums, or nothing was counted.
+    """
+    D = uncounted(counts)
+    n_rows, held, values = D.n_rows, D.support, D.values
+    n = 0 if n_rows is None else int(n_rows.sum())
+    counted = not D.scores_given and D.group_known and held.score.ndim == 1 == np.ndim(values)
+    if not n or D.effective_rows != n or not counted:
+        raise ModelError(
+            "Needed are ScoreCounts of rows without weights, or their population(); found "
+            f"{counts!r}. Pass the rows themselves: scores, classes, groups, weights.",
+            argument="counts",
+        )
+    positive = np.rint(n * held.weight * held.score)
+    repeats = np.append(np.rint(n * held.weight) - positive, positive).astype(np.intp)
+    y = np.repeat(np.repeat([0, 1], held.score.size), repeats)
+    atom, group = (np.repeat(np.tile(x, 2), repeats) for x in (held.atom, held.group))
+    return np.asarray(values)[atom], label_array(D.classes)[y], label_array(D.groups)[group]
 
 
 FIELDS = {

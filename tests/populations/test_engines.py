@@ -124,3 +124,35 @@ def test_moments_travel_as_lines(covariance):
     assert (np.asarray(found.population().cov) == np.asarray(here.population().cov)).all()
     with pytest.raises(fp.DataError, match="needed is 'moments'"):
         fp.Moments.from_arrow(counted(None).to_arrow())
+
+
+@pytest.mark.parametrize("bins", BINS)
+def test_audits_and_steps_take_counts(bins):
+    counts = counted(bins)
+    values = counts.population().values
+    s = S if bins is None else values[(S * bins).astype(int)]
+    few = {"n_permutations": 40, "n_bootstrap": 50}
+    rows = fp.audit(Y, s, sensitive_features=A, **few)
+    for given in (counts, counts.population()):
+        found = fp.audit(given, **few)
+        assert found.worst == rows.worst and found.summary() == rows.summary()
+    for method in ("quantile", "channel"):
+        step = fp.ScoreSteering(method=method)
+        from_rows = step.fit(s, Y, sensitive_features=A).transform(
+            s, sensitive_features=A, key=np.arange(N)
+        )
+        step.fit(counts)
+        moved = step.transform(s, sensitive_features=A, key=np.arange(N))
+        np.testing.assert_allclose(moved, from_rows, atol=1e-12)
+
+
+def test_counts_that_do_not_say_the_rows_are_refused():
+    weighted = counted(None, weight=RNG.uniform(0.5, 2.0, N))
+    shares = fp.Categorical(np.full((2, 2, 2), 0.125), values=[0.2, 0.8])
+    for given in (weighted, weighted.population(), shares):
+        with pytest.raises(fp.ModelError, match="rows without weights"):
+            fp.audit(given)
+    with pytest.raises(fp.ModelError, match="takes no others"):
+        fp.audit(counted(None), S)
+    with pytest.raises(fp.DataError, match="sensitive_features"):
+        fp.audit(Y, S)
