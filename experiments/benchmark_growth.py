@@ -100,6 +100,40 @@ def streams() -> list[Row]:
     ]
 
 
+COUNTING = """
+import resource, sys
+import numpy as np
+import fairprog as fp
+
+counts, rng = fp.ScoreCounts(1000), np.random.default_rng(0)
+started, drawing = resource.getrusage(resource.RUSAGE_SELF).ru_utime, 0.0
+for start in range(0, int(sys.argv[1]), 1_000_000):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+    s, y, a = rng.random(10**6), rng.integers(2, size=10**6), rng.integers(3, size=10**6)
+    drawing += resource.getrusage(resource.RUSAGE_SELF).ru_utime - before
+    counts.partial_fit(s, y, sensitive_features=a)
+used = resource.getrusage(resource.RUSAGE_SELF)
+assert counts.population().n_rows.sum() == int(sys.argv[1])
+print(used.ru_utime - started - drawing, used.ru_maxrss / 1024)
+"""
+
+
+@benchmark(long=True)
+def counts_of_100_000_000_scores() -> list[Row]:
+    """Scores in 1,000 bins, a million rows at a time, in a process of its own."""
+    found = {}
+    for n in (1_000_000, 100_000_000):
+        command = [sys.executable, "-c", COUNTING, str(n)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found[n] = [float(x) for x in done.stdout.split()]
+    (_, first), (seconds, peak) = found.values()
+    return [
+        ("one core, without drawing them", seconds, "s", ""),
+        ("peak memory of the process", peak, "MB", ""),
+        ("of that beyond the first million", peak - first, "MB", "<= 20"),
+    ]
+
+
 @benchmark
 def starting() -> list[Row]:
     """Measure fresh interpreters; of the import, less what one takes by itself."""

@@ -10,6 +10,7 @@ import numpy as np
 import fairprog as fp
 from fairprog.labels import Array
 
+from .benchmark_peers import labelled_scores
 from .timing import Row, benchmark, best_of, growth, peak_memory, point
 
 __all__ = ["equal_opportunity_lp", "scored_rows", "sorted_solution"]
@@ -114,11 +115,7 @@ def rows_growth() -> list[Row]:
 @benchmark
 def fair_score_1_000_000_rows() -> list[Row]:
     """Measure fair scores and quantile maps of unweighted rows in sorts of the scores."""
-    rng = np.random.default_rng(0)
-    group = rng.integers(2, size=1_000_000)
-    y = (rng.random(group.size) < np.where(group == 1, 0.3, 0.6)).astype(int)
-    strength = np.where(group == 1, 0.75, 1.8)
-    score = 1 / (1 + np.exp(-1.5 * rng.normal(size=group.size) - (2 * y - 1) * strength))
+    score, y, group = labelled_scores(1_000_000)
     who, key = {"sensitive_features": group}, np.arange(group.size)
     sorting, _ = best_of(3, lambda: np.argsort(score))
 

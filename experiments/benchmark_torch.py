@@ -22,7 +22,7 @@ def need_extra() -> None:
         raise Unavailable("it needs pip install 'fairprog[transformers]'")
 
 
-@benchmark
+@benchmark(long=True)
 def hook_in_gpt2() -> list[Row]:
     """One hooked layer against a whole forward pass: 12 layers, 768 wide, random weights."""
     need_extra()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fairprog as fp
-from experiments import benchmark, benchmark_newton, benchmark_scores, timing
+from experiments import benchmark, benchmark_newton, benchmark_peers, benchmark_scores, timing
 from experiments.claims import Unavailable
 from tests.instances import multivariate
 
@@ -37,6 +37,7 @@ def test_a_page_names_the_machine_and_says_what_was_met(tmp_path, monkeypatch):
     benchmark.main(["--out", str(tmp_path), "--page", str(tmp_path / "page.rst")])
     text = (tmp_path / "page.rst").read_text(encoding="utf-8")
     assert "cores" in text and "numpy" in text and "     - missed" in text
+    assert "``tiny``\n   Not profiled." in text and "processor time of this run" in text
     assert benchmark.met(2.0, "<= 2") == "met" and benchmark.met(0.5, ">= 0.8") == "missed"
     assert benchmark.met(np.nan, "<= 2") == benchmark.met(1.0, "") == ""
 
@@ -52,6 +53,15 @@ def test_a_benchmark_that_cannot_run_here_says_what_it_needs(tmp_path, monkeypat
     assert "vast" not in capsys.readouterr().out
     benchmark.main(["--out", str(tmp_path), "--full"])
     assert "not measured: it needs a larger machine" in capsys.readouterr().out
+
+
+def test_peers_that_are_not_installed_are_named(monkeypatch):
+    few = {"FairClassifier": ("", benchmark_peers.fair_classifier), "theirs": ("no_such", None)}
+    monkeypatch.setattr(benchmark_peers, "NAMED", few)
+    monkeypatch.setattr(benchmark_peers, "SIZES", (500,))
+    named = [what for what, *_ in timing.BENCHMARKS["peers_on_scores"]()]
+    assert named[:2] == ["500 rows: FairClassifier, fit", "500 rows: FairClassifier, transform"]
+    assert named[2:] == ["theirs: not installed (pip install no_such)"]
 
 
 def test_what_grows_is_drawn(tmp_path, monkeypatch):
