@@ -14,7 +14,7 @@ Numbers = NDArray[np.floating[Any]]
 DUST = 1e-12  # of a number: less than what sums in another order differ by is no difference
 
 
-def as_numbers(values: ArrayLike, argument: str) -> NDArray[np.float64]:
+def as_numbers(values: ArrayLike | None, argument: str) -> NDArray[np.float64]:
     """Return values as a new float64 array; what is missing (None, pandas.NA, masked) is NaN.
 
     Raises

@@ -129,7 +129,8 @@ def _columns(scores: ArrayLike | None, name: str, n: int, n_classes: int) -> Arr
         if n_classes > 2 and array.shape[1:] == (1,) and len(np.unique(array)) == 2:
             hint += ". Were labels and scores swapped? The order is audit(y_true, y_score)"
         raise DataError(
-            f"`{name}` has shape {np.shape(scores)}; needed is {wanted}{hint}.", argument=name
+            f"`{name}` has shape {np.asarray(scores).shape}; needed is {wanted}{hint}.",
+            argument=name,
         )
     if array.shape[1] == 2 and np.ptp(array.sum(axis=1)) > 0.01 * np.abs(array).max():
         raise DataError(

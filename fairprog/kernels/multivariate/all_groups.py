@@ -82,7 +82,7 @@ def profile_cost(
     for i in range(K):
         PA = precision[i] @ matrices
         right = np.einsum("a,asr,as->r", w[i], PA, mean[i] - offsets)
-        T = symmetrize(np.einsum("a,asr,asc->rc", w[i], matrices, PA, optimize=True))
+        T = symmetrize((w[i][:, None, None] * matrices).reshape(-1, d).T @ PA.reshape(-1, d))
         inner = np.linalg.inv(T)
         m, M = inner @ right, float(w[i].sum()) * symmetrize(inner)
         if fixed is not None and fixed[0] == i:
