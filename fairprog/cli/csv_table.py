@@ -56,6 +56,20 @@ def in_order(labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(distinct[k] for k in np.argsort(numbers, kind="stable"))
 
 
+def as_written(numbers: Array, text: Text) -> NDArray[Any]:
+    """Return numbers as a column writes its own: whole ones without a point where it has none.
+
+    Examples
+    --------
+    >>> as_written(np.array([38., 40.]), np.array(["44", "51"])).tolist()
+    [38, 40]
+    """
+    digits = not any(mark in cell for cell in text.tolist() for mark in ".,eE")
+    if digits and (numbers == np.rint(numbers)).all() and np.abs(numbers).max(initial=0.0) < 2**53:
+        return numbers.astype(np.int64).astype(object)
+    return numbers.astype(object)
+
+
 def as_numbers(text: ArrayLike) -> Array:
     """Return text as numbers, NaN where it is none."""
     import pandas as pd

@@ -316,7 +316,7 @@ def run_apply(options: argparse.Namespace) -> int:
     encoded = [
         f"{f.name} as {f.encoded[0]}" + f" and {len(f.encoded) - 1} more" * (len(f.encoded) > 1)
         for f in fitted.features
-        if f.levels
+        if f.levels and not fitted.keeps(f)
     ]
     if encoded:
         print(note(

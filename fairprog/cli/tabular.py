@@ -13,7 +13,7 @@ import numpy as np
 
 from fairprog.cli.columns import Design, Feature
 from fairprog.cli.complaints import require_values
-from fairprog.cli.csv_table import Table, Text
+from fairprog.cli.csv_table import Table, Text, as_written
 from fairprog.codec import load, register, save
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.estimators import IdealSteering, ScoreSteering
@@ -195,8 +195,9 @@ class TableSteering:
         Returns
         -------
         Table
-            The same columns and rows; feature columns hold aligned numbers, and one-hot encoded
-            ones give way to their 0/1 columns.
+            The same columns and rows; feature columns hold aligned numbers; text columns of
+            three or more values stay, where the step leaves indicators, others give way to their
+            0/1 columns.
 
         Raises
         ------
@@ -333,11 +334,19 @@ class TableSteering:
         out: dict[str, list[tuple[str, Any]]] = {}
         for f in self.features:
             own = [(name, *next(pairs)) for name in f.encoded]
-            out[f.name] = [(name, after) for name, _, after in own]
             if not f.levels:
                 (_, before, after), kept = own[0], table.text(f.name)
-                out[f.name] = [(f.name, np.where(before == after, kept, after.astype(object)))]
+                out[f.name] = [(f.name, np.where(before == after, kept, as_written(after, kept)))]
+            elif not self.keeps(f):
+                out[f.name] = [(name, after) for name, _, after in own]
         return out
+
+    def keeps(self, feature: Feature) -> bool:
+        """Return whether a text column goes out as it came in.
+
+        `IdealSteering` leaves indicators that exclude each other where they are.
+        """
+        return len(feature.encoded) > 1 and bool(getattr(self.step, "snap", False))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .json or .npz file, atomically; read it by :meth:`load`."""

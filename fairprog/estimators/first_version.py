@@ -63,6 +63,7 @@ def ideal_steering(data: dict[str, Any]) -> dict[str, Any]:
         "_mass": np.ones(1) if D is None else D.group_mass,
         "_order": None,
         "ties": [],
+        "whole": np.zeros(d),
         "_shared": False,
     }
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from fairprog.codec import register
@@ -25,7 +25,7 @@ from fairprog.estimators.lattice import rounded
 from fairprog.estimators.score_maps import Plan
 from fairprog.estimators.sensitive_column import column_position, insert_column, take_column
 from fairprog.estimators.step import SteeringStep, law, mean_over_groups
-from fairprog.estimators.tied_columns import tied_columns, warn_of_loss
+from fairprog.estimators.tied_columns import tied_columns, warn_of_loss, whole
 from fairprog.fields import array, either, increasing, read, refuse
 from fairprog.labels import Array, Indices, check_finite, check_number
 from fairprog.lots import Keys, column_order, keys_for, lots, row_keys, shared_too_widely
@@ -70,9 +70,9 @@ class IdealSteering(FeatureReader, SteeringStep):
         Weight of the groups' whole laws, all rows with the classes as frequent as they are,
         against that of the classes' own; see :class:`fairprog.NearestIdeal`.
     snap : "auto" or bool
-        Which columns are moved by ranks instead of by the program's map: "auto" those in which
-        some group has few values or a point mass (from where an affine map puts these, a tree
-        would read the group), True all, False none. See the notes.
+        Which columns are moved by ranks instead of by the program's map: "auto" those of whole
+        numbers and those in which some group has few values or a point mass (from where an
+        affine map puts these, a tree would read the group), True all, False none. See the notes.
     min_cell : int, default 2
         Fewest rows a cell (class, group) may have.
     merge_groups : mapping, optional
@@ -112,10 +112,12 @@ class IdealSteering(FeatureReader, SteeringStep):
 
     Columns with tied values are moved one by one, by the increasing map of class-balanced
     quantiles that `ScoreSteering` has, to values that occur in the group that stays, else to the
-    groups' average; a tie is split by lot where the groups' shares of it differ, and the column's
-    mean is kept no more. An end of a column that holds a point mass of every group and stands
-    alone (the zeros of an amount) keeps its rows. Prices, certificate and `map_bound`
-    are the program's, which such columns follow only in that their cells count in it.
+    groups' average; a tie is split by lot where the groups' shares of it differ, whole numbers
+    stay whole, and the column's mean is kept no more. A row has one lot for all columns. 0/1
+    columns that exclude each other (a category written as indicators) stay as they are. An end of
+    a column that holds a point mass of every group and stands alone (the zeros of an amount)
+    keeps its rows. Prices, certificate and `map_bound` are the program's, which such columns
+    follow only in that their cells count in it.
 
     Aligned rows are fair to every classifier as far as the data follow the steered population:
     `solution_.bounds` says how far rates can be off, held-out rows say how far they are. For
@@ -180,12 +182,14 @@ class IdealSteering(FeatureReader, SteeringStep):
     _lattices: list[Array | None]
     _order: Indices | None
     _ties: list[dict[Any, SplitMap]]
+    _whole: NDArray[np.bool_]
     _shared: bool
     _kind = "ideal_steering"
     _more: ClassVar[dict[str, Any]] = {
         "feature_names": [str],
         "population": either(None, Mapping),
         "ties": [Mapping],
+        "whole": array(None),
     }
 
     @staticmethod
@@ -233,6 +237,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         self._keep_labels(rows)
         self._order = column_order(features, rows.weight)
         self._ties, self._lattices, self._shared = [], [], False
+        self._whole = np.zeros(features.shape[1], dtype=bool)
         if len(rows.classes) == 1 and len(rows.groups) > 1:
             raise DataError(
                 f"`y` holds the one class {rows.classes[0]!r}; at least two classes are needed. "
@@ -272,6 +277,7 @@ class IdealSteering(FeatureReader, SteeringStep):
             * self.solution_.sample_weight(rows.label, sensitive_features=rows.group)
         )
         self._ties = tied_columns(features, rows, self._plan(), self.snap)
+        self._whole = whole(features)
         if self._tied:
             self._shared = shared_too_widely(rows.a, rows.a, row_keys(features))
         keys, shares = row_keys(np.arange(rows.a.size)), np.eye(len(rows.groups))[rows.a]
@@ -370,12 +376,13 @@ class IdealSteering(FeatureReader, SteeringStep):
         """Return rows in the common coordinates; not a bit of one whose group stays changes."""
         moves, out = ~self._stays(shares), features.copy()
         moved = self._moved(features[moves], shares[moves], True)
+        lot = lots(self.random_state, "split ties", keys[moves])  # one, so that columns agree
         for j in self._tied:
-            x = features[moves, j]
-            moved[:, j] = self._ranked(j, x, shares[moves], self._lot(j, keys[moves]), True)
+            moved[:, j] = self._ranked(j, features[moves, j], shares[moves], lot, True)
         for j, lattice in enumerate(self._lattices):  # of a file of version 0.1.0
             if lattice is not None:
-                moved[:, j] = rounded(moved[:, j], lattice, self._lot(j, keys[moves]))
+                own = lots(self.random_state, f"round column {j}", keys[moves])
+                moved[:, j] = rounded(moved[:, j], lattice, own)
         out[moves] = moved
         return out
 
@@ -383,16 +390,13 @@ class IdealSteering(FeatureReader, SteeringStep):
     def _tied(self) -> list[int]:
         return [j for j, maps in enumerate(self._ties) if maps]
 
-    def _lot(self, j: int, keys: Keys) -> Array:
-        number = j if self._order is None else int(self._order[j])
-        return lots(self.random_state, f"round column {number}", keys)
-
     def _ranked(self, j: int, x: Array, shares: Array, lot: Array | float, there: bool) -> Array:
         """Return a tied column moved to the common coordinates, or back."""
         level = np.broadcast_to(lot, x.shape)
         maps = {g: T if there else T.inverse() for g, T in self._ties[j].items()}
+        ends = np.rint if self._whole[j] else np.asarray
         return mean_over_groups(x, shares, self.groups_.tolist(), lambda g, rows: (
-            maps[g].at(x[rows], level[rows]) if g in maps else x[rows]
+            ends(maps[g].at(x[rows], level[rows])) if g in maps else x[rows]
         ))  # fmt: skip
 
     def _moved(self, features: Array, shares: Array, inverse: bool) -> Array:
@@ -422,6 +426,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         return super().to_dict() | {
             "feature_names": tuple(getattr(self, "feature_names_in_", ())),
             "population": None if self.population_ is None else self.population_.to_dict(),
+            "whole": self._whole.astype(float),
             "ties": [{g: T.to_dict() for g, T in maps.items()} for maps in self._ties],
         }
 
@@ -447,7 +452,8 @@ class IdealSteering(FeatureReader, SteeringStep):
         out._ties = [{g: SplitMap.from_dict(T) for g, T in maps.items()} for maps in data["ties"]]
         moving = out._plan().to_home if out.solution_ is not None else ()
         strangers = any(maps and tuple(maps) != moving for maps in out._ties)
-        sizes = {len(out._ties) or d, len(out._lattices) or d}
+        out._whole = data["whole"] == 1.0
+        sizes = {len(out._ties) or d, len(out._lattices) or d, out._whole.size}
         sizes |= {d if out._order is None else out._order.size}
         if strangers or sizes != {d} or len(data["feature_names"]) not in (0, out.n_features_in_):
             raise refuse("it has names, values or maps of other features or groups")

@@ -3,8 +3,10 @@
 An affine map moves whole numbers off their lattice, and the zeros of an amount to a value that
 hardly anybody has: another one in every group, where a tree reads the group. Such a column is
 moved by the quantile map of `ScoreSteering` instead: increasing, to values that occur, a tie split
-by lot where the groups' shares of it differ. An end of the column that holds many rows of every
-group and stands alone (the zeros of an amount) keeps its rows, and the others are matched.
+by lot where the groups' shares of it differ; whole numbers stay whole. An end of the column that
+holds many rows of every group and stands alone (the zeros of an amount) keeps its rows, and the
+others are matched. Indicators of a category stay as they are: moved one by one they would make
+rows of two categories, or of none.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fairprog.door import Rows
 from fairprog.errors import FairprogWarning, ModelError
@@ -37,8 +40,8 @@ def tied_columns(
     plan : Plan
         Who moves, and to whom; with no home to the average of all.
     snap : "auto" or bool
-        "auto": columns in which some group has few values or a point mass; True: every column;
-        False: none.
+        "auto": columns of whole numbers, and those in which some group has few values or a
+        point mass; True: every column; False: none.
 
     Raises
     ------
@@ -47,15 +50,42 @@ def tied_columns(
     """
     if snap not in ("auto", True, False, None):
         raise ModelError(f"`snap` must be 'auto', True or False; found {snap!r}.", argument="snap")
+    if not snap or not plan.moving:
+        return [{} for _ in X.T]
+    indicators = exclusive(X)
     return [
-        _maps(x, rows, plan)
-        if snap and plan.moving and (snap is True or _is_tied(x, rows, plan))
+        _still(x, plan)
+        if j in indicators
+        else _maps(x, rows, plan)
+        if snap is True or _is_tied(x, rows, plan)
         else {}
-        for x in X.T
+        for j, x in enumerate(X.T)
     ]
 
 
+def exclusive(X: Array) -> set[int]:
+    """Return which 0/1 columns exclude another one: categories written as indicators.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> exclusive(np.array([[0, 0, 1], [1, 0, 1], [0, 1, 0], [1, 1, 0]])) == {1, 2}
+    True
+    """
+    two = [j for j, x in enumerate(X.T) if ((x == 0) | (x == 1)).all()]
+    ones = X[:, two]
+    both = ones.T @ ones
+    return {j for j, own in zip(two, both, strict=True) if (own == 0).any()}
+
+
+def whole(X: Array) -> NDArray[np.bool_]:
+    """Return which columns hold whole numbers only."""
+    return np.array([(x == np.rint(x)).all() for x in X.T], dtype=bool)
+
+
 def _is_tied(x: Array, rows: Rows, plan: Plan) -> bool:
+    if (x == np.rint(x)).all():
+        return True
     if (np.diff(np.sort(x)) == 0).sum() < FEW - 1:
         return False
     own = (rows.a == k for k, g in enumerate(rows.groups) if g in plan.moving or g == plan.home)

@@ -302,7 +302,39 @@ def test_trees_read_the_group_no_better_and_gaps_fall(kind, steer):
             worst_gap([said[(y[h:] == i) & (code[h:] == g)] for g in (0, 1)]) for i in (0, 1)
         )
 
-    assert gap(Z) < 0.65 * gap(X)
+    assert gap(Z) < 0.65 * gap(X) + 0.02  # chance
+
+
+@pytest.mark.filterwarnings("ignore:1 direction")
+def test_whole_numbers_stay_whole_and_related_columns_agree():
+    rng = np.random.default_rng(0)
+    n = 4000
+    a, y = rng.choice(["f", "m"], n), rng.integers(2, size=n)
+    years = np.clip(np.round(rng.normal(10 + 2 * y - 2 * (a == "f"), 2)), 1, 16)
+    amount = np.where(rng.random(n) < 0.6, 0, np.round(rng.lognormal(7 - 0.3 * (a == "f"), 1)))
+    ident = rng.permutation(10 * n)[:n] + 1000 * (a == "f")  # hardly a tie
+    X = np.column_stack([years, 12 * years, amount, ident]).astype(float)
+    for steer in ("all", ["f"]):
+        step = fp.IdealSteering(steer).fit(X, y, sensitive_features=a)
+        Z = step.transform(X, sensitive_features=a, key=np.arange(n))
+        assert (np.rint(Z) == Z).all() and (Z[a == "f"] != X[a == "f"]).any(axis=0).all()
+        np.testing.assert_array_equal(Z[:, 1], 12 * Z[:, 0])  # a row has one lot for all columns
+
+
+def test_indicators_of_a_category_stay_as_they_are():
+    rng = np.random.default_rng(0)
+    a, y = rng.choice(["f", "m"], 3000), rng.integers(2, size=3000)
+    job = np.where(
+        a == "f", rng.choice(4, 3000, p=[0.4, 0.3, 0.2, 0.1]), rng.integers(4, size=3000)
+    )
+    owner = rng.random(3000) < 0.3 + 0.2 * y + 0.2 * (a == "f")
+    blocks = (job[:, None] == np.arange(1, 4)).astype(float)  # all levels but the first
+    X = np.column_stack([rng.normal(y + (a == "f")), blocks, owner])
+    step = fp.IdealSteering(["f"]).fit(X, y, sensitive_features=a)
+    Z = step.transform(X, sensitive_features=a, key=np.arange(3000))
+    np.testing.assert_array_equal(Z[:, 1:4], X[:, 1:4])
+    assert (Z[:, 4] != X[:, 4]).any() and set(Z[:, 4]) == {0.0, 1.0}
+    np.testing.assert_array_equal(step.inverse_transform(Z, sensitive_features=a)[:, 1:4], blocks)
 
 
 def test_a_tree_cannot_read_the_group_from_rounded_values():
