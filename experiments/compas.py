@@ -100,5 +100,5 @@ def _claim(learner: str, values: dict[tuple[str, str], Array], step: str) -> Cla
         f"{before[:, 1].mean():.4f} -> {after[:, 1].mean():.4f} (loss {lost:.4f}, s.e. "
         f"{lost_error:.4f}), {len(after)} splits",
         abs(gap) <= GAP and lost <= LOSS,
-        "the normal law fits these lattices only roughly",
+        "columns are matched one by one, and what two of them say together is not",
     )
