@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fairprog.audits.result import Audit
+from fairprog.audits.result import EVENTS, Audit
 from fairprog.labels import printable
 
 FEW_SCORES = 20
@@ -105,7 +105,18 @@ def verdict_words(found: Audit) -> str:
     who = found.worst_threshold(notion, groups=gap.between if many else None)
     return (
         f"Groups are treated unequally: {measured}{corrected}, {between}{pair}; {as_much}. {who}."
+        + _other_event(found, notion)
     )
+
+
+def _other_event(found: Audit, notion: str) -> str:
+    """Return what the other event of two classes shows, beside the one that is named."""
+    if notion not in EVENTS:
+        return ""
+    other = EVENTS[1 - EVENTS.index(notion)]
+    gap = found.worst[other, found.scores[-1]]
+    chance = "" if gap.beyond_chance else ", which is not beyond chance"
+    return f" The worst gap of {other} is {gap.gap:.3f}{chance}."
 
 
 def _share(chance: float, found: Audit) -> str:

@@ -96,19 +96,21 @@ def decided(
 ) -> tuple[str, GapInterval, bool]:
     """Return which gap decides of a score's, and whether it is beyond chance.
 
-    Of two classes it is that of the event which is surest to be unequal, or, where none is, of
-    equalized odds, which are beyond chance exactly if an event is.
+    It is the largest of those that are. Of two classes it is that of an event, or, where none is
+    beyond chance, of equalized odds, which are exactly if an event is.
     """
     events = [
         (notion, gap)
         for (notion, name), gap in worst.items()
         if name == score and (n_classes > 2 or notion in EVENTS)
     ]
-    notion, gap = min(events, key=lambda item: (item[1].chance, -item[1].low, -item[1].gap))
-    unequal = gap.chance < chance_level(n_classes)
-    if n_classes == 2 and not unequal:
-        notion, gap = "equalized odds", worst["equalized odds", score]
-    return notion, gap, unequal
+    beyond = [item for item in events if item[1].chance < chance_level(n_classes)]
+    if beyond:
+        return *max(beyond, key=lambda item: item[1].gap), True
+    if n_classes == 2:
+        return "equalized odds", worst["equalized odds", score], False
+    surest = min(events, key=lambda item: (item[1].chance, -item[1].low, -item[1].gap))
+    return *surest, False
 
 
 @dataclass(frozen=True)
@@ -218,11 +220,12 @@ class Audit(Reported):
 
     @property
     def decision(self) -> tuple[str, GapInterval, bool]:
-        """The event (and class) surest to be unequal, its gap, and whether it is beyond chance.
+        """The event (and class) with the largest gap beyond chance, that gap, and if there is one.
 
-        It is if less than 5% of the permutations are as unequal; of several classes, 5% over their
-        number. Where neither event of two classes is, the gap is that of equalized odds. Verdict,
-        recommendation and the lower ends of intervals go by this alone.
+        There is if less than 5% of the permutations are as unequal; of several classes, 5% over
+        their number. Else the gap is that of equalized odds, of several classes that of the event
+        surest to be unequal. Verdict, recommendation and the lower ends of intervals go by this
+        alone.
 
         Examples
         --------

@@ -651,6 +651,34 @@ def test_the_noise_of_a_rare_class_hides_no_gap_of_the_large_one(groups):
         assert "of its rows of class 0" in found.verdict and contradictions(found) == []
 
 
+def rarer_event_larger(seed):
+    """300 of 6300 rows are positive, and their scores are further apart than the others'."""
+    rng = np.random.default_rng(seed)
+    y, a = np.repeat([1, 0], [300, 6000]), rng.choice(list("ab"), 6300)
+    s = rng.normal(size=6300) + 1.5 * y + (a == "b") * np.where(y == 1, -0.5, 0.35)
+    return fp.audit(y, s, sensitive_features=a, n_bootstrap=50)
+
+
+def test_the_verdict_names_the_largest_gap_beyond_chance_and_the_other_event():
+    """The gap with the strongest evidence was called the worst, and the larger one not named."""
+    found = rarer_event_larger(0)
+    rare, large = (found.worst[of, "score"] for of in ("equal opportunity", "predictive equality"))
+    assert rare.chance > large.chance and rare.low < large.low and rare.gap > large.gap + 0.05
+    assert rare.beyond_chance and found.decision == ("equal opportunity", rare, True)
+    assert f"threshold the gap (equal opportunity) is {rare.gap:.3f}" in found.verdict
+    assert found.verdict.endswith(f"gap of predictive equality is {large.gap:.3f}.")
+    assert found.worst["equalized odds", "score"].gap == rare.gap and contradictions(found) == []
+
+
+def test_a_larger_gap_that_chance_may_have_made_is_named_as_such():
+    found = rarer_event_larger(3)
+    rare = found.worst["equal opportunity", "score"]
+    notion, gap, unequal = found.decision
+    assert unequal and notion == "predictive equality" and rare.gap > gap.gap
+    end = f"gap of equal opportunity is {rare.gap:.3f}, which is not beyond chance."
+    assert found.verdict.endswith(end) and contradictions(found) == []
+
+
 def test_of_several_classes_the_rows_shown_are_those_of_the_event():
     """Rates given the class were shown for a gap among the rows of the other classes."""
     rng = np.random.default_rng(0)
