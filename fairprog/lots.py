@@ -164,10 +164,44 @@ def hashed(X: Any) -> Keys:
     return _words(array.ravel()).reshape(array.shape)
 
 
-def keys_for(X: Any, key: Any, n: int, order: Indices | None = None, shared: str = "") -> Keys:
-    """Return the keys given, else the rows' own: with a warning where those are `shared`."""
+def keys_for(
+    X: Any,
+    key: Any,
+    n: int,
+    order: Indices | None = None,
+    shared: str = "",
+    drawing: bool = False,
+) -> Keys:
+    """Return the keys given, else the rows' own: with a warning where too many are the same.
+
+    Parameters
+    ----------
+    X : array_like, shape (n,) or (n, ...)
+    key : array_like, shape (n,), optional
+    n : int
+    order : Indices, shape (d,), optional
+        See :func:`row_keys`.
+    shared : str
+        What lots tell apart, where rows' own keys are too few for it.
+    drawing : bool
+        Whether lots decide of any row; they do where there is something `shared`.
+
+    Warns
+    -----
+    FairprogWarning
+        Where lots decide and most of the keys given are repetitions, or rows' own are `shared`.
+    """
     if key is not None:
-        return keys_of(key, n)
+        keys = keys_of(key, n)
+        if (drawing or shared) and 2 * (distinct := np.unique(keys).size) < n:
+            held = f"{distinct:,} value{'s' * (distinct > 1)} in {n:,} rows"
+            warnings.warn(
+                f"`key` holds {held}: rows of one value share a lot, as if they were one person, "
+                "and are split as coarsely. Pass an identifier of every row.",
+                FairprogWarning,
+                stacklevel=3,
+            )
+        return keys
     if shared:
         warnings.warn(
             f"{shared} are told apart by lots, and rows that are the same share one: they move "

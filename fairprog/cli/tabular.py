@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from fairprog.cli.columns import Design, Feature
 from fairprog.cli.complaints import require_values
 from fairprog.cli.csv_table import Table, Text, as_written
 from fairprog.codec import load, register, save
-from fairprog.errors import DataError, FairprogWarning, ModelError
+from fairprog.errors import DataError, ModelError
 from fairprog.estimators import IdealSteering, ScoreSteering
 from fairprog.fields import either, read, refuse
 from fairprog.labels import Array, index_of
@@ -212,14 +211,6 @@ class TableSteering:
             moved = self.solved.align(X, sensitive_features=group)
         else:
             keys = None if key is None else table.text(key)
-            if keys is not None and 2 * (distinct := len(np.unique(keys))) < len(keys):
-                warnings.warn(
-                    f"The column {key!r} holds {distinct:,} values in {len(keys):,} rows: rows of "
-                    "one value share a lot, as if they were one person. Name a column that "
-                    "identifies every row.",
-                    FairprogWarning,
-                    stacklevel=2,
-                )
             moved = self.step.transform(X, sensitive_features=group, key=keys)
         return table.replace(self._columns_of(table, X, moved))
 

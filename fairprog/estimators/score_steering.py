@@ -292,13 +292,14 @@ class ScoreSteering(OneToOneFeatureMixin, SteeringStep):
         Warns
         -----
         FairprogWarning
-            Where ties are split and there is no `key`: tied rows then move together.
+            Where ties are split and there is no `key`: tied rows then move together; and where
+            most of the keys given are repetitions.
         """
         check_is_fitted(self, "groups_")
         refuse_reordered(X=X, sensitive_features=sensitive_features, key=key)
         s = check_scores(X, self.space)
         shares = self._shares(sensitive_features, s.size)
-        keys = keys_for(s, key, s.size, shared="Tied scores" * self._shared)
+        keys = keys_for(s, key, s.size, None, "Tied scores" * self._shared, self._draws)
         out = self._steered(s, shares, self._levels(keys, together=key is None))
         return out[:, None] if np.ndim(X) == 2 else out
 
@@ -325,6 +326,13 @@ class ScoreSteering(OneToOneFeatureMixin, SteeringStep):
             self._moved(self.maps_[g].inverse(), s[rows], 0.5) if g in self.maps_ else s[rows]
         ))  # fmt: skip
         return out[:, None] if np.ndim(X) == 2 else out
+
+    @property
+    def _draws(self) -> bool:
+        """Whether lots decide where some scores go."""
+        maps = [T for T in self.maps_.values() if isinstance(T, Channel | SplitMap)]
+        spread = self.ties != "keep"
+        return any(T.draws for T in maps if spread or isinstance(T, Channel))
 
     def _levels(self, keys: Keys, together: bool = False) -> Array:
         """Return where in its tie, or in its channel's law, a row's score goes, in [0, 1).

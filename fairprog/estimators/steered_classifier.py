@@ -296,7 +296,8 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, FoldRules)
         Warns
         -----
         FairprogWarning
-            Where tied scores are split, there is no `key`, and most rows are repetitions.
+            Where tied scores are split and most keys are repetitions, those given, or without a
+            `key` the rows themselves.
         """
         check_is_fitted(self, "estimators_")
         features, beside, groups = self._read(X, sensitive_features, reset=False)
@@ -306,7 +307,8 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, FoldRules)
             return share * gain + (1.0 - share) * law
         n = _num_samples(features)
         shares = self._shares(groups, n)
-        keys = keys_for(beside, key, n, self._order, "Tied scores" * self._shared)
+        drawing = any(step._draws for step in self.steerings_)
+        keys = keys_for(beside, key, n, self._order, "Tied scores" * self._shared, drawing)
         levels = self.steerings_[0]._levels(keys)
         served = self._served(keys)
         p = np.zeros(n)
@@ -340,8 +342,9 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, FoldRules)
             check_is_fitted(self, "estimators_")
             features, beside, groups = self._read(X, sensitive_features, reset=False)
             n = _num_samples(features)
-            keys = keys_for(beside, key, n, self._order)
-            return self.classes_[self._drawn(self._decided(features, groups, n), keys)]
+            decided = self._decided(features, groups, n)
+            keys = keys_for(beside, key, n, self._order, drawing=bool(decided[1].min() < 1.0))
+            return self.classes_[self._drawn(decided, keys)]
         p = self.predict_proba(X, sensitive_features=sensitive_features, key=key)[:, 1]
         return self.classes_[(p >= self.threshold_).astype(int)]
 

@@ -16,6 +16,9 @@ from fairprog.lots import keys_of, lots, row_keys
 from fairprog.numeric import near
 
 PURPOSE = "fair score"
+EDGE = (
+    2.0**-20
+)  # a tie ends where the next score begins: that lots nearer to an end do is no split
 BUCKETS = 64  # of a lot, by which a draw finds its level
 
 
@@ -53,6 +56,11 @@ class Channel:
     def blocks(self, score: Array) -> Indices:
         """Return the block of each score."""
         return np.searchsorted(self.cuts, score, side="right")
+
+    @property
+    def draws(self) -> bool:
+        """Whether a lot decides which level some score is released at."""
+        return bool(self.chance.max(axis=1).min() < 1.0 - 1e-9)
 
     def __call__(self, score: ArrayLike, *, key: Any = None, random_state: int = 0) -> Array:
         """Return the released score of every score, drawn by the lot of its key.
@@ -167,6 +175,12 @@ class SplitMap:
         scores, first = np.unique(own, return_index=True)
         last = np.append(first[1:], own.size) - 1
         return cls(scores, at[first], at[last], levels, values)
+
+    @property
+    def draws(self) -> bool:
+        """Whether a lot decides where some tied score goes."""
+        ends = (self.at(self.scores, lot) for lot in (EDGE, 1.0 - EDGE))
+        return bool(np.not_equal(*ends).any())
 
     def at(self, score: Array, lot: Array | float) -> Array:
         """Return the moved score of every score at its lot in [0, 1)."""

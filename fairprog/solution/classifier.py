@@ -157,7 +157,7 @@ class RandomizedClassifier:
         if key is None and mixed.size:
             cell = np.unique(proba[mixed], axis=0, return_inverse=True)[1].ravel()
             shared = shared_too_widely(0 * cell, cell, row_keys(X)[mixed])
-        keys = keys_for(X, key, len(proba), shared="Decisions" * shared)
+        keys = keys_for(X, key, len(proba), None, "Decisions" * shared, mixed.size > 0)
         code = drawn(proba, lots(random_state or 0, "draw predictions", keys))
         return label_array(self.population.classes)[code]
 

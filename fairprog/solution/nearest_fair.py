@@ -268,7 +268,7 @@ class NearestFairSolution(ReweightedSolution):
         old, new = self.original.support.posterior[pair], self.moved_posterior[pair]
         rows = np.arange(len(label))
         keep = np.minimum(1.0, new[rows, label] / np.maximum(old[rows, label], 1e-300))
-        keys = keys_for(rows, key, len(rows))
+        keys = keys_for(rows, key, len(rows), drawing=bool((keep < 1.0).any()))
         changed = lots(random_state, "relabel", keys) >= keep
         gain = np.maximum(new - old, 0.0)
         other = drawn(gain, lots(random_state, "new label", keys))

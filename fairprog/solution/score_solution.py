@@ -301,7 +301,8 @@ class ScoreSolution(Reported, Saved):
             classes=self.classes, groups=self.groups, score=score,
         )  # fmt: skip
         rows.require(1)
-        lot = lots(random_state, PURPOSE, keys_for(s, key, len(s)))
+        drawing = any(T.draws for T in self.channels.values())
+        lot = lots(random_state, PURPOSE, keys_for(s, key, len(s), drawing=drawing))
         own = [np.flatnonzero(rows.a == a) for a in range(len(self.groups))]
         released = [T.at(s[k], lot[k]) for T, k in zip(self.channels.values(), own, strict=True)]
         events, out = self.notion.events(self.classes), {}

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
 
 import fairprog as fp
 from fairprog.estimators.lattice import edges, over_cells
@@ -153,7 +154,8 @@ def test_ties_are_spread_and_collected() -> None:
         assert np.abs(back - coarse).max() < 0.11
     assert worst["auto"] < 0.7 * worst["keep"]
     every = fp.ScoreSteering().fit(coarse, y, sensitive_features=a)
-    assert np.isin(every.transform(coarse, sensitive_features=a, key=y), coarse).all()
+    key = np.arange(a.size)
+    assert np.isin(every.transform(coarse, sensitive_features=a, key=key), coarse).all()
 
 
 @pytest.mark.parametrize(
@@ -211,3 +213,45 @@ def test_split_maps_are_saved_and_loaded(tmp_path, suffix: str) -> None:
     }.items():
         with pytest.raises(fp.DataError, match="map"):
             SplitMap.from_dict(data | {name: value})
+
+
+def warned(step, *args, **named):
+    """Return what is said of the key when rows are moved."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        step(*args, **named)
+    return [str(w.message) for w in caught if "`key` holds" in str(w.message)]
+
+
+@pytest.mark.parametrize("method", ["quantile", "channel"])
+def test_a_key_that_tells_nobody_apart_is_noticed(method):
+    """One key for all split ties as coarsely as none, without a word."""
+    s, y, a = rows("other shares", 0)
+    step = fp.ScoreSteering(method=method).fit(s, y, sensitive_features=a)
+    said = warned(step.transform, s, sensitive_features=a, key=np.zeros(N))
+    assert said and said[0].startswith(f"`key` holds 1 value in {N:,} rows: rows of one value")
+    for key in (None, np.arange(N), np.arange(N) // 2):
+        assert not warned(step.transform, s, sensitive_features=a, key=key)
+
+
+def test_where_nothing_is_drawn_any_key_will_do():
+    key = np.zeros(N)
+    s, y, a = rows("no ties", 0)
+    for step in (fp.ScoreSteering(), fp.ScoreSteering(method="monotone")):
+        step.fit(s, y, sensitive_features=a)
+        assert not warned(step.transform, s, sensitive_features=a, key=key)
+    s, y, a = rows("other shares", 0)
+    step = fp.ScoreSteering(ties="keep").fit(s, y, sensitive_features=a)
+    assert not warned(step.transform, s, sensitive_features=a, key=key)
+
+
+def test_classifiers_notice_a_key_that_tells_nobody_apart():
+    s, y, a = rows("tenths", 0, n=2000)
+    key, X = np.zeros(2000), s[:, None]
+    model = fp.SteeredClassifier(LogisticRegression(), cv=2).fit(X, y, sensitive_features=a)
+    assert warned(model.predict_proba, X, sensitive_features=a, key=key)
+    D = fp.Categorical.from_scores(s[:200], sensitive_features=a[:200])
+    rule = fp.FairClassifier(D, constraints=[fp.EqualizedOdds()]).solve().classifier
+    assert warned(rule.predict_from_scores, s, sensitive_features=a, key=key)
+    free = fp.FairClassifier(D).solve().classifier
+    assert not warned(free.predict_from_scores, s, sensitive_features=a, key=key)
