@@ -42,8 +42,12 @@ def group_labels(
     if sensitive_features is None:
         raise DataError(
             "`sensitive_features` is required: the maps are one per group. Pass the group of "
-            "every row (to transform and predict also an (n, G) array of its probabilities), in a "
-            "pipeline by metadata routing: sklearn.set_config(enable_metadata_routing=True).",
+            "every row (to transform and predict also an (n, G) array of its probabilities). In a "
+            "pipeline or a search the easy way is a column of X that holds it, read by "
+            "IdealSteering, SteeredClassifier and ReweightedClassifier: sensitive_column='sex'. "
+            "The other is metadata routing: sklearn.set_config(enable_metadata_routing=True) and "
+            "step.set_fit_request(sensitive_features=True).set_transform_request("
+            "sensitive_features=True), of classifiers set_predict_request.",
             argument="sensitive_features",
         )
     if isinstance(sensitive_features, Mapping):
@@ -82,7 +86,7 @@ def attribute_names(sensitive_features: Any) -> tuple[str, ...]:
     """Return the names of the sensitive columns of a data frame or series, else none."""
     name = getattr(sensitive_features, "name", None)
     series = () if name is None or not hasattr(sensitive_features, "iloc") else (str(name),)
-    return column_names(sensitive_features) or series
+    return column_names(sensitive_features, "sensitive_features") or series
 
 
 def group_shares(
@@ -115,7 +119,7 @@ def group_shares(
     if len(shape) == 2 and shape == (n, len(groups)) and len(groups) > 1:
         array = np.asarray(sensitive_features)
         if array.dtype.kind == "f" and not _are_groups(array, groups):
-            names = column_names(sensitive_features)
+            names = column_names(sensitive_features, "sensitive_features")
             return _probabilities(array[:, _order_of(names, groups)], certain)
     labels = group_labels(sensitive_features, n, merge_groups)
     if pooled is None or certain:

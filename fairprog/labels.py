@@ -285,10 +285,29 @@ def as_given(rows: Array, X: Any) -> Any:
     return out
 
 
-def column_names(X: Any) -> tuple[str, ...] | None:
-    """Return the column names of a data frame, None for anything else."""
+def column_names(X: Any, argument: str = "X") -> tuple[str, ...] | None:
+    """Return the column names of a data frame, None for anything else; DataError on equal ones.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from fairprog.labels import column_names
+    >>> column_names(pd.DataFrame({"age": [30], "pay": [2.5]}))
+    ('age', 'pay')
+    """
     columns = getattr(X, "columns", None)
-    return None if columns is None else tuple(str(name) for name in columns)
+    if columns is None:
+        return None
+    names = tuple(str(name) for name in columns)
+    if len(set(names)) < len(names):
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        raise DataError(
+            f"`{argument}` has several columns of one name: {twice[:5]}. Columns are known by "
+            f"their names: rename them, or leave repetitions out by "
+            f"{argument}.loc[:, ~{argument}.columns.duplicated()].",
+            argument=argument,
+        )
+    return names
 
 
 def check_weights(weights: ArrayLike | None, n: int, argument: str = "sample_weight") -> Array:

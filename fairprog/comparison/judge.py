@@ -22,7 +22,7 @@ from fairprog.comparison.methods import NOTHING, Fits, OnFeatures, Remembered, m
 from fairprog.comparison.result import Comparison
 from fairprog.door import Rows
 from fairprog.errors import DataError, FairprogError, FairprogWarning, ModelError
-from fairprog.labels import Array, Indices
+from fairprog.labels import Array, Indices, column_names
 from fairprog.tables import EqualizedOdds, Notion
 
 EACH = 2  # rows of every cell in each fold, as `SteeredClassifier` needs them
@@ -126,6 +126,7 @@ def _compare(
     notion: Notion | None, scoring: str, random_state: int, progress: bool, reads: bool = True,
 ) -> Comparison:  # fmt: skip
     """Compare; `reads` is whether the group is read from features, which takes its time."""
+    column_names(X)
     n = _num_samples(X)
     rows = Rows.check(y, sensitive_features, None, n, cross=True, X=X)
     rows.require(1)

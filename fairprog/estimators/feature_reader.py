@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_array, validate_data
 
 from fairprog.errors import DataError
 from fairprog.estimators.sensitive_column import check_keep, take_column
-from fairprog.labels import Array, check_finite
+from fairprog.labels import Array, check_finite, column_names
 
 
 class FeatureReader(OneToOneFeatureMixin):
@@ -22,6 +22,7 @@ class FeatureReader(OneToOneFeatureMixin):
     def _read(self, X: Any, sensitive_features: Any, reset: bool) -> tuple[Array, Any]:
         """Return the features, checked, and what says the groups."""
         check_keep(self.keep_sensitive)
+        column_names(X)
         rest, groups = take_column(X, self.sensitive_column, sensitive_features)
         refuse_text(rest)
         least = 2 if reset else 1  # our own check of what is finite names the column

@@ -14,7 +14,7 @@ from sklearn.utils.validation import has_fit_parameter, validate_data
 
 from fairprog.errors import ModelError
 from fairprog.estimators.sensitive_column import check_keep, take_column
-from fairprog.labels import Array
+from fairprog.labels import Array, column_names
 
 
 class Learner(BaseEstimator):
@@ -26,6 +26,7 @@ class Learner(BaseEstimator):
     def _read(self, X: Any, sensitive_features: Any, reset: bool) -> tuple[Any, Any, Any]:
         """Return what the estimator is given, the same without the group, and the groups."""
         check_keep(self.keep_sensitive)
+        column_names(X)
         X = X.tocsr() if hasattr(X, "tocsr") else X  # the one sparse form that has rows
         if self.sensitive_column is None:
             return X, X, sensitive_features

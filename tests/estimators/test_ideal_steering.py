@@ -526,8 +526,10 @@ def test_every_careless_mistake_gets_a_sentence():
     with pytest.raises(fp.DataError, match="maps are one per group"):
         step.fit(X, y, sensitive_features=None)
     fitted = fp.IdealSteering().fit(X, y, sensitive_features=a)
-    with pytest.raises(fp.DataError, match=r"maps are one per group.*metadata routing"):
+    with pytest.raises(fp.DataError, match=r"maps are one per group.*metadata routing") as told:
         fitted.transform(X)
+    for way in ("sensitive_column='sex'", "set_fit_request", "set_transform_request"):
+        assert way in str(told.value)
     with pytest.raises(fp.DataError, match="maps are one per group"):
         fitted.transform(X, sensitive_features=None)
     frame = pd.DataFrame(X, columns=["u", "v", "w"]).assign(sector="text", kept=True)

@@ -303,3 +303,32 @@ def test_the_command_line_advises_what_it_has(tmp_path, capsys):
     assert main([*fit, "--score", "p"]) == 1
     text = capsys.readouterr()
     assert "merge_groups" not in text.err + text.out and "in that column" in text.err
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        fp.IdealSteering().fit,
+        fp.IdealSteering(sensitive_column="a").fit,
+        fp.SteeredClassifier(LogisticRegression(), cv=2).fit,
+        fp.SteeredClassifier(LogisticRegression(), cv=2, sensitive_column="a").fit,
+        fp.ReweightedClassifier(LogisticRegression()).fit,
+        fp.Normal.fit,
+        lambda X, y, **named: fp.compare(
+            LogisticRegression(), X, y, cv=2, methods=["score, normal"], **named
+        ),
+    ],
+)
+def test_columns_of_one_name_are_refused_by_name(use):
+    """They were an error of the package that scikit-learn reads data frames by."""
+    _, X, y, a = told()
+    frame = pd.DataFrame(np.column_stack([X, X[:, 0]]), columns=["x", "z", "x"]).assign(a=a)
+    column = "a" if getattr(getattr(use, "__self__", None), "sensitive_column", None) else None
+    groups = {} if column else {"sensitive_features": frame.pop("a")}
+    with pytest.raises(
+        fp.DataError, match=r"`X` has several columns of one name: \['x'\]"
+    ) as said:
+        use(frame, y, **groups)
+    assert "X.loc[:, ~X.columns.duplicated()]" in str(said.value)
+    once = frame.loc[:, ~frame.columns.duplicated()]
+    assert use(once, y, **groups) is not None
