@@ -32,7 +32,8 @@ FIT = """\
 Compare, on rows held out, what a boosted tree and a logistic model make of the table as it
 is and of its features moved in several ways; write the step of the best method, for
 `fairprog apply`, and a report. With --score it is the column of a score that is moved, made
-by a model that was NOT trained on these rows. The step reads the group of a row, never its
+by a model that was NOT trained on these rows: usually the better way for tables of
+categories, and not tried without it. The step reads the group of a row, never its
 label. Where no method lowers the held-out gaps no step is written, only the report, and the
 exit code is 3. Learners see text columns as 0/1 columns. Those of three or more values do not
 move; those of two do, and `fairprog apply` writes them as 0/1. Columns that cannot be used are
@@ -62,7 +63,8 @@ Columns that cannot be features are an error that lists them; these options help
                half of the rows
   --drop-rows  ROWS with a missing value in a column that is used are left out, also
                of the output
-For tables of mostly categorical columns it is better to steer the scores of a model.
+For tables of mostly categorical columns it is better to steer the scores of a model
+(fit --score), and `fairprog fit` is the command that asks held-out rows before it writes.
 """
 
 ALIGN = """\

@@ -137,6 +137,12 @@ def run_fit(options: argparse.Namespace) -> int:
     plan = Plan.choose(design)
     names = (*table.names, *np.unique(design.y), *np.unique(design.group))
     print(printable(design_text(table, design, None, options.positive is None), names))
+    if not score:
+        print(note(
+            "Features are moved here, and no score is tried. `--score COL`, a score that a model "
+            "of yours gave rows it was not trained on, is the other way, and usually the better "
+            "one for tables of categories."
+        ))  # fmt: skip
     steps = steps_for(design, score)
     wanted = _wanted(options.method, steps)
     if wanted is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import textwrap
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from fairprog.solution import Solution
 
 WIDTH = 88
 MARGIN = 14
+FEW = 3  # columns left out that are named where they are more
 
 
 def width() -> int:
@@ -76,11 +78,18 @@ def design_text(table: Table, design: Design, plan: Plan | None, default_positiv
     lines.append(wrapped("sensitive", f"{' & '.join(design.sensitive)}: {members}"))
     lines.append(wrapped("features", f"{len(design.encoded)}: {', '.join(design.encoded)}"))
     if design.dropped:
-        reasons = "; ".join(f"{name} ({why})" for name, why in design.dropped.items())
-        lines.append(wrapped("left out", reasons))
+        lines.append(wrapped("left out", _first_few(design.dropped)))
     if plan is not None:
         lines.append(wrapped("steered", _who(design, plan, sizes, n)))
     return "\n".join(lines)
+
+
+def _first_few(reasons: Mapping[str, str]) -> str:
+    """Return columns and why they are left out: all of a few, else their number and the first."""
+    few = [f"{name} ({why})" for name, why in list(reasons.items())[:FEW]]
+    if len(reasons) <= FEW:
+        return "; ".join(few)
+    return f"{len(reasons)} columns: {'; '.join(few)}; and {len(reasons) - FEW} more"
 
 
 def _who(design: Design, plan: Plan, sizes: dict[str, int], n: int) -> str:

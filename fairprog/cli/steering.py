@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +124,7 @@ def _held_out(design: Design, plan: Plan, options: argparse.Namespace) -> Compar
     # class conditionals agree, X' is independent of A given Y, and EVERY classifier on X' has
     # equal rates whatever weights it was trained with (theory.md section 1). They would train it
     # for base rates that the held-out rows do not have, and cost accuracy.
-    return compare(
+    found = compare(
         learner,
         design.X,
         codes_of(design),
@@ -135,6 +136,7 @@ def _held_out(design: Design, plan: Plan, options: argparse.Namespace) -> Compar
         random_state=options.seed,
         progress=not options.quiet,
     )
+    return replace(found, classes=tuple(design.classes))
 
 
 def run_align(options: argparse.Namespace) -> int:

@@ -61,10 +61,10 @@ def estimated(
     elif shrinkage != 0.0:
         cov, used = shrink(cov, mass, count, shrinkage)
         if small.any():
+            ends = dict.fromkeys(f"{end(used[small]):.2g}" for end in (np.min, np.max))
             warnings.warn(
                 f"{int(small.sum())} cell(s) have fewer than 5 d rows; their covariances are "
-                f"shrunk towards their own group's pooled one by {used[small].min():.2g} to "
-                f"{used[small].max():.2g}.",
+                f"shrunk towards their own group's pooled one by {' to '.join(ends)}.",
                 FairprogWarning,
                 stacklevel=3,
             )

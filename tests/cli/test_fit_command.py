@@ -200,3 +200,21 @@ def test_a_group_called_all_is_no_option(folder, capsys):
     asked = ["steer", "data.csv", "--label", "y", "--sensitive", "sex", "--splits", "0"]
     assert main([*asked, "--exclude", "town", "--steer", "all"]) == 1
     assert "one group is called 'all'" in capsys.readouterr().err
+
+
+def test_fit_names_scores_as_the_other_way_and_few_of_many_columns_left_out(folder, capsys):
+    many = {f"c{k}": 1 for k in range(40)}
+    people().assign(**many).to_csv("data.csv", index=False)
+    assert main([*COMMAND, "--method", "each", "--exclude", "p", "id", "town"]) in (0, 3)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "`--score COL`" in said and "the better one for tables of categories" in said
+    assert "left out 43 columns: p (excluded); id (excluded); town (excluded); and 40 more" in said
+    assert main([*COMMAND, "--method", "quantile", "--score", "p"]) in (0, 3)
+    assert "no score is tried" not in capsys.readouterr().out
+
+
+def test_the_positive_class_is_called_as_in_the_file_by_steer_too(folder, capsys):
+    people().assign(y=lambda t: np.where(t.y == 1, "yes", "no")).to_csv("data.csv", index=False)
+    steer = ["steer", *COMMAND[1:], "--features", "x", "--out", "out.csv"]
+    assert main(steer) == 0
+    assert "Y=1 is 'yes'" in " ".join(capsys.readouterr().out.split())

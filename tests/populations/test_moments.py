@@ -515,3 +515,11 @@ def test_weak_directions_alone_are_summed_in_float64(covariance, weighted, monke
         assert np.abs(one - other).max() < 1e-5
         assert np.abs((one - other) @ null).max() < 1e-11
         assert abs(null @ one @ null) < 1e-12
+
+
+def test_one_amount_of_shrinkage_is_no_range():
+    """It was said that covariances were shrunk by 0.2 to 0.2."""
+    rng = np.random.default_rng(0)
+    X, y, a = rng.normal(size=(40, 3)), np.arange(40) % 2, np.arange(40) // 20
+    with pytest.warns(fp.FairprogWarning, match=r"pooled one by 0\.2\.$"):
+        fp.IdealSteering(steer=[1], shrinkage=0.2).fit(X, y, sensitive_features=a)
