@@ -33,9 +33,9 @@ Compare, on rows held out, what a boosted tree and a logistic model make of the 
 is and of its features moved in several ways; write the step of the best method, for
 `fairprog apply`, and a report. With --score it is the column of a score that is moved, made
 by a model that was NOT trained on these rows: usually the better way for tables of
-categories, and not tried without it. The step reads the group of a row, never its
-label. Where no method lowers the held-out gaps no step is written, only the report, and the
-exit code is 3. Learners see text columns as 0/1 columns. Those of three or more values do not
+categories, and not tried without it. The step reads the group of a row, never its label.
+Where no method lowers the held-out gaps no step is written, only the report, and the exit
+code is 3. Learners see text columns as 0/1 columns. Those of three or more values do not
 move; those of two do, and `fairprog apply` writes them as 0/1. Columns that cannot be used are
 left out and named.
 """
