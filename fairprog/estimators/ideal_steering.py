@@ -338,7 +338,9 @@ class IdealSteering(FeatureReader, SteeringStep):
         n, out = len(features), features
         shares = self._shares(groups, n)
         if self.solution_ is not None:
-            keys = keys_for(features, key, n, self._order, "Tied values" * self._shared)
+            keys = keys_for(
+                features, key, n, self._order, "Tied values" * self._shared, bool(self._tied)
+            )
             out = self._aligned(features, shares, keys)
         if self.sensitive_column is not None and self.keep_sensitive:
             return insert_column(out, column_position(X, self.sensitive_column), groups)
