@@ -542,3 +542,12 @@ def test_bands_hold_on_rows_not_fitted() -> None:
     for name, (gap, low, high) in sol.band(s[new], y[new], sensitive_features=a[new]).items():
         assert low <= gap <= high and low < 0.02
         assert gap < before.band(s[new], y[new], sensitive_features=a[new])[name][0]
+
+
+def test_what_is_impossible_is_said_without_a_solver_banner(capfd):
+    rng = np.random.default_rng(0)
+    s, a = rng.random(400), rng.choice(["a", "b", "c"], 400)
+    y = (rng.random(400) < s).astype(int)
+    with pytest.raises(fp.InfeasibleError, match=r"least bound that can be met is 0\.\d+"):
+        fp.ScoreSteering(method="channel", steer=["b"]).fit(s, y, sensitive_features=a)
+    assert capfd.readouterr().out == ""

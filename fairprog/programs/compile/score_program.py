@@ -83,8 +83,7 @@ class ScoreProgram:
         ]
         self.bound.value = 0.0
         problem = cp.Problem(cp.Minimize(free), constraints + others)
-        problem.solve(solver=cp.HIGHS)
-        if free.value is None:
+        if StandardForm(problem).solve("HIGHS", None, False, {}) == "infeasible":
             raise InfeasibleError("The constraints clash at every bound.", status="infeasible")
         return float(free.value)
 
