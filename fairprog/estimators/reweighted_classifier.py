@@ -68,7 +68,9 @@ class ReweightedClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupRe
     -----
     The program is exact on the population of bins; a learner is fair on held-out rows only as far
     as it is near to the Bayes rule of the reweighted rows. Where it cannot use its weights well
-    (few parameters, early stopping) post-processing of scores gets nearer. Audit held-out rows.
+    (few parameters, early stopping) post-processing of scores gets nearer. One threshold moves
+    too little for many learners to notice, and may leave the gap as it was: give several, or a
+    range about it. Audit held-out rows.
 
     Examples
     --------
