@@ -69,7 +69,8 @@ class NearestFair:
         Every other group stays exactly as it is.
     move : {"both", "labels", "masses"}
         What may change: everything; P(Y | x, a) alone, so that rows stay and labels move; or the
-        law of X alone, so that rows are reweighed and posteriors stay.
+        law of X alone, so that rows are reweighed and posteriors stay (one exactly on a threshold
+        is below it, as ties of a Bayes rule go to the first class).
     base_rates : {"joint", "keep"}, optional
         "joint" decides P(Y | A) with the rest (rates of the group: demographic parity); "keep"
         leaves them, as rates given the class need (their default).

@@ -270,7 +270,9 @@ def couple(order: Indices, mass: Array, levels: Array) -> tuple[Indices, Indices
     middle = ends - 0.5 * part
     atom = order[np.minimum(np.searchsorted(upper, middle), len(order) - 1)]
     level = np.minimum(np.searchsorted(steps, middle), len(levels) - 1)
-    return atom, level, part
+    # ends that differ by rounding would make two parts of one
+    first = np.flatnonzero(np.diff(atom, prepend=-1) | np.diff(level, prepend=-1))
+    return atom[first], level[first], np.add.reduceat(part, first)
 
 
 def entropy(mass: Array, law: Array) -> float:

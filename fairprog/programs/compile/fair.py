@@ -85,7 +85,7 @@ class CompiledFair:
     def impossible(self) -> bool:
         """Return whether the linear conditions alone cannot be met, by a linear program."""
         alone = cp.Problem(cp.Minimize(0.0), self.problem.constraints)
-        return StandardForm(alone).solve("HIGHS", None, False, {}) == "infeasible"
+        return StandardForm(alone).solve("auto", None, False, {}) == "infeasible"
 
     def parts(self) -> tuple[Indices, Indices, Array]:
         """Return (pair, level, masses of the classes) of all parts of steered pairs.

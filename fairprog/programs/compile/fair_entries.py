@@ -10,8 +10,10 @@ import scipy.sparse as sp
 
 from fairprog.kernels.atoms.level_prices import bernoulli_kl
 from fairprog.labels import Array, Indices
-from fairprog.programs.fair.levels import Levels
+from fairprog.programs.fair.levels import TIE, Levels
 from fairprog.programs.fair.question import FairQuestion
+
+ROUNDING = 1e-15  # of posteriors
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,20 +118,26 @@ def _reachable(levels: Levels, eta: Array, unit: Indices) -> Any:
 
 
 def _within_reach(levels: Levels, eta: Array, unit: Indices, aware: bool) -> Any:
-    """Return which levels the posterior of a unit can be in while pairs keep theirs."""
-    out = np.zeros((len(eta), len(levels)), dtype=bool)
+    """Return which levels the posterior of a unit can be in while pairs keep theirs.
+
+    No margin keeps them from a border: who is on it already stays there (`Levels.of`).
+    """
+    out, level = np.zeros((len(eta), len(levels)), dtype=bool), levels.of(eta)
+    out[np.arange(len(eta)), level] = True
     if aware:
-        out[np.arange(len(eta)), levels.of(eta)] = True
-    elif not levels.binary:
-        out[:] = True
-    else:
-        least, most = np.ones(unit.max() + 1), np.zeros(unit.max() + 1)
-        np.minimum.at(least, unit, eta[:, 1])
-        np.maximum.at(most, unit, eta[:, 1])
-        out = (most[unit, None] >= levels.low) & (least[unit, None] <= levels.high)
-        ends = ((levels.high <= 0) & (eta[:, 1:] > 0)) | ((levels.low >= 1) & (eta[:, 1:] < 1))
-        out &= ~ends
-    return out
+        return out
+    whole, n = levels.whole or levels, int(unit.max()) + 1
+    if not levels.binary:
+        there = np.zeros((n, len(levels)), dtype=bool)
+        np.logical_or.at(there, unit, out)  # levels are convex: who is in one stays in it
+        return out | (there.sum(axis=1) > 1)[unit, None]
+    least, most = np.ones(n), np.zeros(n)
+    np.minimum.at(least, unit, eta[:, 1])
+    np.maximum.at(most, unit, eta[:, 1])
+    least, most = least[unit, None], most[unit, None]
+    above = np.where(whole.points | (whole.low <= 0), most >= whole.low, most > whole.low + TIE)
+    ends = ((levels.high <= 0) & (eta[:, 1:] > 0)) | ((levels.low >= 1) & (eta[:, 1:] < 1))
+    return above & (least <= whole.high + np.where(whole.points, 0.0, TIE)) & ~ends
 
 
 def held_rows(
@@ -142,23 +150,29 @@ def held_rows(
     """
     held: dict[str, tuple[Any, Array]] = {}
     free = ~e.known if question.uses_group else np.ones(len(e.pair), dtype=bool)
+    stay = question.move == "masses"
     posterior: list[Any] = []
     if levels is not None and levels.binary:
         at, low, high = levels.points, levels.low > 0, levels.high < 1
 
-        def off(end: Array, which: Any) -> Any:
+        def off(end: Array, which: Any, sign: float, reached: bool) -> Any:
             used = free & which[e.level]
-            beyond = (end[e.level] - e.law[:, 1]) * used
+            beyond = sign * (end[e.level] - e.law[:, 1])
+            beyond = (_from_within_reach(e, beyond) if reached else beyond) * used
             return e.sums(e.slot, beyond, len(e.unit))[np.unique(e.slot[used])]
 
-        posterior = [off(levels.low, ~at & low), -off(levels.high, ~at & high)]
-        point = off(levels.low, at & low & high)
+        posterior = [
+            off(levels.low, ~at & low, 1.0, stay),
+            off(levels.high, ~at & high, -1.0, stay),
+        ]
+        point = off(levels.low, at & low & high, 1.0, False)
         if point.shape[0]:
             held["point"] = point, np.zeros(point.shape[0])
     elif levels is not None and free.any():
         for r in range(max(len(cone) for cone in levels.cones)):
             row = np.array([c[r] if r < len(c) else 0.0 * c[0] for c in levels.cones])
             beyond = (row[e.level] * e.law).sum(axis=1)
+            beyond = _from_within_reach(e, beyond) if stay else beyond
             posterior.append(e.sums(e.slot, beyond, len(e.unit)))
     if posterior and (rows := sp.vstack(posterior).tocsr()).shape[0]:
         held["posterior"] = rows, np.zeros(rows.shape[0])
@@ -166,3 +180,14 @@ def held_rows(
         _, first, where = np.unique(e.pair, return_index=True, return_inverse=True)
         held["law"] = e.sums(where), e.whole[first]
     return held
+
+
+def _from_within_reach(e: Entries, beyond: Array) -> Array:
+    """Return how far posteriors that stay are beyond an end of their level, less the margin.
+
+    Where all pairs of a unit are within the margin of the end, the nearest counts as inside.
+    """
+    least = np.full(len(e.unit), np.inf)
+    np.minimum.at(least, e.slot, beyond)
+    beyond = beyond - np.maximum(least, 0.0)[e.slot]
+    return np.where(np.abs(beyond) > ROUNDING, beyond, 0.0)

@@ -20,6 +20,7 @@ from fairprog.labels import Array, Indices, check_finite
 NONE = np.zeros(0)
 FLAT = 1e-9  # a cone that is narrower than this is empty
 SPARE = 1e-7  # log odds kept from 0 and 1 where points are placed
+TIE = 1e-12  # expected costs that differ by less are the same, as in `bayes_actions`
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,8 @@ class Levels:
         A level is where ``cone @ posterior <= 0``.
     exact : bool
         Whether levels stand for all the rules that are asked for; else they are points of a grid.
+    whole : Levels or None
+        The levels that a margin was taken from.
     """
 
     rules: tuple[str, ...]
@@ -46,6 +49,7 @@ class Levels:
     high: Array
     cones: list[Array]
     exact: bool = True
+    whole: Levels | None = None
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -61,10 +65,13 @@ class Levels:
         return (self.low == self.high) if self.binary else np.zeros(len(self), dtype=bool)
 
     def inside(self, margin: float) -> Levels:
-        """Return the levels without what is within `margin` of a border between two."""
+        """Return the levels without what is within `margin` of a border between two.
+
+        It is where posteriors may move to; those that stay are in the level they were in.
+        """
         if not self.binary:
             # the costs of the actions differ by this much at least
-            return replace(self, cones=[cone + margin for cone in self.cones])
+            return replace(self, cones=[cone + margin for cone in self.cones], whole=self)
         low = np.where(self.points | (self.low <= 0.0), self.low, self.low + margin)
         high = np.where(self.points | (self.high >= 1.0), self.high, self.high - margin)
         low = np.where(np.abs(low - high) < 1e-12, high, low)  # 0.6 - 0.5 is no tenth in binary
@@ -73,14 +80,20 @@ class Levels:
                 f"`thresholds` must be {2 * margin:g} apart and inside (0, 1).",
                 argument="thresholds",
             )
-        return replace(self, low=low, high=high)
+        return replace(self, low=low, high=high, whole=self)
 
     def of(self, posterior: Array) -> Indices:
-        """Return the level of every posterior (m, K); of the first where several hold it."""
+        """Return the level of every posterior (m, K), whatever the margin.
+
+        Of the first where several hold it: as Bayes rules do, ties go to the first class, so that
+        a posterior exactly on a threshold is below it.
+        """
+        if self.whole is not None:
+            return self.whole.of(posterior)
         if self.binary:
-            return np.searchsorted(self.high[:-1], posterior[:, 1], side="left")
+            return np.searchsorted(self.high[:-1] + TIE, posterior[:, 1], side="left")
         off = np.stack([np.max(posterior @ cone.T, axis=1, initial=0.0) for cone in self.cones], 1)
-        return np.asarray(off.argmin(axis=1))
+        return np.argmax(off <= off.min(axis=1, keepdims=True) + TIE, axis=1)
 
 
 def threshold_levels(thresholds: Sequence[float], names: Sequence[str] | None = None) -> Levels:
