@@ -69,10 +69,10 @@ def exclusive(X: Array) -> set[int]:
     Examples
     --------
     >>> import numpy as np
-    >>> exclusive(np.array([[0, 0, 1], [1, 0, 1], [0, 1, 0], [1, 1, 0]])) == {1, 2}
+    >>> exclusive(np.array([[0, 0, 1, 0], [1, 0, 1, 0], [0, 1, 0, 0], [1, 1, 0, 0]])) == {1, 2}
     True
     """
-    two = [j for j, x in enumerate(X.T) if ((x == 0) | (x == 1)).all()]
+    two = [j for j, x in enumerate(X.T) if x.any() and ((x == 0) | (x == 1)).all()]
     ones = X[:, two]
     both = ones.T @ ones
     return {j for j, own in zip(two, both, strict=True) if (own == 0).any()}
