@@ -193,7 +193,8 @@ def keys_for(
     """
     if key is not None:
         keys = keys_of(key, n)
-        if (drawing or shared) and 2 * (distinct := np.unique(keys).size) < n:
+        if (drawing or shared) and _mostly_repeated(keys):
+            distinct = np.unique(keys).size
             held = f"{distinct:,} value{'s' * (distinct > 1)} in {n:,} rows"
             warnings.warn(
                 f"`key` holds {held}: rows of one value share a lot, as if they were one person, "
@@ -212,6 +213,18 @@ def keys_for(
             stacklevel=3,
         )
     return row_keys(X, order)
+
+
+def _mostly_repeated(keys: Keys) -> bool:
+    """Return whether less than about half of the keys differ: linear counting, without a sort.
+
+    Of m buckets that uniformly mixed keys fall into, exp(-k / m) stay empty where k differ.
+    """
+    m = 1 << max(keys.size - 1, 1).bit_length()
+    full = np.zeros(m, dtype=bool)
+    full[keys & np.uint64(m - 1)] = True
+    empty = max(1.0 - np.count_nonzero(full) / m, 0.5 / m)
+    return bool(-m * np.log(empty) < 0.5 * keys.size)
 
 
 def shared_too_widely(
