@@ -218,7 +218,8 @@ def keys_for(
 def _mostly_repeated(keys: Keys) -> bool:
     """Return whether less than about half of the keys differ: linear counting, without a sort.
 
-    Of m buckets that uniformly mixed keys fall into, exp(-k / m) stay empty where k differ.
+    Of m buckets that uniformly mixed keys fall into, a share exp(-k / m) stays empty where k
+    differ. Source: Whang, Vander-Zanden and Taylor (1990).
     """
     m = 1 << max(keys.size - 1, 1).bit_length()
     full = np.zeros(m, dtype=bool)

@@ -454,6 +454,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         out._ties = [{g: SplitMap.from_dict(T) for g, T in maps.items()} for maps in data["ties"]]
         moving = out._plan().to_home if out.solution_ is not None else ()
         strangers = any(maps and tuple(maps) != moving for maps in out._ties)
+        strangers |= not np.isin(data["whole"], (0.0, 1.0)).all()
         out._whole = data["whole"] == 1.0
         sizes = {len(out._ties) or d, len(out._lattices) or d, out._whole.size}
         sizes |= {d if out._order is None else out._order.size}

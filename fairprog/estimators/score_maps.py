@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,20 +128,17 @@ def quantile_maps(
     Where a group has scores that hold many of its rows, all maps are between the scores as they
     are, and split them; else they are in `space`.
     """
-    named = [(k, g) for k, g in enumerate(rows.groups) if g in plan.moving or g == plan.home]
-    laws = [Law.of(s[own], rows, own, ties) for own in (rows.a == k for k, _ in named)]
-    share = np.array([law.weight if plan.home in (None, g) else 0.0
-                      for law, (_, g) in zip(laws, named, strict=True)])  # fmt: skip
-    share /= share.sum()
-    if any(law.atom.any() for law in laws):
-        found: Iterable[Any] = split_maps(laws, share, n_quantiles)
+    laws = laws_of(s, rows, plan, ties)
+    share = shares_of(laws, plan)
+    if any(law.atom.any() for law in laws.values()):
+        found: Iterable[Any] = split_maps([*laws.values()], share, n_quantiles)
     else:
-        middles = [(forward(law.values, space), law.middle) for law in laws]
+        middles = [(forward(law.values, space), law.middle) for law in laws.values()]
         levels = common_levels(middles, n_quantiles)
         own = np.stack([np.interp(levels, at, values) for values, at in middles])
         common = share @ own
-        found = (matched_map(x, common, 0, g) for x, (_, g) in zip(own, named, strict=True))
-    return {g: T for (_, g), T in zip(named, found, strict=True) if g in plan.to_home}
+        found = (matched_map(x, common, 0, g) for x, g in zip(own, laws, strict=True))
+    return {g: T for g, T in zip(laws, found, strict=True) if g in plan.to_home}
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +169,18 @@ class Law:
         """The level in the middle of each score's jump."""
         mass = self.mass / self.mass.sum()
         return np.asarray(np.cumsum(mass) - 0.5 * mass)
+
+
+def laws_of(s: Array, rows: Rows, plan: Plan, ties: str) -> dict[Hashable, Law]:
+    """Return the laws of the groups that matter (moving, or moved to) and have rows."""
+    own = {g: rows.a == k for k, g in enumerate(rows.groups) if g in (*plan.moving, plan.home)}
+    return {g: Law.of(s[o], rows, o, ties) for g, o in own.items() if o.any()}
+
+
+def shares_of(laws: Mapping[Hashable, Law], plan: Plan) -> Array:
+    """Return what each law weighs in the common one: home alone, else by its rows."""
+    weight = [law.weight if plan.home in (None, g) else 0.0 for g, law in laws.items()]
+    return np.array(weight) / sum(weight)
 
 
 def split_maps(

@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 
 from fairprog.door import Rows
 from fairprog.errors import FairprogWarning, ModelError
-from fairprog.estimators.score_maps import FEW, Law, Plan, n_quantiles_of, split_maps
+from fairprog.estimators.score_maps import (
+    FEW,
+    Plan,
+    laws_of,
+    n_quantiles_of,
+    shares_of,
+    split_maps,
+)
 from fairprog.labels import Array
 from fairprog.solution import SplitMap
 
@@ -88,8 +95,7 @@ def _is_tied(x: Array, rows: Rows, plan: Plan) -> bool:
         return True
     if (np.diff(np.sort(x)) == 0).sum() < FEW - 1:
         return False
-    own = (rows.a == k for k, g in enumerate(rows.groups) if g in plan.moving or g == plan.home)
-    return any(Law.of(x[o], rows, o, "auto").atom.any() for o in own)
+    return any(law.atom.any() for law in laws_of(x, rows, plan, "auto").values())
 
 
 def _maps(x: Array, rows: Rows, plan: Plan) -> dict[object, SplitMap]:
@@ -105,15 +111,12 @@ def _maps(x: Array, rows: Rows, plan: Plan) -> dict[object, SplitMap]:
 
 
 def _between(x: Array, rows: Rows, plan: Plan) -> dict[object, SplitMap]:
-    named = [(k, g) for k, g in enumerate(rows.groups) if g in plan.moving or g == plan.home]
-    own = [rows.a == k for k, _ in named]
-    if not all(o.any() for o in own):  # nobody to be matched with
+    laws = laws_of(x, rows, plan, "auto")
+    if not set(laws) >= {*plan.moving, plan.home} - {None}:  # nobody to be matched with
         return _still(x, plan)
-    laws = [Law.of(x[o], rows, o, "auto") for o in own]
-    share = np.array([law.weight if plan.home in (None, g) else 0.0
-                      for law, (_, g) in zip(laws, named, strict=True)])  # fmt: skip
-    found = split_maps(laws, share / share.sum(), n_quantiles_of(rows, plan, "auto"), True)
-    return {g: T for (_, g), T in zip(named, found, strict=True) if g in plan.to_home}
+    share, count = shares_of(laws, plan), n_quantiles_of(rows, plan, "auto")
+    found = split_maps([*laws.values()], share, count, mean=True)
+    return {g: T for g, T in zip(laws, found, strict=True) if g in plan.to_home}
 
 
 def _still(x: Array, plan: Plan) -> dict[object, SplitMap]:

@@ -93,6 +93,7 @@ OTHERS = [
     ("ideal steering", put("n_features_in_", to=3), "not of its classes"),
     ("ideal steering", put("_order", "__array__", to=[5.0, 9.0]), "`ideal_steering._order`"),
     ("ideal steering", put("ties", to=[0.0]), "`ideal_steering.ties`"),
+    ("ideal steering", put("whole", to={"__array__": [0.5, 0.0]}), "of other features or groups"),
     ("ideal steering", put("_mass", "__array__", to=[2.0, -1.0]), "`ideal_steering._mass`"),
     ("ideal steering", put("params", "unknown_group", to="x"), "`params.unknown_group`"),
     ("ideal steering", put("params", "random_state", to="x"), "`params.random_state`"),
