@@ -1,7 +1,7 @@
 """UCI Adult by sex, all columns: every baseline on a large, mostly categorical table.
 
-Indicators are no normal variables, so steering features is refused or poor here, and scores are
-steered. Needs FAIRPROG_DATA.
+Indicators stay as they are and tell the group, so steering features does little here, and scores
+are steered. Needs FAIRPROG_DATA.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ by a model that was NOT trained on these rows: usually the better way for tables
 categories, and not tried without it. The step reads the group of a row, never its label.
 Where no method lowers the held-out gaps no step is written, only the report, and the exit
 code is 3. Learners see text columns as 0/1 columns. Those of three or more values do not
-move; those of two do, and `fairprog apply` writes them as 0/1. Columns that cannot be used are
+move; those of two do, from one of their values to the other. Columns that cannot be used are
 left out and named.
 """
 

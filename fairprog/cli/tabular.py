@@ -195,8 +195,8 @@ class TableSteering:
         -------
         Table
             The same columns and rows; feature columns hold aligned numbers; text columns of
-            three or more values stay, where the step leaves indicators, others give way to their
-            0/1 columns.
+            three or more values stay, where the step leaves indicators, those of two hold one of
+            the two; without such a step text gives way to its 0/1 columns.
 
         Raises
         ------
@@ -239,12 +239,18 @@ class TableSteering:
         header = tuple(map(str, X.columns))
         text = text.set_axis(range(len(header)), axis=1).reset_index(drop=True)
         moved = self.align(Table("X", header, text))
-        old = dict(zip(header, (X.iloc[:, k] for k in range(len(header))), strict=True))
-        own = {name for feature in self.features for name in feature.encoded}
-        columns = {
-            name: pd.to_numeric(moved.cells[k]).to_numpy() if name in own else old[name].to_numpy()
-            for k, name in enumerate(moved.header)
-        }
+        old = {name: X.iloc[:, k].array for k, name in enumerate(header)}
+        pairs = {f.name for f in self.features if len(f.levels) == 2 and self.keeps(f)}
+        numbers = {name for f in self.features if not self.keeps(f) for name in f.encoded}
+        columns: dict[str, Any] = {}
+        for k, name in enumerate(moved.header):
+            cells = moved.cells[k]
+            if name in numbers:
+                columns[name] = pd.to_numeric(cells).to_numpy()
+            elif name in pairs:  # a word of two, or truth
+                columns[name] = cells == "True" if old[name].dtype == bool else cells
+            else:
+                columns[name] = old[name]
         return pd.DataFrame(columns, index=X.index)
 
     @property
@@ -330,14 +336,21 @@ class TableSteering:
                 out[f.name] = [(f.name, np.where(before == after, kept, as_written(after, kept)))]
             elif not self.keeps(f):
                 out[f.name] = [(name, after) for name, _, after in own]
+            elif len(f.levels) == 2:  # moved to 0 or 1: to one of its two values
+                (_, before, after), kept = own[0], table.text(f.name)
+                other = next(v for v in f.levels if v not in f.kept)
+                now = np.where(after == 1.0, f.kept[0], other)
+                out[f.name] = [(f.name, np.where(before == after, kept, now))]
         return out
 
     def keeps(self, feature: Feature) -> bool:
-        """Return whether a text column goes out as it came in.
+        """Return whether a text column goes out as text.
 
-        `IdealSteering` leaves indicators that exclude each other where they are.
+        `IdealSteering` leaves indicators that exclude each other where they are, and moves a
+        column of two values to one of the two.
         """
-        return len(feature.encoded) > 1 and bool(getattr(self.step, "snap", False))
+        several = len(feature.encoded) > 1 or len(feature.levels) == 2
+        return several and bool(getattr(self.step, "snap", False))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .json or .npz file, atomically; read it by :meth:`load`."""

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from fairprog.comparison.measures import FIGURES
 from fairprog.comparison.methods import NOTHING
 from fairprog.errors import DataError, ModelError
+from fairprog.estimators.group_reading import EASIER
 from fairprog.findings import finding
 from fairprog.labels import Array, Indices, check_number
 from fairprog.pictures import Reported
@@ -19,8 +20,6 @@ from fairprog.tables import Notion
 
 if TYPE_CHECKING:
     import pandas as pd
-
-EASIER = 0.03  # more than raw features tell of the group: alignment makes it easier to read
 
 
 @dataclass(frozen=True, eq=False)

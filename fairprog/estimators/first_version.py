@@ -64,6 +64,7 @@ def ideal_steering(data: dict[str, Any]) -> dict[str, Any]:
         "_order": None,
         "ties": [],
         "whole": np.zeros(d),
+        "moving": np.ones(d),
         "_shared": False,
     }
 

@@ -20,12 +20,12 @@ from fairprog.estimators.fitted_population import (
     fit_population,
     weigh_classes_equally,
 )
-from fairprog.estimators.group_reading import warn_of_group
+from fairprog.estimators.group_reading import warn_of_group, warn_of_staying
 from fairprog.estimators.lattice import rounded
 from fairprog.estimators.score_maps import Plan
 from fairprog.estimators.sensitive_column import column_position, insert_column, take_column
 from fairprog.estimators.step import SteeringStep, law, mean_over_groups
-from fairprog.estimators.tied_columns import tied_columns, warn_of_loss, whole
+from fairprog.estimators.tied_columns import moving_columns, tied_columns, warn_of_loss, whole
 from fairprog.fields import array, either, increasing, read, refuse
 from fairprog.labels import Array, Indices, check_finite, check_number
 from fairprog.lots import Keys, column_order, keys_for, lots, row_keys, shared_too_widely
@@ -111,13 +111,14 @@ class IdealSteering(FeatureReader, SteeringStep):
     where the data lie and move with a column's zero and unit.
 
     Columns with tied values are moved one by one, by the increasing map of class-balanced
-    quantiles that `ScoreSteering` has, to values that occur in the group that stays, else to the
-    groups' average; a tie is split by lot where the groups' shares of it differ, whole numbers
-    stay whole, and the column's mean is kept no more. A row has one lot for all columns. 0/1
-    columns that exclude each other (a category written as indicators) stay as they are. An end of
-    a column that holds a point mass of every group and stands alone (the zeros of an amount)
-    keeps its rows. Prices, certificate and `map_bound` are the program's, which such columns
-    follow only in that their cells count in it.
+    quantiles that `ScoreSteering` has, to values that occur in the group that stays, else to
+    the groups' average; a tie is split by lot where the groups' shares of it differ, whole
+    numbers stay whole, and the column's mean is kept no more. A row has one lot for all
+    columns. Columns of two values that exclude each other (a category written as indicators,
+    standardised or not) stay as they are and are no features of the program: what they say of
+    the group is left. An end of a column that holds a point mass of every group and stands
+    alone (the zeros of an amount) keeps its rows. Prices, certificate and `map_bound` are the
+    program's, which such columns follow only in that their cells count in it.
 
     Aligned rows are fair to every classifier as far as the data follow the steered population:
     `solution_.bounds` says how far rates can be off, held-out rows say how far they are. For
@@ -182,6 +183,7 @@ class IdealSteering(FeatureReader, SteeringStep):
     _lattices: list[Array | None]
     _order: Indices | None
     _ties: list[dict[Any, SplitMap]]
+    _moving: NDArray[np.bool_]
     _whole: NDArray[np.bool_]
     _shared: bool
     _kind = "ideal_steering"
@@ -190,6 +192,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         "population": either(None, Mapping),
         "ties": [Mapping],
         "whole": array(None),
+        "moving": array(None),
     }
 
     @staticmethod
@@ -238,6 +241,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         self._order = column_order(features, rows.weight)
         self._ties, self._lattices, self._shared = [], [], False
         self._whole = np.zeros(features.shape[1], dtype=bool)
+        self._moving = ~self._whole
         if len(rows.classes) == 1 and len(rows.groups) > 1:
             raise DataError(
                 f"`y` holds the one class {rows.classes[0]!r}; at least two classes are needed. "
@@ -251,11 +255,17 @@ class IdealSteering(FeatureReader, SteeringStep):
         everyone = isinstance(self.steer, str) and self.steer == "all"
         if everyone and check_number(self.map_bound, "map_bound") > 0:
             refuse_bound(rows.groups)  # before anything is estimated
-        names = None
+        names = [f"column {j}" for j in range(features.shape[1])]
         if hasattr(self, "feature_names_in_"):
             names = [str(name) for name in self._features_only(self.feature_names_in_)]
+        self._moving = moving_columns(features, self.snap)
         self.population_ = D = fit_population(
-            features, rows, self.family, self.covariance, self.shrinkage, names
+            features[:, self._moving],
+            rows,
+            self.family,
+            self.covariance,
+            self.shrinkage,
+            [name for name, moves in zip(names, self._moving, strict=True) if moves],
         )
         equal = self.class_weight == "uniform"
         program = NearestIdeal(
@@ -282,8 +292,10 @@ class IdealSteering(FeatureReader, SteeringStep):
             self._shared = shared_too_widely(rows.a, rows.a, row_keys(features))
         keys, shares = row_keys(np.arange(rows.a.size)), np.eye(len(rows.groups))[rows.a]
         out = self._aligned(features, shares, keys)
-        said = [names[j] if names else f"column {j}" for j in self._tied]
+        said = [names[j] for j in self._tied]
         warn_of_loss(features[:, self._tied], out[:, self._tied], rows, said)
+        still = np.flatnonzero(~self._moving)
+        warn_of_staying(features[:, still], rows.a, [names[j] for j in still])
         warn_of_group(features, out, rows.a)
         return self
 
@@ -407,8 +419,11 @@ class IdealSteering(FeatureReader, SteeringStep):
         maps = self.solution_.maps
 
         def moved(group: Any, rows: Indices) -> Array:
-            T = maps[group].inverse() if inverse else maps[group]
-            return features[rows] if self._is_still(group) else T(features[rows])
+            own = features[rows]
+            if not self._is_still(group):
+                T = maps[group].inverse() if inverse else maps[group]
+                own[:, self._moving] = T(own[:, self._moving])
+            return own
 
         return mean_over_groups(features, shares, self.groups_.tolist(), moved)
 
@@ -429,6 +444,7 @@ class IdealSteering(FeatureReader, SteeringStep):
             "feature_names": tuple(getattr(self, "feature_names_in_", ())),
             "population": None if self.population_ is None else self.population_.to_dict(),
             "whole": self._whole.astype(float),
+            "moving": self._moving.astype(float),
             "ties": [{g: T.to_dict() for g, T in maps.items()} for maps in self._ties],
         }
 
@@ -445,7 +461,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         read({name: data[name] for name in needed}, cls._kind, needed)
         out.population_ = None
         if out.solution_ is not None:
-            labels = data["classes"], data["groups"], d
+            labels = data["classes"], data["groups"], int(data["moving"].sum())
             for D in (population_from_dict(data["population"]), out.solution_.original):
                 same = (D.classes, D.groups, D.n_features) == labels
                 if not same or not isinstance(D, (Normal, Transformed)):
@@ -454,9 +470,9 @@ class IdealSteering(FeatureReader, SteeringStep):
         out._ties = [{g: SplitMap.from_dict(T) for g, T in maps.items()} for maps in data["ties"]]
         moving = out._plan().to_home if out.solution_ is not None else ()
         strangers = any(maps and tuple(maps) != moving for maps in out._ties)
-        strangers |= not np.isin(data["whole"], (0.0, 1.0)).all()
-        out._whole = data["whole"] == 1.0
-        sizes = {len(out._ties) or d, len(out._lattices) or d, out._whole.size}
+        strangers |= not np.isin([*data["whole"], *data["moving"]], (0.0, 1.0)).all()
+        out._whole, out._moving = data["whole"] == 1.0, data["moving"] == 1.0
+        sizes = {len(out._ties) or d, len(out._lattices) or d, out._whole.size, out._moving.size}
         sizes |= {d if out._order is None else out._order.size}
         if strangers or sizes != {d} or len(data["feature_names"]) not in (0, out.n_features_in_):
             raise refuse("it has names, values or maps of other features or groups")

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairprog.door import Rows
-from fairprog.errors import FairprogWarning, ModelError
+from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.estimators.score_maps import (
     FEW,
     Plan,
@@ -49,29 +49,46 @@ def tied_columns(
     snap : "auto" or bool
         "auto": columns of whole numbers, and those in which some group has few values or a
         point mass; True: every column; False: none.
-
-    Raises
-    ------
-    ModelError
-        For another `snap`.
     """
-    if snap not in ("auto", True, False, None):
-        raise ModelError(f"`snap` must be 'auto', True or False; found {snap!r}.", argument="snap")
     if not snap or not plan.moving:
         return [{} for _ in X.T]
     indicators = exclusive(X)
     return [
-        _still(x, plan)
-        if j in indicators
-        else _maps(x, rows, plan)
-        if snap is True or _is_tied(x, rows, plan)
+        _maps(x, rows, plan)
+        if j not in indicators and (snap is True or _is_tied(x, rows, plan))
         else {}
         for j, x in enumerate(X.T)
     ]
 
 
+def moving_columns(X: Array, snap: str | bool) -> NDArray[np.bool_]:
+    """Return which columns move at all: every one, or with `snap` those that are no indicators.
+
+    Raises
+    ------
+    ModelError
+        For another `snap`.
+    DataError
+        Where no column moves.
+    """
+    if snap not in ("auto", True, False, None):
+        raise ModelError(f"`snap` must be 'auto', True or False; found {snap!r}.", argument="snap")
+    moving = np.ones(X.shape[1], dtype=bool)
+    moving[list(exclusive(X)) if snap else []] = False
+    if not moving.any():
+        raise DataError(
+            "Every column of `X` is an indicator of a category, and these stay as they are: "
+            "nothing can move. Steer scores by ScoreSteering, or give snap=False.",
+            argument="X",
+        )
+    return moving
+
+
 def exclusive(X: Array) -> set[int]:
-    """Return which 0/1 columns exclude another one: categories written as indicators.
+    """Return which columns of two values exclude another one: categories written as indicators.
+
+    They may be standardised: the larger of the two values is what says that a row is of the
+    category.
 
     Examples
     --------
@@ -79,8 +96,12 @@ def exclusive(X: Array) -> set[int]:
     >>> exclusive(np.array([[0, 0, 1, 0], [1, 0, 1, 0], [0, 1, 0, 0], [1, 1, 0, 0]])) == {1, 2}
     True
     """
-    two = [j for j, x in enumerate(X.T) if x.any() and ((x == 0) | (x == 1)).all()]
-    ones = X[:, two]
+    low, high = X.min(axis=0), X.max(axis=0)
+    two = [
+        j for j in np.flatnonzero(low < high).tolist()
+        if ((X[:, j] == low[j]) | (X[:, j] == high[j])).all()
+    ]  # fmt: skip
+    ones = (X[:, two] == high[two]).astype(np.float64)
     both = ones.T @ ones
     return {j for j, own in zip(two, both, strict=True) if (own == 0).any()}
 

@@ -16,6 +16,7 @@ from fairprog.kernels.algebra.null_directions import MEAN_SPREAD, mean_spread, s
 from fairprog.kernels.multivariate.normal import pooled_covariance
 from fairprog.labels import Array, Indices, check_number
 
+LEAST_VARIANCE = 1e-300  # below it numbers have fewer digits, and inverses none
 ROUNDING = (
     "A feature whose deviation is below 1e-10 of its mean counts as constant, as rounding may be "
     "all that varies: subtract a constant from it."
@@ -67,13 +68,19 @@ def support_of_cells(
         if a cell's covariance is not positive definite on the support.
     """
     refuse_asymmetric(cov, classes, groups)
+    largest = float(np.diagonal(cov, axis1=-2, axis2=-1).max())
+    if 0.0 < largest < LEAST_VARIANCE:
+        raise DataError(
+            f"The largest standard deviation is {np.sqrt(largest):.3g}: squares as small as its "
+            "cannot be inverted. Scale the features up.",
+            argument="X",
+        )
     _refuse_below(cov, -1e-8, classes, groups)
     basis, null = split_support(prior, mean, within)
-    if basis.shape[1] == 0 or not np.diagonal(cov, axis1=-2, axis2=-1).max() > 0:
-        deviation = float(np.sqrt(np.diagonal(cov, axis1=-2, axis2=-1).max()))
+    if basis.shape[1] == 0 or not largest > 0:
         raise DataError(
             f"`cov` has no direction with positive variance: the largest standard deviation is "
-            f"{deviation:.3g}, about means up to {np.abs(mean).max():.3g}. {ROUNDING}",
+            f"{np.sqrt(largest):.3g}, about means up to {np.abs(mean).max():.3g}. {ROUNDING}",
             argument="cov",
         )
     spread = mean_spread(prior, mean, within, null)

@@ -330,11 +330,29 @@ def test_indicators_of_a_category_stay_as_they_are():
     owner = rng.random(3000) < 0.3 + 0.2 * y + 0.2 * (a == "f")
     blocks = (job[:, None] == np.arange(1, 4)).astype(float)  # all levels but the first
     X = np.column_stack([rng.normal(y + (a == "f")), blocks, owner])
-    step = fp.IdealSteering(["f"]).fit(X, y, sensitive_features=a)
+    X[:, 3] *= a == "f"  # a category that one group does not have
+    step = fp.IdealSteering(["f"])
+    with pytest.warns(fp.FairprogWarning, match="3 columns are indicators .* alone reveal"):
+        step.fit(X, y, sensitive_features=a)
+    assert step.solution_.original.n_features == 2  # the others are no features of the program
     Z = step.transform(X, sensitive_features=a, key=np.arange(3000))
     np.testing.assert_array_equal(Z[:, 1:4], X[:, 1:4])
+    scaled = (X - X.mean(axis=0)) / X.std(axis=0)
+    with pytest.warns(fp.FairprogWarning, match="alone reveal"):
+        Z_scaled = fp.IdealSteering(["f"]).fit(scaled, y, sensitive_features=a).transform(
+            scaled, sensitive_features=a, key=np.arange(3000)
+        )  # fmt: skip
+    np.testing.assert_allclose(Z_scaled * X.std(axis=0) + X.mean(axis=0), Z, atol=1e-9)
+    with pytest.raises(fp.DataError, match="indicator of a category"):
+        fp.IdealSteering(["f"]).fit(X[:, 1:4], y, sensitive_features=a)
+    with pytest.raises(fp.DataError, match="Constant in every class of group 'm'"):
+        fp.IdealSteering(["f"], snap=False).fit(X, y, sensitive_features=a)
+    again = fp.IdealSteering.from_dict(step.to_dict())
+    np.testing.assert_array_equal(again.transform(X, sensitive_features=a, key=np.arange(3000)), Z)
     assert (Z[:, 4] != X[:, 4]).any() and set(Z[:, 4]) == {0.0, 1.0}
-    np.testing.assert_array_equal(step.inverse_transform(Z, sensitive_features=a)[:, 1:4], blocks)
+    np.testing.assert_array_equal(
+        step.inverse_transform(Z, sensitive_features=a)[:, 1:4], X[:, 1:4]
+    )
 
 
 def test_a_tree_cannot_read_the_group_from_rounded_values():
@@ -587,3 +605,12 @@ def test_a_search_over_both_is_two_grids_and_the_error_says_so():
     assert len(kept) == 3
     bounded = dict(kept[1:])
     assert bounded[0.1] < bounded[0.0] and kept[0][1] <= bounded[0.0] + 1e-9
+
+
+@pytest.mark.parametrize("scale", [1e-160, 1e-200])
+def test_features_whose_squares_underflow_are_refused(scale):
+    rng = np.random.default_rng(0)
+    a, y = rng.integers(2, size=200), rng.integers(2, size=200)
+    X = scale * (rng.normal(size=(200, 2)) + y[:, None])
+    with pytest.raises(fp.DataError, match="largest standard deviation"):
+        fp.IdealSteering([1]).fit(X, y, sensitive_features=a)

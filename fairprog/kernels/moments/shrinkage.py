@@ -45,6 +45,8 @@ def optimal_shrinkage(S: Array, target: Array, n: float) -> float:
     whiten = _inverse_root(target)
     W = whiten.T @ S @ whiten
     d = len(W)
+    if not d:  # nothing varies
+        return 1.0
     trace, square = float(np.trace(W)), float((W**2).sum())
     unbiased = max((square - trace**2 / n) * n**2 / ((n - 1.0) * (n + 2.0)), trace**2 / d)
     variance = (unbiased + trace**2) / n
@@ -56,7 +58,7 @@ def _inverse_root(S: Array) -> Array:
     """Return R, shape (d, rank), with R'SR = I; columns that are constant have no part in it."""
     scale = np.sqrt(np.diag(S))
     inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0.0)
-    values, vectors = np.linalg.eigh(S * np.outer(inverse, inverse))
+    values, vectors = np.linalg.eigh(inverse[:, None] * S * inverse)
     kept = values > NULL * values[-1]
     return inverse[:, None] * vectors[:, kept] / np.sqrt(values[kept])
 
