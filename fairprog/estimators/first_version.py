@@ -62,7 +62,7 @@ def ideal_steering(data: dict[str, Any]) -> dict[str, Any]:
         "_lattices": list(lattices),
         "_mass": np.ones(1) if D is None else D.group_mass,
         "_order": None,
-        "ties": [],
+        "ties": [{} for _ in range(d)],
         "whole": np.zeros(d),
         "moving": np.ones(d),
         "_shared": False,

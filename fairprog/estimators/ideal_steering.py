@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from fairprog.codec import register
@@ -25,7 +25,7 @@ from fairprog.estimators.lattice import rounded
 from fairprog.estimators.score_maps import Plan
 from fairprog.estimators.sensitive_column import column_position, insert_column, take_column
 from fairprog.estimators.step import SteeringStep, law, mean_over_groups
-from fairprog.estimators.tied_columns import moving_columns, tied_columns, warn_of_loss, whole
+from fairprog.estimators.tied_columns import Columns, moving_columns, warn_of_loss
 from fairprog.fields import array, either, increasing, read, refuse
 from fairprog.labels import Array, Indices, check_finite, check_number
 from fairprog.lots import Keys, column_order, keys_for, lots, row_keys, shared_too_widely
@@ -33,7 +33,7 @@ from fairprog.populations import Bijection, Normal, Transformed, population_from
 from fairprog.populations.cell_checks import check_classes
 from fairprog.programs import NearestIdeal
 from fairprog.programs.geometries.base import refuse_bound
-from fairprog.solution import Solution, SplitMap
+from fairprog.solution import Solution
 from fairprog.transports import Transport
 
 
@@ -182,9 +182,7 @@ class IdealSteering(FeatureReader, SteeringStep):
     sample_weight_: Array
     _lattices: list[Array | None]
     _order: Indices | None
-    _ties: list[dict[Any, SplitMap]]
-    _moving: NDArray[np.bool_]
-    _whole: NDArray[np.bool_]
+    _columns: Columns
     _shared: bool
     _kind = "ideal_steering"
     _more: ClassVar[dict[str, Any]] = {
@@ -239,9 +237,8 @@ class IdealSteering(FeatureReader, SteeringStep):
         features = rows.of(features)
         self._keep_labels(rows)
         self._order = column_order(features, rows.weight)
-        self._ties, self._lattices, self._shared = [], [], False
-        self._whole = np.zeros(features.shape[1], dtype=bool)
-        self._moving = ~self._whole
+        self._lattices, self._shared = [], False
+        self._columns = Columns.resting(features.shape[1])
         if len(rows.classes) == 1 and len(rows.groups) > 1:
             raise DataError(
                 f"`y` holds the one class {rows.classes[0]!r}; at least two classes are needed. "
@@ -258,14 +255,14 @@ class IdealSteering(FeatureReader, SteeringStep):
         names = [f"column {j}" for j in range(features.shape[1])]
         if hasattr(self, "feature_names_in_"):
             names = [str(name) for name in self._features_only(self.feature_names_in_)]
-        self._moving = moving_columns(features, self.snap)
+        moving = moving_columns(features, self.snap)
         self.population_ = D = fit_population(
-            features[:, self._moving],
+            features[:, moving],
             rows,
             self.family,
             self.covariance,
             self.shrinkage,
-            [name for name, moves in zip(names, self._moving, strict=True) if moves],
+            [name for name, moves in zip(names, moving, strict=True) if moves],
         )
         equal = self.class_weight == "uniform"
         program = NearestIdeal(
@@ -286,15 +283,13 @@ class IdealSteering(FeatureReader, SteeringStep):
             else rows.weight
             * self.solution_.sample_weight(rows.label, sensitive_features=rows.group)
         )
-        self._ties = tied_columns(features, rows, self._plan(), self.snap)
-        self._whole = whole(features)
-        if self._tied:
+        self._columns = Columns.of_rows(features, rows, self._plan(), self.snap, moving)
+        tied, still = self._columns.tied, np.flatnonzero(~moving)
+        if tied:
             self._shared = shared_too_widely(rows.a, rows.a, row_keys(features))
         keys, shares = row_keys(np.arange(rows.a.size)), np.eye(len(rows.groups))[rows.a]
         out = self._aligned(features, shares, keys)
-        said = [names[j] for j in self._tied]
-        warn_of_loss(features[:, self._tied], out[:, self._tied], rows, said)
-        still = np.flatnonzero(~self._moving)
+        warn_of_loss(features[:, tied], out[:, tied], rows, [names[j] for j in tied])
         warn_of_staying(features[:, still], rows.a, [names[j] for j in still])
         warn_of_group(features, out, rows.a)
         return self
@@ -351,7 +346,12 @@ class IdealSteering(FeatureReader, SteeringStep):
         shares = self._shares(groups, n)
         if self.solution_ is not None:
             keys = keys_for(
-                features, key, n, self._order, "Tied values" * self._shared, bool(self._tied)
+                features,
+                key,
+                n,
+                self._order,
+                "Tied values" * self._shared,
+                bool(self._columns.tied),
             )
             out = self._aligned(features, shares, keys)
         if self.sensitive_column is not None and self.keep_sensitive:
@@ -381,8 +381,7 @@ class IdealSteering(FeatureReader, SteeringStep):
             return features
         stays = self._stays(shares)
         out = self._moved(features, shares, False)
-        for j in self._tied:
-            out[:, j] = self._ranked(j, features[:, j], shares, 0.5, False)
+        self._columns.rank(out, features, shares, self.groups_.tolist(), 0.5, False)
         out[stays] = features[stays]
         return out
 
@@ -391,8 +390,8 @@ class IdealSteering(FeatureReader, SteeringStep):
         moves, out = ~self._stays(shares), features.copy()
         moved = self._moved(features[moves], shares[moves], True)
         lot = lots(self.random_state, "split ties", keys[moves])  # one, so that columns agree
-        for j in self._tied:
-            moved[:, j] = self._ranked(j, features[moves, j], shares[moves], lot, True)
+        groups = self.groups_.tolist()
+        self._columns.rank(moved, features[moves], shares[moves], groups, lot, True)
         for j, lattice in enumerate(self._lattices):  # of a file of version 0.1.0
             if lattice is not None:
                 own = lots(self.random_state, f"round column {j}", keys[moves])
@@ -400,29 +399,16 @@ class IdealSteering(FeatureReader, SteeringStep):
         out[moves] = moved
         return out
 
-    @property
-    def _tied(self) -> list[int]:
-        return [j for j, maps in enumerate(self._ties) if maps]
-
-    def _ranked(self, j: int, x: Array, shares: Array, lot: Array | float, there: bool) -> Array:
-        """Return a tied column moved to the common coordinates, or back."""
-        level = np.broadcast_to(lot, x.shape)
-        maps = {g: T if there else T.inverse() for g, T in self._ties[j].items()}
-        ends = np.rint if self._whole[j] else np.asarray
-        return mean_over_groups(x, shares, self.groups_.tolist(), lambda g, rows: (
-            ends(maps[g].at(x[rows], level[rows])) if g in maps else x[rows]
-        ))  # fmt: skip
-
     def _moved(self, features: Array, shares: Array, inverse: bool) -> Array:
         """Return sum_a P(a | row) T_a^{-1}(row), or T_a(row)."""
         assert self.solution_ is not None
-        maps = self.solution_.maps
+        maps, moving = self.solution_.maps, self._columns.moving
 
         def moved(group: Any, rows: Indices) -> Array:
             own = features[rows]
             if not self._is_still(group):
                 T = maps[group].inverse() if inverse else maps[group]
-                own[:, self._moving] = T(own[:, self._moving])
+                own[:, moving] = T(own[:, moving])
             return own
 
         return mean_over_groups(features, shares, self.groups_.tolist(), moved)
@@ -440,13 +426,12 @@ class IdealSteering(FeatureReader, SteeringStep):
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_dict` reads back."""
-        return super().to_dict() | {
+        population = None if self.population_ is None else self.population_.to_dict()
+        own = {
             "feature_names": tuple(getattr(self, "feature_names_in_", ())),
-            "population": None if self.population_ is None else self.population_.to_dict(),
-            "whole": self._whole.astype(float),
-            "moving": self._moving.astype(float),
-            "ties": [{g: T.to_dict() for g, T in maps.items()} for maps in self._ties],
+            "population": population,
         }
+        return super().to_dict() | own | self._columns.to_dict()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -467,15 +452,11 @@ class IdealSteering(FeatureReader, SteeringStep):
                 if not same or not isinstance(D, (Normal, Transformed)):
                     raise refuse("its populations are not of its classes, groups and features")
                 out.population_ = out.population_ or D
-        out._ties = [{g: SplitMap.from_dict(T) for g, T in maps.items()} for maps in data["ties"]]
-        moving = out._plan().to_home if out.solution_ is not None else ()
-        strangers = any(maps and tuple(maps) != moving for maps in out._ties)
-        strangers |= not np.isin([*data["whole"], *data["moving"]], (0.0, 1.0)).all()
-        out._whole, out._moving = data["whole"] == 1.0, data["moving"] == 1.0
-        sizes = {len(out._ties) or d, len(out._lattices) or d, out._whole.size, out._moving.size}
-        sizes |= {d if out._order is None else out._order.size}
-        if strangers or sizes != {d} or len(data["feature_names"]) not in (0, out.n_features_in_):
-            raise refuse("it has names, values or maps of other features or groups")
+        moved = out._plan().to_home if out.solution_ is not None else ()
+        out._columns = Columns.from_dict(data, d, moved)
+        sizes = {len(out._lattices) or d, d if out._order is None else out._order.size}
+        if sizes != {d} or len(data["feature_names"]) not in (0, out.n_features_in_):
+            raise refuse("it has names or values of other features")
         return out
 
 

@@ -12,8 +12,10 @@ rows of two categories, or of none.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,37 +30,115 @@ from fairprog.estimators.score_maps import (
     shares_of,
     split_maps,
 )
-from fairprog.labels import Array
+from fairprog.estimators.step import mean_over_groups
+from fairprog.fields import refuse
+from fairprog.labels import Array, Indices
 from fairprog.solution import SplitMap
 
 SHARE = 0.02  # of the rows of every group: less is no point mass
 ALONE = 4.0  # times what its neighbour holds
 
 
-def tied_columns(
-    X: Array, rows: Rows, plan: Plan, snap: str | bool
-) -> list[dict[object, SplitMap]]:
-    """Return for every column the maps by group, none where the column is not tied.
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """How every column moves: by the program's map, by ranks, or not at all.
 
-    Parameters
+    Attributes
     ----------
-    X : Array, shape (n, d)
-    rows : Rows
-    plan : Plan
-        Who moves, and to whom; with no home to the average of all.
-    snap : "auto" or bool
-        "auto": columns of whole numbers, and those in which some group has few values or a
-        point mass; True: every column; False: none.
+    moving : array of bool, shape (d,)
+        Which are features of the program.
+    whole : array of bool, shape (d,)
+        Which hold whole numbers only.
+    maps : list of d mappings
+        Of every column the maps by group; none where it is not tied.
     """
-    if not snap or not plan.moving:
-        return [{} for _ in X.T]
-    indicators = exclusive(X)
-    return [
-        _maps(x, rows, plan)
-        if j not in indicators and (snap is True or _is_tied(x, rows, plan))
-        else {}
-        for j, x in enumerate(X.T)
-    ]
+
+    moving: NDArray[np.bool_]
+    whole: NDArray[np.bool_]
+    maps: list[dict[Any, SplitMap]]
+
+    @classmethod
+    def resting(cls, d: int) -> Self:
+        """Return d columns where nothing moves by ranks."""
+        return cls(np.ones(d, dtype=bool), np.zeros(d, dtype=bool), [{} for _ in range(d)])
+
+    @classmethod
+    def of_rows(
+        cls, X: Array, rows: Rows, plan: Plan, snap: str | bool, moving: NDArray[np.bool_]
+    ) -> Self:
+        """Return the columns of rows.
+
+        Parameters
+        ----------
+        X : Array, shape (n, d)
+        rows : Rows
+        plan : Plan
+            Who moves, and to whom; with no home to the average of all.
+        snap : "auto" or bool
+            "auto": columns of whole numbers, and those in which some group has few values or a
+            point mass are moved by ranks; True: every column; False: none.
+        moving : array of bool, shape (d,)
+            As :func:`moving_columns` returns.
+        """
+        whole = (np.rint(X) == X).all(axis=0)
+        by_ranks = moving & bool(snap and plan.moving)
+        return cls(moving, whole, [
+            _maps(x, rows, plan) if on and (snap is True or _is_tied(x, rows, plan)) else {}
+            for on, x in zip(by_ranks, X.T, strict=True)
+        ])  # fmt: skip
+
+    @property
+    def tied(self) -> list[int]:
+        """Which columns are moved by ranks."""
+        return [j for j, maps in enumerate(self.maps) if maps]
+
+    def rank(
+        self, out: Array, X: Array, shares: Array, groups: list[Any], lot: Any, there: bool
+    ) -> None:
+        """Write the tied columns of X (n, d), moved to the common coordinates or back, to `out`.
+
+        `lot` is one number in [0, 1] per row, by which ties are split, or one for all.
+        """
+        level = np.broadcast_to(lot, len(X))
+        for j in self.tied:
+            maps = {g: T if there else T.inverse() for g, T in self.maps[j].items()}
+            moved = partial(_moved, maps, X[:, j], level, self.whole[j])
+            out[:, j] = mean_over_groups(X[:, j], shares, groups, moved)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that :meth:`from_dict` reads back."""
+        return {
+            "moving": self.moving.astype(float),
+            "whole": self.whole.astype(float),
+            "ties": [{g: T.to_dict() for g, T in maps.items()} for maps in self.maps],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], d: int, groups: tuple[Any, ...]) -> Self:
+        """Rebuild d columns from :meth:`to_dict`; `groups` are those that are moved by ranks.
+
+        Raises
+        ------
+        DataError
+            Where they are of another number of columns, or of other groups.
+        """
+        flags = data["moving"], data["whole"]
+        maps = [{g: SplitMap.from_dict(T) for g, T in own.items()} for own in data["ties"]]
+        strangers = any(own and tuple(own) != groups for own in maps)
+        if strangers or {len(maps), *map(len, flags)} != {d} or not np.isin(flags, (0, 1)).all():
+            raise refuse("it has values or maps of other columns or groups")
+        moving, whole = (flag == 1.0 for flag in flags)
+        return cls(moving, whole, maps)
+
+
+def _moved(
+    maps: dict[Any, SplitMap], x: Array, level: Array, whole: bool, g: Any, rows: Indices
+) -> Array:
+    """Return a column's rows of group g, moved."""
+    if g not in maps:
+        return x[rows]
+    moved = maps[g].at(x[rows], level[rows])
+    return np.rint(moved) if whole else moved
 
 
 def moving_columns(X: Array, snap: str | bool) -> NDArray[np.bool_]:
@@ -104,11 +184,6 @@ def exclusive(X: Array) -> set[int]:
     ones = (X[:, two] == high[two]).astype(np.float64)
     both = ones.T @ ones
     return {j for j, own in zip(two, both, strict=True) if (own == 0).any()}
-
-
-def whole(X: Array) -> NDArray[np.bool_]:
-    """Return which columns hold whole numbers only."""
-    return np.array([(x == np.rint(x)).all() for x in X.T], dtype=bool)
 
 
 def _is_tied(x: Array, rows: Rows, plan: Plan) -> bool:
