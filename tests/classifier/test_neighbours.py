@@ -450,3 +450,116 @@ def test_references_that_do_not_fit(reference, match):
         fp.FairClassifier(D, fp.Divergence(reference)).solve()
     with pytest.raises(fp.ModelError, match="kind"):
         fp.Divergence([0.5], "tv")
+
+
+# -- as users of other packages would --
+
+
+def preferred(seed, n=200, K=3, G=3):
+    """Return a reference, and what people of several groups prefer."""
+    rng = np.random.default_rng(seed)
+    prompts = rng.dirichlet(2 * np.ones(K), n)
+    joint = rng.dirichlet(np.ones(K * G), n).reshape(n, K, G) * np.exp(rng.normal(size=(1, K, G)))
+    return prompts, joint / joint.sum(axis=(1, 2), keepdims=True)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_tilts_settle_where_a_condition_is_slack(seed):
+    """The levels are found from all conditions, those that do not bind included."""
+    prompts, joint = preferred(seed)
+    notion = fp.TruePositiveRateParity(difference_bound=0.03)
+    risk = fp.ErrorRate() + 0.3 * fp.Divergence(prompts)
+    D = fp.Categorical.from_scores(joint)
+    sol = fp.FairClassifier(D, risk, [notion], uses_group=False).solve()
+    assert sol.solver == "tilt"
+    assert max(sol.certificate.primal_residual, sol.certificate.slackness) < 1e-7
+
+
+@pytest.mark.parametrize("uses_group", [True, False])
+def test_a_tilt_is_a_rule_for_new_rows(uses_group, tmp_path):
+    notion = fp.EqualizedOdds(difference_bound=0.02)
+    if uses_group:
+        p, a = scored(300, 3)
+        D = fp.Categorical.from_scores(p, sensitive_features=a)
+    else:
+        p = preferred(0, 300)[1]
+        a, D = None, fp.Categorical.from_scores(p)
+    near = np.random.default_rng(1).dirichlet(3 * np.ones(3), 300)
+    risk = fp.ErrorRate() + 0.2 * fp.Divergence(near)
+    sol = fp.FairClassifier(D, risk, [notion], uses_group=uses_group).solve()
+    sol.save(tmp_path / "near.json")
+    for rule in (sol.classifier, fp.load(tmp_path / "near.json").classifier):
+        h = rule.predict_proba_from_scores(p, sensitive_features=a, reference=near)
+        known = sol.classifier.h[:: 1 if uses_group else 3]  # a pair for every group
+        np.testing.assert_allclose(h, known, atol=1e-9)
+        some = rule.predict_from_scores(
+            p[:5], sensitive_features=None if a is None else a[:5], reference=near[:5]
+        )
+        assert set(some) <= {0, 1, 2}
+        assert rule.thresholds is None
+    with pytest.raises(fp.ModelError, match="pass that of these rows"):
+        rule.predict_proba_from_scores(p, sensitive_features=a)
+    with pytest.raises(fp.DataError, match="a law per row"):
+        rule.predict_proba_from_scores(p, sensitive_features=a, reference=near[:5])
+    plain = fp.FairClassifier(D, fp.ErrorRate(), [notion], uses_group=uses_group).solve()
+    with pytest.raises(fp.ModelError, match="that tilt one"):
+        plain.classifier.predict_proba_from_scores(p, sensitive_features=a, reference=near)
+
+
+def test_a_frontier_of_tilts_needs_no_solver():
+    p, a = scored(300)
+    D = fp.Categorical.from_scores(p[:, 1], sensitive_features=a)
+    program = fp.FairClassifier(D, fp.Divergence(p[:, 1]), [fp.DemographicParity()])
+    curve = program.frontier([0, 0.02, 0.05])
+    assert curve.compilations == 0
+    for bound, risk, price in zip(curve.bounds, curve.risks, curve.prices, strict=True):
+        at = fp.DemographicParity(difference_bound=float(bound))
+        sol = fp.FairClassifier(D, fp.Divergence(p[:, 1]), [at]).solve()
+        assert (sol.risk, sol.price["demographic_parity"]) == pytest.approx((risk, price))
+
+
+def test_divergences_are_weighted_from_both_sides_and_print_short():
+    p, _ = scored(2000)
+    assert fp.Divergence(p) * 0.3 == 0.3 * fp.Divergence(p)
+    assert repr(0.5 * fp.Divergence(p)) == "WeightedRisk((Divergence(<2000 rows>),), (0.5,))"
+
+
+def test_axes_and_rules_in_each_others_place():
+    _, joint = preferred(0, 50, 2, 3)
+    with pytest.raises(fp.DataError, match=r"transpose\(0, 2, 1\)"):
+        fp.Categorical.from_scores(joint.transpose(0, 2, 1), groups=["a", "b", "c"])
+    D = fp.Categorical.from_scores(joint, groups=["a", "b", "c"])
+    aware = fp.FairClassifier(D, fp.ErrorRate()).solve().classifier
+    with pytest.raises(fp.ModelError, match="uses_group=False"):
+        aware.predict_from_scores(joint)
+    blind = fp.FairClassifier(D, fp.ErrorRate(), uses_group=False).solve().classifier
+    with pytest.raises(fp.ModelError, match="pass scores of label and group"):
+        blind.predict_from_scores(joint.sum(axis=2))
+
+
+def test_columns_of_attributes_go_by_their_names():
+    p, _ = scored(200)
+    rng = np.random.default_rng(2)
+    who = pd.DataFrame(
+        {"veteran": rng.choice(["no", "yes"], 200), "old": rng.choice(["no", "yes"], 200)}
+    )
+    D = fp.Categorical.from_scores(p[:, 1], sensitive_features=who)
+    each = [fp.DemographicParity(difference_bound=0.01, on=name) for name in who]
+    rule = fp.FairClassifier(D, fp.ErrorRate(), each).solve().classifier
+    ours, theirs = (
+        rule.predict_proba_from_scores(p[:, 1], sensitive_features=frame)
+        for frame in (who, who[["old", "veteran"]])
+    )
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_several_columns_of_text_are_atoms():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"u": rng.choice(["p", "q"], 200), "v": rng.choice(["r", "s"], 200)})
+    a, y = rng.choice(["f", "m"], 200), rng.integers(0, 2, 200)
+    D = fp.Categorical.fit(X, y, sensitive_features=a)
+    assert D.values.tolist() == [["p", "r"], ["p", "s"], ["q", "r"], ["q", "s"]]
+    rule = fp.FairClassifier(D, fp.WorstGroupRisk(), uses_group=False).solve().classifier
+    assert rule.predict_proba(X).shape == (200, 2)
+    with pytest.raises(fp.DataError, match="of int, str"):
+        fp.Categorical.fit(X.assign(v=1), y, sensitive_features=a)

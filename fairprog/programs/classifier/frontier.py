@@ -16,6 +16,7 @@ from fairprog.programs.classifier.question import ClassifierQuestion
 from fairprog.programs.classifier.score_path import sort_groups
 from fairprog.programs.classifier.score_solution import solve_by_sorting
 from fairprog.programs.classifier.solve import solve_question
+from fairprog.programs.classifier.tilt_path import solve_by_tilting
 from fairprog.programs.verified import verified
 from fairprog.solution.classifier_solution import TOLERANCE, ClassifierSolution
 from fairprog.solution.frontier import Frontier
@@ -100,7 +101,7 @@ def _sweep(
         risks, prices = np.array([(sol.risk, sol.price[key]) for sol in found]).reshape(-1, 2).T
         return risks, prices, 0, len(found)
     if solver in ("auto", "SORT"):
-        answers = _sorted_sweep(question, key, bounds, solver == "SORT")
+        answers = _short_sweep(question, key, bounds, solver == "SORT")
         if answers is not None:
             risks = np.array([answer.risk for answer in answers])
             prices = np.array([answer.price[key] for answer in answers])
@@ -115,10 +116,10 @@ def _searched(
     return solve_question(at_bound, (solver, None, False, {}), True, time.perf_counter())
 
 
-def _sorted_sweep(
+def _short_sweep(
     question: ClassifierQuestion, key: str, bounds: Array, required: bool
 ) -> list[ClassifierSolution] | None:
-    """Return the answer at every bound from scores sorted once, None where that is no way."""
+    """Return the answer at every bound from scores sorted once or by tilts, else None."""
     curves = None
     if question.uses_group and question.population.n_classes == 2:
         curves = sort_groups(question.population)
@@ -126,7 +127,9 @@ def _sorted_sweep(
     out = []
     for bound in bounds:
         at_bound = question.replacing(key, template.with_bound(float(bound)))
-        answer = solve_by_sorting(at_bound, required, False, time.perf_counter(), curves)
+        started = time.perf_counter()
+        answer = solve_by_sorting(at_bound, required, False, started, curves)
+        answer = answer or solve_by_tilting(at_bound, started)
         if answer is None:
             return None
         out.append(answer)
