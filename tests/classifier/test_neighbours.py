@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.optimize import linprog
+from scipy.optimize import linprog, minimize
 from sklearn.linear_model import LogisticRegression
 
 import fairprog as fp
@@ -563,3 +563,101 @@ def test_several_columns_of_text_are_atoms():
     assert rule.predict_proba(X).shape == (200, 2)
     with pytest.raises(fp.DataError, match="of int, str"):
         fp.Categorical.fit(X.assign(v=1), y, sensitive_features=a)
+
+
+def test_a_minimum_rate_per_attribute(crossed):
+    _, frame, D = crossed
+    each = [fp.RateBound("P(yhat=1 | y=1)", lower=0.7, on=name) for name in frame]
+    sol = fp.FairClassifier(D, fp.ErrorRate(), each).solve()
+    assert [b.evaluate(sol.table).shape for b in each] == [(2,), (3,)]
+    assert min(b.evaluate(sol.table).min() for b in each) == pytest.approx(0.7, abs=1e-9)
+    every = fp.RateBound("P(yhat=1 | y=1)", lower=0.7)  # of the cells of their cross
+    assert every.evaluate(sol.table).min() < 0.69
+    assert sol.risk < fp.FairClassifier(D, fp.ErrorRate(), [every]).solve().risk - 1e-4
+    linear = fp.FairClassifier(D, fp.ErrorRate(), each).solve("HIGHS")
+    assert linear.risk == pytest.approx(sol.risk, abs=1e-9)
+    assert set(sol.price) == {"rate_bound_on_sex", "rate_bound_on_race"}
+    assert fp.template_from_dict(each[0].to_dict()) == each[0]
+    assert "rate_bound_on_sex[f,P(yhat=1 | y=1)]:lower" in sol.sensitivity
+
+
+def test_templates_on_and_within_attributes(crossed):
+    counted = fp.Categorical.from_scores(
+        crossed[0], sensitive_features=crossed[1], bins=3, groups=crossed[2].groups
+    )
+    for template in (
+        fp.RateBound("P(yhat=1)", upper=0.4, on="sex"),
+        fp.DemographicParity(difference_bound=0.02, on="sex", within="race"),
+    ):
+        check_template(template, counted)
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda t: type(t).__name__)
+def test_primal_is_dual_and_files_keep_the_answer(template, tmp_path):
+    p, a = scored(20)
+    D = fp.Categorical.from_scores(p[:, 1], sensitive_features=a)
+    parity = fp.DemographicParity(difference_bound=0.05)
+    program = (
+        fp.FairClassifier(D, template, [parity])
+        if isinstance(template, fp.Risk)
+        else fp.FairClassifier(D, fp.ErrorRate(), [template])
+    )
+    sol = program.solve()
+    assert sol.certificate.duality_gap < 1e-7
+    sol.save(tmp_path / "sol.json")
+    again = fp.load(tmp_path / "sol.json")
+    assert (again.risk, again.price, again.settings) == (sol.risk, sol.price, sol.settings)
+    np.testing.assert_array_equal(again.classifier.h, sol.classifier.h)
+
+
+def test_balanced_error_and_chi_square_are_the_written_out_programs():
+    p, a = scored(12)
+    D = fp.Categorical.from_scores(p[:, 1], sensitive_features=a)
+    notion = fp.DemographicParity()
+    low, high = D.prior.sum(axis=1)
+    cost = fp.CostSensitiveRisk({"fp": 0.5 / low, "fn": 0.5 / high})
+    balanced, same = (
+        fp.FairClassifier(D, risk, [notion]).solve() for risk in (fp.BalancedErrorRate(), cost)
+    )
+    assert balanced.risk == pytest.approx(same.risk, abs=1e-9)
+    near, s = np.linspace(0.2, 0.9, 12), a == "f"
+    sol = fp.FairClassifier(D, fp.Divergence(near, "chi2"), [notion]).solve()
+    variance = near * (1 - near)  # (h - near)^2 (1 / near + 1 / (1 - near)): one quadratic form
+    found = minimize(
+        lambda h: ((h - near) ** 2 / variance).mean(),
+        near,
+        jac=lambda h: 2 * (h - near) / variance / 12,
+        bounds=[(0, 1)] * 12,
+        constraints={"type": "eq", "fun": lambda h: h[s].mean() - h[~s].mean()},
+        method="SLSQP",
+        options={"ftol": 1e-14, "maxiter": 500},
+    )
+    assert sol.risk == pytest.approx(found.fun, abs=1e-7)
+
+
+def test_a_root_mean_square_gap_levels_down_what_its_notion_does():
+    rng = np.random.default_rng(0)
+    n = 1500
+    a, y = rng.choice(["f", "m"], n), rng.integers(0, 3, n)
+    apart = np.where(a == "m", 4.0, 0.5)[:, None]
+    X = rng.normal(size=(n, 3)) + np.eye(3)[y] * apart
+    X = np.c_[X, a == "m", X * (a == "m")[:, None]]
+    notion = fp.RMSGap(fp.TruePositiveRateParity(), 0.005)
+    model = fp.SteeredClassifier(LogisticRegression(), cv=2, notion=notion)
+    guess = model.fit(X, y, sensitive_features=a).predict(X, sensitive_features=a)
+    assert all(rule.share[1] < 0.5 for rule in model.rules_)
+    table = fp.OutcomeTable.from_predictions(y, guess, sensitive_features=a)
+    assert notion.gap(table) < 0.08
+    with pytest.raises(fp.ModelError, match="one notion"):
+        fp.SteeredClassifier(LogisticRegression(), cv=2, notion=[notion]).fit(
+            X, y, sensitive_features=a
+        )
+
+
+def test_what_is_asked_in_the_wrong_place():
+    p, a = scored(50)
+    D = fp.Categorical.from_scores(p[:, 1], sensitive_features=a)
+    with pytest.raises(fp.ModelError, match="RiskBound"):
+        fp.FairClassifier(D, fp.ErrorRate(), [fp.RenyiInformation()])
+    with pytest.raises(fp.ModelError, match="ScoreSteering compares all groups"):
+        fp.ScoreSteering(notion=fp.DemographicParity(on="sex")).fit(p[:, 1], sensitive_features=a)
