@@ -442,7 +442,11 @@ def test_the_tilt_leaves_what_cannot_be_to_the_explanation():
 
 @pytest.mark.parametrize(
     ("reference", "match"),
-    [([[0.0, 1.0]], "positive"), ([[0.5, 0.6]], "sum to one"), ([[0.5, 0.5]], "needed is")],
+    [
+        ([[0.0, 1.0]], "positive.*a floor"),
+        ([[0.5, 0.6]], "sum to one"),
+        ([[0.5, 0.5]], "needed is"),
+    ],
 )
 def test_references_that_do_not_fit(reference, match):
     D = fp.Categorical.from_scores([0.2, 0.8, 0.4], sensitive_features=list("aab"))
@@ -516,6 +520,12 @@ def test_a_frontier_of_tilts_needs_no_solver():
         at = fp.DemographicParity(difference_bound=float(bound))
         sol = fp.FairClassifier(D, fp.Divergence(p[:, 1]), [at]).solve()
         assert (sol.risk, sol.price["demographic_parity"]) == pytest.approx((risk, price))
+    with pytest.raises(fp.ModelError, match="count them in bins"):
+        program.frontier([0.02], bootstrap=2, progress=False)
+    y = (np.random.default_rng(0).random(300) < p[:, 1]).astype(int)
+    B = fp.Categorical.from_scores(p[:, 1], y=y, bins=4, sensitive_features=a)
+    bands = fp.FairClassifier(B, fp.Divergence(B.values), [fp.DemographicParity()])
+    assert bands.frontier([0.02], bootstrap=2, progress=False).samples.shape == (2, 1)
 
 
 def test_divergences_are_weighted_from_both_sides_and_print_short():

@@ -20,7 +20,7 @@ from fairprog.programs.classifier.tilt_path import solve_by_tilting
 from fairprog.programs.verified import verified
 from fairprog.solution.classifier_solution import TOLERANCE, ClassifierSolution
 from fairprog.solution.frontier import Frontier
-from fairprog.tables import Constraint, RatioRisk
+from fairprog.tables import Constraint, Divergence, RatioRisk
 
 
 def classifier_frontier(
@@ -41,6 +41,14 @@ def classifier_frontier(
     risks, prices, compilations, solves = _sweep(question, key, values, solver)
     samples = bands = None
     if bootstrap:
+        parts = getattr(question.risk, "risks", (question.risk,))
+        if question.population.scores_given and any(isinstance(r, Divergence) for r in parts):
+            raise ModelError(
+                "A sample does not hold every row, and the reference of `Divergence` is of the "
+                "rows that are there. For bands count them in bins, from_scores(score, y=y, "
+                "bins=...), with a reference per bin.",
+                argument="bootstrap",
+            )
         size = question.population.effective_rows if sample_size is None else sample_size
         if size is None:
             raise ModelError(
