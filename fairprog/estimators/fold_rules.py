@@ -32,7 +32,16 @@ from fairprog.populations import Categorical
 from fairprog.programs import FairClassifier
 from fairprog.programs.classifier.question import ask_classifier
 from fairprog.programs.classifier.solve import solve_compiled
-from fairprog.tables import EqualizedOdds, ErrorRate, OutcomeTable, Risk, Term
+from fairprog.tables import (
+    Constraint,
+    EqualizedOdds,
+    ErrorRate,
+    Notion,
+    OutcomeTable,
+    Risk,
+    RMSGap,
+    Term,
+)
 from fairprog.tables.notions import rate_in
 from fairprog.tables.templates import TableView
 
@@ -221,6 +230,12 @@ class Reach(Risk):
 
 def fold_rule(D: Categorical, notion: Any, uses_group: bool) -> FoldRule:
     """Return the most accurate rule that satisfies the notion on a population."""
+    if not isinstance(notion, Constraint):
+        raise ModelError(
+            f"`notion` must be one notion, such as fp.EqualizedOdds(); found {notion!r}. "
+            "FairClassifier takes several, on scores of held-out rows.",
+            argument="notion",
+        )
     sol = FairClassifier(D, ErrorRate(), [notion], uses_group).solve(price_intervals=False)
     if sol.classifier.costs is None:
         raise ModelError(
@@ -231,11 +246,18 @@ def fold_rule(D: Categorical, notion: Any, uses_group: bool) -> FoldRule:
     law = sol.table.Z.sum(axis=1) / D.group_mass[:, None]
     constant = OutcomeTable(D.prior.T[:, :, None] * law[:, None], D.classes, D.groups)
     size = np.abs(benefits).max(axis=(1, 2))
+    rates = notion.notion if isinstance(notion, RMSGap) else notion
     for a in np.flatnonzero(size < LEVELLED * size.max()) if uses_group else ():
-        target, base = notion.evaluate(sol.table)[:, a], notion.evaluate(constant)[:, a]
+        if not isinstance(rates, Notion):
+            raise ModelError(
+                f"Under {notion!r} nothing tells the rows of group {D.groups[a]!r} apart. Ask for "
+                "a notion, or decide by FairClassifier.",
+                argument="notion",
+            )
+        target, base = rates.evaluate(sol.table)[:, a], rates.evaluate(constant)[:, a]
         share[a] = 0.0
         if np.abs(target - base).max() > LEVELLED:
-            reach = Reach(notion.events(D.classes), base, target, int(a))
+            reach = Reach(rates.events(D.classes), base, target, int(a))
             question = ask_classifier(D, reach, (), True)
             compiled = question.compile(scaled=False)
             solve_compiled(question, compiled.problem, ("auto", None, False, {}))

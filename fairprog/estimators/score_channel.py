@@ -15,7 +15,14 @@ from fairprog.labels import Array, Indices, check_count
 from fairprog.populations import ScoreCounts
 from fairprog.programs import FairScore
 from fairprog.solution import ScoreSolution
-from fairprog.tables import DemographicParity, EqualizedOdds, EqualOpportunity, PredictiveEquality
+from fairprog.tables import (
+    DemographicParity,
+    EqualizedOdds,
+    EqualOpportunity,
+    Notion,
+    PredictiveEquality,
+)
+from fairprog.tables.attributes import check_whole
 
 CHANCE = 0.87  # mean of Kolmogorov's distribution: sqrt(n) times the largest gap by chance
 ROOM = 0.1  # by how much chance may exceed the bound without a warning
@@ -25,6 +32,8 @@ ONE_SIDED = (DemographicParity, EqualOpportunity, PredictiveEquality)
 def check_notion(method: str, notion: Any, y: Any) -> None:
     """Refuse a notion that the method cannot serve, and missing labels where they are needed."""
     one_sided = isinstance(notion, ONE_SIDED)
+    if isinstance(notion, Notion):
+        check_whole(notion, "ScoreSteering")
     if notion is not None and method != "channel":
         plain = one_sided and notion.ratio_bound is None and notion.difference_bound == 0.0
         if method != "quantile" or not plain:

@@ -66,8 +66,8 @@ def check_binary(classes: tuple[Hashable, ...]) -> None:
         )
     raise DataError(
         "Only binary classification is supported. The type of the target is multiclass: `y` "
-        f"holds {len(classes)} classes {list(classes)[:6]}. Steer the score of each class against "
-        "the rest by a step of its own, or features by IdealSteering; or were `y` and "
-        "`sensitive_features` swapped?",
+        f"holds {len(classes)} classes {list(classes)[:6]}. SteeredClassifier takes more with a "
+        "`notion`; else steer the score of each class against the rest by a step of its own, or "
+        "features by IdealSteering; or were `y` and `sensitive_features` swapped?",
         argument="y",
     )

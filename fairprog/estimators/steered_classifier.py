@@ -65,7 +65,7 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, FoldRules)
     unknown_group : {"error", "pooled"}
         What becomes of a row of a group that was not there in `fit`: refused, or moved by the
         mean of the groups' maps, weighted as the groups were.
-    notion : Notion, optional
+    notion : Notion or other constraint, such as RateBound, optional
         Instead of steering scores for every threshold: decide as the most accurate classifier does
         that satisfies this notion, any number of classes. `steering` and `threshold` are not used
         then, and the largest probability decides.

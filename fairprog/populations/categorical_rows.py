@@ -205,6 +205,13 @@ class CategoricalRows(CategoricalSupport):
                 )
         joint = check_joint(proba)
         n, K, G = joint.shape
+        swapped = [len(v) == size for v, size in ((groups, K), (classes, G)) if v is not None]
+        if K != G and swapped and all(swapped):
+            raise DataError(
+                f"`proba` has shape (n, {K}, {G}), so {K} classes and {G} groups: classes come "
+                "before groups. Pass proba.transpose(0, 2, 1).",
+                argument="proba",
+            )
         weight = check_weights(sample_weight, n)
         joint, weight = joint[weight > 0], weight[weight > 0] / weight.sum()
         labels = as_labels(classes, K, "classes"), as_labels(groups, G, "groups")
@@ -266,6 +273,15 @@ class CategoricalRows(CategoricalSupport):
         else:
             for values in features.T:
                 label_vector(values, "X")  # nothing is missing
+            if features.dtype == object:
+                kinds = sorted({type(plain(v)).__name__ for v in features.ravel()})
+                if kinds != ["str"]:
+                    raise DataError(
+                        f"`X` mixes columns of {', '.join(kinds)}; several columns must be of one "
+                        "kind. Pass X.astype(str).",
+                        argument="X",
+                    )
+                features = features.astype(str)
             values, atom = np.unique(rows.of(features), axis=0, return_inverse=True)
         joint = np.zeros((len(values), *rows.shape))
         np.add.at(joint, (atom.ravel(), rows.y, rows.a), rows.weight)

@@ -12,14 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairprog.door import refuse_reordered
 from fairprog.errors import DataError, ModelError
-from fairprog.groups import are_crossed, group_labels
+from fairprog.groups import are_crossed, group_labels, in_order
 from fairprog.labels import Array, Indices, encode, label_array, plain
 from fairprog.lots import drawn, keys_for, lots, row_keys, shared_too_widely
 from fairprog.populations import Categorical
 from fairprog.populations.joint_scores import check_joint
 from fairprog.populations.score_bins import check_posterior
-
-TIE = 1e-9  # adjusted costs closer than this (times the largest) are a tie
+from fairprog.solution.new_scores import TIE, cheapest, tilted
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +39,9 @@ class RandomizedClassifier:
         are the cost matrix, less what a class pays whatever is predicted, plus
         the prices of the notions. None where a template speaks about single individuals, so that
         no such rule exists.
+    divergence_weight : float or None
+        Of the KL :class:`Divergence` in the risk, where its optimum was found as a tilt: it is
+        reference_j exp(-cost_j / divergence_weight), normalised, with those sums as cost_j.
 
     Examples
     --------
@@ -54,6 +56,7 @@ class RandomizedClassifier:
     h: Array
     uses_group: bool
     costs: Array | None = None
+    divergence_weight: float | None = None
 
     # -- on the atoms --
 
@@ -164,7 +167,11 @@ class RandomizedClassifier:
     # -- on any scores --
 
     def predict_proba_from_scores(
-        self, proba: ArrayLike, *, sensitive_features: ArrayLike | None = None
+        self,
+        proba: ArrayLike,
+        *,
+        sensitive_features: ArrayLike | None = None,
+        reference: ArrayLike | None = None,
     ) -> Array:
         """Apply the classifier to scores that need not be atoms.
 
@@ -183,12 +190,15 @@ class RandomizedClassifier:
             population was made from.
         sensitive_features : array_like, shape (n,), optional
             Groups; required where the classifier uses them.
+        reference : array_like, shape (n,) or (n, K), optional
+            What :class:`Divergence` keeps the classifier near, of these rows. Required where it is
+            a tilt of a reference, by rows and not by bins; refused elsewhere.
 
         Returns
         -------
         Array, shape (n, K)
             Without bins one-hot, except on ties, which are randomised as they were on the
-            population.
+            population; tilted references are as random as the reference.
 
         Raises
         ------
@@ -196,7 +206,7 @@ class RandomizedClassifier:
             For scores outside [0, 1], another number of classes, missing or unknown groups.
         ModelError
             For populations without bins: a classifier without adjusted costs, or one that does
-            not see the group but is given no P(Y, A | x).
+            not see the group but is given no P(Y, A | x), or a reference that is missing.
 
         Examples
         --------
@@ -208,18 +218,27 @@ class RandomizedClassifier:
         >>> rule.predict_proba_from_scores([.45, .55], sensitive_features=["b", "b"])[:, 1]
         array([0., 1.])
         """
+        binned = self.population.score_bins is not None
+        if (reference is None) != (self.divergence_weight is None or binned):
+            raise ModelError(
+                "This classifier tilts a reference: pass that of these rows as `reference`."
+                if reference is None
+                else "`reference` is for classifiers that tilt one, row by row (fp.Divergence).",
+                argument="reference",
+            )
         if np.ndim(proba) == 3:
-            return self._by_joint(check_joint(proba))
+            return self._by_joint(check_joint(proba), reference)
         score, group = self._scored(proba, sensitive_features)
-        if self.population.score_bins is not None:
+        if binned:
             return self._by_bins(score, group)
-        return self._by_posterior(score, group)
+        return self._by_posterior(score, group, reference)
 
     def predict_from_scores(
         self,
         scores: ArrayLike,
         *,
         sensitive_features: ArrayLike | None = None,
+        reference: ArrayLike | None = None,
         random_state: int | np.random.Generator | None = None,
         key: ArrayLike | None = None,
     ) -> NDArray[Any]:
@@ -227,9 +246,8 @@ class RandomizedClassifier:
 
         Parameters
         ----------
-        scores : array_like, shape (n,) or (n, K)
-        sensitive_features : array_like, shape (n,), optional
-            Groups; required where the classifier uses them.
+        scores, sensitive_features, reference
+            As for :meth:`predict_proba_from_scores`.
         random_state, key
             As for :meth:`predict`; without a `key` rows of the same score share a lot.
 
@@ -247,7 +265,9 @@ class RandomizedClassifier:
         ['no', 'yes']
         """
         refuse_reordered(scores=scores, sensitive_features=sensitive_features, key=key)
-        proba = self.predict_proba_from_scores(scores, sensitive_features=sensitive_features)
+        proba = self.predict_proba_from_scores(
+            scores, sensitive_features=sensitive_features, reference=reference
+        )
         return self._draw(proba, random_state, scores, key)
 
     def _scored(
@@ -268,6 +288,7 @@ class RandomizedClassifier:
     def _codes(self, sensitive_features: Any, n: int) -> Indices:
         """Return the position of every row's group; several columns are crossed."""
         if are_crossed(sensitive_features):
+            sensitive_features = in_order(sensitive_features, self.population.attributes)
             sensitive_features = group_labels(sensitive_features, n)
         return encode(sensitive_features, self.population.groups, "sensitive_features", n)
 
@@ -285,60 +306,38 @@ class RandomizedClassifier:
             out[rows] = self.h[pair_of[atom]]
         return out
 
-    def _by_posterior(self, score: Array, group: Indices) -> Array:
+    def _by_posterior(self, score: Array, group: Indices, reference: ArrayLike | None) -> Array:
         """Return the predictions with the smallest adjusted cost, ties as on the population."""
         posterior = np.stack([1.0 - score, score], axis=1) if score.ndim == 1 else score
+        if self.divergence_weight is not None:
+            return tilted(self, posterior, group, reference)
         s = self.population.support
         known = s.posterior, s.group.astype(np.intp)
-        return self._least((posterior, group), known, s.weight, self.h)
+        return cheapest(self, (posterior, group), known, s.weight, self.h)
 
-    def _by_joint(self, joint: Array) -> Array:
+    def _by_joint(self, joint: Array, reference: ArrayLike | None) -> Array:
         """Return the same where rows say P(Y=i, A=a | x), for a classifier without the group."""
         D, s = self.population, self.population.support
-        if self.uses_group or joint.shape[1:] != (D.n_classes, D.n_groups):
-            raise DataError(
-                f"`proba` of label and group is for classifiers with uses_group=False, of shape "
-                f"(n, {D.n_classes}, {D.n_groups}); its shape is {joint.shape}.",
+        if self.uses_group:
+            raise ModelError(
+                "This classifier looks at the group: solve with `uses_group=False` for one that "
+                "decides on scores of label and group, (n, K, G).",
                 argument="proba",
             )
+        if joint.shape[1:] != (D.n_classes, D.n_groups):
+            raise DataError(
+                f"`proba` of label and group must have shape (n, {D.n_classes}, {D.n_groups}); "
+                f"its shape is {joint.shape}.",
+                argument="proba",
+            )
+        asked, known = np.zeros(len(joint), np.intp), np.zeros(D.n_atoms, np.intp)
+        if self.divergence_weight is not None:
+            return tilted(self, joint, asked, reference)
         mass = np.asarray(D.mass.sum(axis=1))
         h = np.zeros((len(mass), D.n_classes))
         h[s.atom] = self.h
-        asked, known = np.zeros(len(joint), np.intp), np.zeros(len(mass), np.intp)
         laws = D.joint / np.maximum(mass, np.finfo(float).tiny)[:, None, None]
-        return self._least((joint, asked), (laws, known), mass, h)
-
-    def _least(
-        self, asked: tuple[Array, Indices], known: tuple[Array, Indices], weight: Array, h: Array
-    ) -> Array:
-        """Return who has the smallest adjusted cost; ties are as those `known` were, by h."""
-        tied = self._tied(*asked)
-        out = tied / tied.sum(axis=1, keepdims=True)
-        code, known_code = (t @ (1 << np.arange(h.shape[1])) for t in (tied, self._tied(*known)))
-        for a in np.unique(asked[1]):
-            for c in np.unique(code[(asked[1] == a) & (tied.sum(axis=1) > 1)]):
-                rows = (known[1] == a) & (known_code == c)
-                if rows.any():
-                    here = (asked[1] == a) & (code == c)
-                    out[here] = _at_ties(asked[0][here], known[0][rows], weight[rows], h[rows])
-        return out
-
-    def _tied(self, rows: Array, group: Any) -> NDArray[np.int_]:
-        """Return which predictions have the smallest adjusted cost, shape (n, K)."""
-        if self.costs is None or (not self.uses_group and rows.ndim == 2):
-            raise ModelError(
-                "This classifier is a table over its population, not a rule on posteriors: it is "
-                "group-blind, or a template speaks about single individuals. Make the population "
-                "by `Categorical.from_scores(..., bins=...)`, whose classifiers put new scores "
-                "into the same bins; or, where the group is not known, from scores of label and "
-                "group, (n, K, G), and pass such scores here."
-            )
-        if rows.ndim == 3:
-            cost = np.einsum("nia,aij->nj", rows, self.costs)
-        else:
-            cost = np.einsum("ni,nij->nj", rows, self.costs[group])
-        scale = TIE * (float(np.abs(self.costs).max()) or 1.0)
-        return (cost <= cost.min(axis=1, keepdims=True) + scale).astype(int)
+        return cheapest(self, (joint, asked), (laws, known), mass, h)
 
     @property
     def thresholds(self) -> Mapping[Hashable, float] | None:
@@ -357,6 +356,8 @@ class RandomizedClassifier:
         """
         if self.costs is None or not self.uses_group or self.population.n_classes != 2:
             return None
+        if self.divergence_weight is not None:
+            return None
         extra = self.costs[:, :, 1] - self.costs[:, :, 0]  # of predicting 1, by true class
         slope = extra[:, 1] - extra[:, 0]
         if np.any(slope >= 0):
@@ -372,17 +373,3 @@ class RandomizedClassifier:
         kind = "group-aware" if self.uses_group else "group-blind"
         mixed = int((self.h.max(axis=1) < 1 - 1e-9).sum())
         return f"RandomizedClassifier({kind}, {len(self.h)} rows, {mixed} randomised)"
-
-
-def _at_ties(asked: Array, known: Array, weight: Array, h: Array) -> Array:
-    """Return what known rows of equal scores got on average; for others, what all of them got."""
-    both = np.concatenate([known, asked]).reshape(len(known) + len(asked), -1)
-    code = np.unique(np.round(both, 10), axis=0, return_inverse=True)[1].ravel()
-    of_known, of_asked = np.split(code, [len(h)])
-    size = int(code.max()) + 1
-    mass = np.bincount(of_known, weight, size)
-    sums = np.stack([np.bincount(of_known, weight * column, size) for column in h.T], axis=1)
-    everywhere = weight @ h / weight.sum()
-    found = mass > 0
-    mean: Array = np.where(found[:, None], sums / np.where(found, mass, 1.0)[:, None], everywhere)
-    return mean[of_asked]

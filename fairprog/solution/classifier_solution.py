@@ -11,7 +11,7 @@ import numpy as np
 
 from fairprog.codec import Saved, register
 from fairprog.errors import DataError
-from fairprog.fields import array, either, read, refuse
+from fairprog.fields import array, either, least, read, refuse
 from fairprog.labels import Array, printable
 from fairprog.pictures import Reported
 from fairprog.populations import Categorical, population_from_dict
@@ -196,6 +196,7 @@ class ClassifierSolution(Reported, Saved):
             "population": rule.population.to_dict(),
             "h": rule.h,
             "costs": rule.costs,
+            "divergence_weight": rule.divergence_weight,
             "uses_group": rule.uses_group,
             "price": dict(self.price),
             "price_interval": dict(self.price_interval),
@@ -219,8 +220,9 @@ class ClassifierSolution(Reported, Saved):
         if not isinstance(population, Categorical):
             raise DataError("The file holds a population of another family.", argument="path")
         m, K, G = len(population.support.weight), population.n_classes, population.n_groups
-        rule = {name: data.pop(name) for name in ("h", "uses_group", "costs")}
+        rule = {name: data.pop(name) for name in RULE}
         shapes = {"h": array(m, K), "costs": either(None, array(G, K, K)), "uses_group": bool}
+        shapes |= {"divergence_weight": either(None, least(1e-300))}
         h = read(rule, "classifier", shapes)["h"]
         if h.min() < -1e-6 or np.abs(h.sum(axis=1) - 1.0).max() > 1e-6:
             raise refuse("`classifier.h` holds no laws of the prediction")
@@ -251,8 +253,9 @@ def _name(condition: Any) -> str:
 FIELDS = PRICES | {
     "risk": float,
     "population certificate settings": Mapping,
-    "h uses_group costs": lambda v: True,
+    "h uses_group costs divergence_weight?": lambda v: True,
 }
+RULE = ("h", "uses_group", "costs", "divergence_weight")
 SETTINGS = {"risk": Mapping, "constraints": {str: either(str, Mapping)}, "uses_group": bool}
 CERTIFICATE = {f.name: float for f in fields(ClassifierCertificate)} | {"globally_optimal": bool}
 register("classifier_solution", ClassifierSolution.from_dict)

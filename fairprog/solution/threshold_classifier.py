@@ -10,7 +10,8 @@ import numpy as np
 from fairprog.kernels.scores.score_rules import apply_rule
 from fairprog.labels import Array
 from fairprog.populations import Categorical
-from fairprog.solution.classifier import TIE, RandomizedClassifier
+from fairprog.solution.classifier import RandomizedClassifier
+from fairprog.solution.new_scores import TIE
 
 
 class ThresholdClassifier(RandomizedClassifier):
@@ -75,7 +76,7 @@ class ThresholdClassifier(RandomizedClassifier):
         out[:, 0] = 1.0 - out[:, 1]
         return out
 
-    def _by_posterior(self, score: Array, group: Any) -> Array:
+    def _by_posterior(self, score: Array, group: Any, reference: Any = None) -> Array:
         """Apply the rules; between the threshold's atom and the next ones adjusted costs decide.
 
         The rules put the threshold at an atom. Among the atoms nothing lies between it and its

@@ -62,14 +62,7 @@ class Divergence(Risk):
             raise ModelError(
                 f"`kind` must be one of {list(KINDS)}; found {self.kind!r}.", argument="kind"
             )
-        pi = check_finite(getattr(self.reference, "h", self.reference), "reference")
-        pi = np.stack([1.0 - pi, pi], axis=1) if pi.ndim == 1 else pi
-        if pi.ndim != 2 or not len(pi) or pi.min() <= 0 or abs(pi.sum(axis=1) - 1).max() > 1e-6:
-            raise DataError(
-                "`reference` must hold positive laws of the prediction that sum to one, shape "
-                f"(m, K); its shape is {pi.shape}, its smallest entry {pi.min(initial=1):.3g}.",
-                argument="reference",
-            )
+        pi = check_laws(getattr(self.reference, "h", self.reference))
         object.__setattr__(self, "reference", tuple(map(tuple, pi.tolist())))
 
     def rows(self, atom: Indices, K: int) -> Array:
@@ -104,3 +97,26 @@ class Divergence(Risk):
         else:
             total = cp.sum_squares(cp.multiply(np.sqrt(weight / pi), view.h - pi))
         return [Term(total, "minimize", 0.0, self.name)]
+
+
+def check_laws(reference: Any) -> Array:
+    """Return positive laws of the prediction, shape (m, K); one column is P(Yhat = last class).
+
+    Raises
+    ------
+    DataError
+        For NaN, entries that are not positive, or laws that do not sum to one (to 1e-6).
+    """
+    pi = check_finite(reference, "reference")
+    pi = np.stack([1.0 - pi, pi], axis=1) if pi.ndim == 1 else pi
+    least = pi.min(initial=1)
+    if pi.ndim != 2 or not len(pi) or least <= 0 or abs(pi.sum(axis=1) - 1).max() > 1e-6:
+        floor = ""
+        if least == 0:
+            floor = " Give zeros a floor: numpy.maximum(p, 1e-6), divided by the sums of rows."
+        raise DataError(
+            "`reference` must hold positive laws of the prediction that sum to one, shape (m, K); "
+            f"its shape is {pi.shape}, its smallest entry {least:.3g}.{floor}",
+            argument="reference",
+        )
+    return pi

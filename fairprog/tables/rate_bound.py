@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fairprog.errors import DataError
 from fairprog.labels import Array, address, check_number
+from fairprog.tables.attributes import by_view, names_of, split_tables
 from fairprog.tables.notions import rate_in
 from fairprog.tables.outcome import OutcomeTable
 from fairprog.tables.parity import group_rate, parse_rate
@@ -28,6 +29,9 @@ class RateBound(Constraint):
     lower, upper : float, optional
         In [0, 1], at least one of them. A frontier sweeps `lower`, and ``price`` is that of
         `lower`, where it is given; write two templates to have both priced.
+    on : str or int, or several, optional
+        Attributes it is about, where groups cross several: the others are added up. See
+        :class:`Notion`.
 
     Raises
     ------
@@ -51,10 +55,14 @@ class RateBound(Constraint):
     rate: str = ""
     lower: float | None = None
     upper: float | None = None
+    on: Any = None
     name: ClassVar[str] = "rate_bound"
+    within: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         parse_rate(self.rate, ())
+        if isinstance(self.on, list):
+            object.__setattr__(self, "on", tuple(self.on))
         for name in ("lower", "upper"):
             value = getattr(self, name)
             if value is not None:
@@ -80,15 +88,26 @@ class RateBound(Constraint):
         """Whether the bound is a lower one."""
         return self.lower is not None
 
+    @property
+    def splits(self) -> bool:
+        """Whether it adds up groups."""
+        return self.on is not None
+
+    @property
+    def key(self) -> str:
+        """The name, and which attributes it is on."""
+        return "_".join([self.name, *(f"on_{name}" for name in names_of(self.on))])
+
     def evaluate(self, table: OutcomeTable) -> Array:
         """Return the rate of every group, shape (G,); NaN where its condition has no mass."""
-        return group_rate(table, self.rate)
+        return group_rate(split_tables(table, self)[0], self.rate)
 
     def violation(self, table: OutcomeTable) -> float:
         """Return by how much the worst group misses a bound."""
         rates, (low, high) = self.evaluate(table), self._ends()
         return float(np.maximum(low - rates, rates - high).max())
 
+    @by_view
     def express(self, view: TableView) -> list[Term]:
         """Return one term per group and bound that is given."""
         counted, _, inside = parse_rate(self.rate, view.classes)

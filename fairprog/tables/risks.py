@@ -86,6 +86,10 @@ class Risk(Template):
         """Return the risk times a nonnegative number."""
         return WeightedRisk((self,), (weight,))
 
+    def __mul__(self, weight: float) -> Risk:
+        """Return the same, written the other way round."""
+        return weight * self
+
     def express(self, view: TableView) -> list[Term]:
         """Return the one term to minimise."""
         C = self.matrix(view.classes)

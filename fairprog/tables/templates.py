@@ -110,6 +110,9 @@ def _from_json(value: Any) -> Any:
     return tuple(_from_json(v) for v in value) if isinstance(value, list) else value
 
 
+LONG = 1000  # rows of data: more are counted in a `repr`, as numpy does
+
+
 @dataclass(frozen=True, repr=False)
 class Template:
     """Base of notions, risks and transports: frozen data whose `repr` rebuilds it."""
@@ -128,7 +131,9 @@ class Template:
                 positional = False  # what follows needs its name
             else:
                 named = f.kw_only or not positional
-                parts.append(f"{f.name}={value!r}" if named else repr(value))
+                long = isinstance(value, tuple) and len(value) > LONG
+                text = f"<{len(value)} rows>" if long else repr(value)
+                parts.append(f"{f.name}={text}" if named else text)
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def to_dict(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.optimize import linprog
+from scipy.optimize import linprog, minimize
 from sklearn.linear_model import LogisticRegression
 
 import fairprog as fp
@@ -442,7 +442,11 @@ def test_the_tilt_leaves_what_cannot_be_to_the_explanation():
 
 @pytest.mark.parametrize(
     ("reference", "match"),
-    [([[0.0, 1.0]], "positive"), ([[0.5, 0.6]], "sum to one"), ([[0.5, 0.5]], "needed is")],
+    [
+        ([[0.0, 1.0]], "positive.*a floor"),
+        ([[0.5, 0.6]], "sum to one"),
+        ([[0.5, 0.5]], "needed is"),
+    ],
 )
 def test_references_that_do_not_fit(reference, match):
     D = fp.Categorical.from_scores([0.2, 0.8, 0.4], sensitive_features=list("aab"))
@@ -450,3 +454,220 @@ def test_references_that_do_not_fit(reference, match):
         fp.FairClassifier(D, fp.Divergence(reference)).solve()
     with pytest.raises(fp.ModelError, match="kind"):
         fp.Divergence([0.5], "tv")
+
+
+# -- as users of other packages would --
+
+
+def preferred(seed, n=200, K=3, G=3):
+    """Return a reference, and what people of several groups prefer."""
+    rng = np.random.default_rng(seed)
+    prompts = rng.dirichlet(2 * np.ones(K), n)
+    joint = rng.dirichlet(np.ones(K * G), n).reshape(n, K, G) * np.exp(rng.normal(size=(1, K, G)))
+    return prompts, joint / joint.sum(axis=(1, 2), keepdims=True)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_tilts_settle_where_a_condition_is_slack(seed):
+    """The levels are found from all conditions, those that do not bind included."""
+    prompts, joint = preferred(seed)
+    notion = fp.TruePositiveRateParity(difference_bound=0.03)
+    risk = fp.ErrorRate() + 0.3 * fp.Divergence(prompts)
+    D = fp.Categorical.from_scores(joint)
+    sol = fp.FairClassifier(D, risk, [notion], uses_group=False).solve()
+    assert sol.solver == "tilt"
+    assert max(sol.certificate.primal_residual, sol.certificate.slackness) < 1e-7
+
+
+@pytest.mark.parametrize("uses_group", [True, False])
+def test_a_tilt_is_a_rule_for_new_rows(uses_group, tmp_path):
+    notion = fp.EqualizedOdds(difference_bound=0.02)
+    if uses_group:
+        p, a = scored(300, 3)
+        D = fp.Categorical.from_scores(p, sensitive_features=a)
+    else:
+        p = preferred(0, 300)[1]
+        a, D = None, fp.Categorical.from_scores(p)
+    near = np.random.default_rng(1).dirichlet(3 * np.ones(3), 300)
+    risk = fp.ErrorRate() + 0.2 * fp.Divergence(near)
+    sol = fp.FairClassifier(D, risk, [notion], uses_group=uses_group).solve()
+    sol.save(tmp_path / "near.json")
+    for rule in (sol.classifier, fp.load(tmp_path / "near.json").classifier):
+        h = rule.predict_proba_from_scores(p, sensitive_features=a, reference=near)
+        known = sol.classifier.h[:: 1 if uses_group else 3]  # a pair for every group
+        np.testing.assert_allclose(h, known, atol=1e-9)
+        some = rule.predict_from_scores(
+            p[:5], sensitive_features=None if a is None else a[:5], reference=near[:5]
+        )
+        assert set(some) <= {0, 1, 2}
+        assert rule.thresholds is None
+    with pytest.raises(fp.ModelError, match="pass that of these rows"):
+        rule.predict_proba_from_scores(p, sensitive_features=a)
+    with pytest.raises(fp.DataError, match="a law per row"):
+        rule.predict_proba_from_scores(p, sensitive_features=a, reference=near[:5])
+    plain = fp.FairClassifier(D, fp.ErrorRate(), [notion], uses_group=uses_group).solve()
+    with pytest.raises(fp.ModelError, match="that tilt one"):
+        plain.classifier.predict_proba_from_scores(p, sensitive_features=a, reference=near)
+
+
+def test_a_frontier_of_tilts_needs_no_solver():
+    p, a = scored(300)
+    D = fp.Categorical.from_scores(p[:, 1], sensitive_features=a)
+    program = fp.FairClassifier(D, fp.Divergence(p[:, 1]), [fp.DemographicParity()])
+    curve = program.frontier([0, 0.02, 0.05])
+    assert curve.compilations == 0
+    for bound, risk, price in zip(curve.bounds, curve.risks, curve.prices, strict=True):
+        at = fp.DemographicParity(difference_bound=float(bound))
+        sol = fp.FairClassifier(D, fp.Divergence(p[:, 1]), [at]).solve()
+        assert (sol.risk, sol.price["demographic_parity"]) == pytest.approx((risk, price))
+    with pytest.raises(fp.ModelError, match="count them in bins"):
+        program.frontier([0.02], bootstrap=2, progress=False)
+    y = (np.random.default_rng(0).random(300) < p[:, 1]).astype(int)
+    B = fp.Categorical.from_scores(p[:, 1], y=y, bins=4, sensitive_features=a)
+    bands = fp.FairClassifier(B, fp.Divergence(B.values), [fp.DemographicParity()])
+    assert bands.frontier([0.02], bootstrap=2, progress=False).samples.shape == (2, 1)
+
+
+def test_divergences_are_weighted_from_both_sides_and_print_short():
+    p, _ = scored(2000)
+    assert fp.Divergence(p) * 0.3 == 0.3 * fp.Divergence(p)
+    assert repr(0.5 * fp.Divergence(p)) == "WeightedRisk((Divergence(<2000 rows>),), (0.5,))"
+
+
+def test_axes_and_rules_in_each_others_place():
+    _, joint = preferred(0, 50, 2, 3)
+    with pytest.raises(fp.DataError, match=r"transpose\(0, 2, 1\)"):
+        fp.Categorical.from_scores(joint.transpose(0, 2, 1), groups=["a", "b", "c"])
+    D = fp.Categorical.from_scores(joint, groups=["a", "b", "c"])
+    aware = fp.FairClassifier(D, fp.ErrorRate()).solve().classifier
+    with pytest.raises(fp.ModelError, match="uses_group=False"):
+        aware.predict_from_scores(joint)
+    blind = fp.FairClassifier(D, fp.ErrorRate(), uses_group=False).solve().classifier
+    with pytest.raises(fp.ModelError, match="pass scores of label and group"):
+        blind.predict_from_scores(joint.sum(axis=2))
+
+
+def test_columns_of_attributes_go_by_their_names():
+    p, _ = scored(200)
+    rng = np.random.default_rng(2)
+    who = pd.DataFrame(
+        {"veteran": rng.choice(["no", "yes"], 200), "old": rng.choice(["no", "yes"], 200)}
+    )
+    D = fp.Categorical.from_scores(p[:, 1], sensitive_features=who)
+    each = [fp.DemographicParity(difference_bound=0.01, on=name) for name in who]
+    rule = fp.FairClassifier(D, fp.ErrorRate(), each).solve().classifier
+    ours, theirs = (
+        rule.predict_proba_from_scores(p[:, 1], sensitive_features=frame)
+        for frame in (who, who[["old", "veteran"]])
+    )
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_several_columns_of_text_are_atoms():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"u": rng.choice(["p", "q"], 200), "v": rng.choice(["r", "s"], 200)})
+    a, y = rng.choice(["f", "m"], 200), rng.integers(0, 2, 200)
+    D = fp.Categorical.fit(X, y, sensitive_features=a)
+    assert D.values.tolist() == [["p", "r"], ["p", "s"], ["q", "r"], ["q", "s"]]
+    rule = fp.FairClassifier(D, fp.WorstGroupRisk(), uses_group=False).solve().classifier
+    assert rule.predict_proba(X).shape == (200, 2)
+    with pytest.raises(fp.DataError, match="of int, str"):
+        fp.Categorical.fit(X.assign(v=1), y, sensitive_features=a)
+
+
+def test_a_minimum_rate_per_attribute(crossed):
+    _, frame, D = crossed
+    each = [fp.RateBound("P(yhat=1 | y=1)", lower=0.7, on=name) for name in frame]
+    sol = fp.FairClassifier(D, fp.ErrorRate(), each).solve()
+    assert [b.evaluate(sol.table).shape for b in each] == [(2,), (3,)]
+    assert min(b.evaluate(sol.table).min() for b in each) == pytest.approx(0.7, abs=1e-9)
+    every = fp.RateBound("P(yhat=1 | y=1)", lower=0.7)  # of the cells of their cross
+    assert every.evaluate(sol.table).min() < 0.69
+    assert sol.risk < fp.FairClassifier(D, fp.ErrorRate(), [every]).solve().risk - 1e-4
+    linear = fp.FairClassifier(D, fp.ErrorRate(), each).solve("HIGHS")
+    assert linear.risk == pytest.approx(sol.risk, abs=1e-9)
+    assert set(sol.price) == {"rate_bound_on_sex", "rate_bound_on_race"}
+    assert fp.template_from_dict(each[0].to_dict()) == each[0]
+    assert "rate_bound_on_sex[f,P(yhat=1 | y=1)]:lower" in sol.sensitivity
+
+
+def test_templates_on_and_within_attributes(crossed):
+    counted = fp.Categorical.from_scores(
+        crossed[0], sensitive_features=crossed[1], bins=3, groups=crossed[2].groups
+    )
+    for template in (
+        fp.RateBound("P(yhat=1)", upper=0.4, on="sex"),
+        fp.DemographicParity(difference_bound=0.02, on="sex", within="race"),
+    ):
+        check_template(template, counted)
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda t: type(t).__name__)
+def test_primal_is_dual_and_files_keep_the_answer(template, tmp_path):
+    p, a = scored(20)
+    D = fp.Categorical.from_scores(p[:, 1], sensitive_features=a)
+    parity = fp.DemographicParity(difference_bound=0.05)
+    program = (
+        fp.FairClassifier(D, template, [parity])
+        if isinstance(template, fp.Risk)
+        else fp.FairClassifier(D, fp.ErrorRate(), [template])
+    )
+    sol = program.solve()
+    assert sol.certificate.duality_gap < 1e-7
+    sol.save(tmp_path / "sol.json")
+    again = fp.load(tmp_path / "sol.json")
+    assert (again.risk, again.price, again.settings) == (sol.risk, sol.price, sol.settings)
+    np.testing.assert_array_equal(again.classifier.h, sol.classifier.h)
+
+
+def test_balanced_error_and_chi_square_are_the_written_out_programs():
+    p, a = scored(12)
+    D = fp.Categorical.from_scores(p[:, 1], sensitive_features=a)
+    notion = fp.DemographicParity()
+    low, high = D.prior.sum(axis=1)
+    cost = fp.CostSensitiveRisk({"fp": 0.5 / low, "fn": 0.5 / high})
+    balanced, same = (
+        fp.FairClassifier(D, risk, [notion]).solve() for risk in (fp.BalancedErrorRate(), cost)
+    )
+    assert balanced.risk == pytest.approx(same.risk, abs=1e-9)
+    near, s = np.linspace(0.2, 0.9, 12), a == "f"
+    sol = fp.FairClassifier(D, fp.Divergence(near, "chi2"), [notion]).solve()
+    variance = near * (1 - near)  # (h - near)^2 (1 / near + 1 / (1 - near)): one quadratic form
+    found = minimize(
+        lambda h: ((h - near) ** 2 / variance).mean(),
+        near,
+        jac=lambda h: 2 * (h - near) / variance / 12,
+        bounds=[(0, 1)] * 12,
+        constraints={"type": "eq", "fun": lambda h: h[s].mean() - h[~s].mean()},
+        method="SLSQP",
+        options={"ftol": 1e-14, "maxiter": 500},
+    )
+    assert sol.risk == pytest.approx(found.fun, abs=1e-7)
+
+
+def test_a_root_mean_square_gap_levels_down_what_its_notion_does():
+    rng = np.random.default_rng(0)
+    n = 1500
+    a, y = rng.choice(["f", "m"], n), rng.integers(0, 3, n)
+    apart = np.where(a == "m", 4.0, 0.5)[:, None]
+    X = rng.normal(size=(n, 3)) + np.eye(3)[y] * apart
+    X = np.c_[X, a == "m", X * (a == "m")[:, None]]
+    notion = fp.RMSGap(fp.TruePositiveRateParity(), 0.005)
+    model = fp.SteeredClassifier(LogisticRegression(), cv=2, notion=notion)
+    guess = model.fit(X, y, sensitive_features=a).predict(X, sensitive_features=a)
+    assert all(rule.share[1] < 0.5 for rule in model.rules_)
+    table = fp.OutcomeTable.from_predictions(y, guess, sensitive_features=a)
+    assert notion.gap(table) < 0.08
+    with pytest.raises(fp.ModelError, match="one notion"):
+        fp.SteeredClassifier(LogisticRegression(), cv=2, notion=[notion]).fit(
+            X, y, sensitive_features=a
+        )
+
+
+def test_what_is_asked_in_the_wrong_place():
+    p, a = scored(50)
+    D = fp.Categorical.from_scores(p[:, 1], sensitive_features=a)
+    with pytest.raises(fp.ModelError, match="RiskBound"):
+        fp.FairClassifier(D, fp.ErrorRate(), [fp.RenyiInformation()])
+    with pytest.raises(fp.ModelError, match="ScoreSteering compares all groups"):
+        fp.ScoreSteering(notion=fp.DemographicParity(on="sex")).fit(p[:, 1], sensitive_features=a)

@@ -58,7 +58,13 @@ def test_gradients_are_those_of_finite_differences(kind):
 
 
 @pytest.mark.parametrize(
-    "risk", [fp.GroupRiskVariance(), fp.ErrorRate() + 0.1 * fp.RenyiInformation()], ids=repr
+    "risk",
+    [
+        fp.GroupRiskVariance(),
+        fp.WorstGroupRisk(),
+        fp.ErrorRate() + 0.1 * fp.RenyiInformation(),
+    ],
+    ids=repr,
 )
 def test_risks_are_losses_too(risk):
     logits, y, a = rows(3)
@@ -82,7 +88,50 @@ def test_what_a_batch_lacks_is_left_out():
     assert alone.item() == 0.0
 
 
+@pytest.mark.parametrize(
+    "risk", [fp.GroupRiskVariance(), fp.WorstGroupRisk(), fp.RenyiInformation()], ids=repr
+)
+def test_a_batch_without_a_class_has_a_finite_risk(risk):
+    logits, y, a = rows(2, 60)
+    kept = (a != "m") | (y == 0)
+    loss = notion_loss(risk, classes=[0, 1], groups=["f", "m", "x"])
+    value = loss(logits[kept], y[kept], a[kept])
+    table = soft_table(logits[kept], y[kept], a[kept], 2)
+    assert value.item() == pytest.approx(risk.evaluate(table))
+    value.backward()
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_rates_of_all_rows_need_no_row_of_every_class():
+    logits = torch.tensor([0.0, 2.0, 1.0, -1.0])
+    p = torch.sigmoid(logits)
+    loss = notion_loss(fp.DemographicParity(), classes=[0, 1], groups=["f", "m"])
+    value = loss(logits, [0, 0, 0, 1], ["f", "f", "m", "m"])
+    assert value.item() == pytest.approx(abs(p[:2].mean() - p[2:].mean()).item())
+
+
+def test_what_users_of_other_losses_hand_in():
+    logits, y, a = rows(2, 40)
+    z = logits[:, 1] - logits[:, 0]
+    loss = notion_loss(fp.DemographicParity(), classes=[0, 1], groups=["f", "m", "x"])
+    assert loss(z[:, None], y, a).item() == pytest.approx(loss(logits, y, a).item())
+    with pytest.raises(fp.DataError, match=r"a column for each of 2 classes"):
+        loss(torch.zeros(40, 3), y, a)
+    indicators = torch.tensor(np.stack([a == g for g in ("f", "m", "x")], axis=1)).float()
+    by_code = notion_loss(fp.DemographicParity(), classes=[0, 1], groups=[0, 1, 2])
+    with pytest.raises(fp.DataError, match=r"argmax\(dim=1\)"):
+        by_code(z, y, indicators)
+    assert by_code(z, y, indicators.argmax(dim=1)) == loss(z, y, a)
+    b = np.where(y == 0, "n", "s")
+    pairs = sorted(set(zip(a.tolist(), b.tolist(), strict=True)))
+    crossed = notion_loss(fp.AccuracyParity(), classes=[0, 1], groups=pairs)
+    assert crossed(z, y, np.stack([a, b], axis=1)).isfinite()
+
+
 def test_refusals():
+    for risk in (fp.CVaR(), fp.RobustRisk(), fp.ErrorRate() + fp.WorstGroupRisk()):
+        with pytest.raises(fp.ModelError, match="no loss of a batch"):
+            notion_loss(risk, classes=[0, 1], groups="ab")
     for notion, match in (
         (fp.PredictiveParity(), "not linear"),
         (fp.DemographicParity(on="sex"), "adds up groups"),

@@ -69,14 +69,15 @@ def tilt(
             slope = free.T @ (weight @ mean - s)
             way = np.linalg.lstsq(free.T @ bend @ free, slope, rcond=1e-14)[0]
             gain, step = float(slope @ way), 1.0
-            if gain < 1e-3 * mu:
-                break
             here = value(y, norm, mu)
             while step > 1e-8:
                 h, norm = laws(free @ (u + step * way))
-                if value(free @ (u + step * way), norm, mu) >= here + 0.1 * step * gain:
+                near = gain < 1e-3 * mu  # whole steps converge from here, and values are rounding
+                if near or value(free @ (u + step * way), norm, mu) >= here + 0.1 * step * gain:
                     break
                 step *= 0.5
             u = u + step * way
+            if gain < (1e-6 if mu == BARRIERS[-1] else 1e-3) * mu:
+                break
     y = free @ u
     return h, y, middle + y * half**2 / (mu + np.hypot(mu, y * half))

@@ -16,10 +16,11 @@ from fairprog.programs.classifier.question import ClassifierQuestion
 from fairprog.programs.classifier.score_path import sort_groups
 from fairprog.programs.classifier.score_solution import solve_by_sorting
 from fairprog.programs.classifier.solve import solve_question
+from fairprog.programs.classifier.tilt_path import solve_by_tilting
 from fairprog.programs.verified import verified
 from fairprog.solution.classifier_solution import TOLERANCE, ClassifierSolution
 from fairprog.solution.frontier import Frontier
-from fairprog.tables import Constraint, RatioRisk
+from fairprog.tables import Constraint, Divergence, RatioRisk
 
 
 def classifier_frontier(
@@ -40,6 +41,14 @@ def classifier_frontier(
     risks, prices, compilations, solves = _sweep(question, key, values, solver)
     samples = bands = None
     if bootstrap:
+        parts = getattr(question.risk, "risks", (question.risk,))
+        if question.population.scores_given and any(isinstance(r, Divergence) for r in parts):
+            raise ModelError(
+                "A sample does not hold every row, and the reference of `Divergence` is of the "
+                "rows that are there. For bands count them in bins, from_scores(score, y=y, "
+                "bins=...), with a reference per bin.",
+                argument="bootstrap",
+            )
         size = question.population.effective_rows if sample_size is None else sample_size
         if size is None:
             raise ModelError(
@@ -100,7 +109,7 @@ def _sweep(
         risks, prices = np.array([(sol.risk, sol.price[key]) for sol in found]).reshape(-1, 2).T
         return risks, prices, 0, len(found)
     if solver in ("auto", "SORT"):
-        answers = _sorted_sweep(question, key, bounds, solver == "SORT")
+        answers = _short_sweep(question, key, bounds, solver == "SORT")
         if answers is not None:
             risks = np.array([answer.risk for answer in answers])
             prices = np.array([answer.price[key] for answer in answers])
@@ -115,10 +124,10 @@ def _searched(
     return solve_question(at_bound, (solver, None, False, {}), True, time.perf_counter())
 
 
-def _sorted_sweep(
+def _short_sweep(
     question: ClassifierQuestion, key: str, bounds: Array, required: bool
 ) -> list[ClassifierSolution] | None:
-    """Return the answer at every bound from scores sorted once, None where that is no way."""
+    """Return the answer at every bound from scores sorted once or by tilts, else None."""
     curves = None
     if question.uses_group and question.population.n_classes == 2:
         curves = sort_groups(question.population)
@@ -126,7 +135,9 @@ def _sorted_sweep(
     out = []
     for bound in bounds:
         at_bound = question.replacing(key, template.with_bound(float(bound)))
-        answer = solve_by_sorting(at_bound, required, False, time.perf_counter(), curves)
+        started = time.perf_counter()
+        answer = solve_by_sorting(at_bound, required, False, started, curves)
+        answer = answer or solve_by_tilting(at_bound, started)
         if answer is None:
             return None
         out.append(answer)

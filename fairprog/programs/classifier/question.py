@@ -98,9 +98,10 @@ def _keyed(constraints: Any) -> dict[str, Any]:
     for item in as_list(constraints):
         if not isinstance(item, Constraint):
             if not callable(item) or isinstance(item, (type, Risk)):
+                hint = " Bound a risk by fp.RiskBound(risk, upper)." * isinstance(item, Risk)
                 raise ModelError(
                     f"`constraints` holds {item!r}, which is neither a notion or other constraint "
-                    "nor a function (view, population) -> CVXPY constraints.",
+                    f"nor a function (view, population) -> CVXPY constraints.{hint}",
                     argument="constraints",
                 )
             item = item if isinstance(item, Condition) else Condition(item)

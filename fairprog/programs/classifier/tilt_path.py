@@ -83,10 +83,12 @@ def solve_by_tilting(question: ClassifierQuestion, started: float) -> Classifier
     own = y / rows.units
     two_sided = np.isfinite(rows.low) & np.isfinite(rows.high) & (rows.low < rows.high)
     duals = np.where(two_sided, np.abs(own), own)
+    ruled = question.uses_group or not D.group_known
+    costs = C + np.einsum("r,raij->aij", y, Z) if ruled else None
     return ClassifierSolution(
         risk=risk,
         table=table,
-        classifier=RandomizedClassifier(D, laws[unit], question.uses_group),
+        classifier=RandomizedClassifier(D, laws[unit], question.uses_group, costs, beta),
         price=price,
         price_interval={},
         duals={w: np.array(d) for w, d in zip(rows.addresses, duals, strict=True)},
