@@ -89,7 +89,7 @@ def attribute_names(sensitive_features: Any) -> tuple[str, ...]:
     return column_names(sensitive_features, "sensitive_features") or series
 
 
-def in_order(sensitive_features: Any, attributes: tuple[str, ...]) -> Any:
+def attributes_in_order(sensitive_features: Any, attributes: tuple[str, ...]) -> Any:
     """Return the columns of a data frame in the order of these names, where it has just them."""
     names = attribute_names(sensitive_features)
     if names == attributes or sorted(names) != sorted(attributes):

@@ -235,7 +235,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         check_classes(rows.classes, n)
         rows.require(self.min_cell)
         features = rows.of(features)
-        self._keep_labels(rows)
+        self._keep_labels(rows, groups)
         self._order = column_order(features, rows.weight)
         self._lattices, self._shared = [], False
         self._columns = Columns.resting(features.shape[1])

@@ -163,7 +163,7 @@ class ReweightedClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupRe
         if rows.kept is not None:
             kept = np.flatnonzero(rows.kept)
             features, beside = _safe_indexing(features, kept), _safe_indexing(beside, kept)
-        self._keep_labels(rows)
+        self._keep_labels(rows, groups)
         keys = row_keys(beside, column_order(beside, rows.weight))
         score = self._cross_fitted(features, rows, lots(self.random_state, "folds", keys))
         known: dict[str, Any] = {"sensitive_features": rows.group, "sample_weight": rows.weight}

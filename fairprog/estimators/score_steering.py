@@ -234,7 +234,7 @@ class ScoreSteering(OneToOneFeatureMixin, SteeringStep):
         if not blind:
             z = forward(s, self.space)
             warn_of_direction(z, rows.y, rows.a, rows.weight, rows.classes, stacklevel=2)
-        self._keep_labels(rows)
+        self._keep_labels(rows, sensitive_features)
         self.n_features_in_ = 1
         self._keep_name(column_names(X))
         self.maps_, self.solution_, self._shared = {}, None, False

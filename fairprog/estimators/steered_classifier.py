@@ -206,7 +206,7 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, FoldRules)
         if rows.kept is not None:
             kept = np.flatnonzero(rows.kept)
             features, beside = _safe_indexing(features, kept), _safe_indexing(beside, kept)
-        self._keep_labels(rows)
+        self._keep_labels(rows, groups)
         self._order = column_order(beside, rows.weight)
         keys = row_keys(beside, self._order)
         levels = steering._levels(keys)

@@ -16,7 +16,7 @@ from fairprog.door import Rows
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.estimators.first_version import of_now
 from fairprog.fields import array, either, labels, read
-from fairprog.groups import group_shares
+from fairprog.groups import attribute_names, attributes_in_order, group_shares
 from fairprog.labels import Array, Indices, label_array
 from fairprog.populations.bijections import bijection_from_dict
 from fairprog.solution import ScoreSolution, Solution
@@ -24,7 +24,12 @@ from fairprog.tables import template_from_dict
 
 UNKNOWN = ("error", "pooled")
 AXES = {"groups": labels, "n_features_in_": int}
-STEP = AXES | {"params": Mapping, "classes": labels, "solution": either(None, Mapping)}
+STEP = AXES | {
+    "params": Mapping,
+    "classes": labels,
+    "solution": either(None, Mapping),
+    "attributes?": [str],
+}
 # `fit` checks all parameters but those that are used without it
 PARAMS = {
     "merge_groups": either(None, Mapping),
@@ -55,6 +60,7 @@ class SavedStep(BaseEstimator):
     groups_: Any
     n_features_in_: int
     solution_: Solution | None
+    _attributes: tuple[str, ...] = ()
 
     def __sklearn_tags__(self) -> Any:
         """Say that labels are needed to fit."""
@@ -72,6 +78,7 @@ class SavedStep(BaseEstimator):
             "groups": tuple(self.groups_.tolist()),
             "solution": None if self.solution_ is None else self.solution_.to_dict(),
             "n_features_in_": self.n_features_in_,
+            "attributes": self._attributes,
             **{name: getattr(self, name) for name in self._kept((), 0)},
         }
 
@@ -92,6 +99,7 @@ class SavedStep(BaseEstimator):
             params["family"] = bijection_from_dict(params["family"])
         out = cls(**params)
         out.classes_, out.groups_ = label_array(data["classes"]), label_array(data["groups"])
+        out._attributes = tuple(data["attributes"] or ())
         out.n_features_in_, solution = data["n_features_in_"], data["solution"]
         kind: Any = ScoreSolution if solution and "channels" in solution else Solution
         out.solution_ = None if solution is None else kind.from_dict(solution)
@@ -124,9 +132,10 @@ class GroupReader(BaseEstimator):
     classes_: Any
     groups_: Any
     _mass: Array
+    _attributes: tuple[str, ...]
 
-    def _keep_labels(self, rows: Rows) -> None:
-        """Keep the labels and the groups' masses."""
+    def _keep_labels(self, rows: Rows, sensitive_features: Any) -> None:
+        """Keep the labels, the groups' masses and the names of sensitive columns."""
         if self.unknown_group not in UNKNOWN:
             raise ModelError(
                 f"`unknown_group` must be 'error' or 'pooled'; found {self.unknown_group!r}.",
@@ -140,6 +149,7 @@ class GroupReader(BaseEstimator):
                 FairprogWarning,
                 stacklevel=3,
             )
+        self._attributes = attribute_names(sensitive_features)
         mass = np.bincount(rows.a, rows.weight, len(rows.groups))
         self._mass = mass / mass.sum()
 
@@ -147,6 +157,7 @@ class GroupReader(BaseEstimator):
         """Return P(A = group | row), shape (n, G)."""
         pooled = self._mass if self.unknown_group == "pooled" else None
         groups, merged = self.groups_.tolist(), self._merged
+        sensitive_features = attributes_in_order(sensitive_features, self._attributes)
         return group_shares(sensitive_features, n, groups, merged, certain, pooled)
 
     @property

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairprog.door import refuse_reordered
 from fairprog.errors import DataError, ModelError
-from fairprog.groups import are_crossed, group_labels, in_order
+from fairprog.groups import are_crossed, attributes_in_order, group_labels
 from fairprog.labels import Array, Indices, encode, label_array, plain
 from fairprog.lots import drawn, keys_for, lots, row_keys, shared_too_widely
 from fairprog.populations import Categorical
@@ -288,7 +288,9 @@ class RandomizedClassifier:
     def _codes(self, sensitive_features: Any, n: int) -> Indices:
         """Return the position of every row's group; several columns are crossed."""
         if are_crossed(sensitive_features):
-            sensitive_features = in_order(sensitive_features, self.population.attributes)
+            sensitive_features = attributes_in_order(
+                sensitive_features, self.population.attributes
+            )
             sensitive_features = group_labels(sensitive_features, n)
         return encode(sensitive_features, self.population.groups, "sensitive_features", n)
 

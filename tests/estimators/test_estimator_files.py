@@ -4,7 +4,9 @@ import pickle
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
 import fairprog as fp
@@ -59,3 +61,25 @@ def test_a_kept_estimator_answers_the_same_to_the_bit(make, answer, width, how, 
     assert again.get_params().keys() == step.get_params().keys()
     other = make().fit(new, z, sensitive_features=b)
     assert np.abs(answer(other, new, b) - found).max() > 1e-3  # control
+
+
+@pytest.mark.parametrize("step", [
+    fp.IdealSteering(), fp.ScoreSteering(),
+    fp.SteeredClassifier(LogisticRegression(), cv=2, random_state=0),
+    fp.SteeredClassifier(LogisticRegression(), cv=2, notion=fp.EqualOpportunity()),
+])  # fmt: skip
+def test_columns_of_sensitive_features_go_by_name(step):
+    rng = np.random.default_rng(0)
+    n = 1200
+    columns = pd.DataFrame({"old": rng.random(n) < 0.5, "woman": rng.random(n) < 0.5})
+    y = rng.integers(2, size=n)
+    X = (rng.normal(size=n) + y + columns["old"] - 0.3 * columns["woman"]).to_numpy()[:, None]
+    X = 1.0 / (1.0 + np.exp(-X)) if isinstance(step, fp.ScoreSteering) else X
+    step = clone(step).fit(X, y, sensitive_features=columns)
+    if hasattr(step, "save"):
+        step = type(step).from_dict(step.to_dict())
+    act = step.transform if hasattr(step, "transform") else step.predict_proba
+    want = act(X, sensitive_features=columns)
+    other_order = columns[["woman", "old"]]
+    np.testing.assert_array_equal(act(X, sensitive_features=other_order), want)
+    assert (act(X, sensitive_features=other_order.to_numpy()) != want).any()  # no names: by place
