@@ -21,7 +21,7 @@ GROUPS = {
     "programs": "Programs",
     "solution": "Solutions",
     "estimators": "Estimators",
-    "audit": "Audit",
+    "audits": "Audit",
     "comparison": "Comparison",
     "plotting": "Pictures",
     "testing": "Testing",
@@ -117,6 +117,7 @@ bibtex_reference_style = "author_year"
 
 autosummary_generate = ["_names.rst"]
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"  # names of methods fit beside the page
 autodoc_typehints = "none"  # the docstrings say types, shapes and units in words
 numpydoc_show_class_members = False  # the class template lists the members
 
@@ -158,6 +159,7 @@ copybutton_prompt_is_regexp = True
 html_theme = "pydata_sphinx_theme"
 html_title = "fairprog"
 html_show_sourcelink = False
+html_domain_indices = False  # api.rst is the list of names
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 html_context = {"default_mode": "auto"}
@@ -168,7 +170,7 @@ html_theme_options = {
     "navigation_with_keys": False,
     "header_links_before_dropdown": 6,
     "navbar_align": "left",
-    "pygments_light_style": "tango",
+    "pygments_light_style": "a11y-high-contrast-light",
 }
 mathjax3_config = {
     "tex": {

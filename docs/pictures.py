@@ -408,7 +408,7 @@ def audit():
 
 
 def fair_score():
-    """ROC curves of two groups, what both can reach, the price and the lots."""
+    """ROC curves of two groups, what both can reach, the price and what is randomised."""
     z = np.linspace(-4, 4, 120)
     cells = [
         [(-0.6, 0.6), (0.9, 1.3)],

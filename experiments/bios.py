@@ -286,7 +286,7 @@ def _claims(found: dict[str, Found], chance: float) -> list[Claim]:
             f"{none.rms.mean():.4f} -> {rms:.4f} (s.e. {rms_error:.4f}, floor {chance:.4f}), "
             f"accuracy {none.accuracy.mean():.4f} -> {accuracy:.4f}, {len(ours.rms)} splits",
             rms <= 0.085,
-            "some occupations' genders differ in more than an affine map can mend",
+            "some occupations' genders differ in more than an affine map can undo",
         )
     ]
     for name in ("LEACE", "mean matching"):

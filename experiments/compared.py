@@ -35,7 +35,7 @@ FIGURES = {  # column of the guide: figure, and whether its standard error is sh
     "worst, Y=1": ("worst gap, Y=1", True),
     "worst, Y=0": ("worst gap, Y=0", True),
     "chance": ("chance", False),
-    "randomised": ("by lot", False),
+    "randomised": ("randomised", False),
     "group AUC": ("group AUC", False),
 }
 

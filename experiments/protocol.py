@@ -204,7 +204,7 @@ class Outcome:
     Attributes
     ----------
     chance : Array, shape (n,)
-        Probability of deciding 1; 0 or 1 where nothing is drawn by lot.
+        Probability of deciding 1; 0 or 1 where nothing is drawn at random.
     score : Array, shape (n,)
         The score that is thresholded, by this method or by anyone with other costs.
     """

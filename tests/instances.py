@@ -88,7 +88,7 @@ def made_comparison(**figures):
     for name, (score, worst, lot, auc) in {NOTHING: (0.9, 0.4, 0.0, 0.6), **figures}.items():
         line = dict.fromkeys(FIGURES, 0.0) | {
             "score": score, "worst gap": worst, "worst gap, Y=1": worst, "worst gap, Y=0": worst,
-            "chance": 0.05, "by lot": lot, "group AUC": auc,
+            "chance": 0.05, "randomised": lot, "group AUC": auc,
         }  # fmt: skip
         own[name] = np.tile(list(line.values()), (3, 1))
     rows = np.arange(3)

@@ -157,7 +157,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="of the accuracy, at most (default 0.01)",
     )
     how.add_argument(
-        "--no-lots", action="store_true", help="choose no method that decides by lot (channels)"
+        "--no-lots", action="store_true", help="choose no method that decides at random (channels)"
     )
     how.add_argument("--force", action="store_true", help="write though held-out gaps grow")
     how.add_argument("--splits", type=folds, default=5, metavar="N", help="folds (default 5)")

@@ -37,7 +37,7 @@ from fairprog.solution import ScoreSolution, Solution
 
 ALIGN = "features, align"  # what `fairprog steer` does
 SAY_NO = 3  # exit code
-SOME = 0.0005  # decisions by lot that are worth a word
+SOME = 0.0005  # decisions at random that are worth a word
 ALL = 1e9  # a loss that forbids nothing
 
 

@@ -189,7 +189,7 @@ class TableSteering:
             What becomes of text that did not occur when the model was fitted: its row is left
             out, or it is encoded as none of the known values.
         key : str, optional
-            Column of identifiers: what is drawn by lot goes by it, else by the row itself.
+            Column of identifiers: what is drawn at random goes by it, else by the row itself.
 
         Returns
         -------

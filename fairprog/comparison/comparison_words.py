@@ -19,7 +19,7 @@ SHOWN = {  # figures of the table: their titles
     "worst gap, Y=0": "worst, Y=0",
     "worst gap": "worst",
     "chance": "by chance",
-    "by lot": "randomised",
+    "randomised": "randomised",
     "group AUC": "group AUC",
     "seconds": "seconds",
 }
@@ -41,7 +41,7 @@ def cells(found: Comparison, method: str) -> list[str]:
             out.append("–")
         elif figure == "seconds":
             out.append(f"{mean:.1f}")
-        elif figure in ("by lot", "group AUC", "chance") or np.isnan(error):
+        elif figure in ("randomised", "group AUC", "chance") or np.isnan(error):
             out.append(f"{mean:.3f}")
         else:
             out.append(f"{mean:.3f} ±{error:.3f}")

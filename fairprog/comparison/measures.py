@@ -21,7 +21,7 @@ FIGURES = (
     "worst gap, Y=0",
     "worst gap",
     "chance",
-    "by lot",
+    "randomised",
     "group AUC",
     "seconds",
 )

@@ -1,8 +1,8 @@
 """The methods that are compared: estimators that may see the group, in one table.
 
 Each has ``fit(X, y, sensitive_features=)``, ``predict`` and ``predict_proba``. A new one is a line
-of :func:`methods_for`; one that is no step of this package but decides by lot has ``decide``, the
-probabilities of the classes, beside.
+of :func:`methods_for`; one that is no step of this package but decides at random has ``decide``,
+the probabilities of the classes, beside.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class Comparison(Reported):
     "score" is the scorer's figure; "gap" is that of the notion at the method's own threshold;
     "worst gap, Y=1" and "Y=0" are those of the true and the false positive rate at the worst
     threshold, "worst gap" that of the notion; "chance" is the same with groups permuted within
-    the classes, averaged; "by lot" is the probability that two draws for the same row differ;
+    the classes, averaged; "randomised" is the probability that two draws for the same row differ;
     "group AUC" is how well boosted trees read the group from the features that the learner sees
     (0.5: not at all); "seconds" count what the method would take alone.
 
@@ -171,7 +171,7 @@ class Best:
         Of these choices, on the outer splits.
     max_loss : float
     lots : bool
-        Whether methods that decide by lot could be chosen.
+        Whether methods that decide at random could be chosen.
 
     Examples
     --------
@@ -228,7 +228,7 @@ def grown(found: Comparison, method: str) -> list[str]:
 
 def drawn(found: Sequence[Comparison], method: str) -> float:
     """Return in which share of decisions two draws of a method differ, at most."""
-    return max(float(np.nan_to_num(c.mean(method, "by lot")[0])) for c in found)
+    return max(float(np.nan_to_num(c.mean(method, "randomised")[0])) for c in found)
 
 
 def told(found: Comparison, method: str) -> tuple[float, float] | None:
@@ -244,7 +244,7 @@ def choose(found: Sequence[Comparison], max_loss: float = 0.01, lots: bool = Tru
     nothing has a gap beyond chance, if the method loses at most `max_loss` of the score on average
     (and with no learner more than that by one standard error), lowers the worst gap by more than
     one standard error of the difference to nothing, and makes none larger with any learner
-    (:func:`grown`). Without `lots` no method is taken that decides by lot (:func:`drawn`).
+    (:func:`grown`). Without `lots` no method is taken that decides at random (:func:`drawn`).
     """
     check_number(max_loss, "max_loss", -np.inf)
     best, most = NOTHING, 0.0

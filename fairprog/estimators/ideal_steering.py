@@ -112,7 +112,7 @@ class IdealSteering(FeatureReader, SteeringStep):
 
     Columns with tied values are moved one by one, by the increasing map of class-balanced
     quantiles that `ScoreSteering` has, to values that occur in the group that stays, else to
-    the groups' average; a tie is split by lot where the groups' shares of it differ, whole
+    the groups' average; a tie is split at random where the groups' shares of it differ, whole
     numbers stay whole, and the column's mean is kept no more. A row has one lot for all
     columns. Columns of two values that exclude each other (a category written as indicators,
     standardised or not) stay as they are and are no features of the program: what they say of

@@ -54,7 +54,7 @@ def over_cells(T: PiecewiseLinearMap, own: Array, common: Array, space: str) -> 
 
 
 def rounded(x: Array, lattice: Array, lot: Array) -> Array:
-    """Return values rounded by lot to neighbours on a lattice: their mean is kept."""
+    """Return values rounded at random to neighbours on a lattice: their mean is kept."""
     place = np.interp(x, lattice, np.arange(lattice.size))
     return np.asarray(lattice[place.astype(np.intp) + (lot < place % 1.0)])
 

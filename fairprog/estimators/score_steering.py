@@ -82,10 +82,10 @@ class ScoreSteering(OneToOneFeatureMixin, SteeringStep):
         linear, an error of order 1/q^2, to be as small as the sampling error and not smaller.
         Of method "channel": bins that scores are counted in first; "auto": none.
     ties : {"auto", "spread", "keep"}
-        "spread" splits all tied scores by lot, "auto" those that hold more of a group's rows than
-        chance hides, and all of a group that has fewer distinct scores than a tenth of its rows
-        (programs: only these); "keep" moves every tie to the middle of its jump. A row's lot
-        depends on its `key` alone: without one ties are kept. Where all scores are few, moved
+        "spread" splits all tied scores at random, "auto" those that hold more of a group's
+        rows than chance hides, and all of a group that has fewer distinct scores than a tenth of
+        its rows (programs: only these); "keep" moves every tie to the middle of its jump. A row's
+        lot depends on its `key` alone: without one ties are kept. Where all scores are few, moved
         ones are scores that occur.
     min_cell : int, default 2
         Fewest rows a cell may have.

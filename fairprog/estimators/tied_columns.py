@@ -3,9 +3,9 @@
 An affine map moves whole numbers off their lattice, and the zeros of an amount to a value that
 hardly anybody has: another one in every group, where a tree reads the group. Such a column is
 moved by the quantile map of `ScoreSteering` instead: increasing, to values that occur, a tie split
-by lot where the groups' shares of it differ; whole numbers stay whole. An end of the column that
-holds many rows of every group and stands alone (the zeros of an amount) keeps its rows, and the
-others are matched. Indicators of a category stay as they are: moved one by one they would make
+at random where the groups' shares of it differ; whole numbers stay whole. An end of the column
+that holds many rows of every group and stands alone (the zeros of an amount) keeps its rows, and
+the others are matched. Indicators of a category stay as they are: moved one by one they would make
 rows of two categories, or of none.
 """
 

@@ -54,7 +54,7 @@ def _groups(sol: ScoreSolution) -> Markup:
     price = "What a unit of the bound is worth at every threshold; whose decisions are randomised."
     drawn = panels(
         panel(lambda ax: plot_score(sol, ax=ax), "Levelling down", text),
-        panel(lambda ax: plot_score_price(sol, ax=ax), "Price and lots", price),
+        panel(lambda ax: plot_score_price(sol, ax=ax), "Price and randomised decisions", price),
     )
     lots, moved = sol.lot_at(0.5), sol.movement
     rows = [

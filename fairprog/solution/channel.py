@@ -1,4 +1,4 @@
-"""What becomes of a score of one group by lot: any law of levels, or a tie that is split."""
+"""How a score of one group is released at random: by a law of levels, or a tie that is split."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class Channel:
 
 @dataclass(frozen=True, eq=False)
 class SplitMap:
-    """An increasing map of the scores of one group that splits ties by lot.
+    """An increasing map of the scores of one group that splits ties at random.
 
     No map of single values can tell rows with the same score apart: between the places where it
     puts a tie of one group and a tie of another there is a threshold that tells the groups apart

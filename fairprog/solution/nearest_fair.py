@@ -110,7 +110,7 @@ class NearestFairSolution(ReweightedSolution):
         Of every pair (part, group) in ``population.support`` the position of (x, a) in
         ``original.support``.
     share : Array, shape (m,)
-        Which share of (x, a) it is: an atom at a border may be split, by lot.
+        Which share of (x, a) it is: an atom at a border may be split at random.
     price : dict
         Of the notion: -d KL / d difference_bound.
     certificate : FairCertificate

@@ -56,7 +56,7 @@ class QuantileMap(Saved):
     -----
     Ties are taken as one value at the middle of its jump, so that a point mass of a group ends at
     a place of its own, where a threshold can tell the groups apart (a warning says so); that of a
-    feature stays in :class:`IdealSteering`, that of a score is split by lot by
+    feature stays in :class:`IdealSteering`, that of a score is split at random by
     :class:`ScoreSteering`. Beyond the outermost quantiles a map goes on with the slope of its
     chord, or to the ends of the `support` where one is given.
     Source: theory.md section 4.
@@ -234,7 +234,7 @@ def _warn_of_parting(
         warnings.warn(
             f"Values that hold many rows of every group part: {'; '.join(said[:3])}. A threshold "
             "between tells the groups. IdealSteering keeps such values of features together, "
-            "ScoreSteering splits those of scores by lot.",
+            "ScoreSteering splits those of scores at random.",
             FairprogWarning,
             stacklevel=3,
         )

@@ -47,8 +47,8 @@ def test_steering_helps_and_nothing_is_what_it_is(found):
     assert found.mean(EACH, "worst gap")[0] < 0.6 * found.mean(NOTHING, "worst gap")[0]
     assert found.mean(EACH, "group AUC")[0] < found.mean(NOTHING, "group AUC")[0] - 0.1
     assert np.isnan(found.of("one threshold: FairClassifier", "worst gap")).all()
-    assert found.of("one threshold: FairClassifier", "by lot").max() > 0
-    assert (found.of(NOTHING, "by lot") == 0).all()
+    assert found.of("one threshold: FairClassifier", "randomised").max() > 0
+    assert (found.of(NOTHING, "randomised") == 0).all()
     assert choose([found]) != NOTHING
 
 

@@ -130,7 +130,7 @@ def written_out(D: fp.Categorical, thresholds, move: str) -> float:
     total = [u[0] + u[1] for u in new]
     lot = [cp.Variable(n, nonneg=True) for _ in ends]  # new mass of (x, k), all groups
     rules = [lot[k] == cp.sum(total[k], axis=1) for k in range(len(ends))]
-    # shares of an atom are chosen by lot: KL(x) + KL of (class, group) given (x, level)
+    # shares of an atom are chosen at random: KL(x) + KL of (class, group) given (x, level)
     before, kl = joint.sum(axis=(1, 2)), 0
     given = joint / before[:, None, None]
     for k, (low, high) in enumerate(ends):

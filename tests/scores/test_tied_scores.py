@@ -1,4 +1,4 @@
-"""Scores in which many rows tie: ties are split by lot, and no gap grows in silence."""
+"""Scores in which many rows tie: ties are split at random, and no gap grows in silence."""
 
 from __future__ import annotations
 
