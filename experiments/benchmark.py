@@ -147,7 +147,7 @@ def page(table: list[list[Any]], on: str) -> str:
         lines += [f"   {'*' if not k else ' '} - {cell}".rstrip() for k, cell in enumerate(cells)]
     missed = list(dict.fromkeys(row[0] for row in table if row[-1] == "missed"))
     if missed:
-        lines += ["", "What bounds what was missed", "---------------------------", ""]
+        lines += ["", "Why budgets were missed", "-----------------------", ""]
         for name in missed:
             words = BOUNDS.get(name, "Not profiled.").replace("\n", "\n   ")
             lines += [f"``{name}``", f"   {words}"]

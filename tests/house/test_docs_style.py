@@ -9,11 +9,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 MADE = {"_build", "generated", "gallery"}
-FOR_CONTRIBUTORS = {"decisions.rst"}
 PAGES = [
-    p
-    for p in sorted([*DOCS.rglob("*.rst"), *DOCS.rglob("*.inc")])
-    if not MADE & {*p.relative_to(DOCS).parts} and p.name not in FOR_CONTRIBUTORS
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *(
+        p
+        for p in sorted([*DOCS.rglob("*.rst"), *DOCS.rglob("*.inc")])
+        if not MADE & {*p.relative_to(DOCS).parts}
+    ),
 ]
 EXAMPLES = sorted((DOCS / "examples").glob("plot_*.py"))
 BARE = re.compile(r"(?:^|[\s(\[/±+-])\.\d")

@@ -62,6 +62,20 @@ def test_readme_runs_and_prints_what_it_says(tmp_path, monkeypatch):
     assert run(README.read_text(encoding="utf-8"), README.name) >= 2
 
 
+def test_the_example_more_than_halves_the_gap_at_no_loss_and_the_caption_says_so():
+    text = README.read_text(encoding="utf-8")  # its figures are what the code prints, see above
+    accuracy = [float(x) for x in re.findall(r"^accuracy (0\.\d+)\.", text, flags=re.MULTILINE)]
+    gap = [float(x) for x in re.findall(r"the gap \([a-z ]+\) is (0\.\d+) \.\.\.", text)]
+    caption = re.search(r"!\[(.*?)\]", text, flags=re.DOTALL)
+    assert len(accuracy) == len(gap) == 2
+    assert gap[1] < gap[0] / 2
+    assert accuracy[1] >= accuracy[0]
+    assert caption is not None
+    said = [float(x) for x in re.findall(r"0\.\d+", caption[1])]
+    assert said[1:] == accuracy
+    assert abs(said[0] - gap[0]) < 0.006
+
+
 MARKDOWN = """\
 # Title
 
