@@ -116,6 +116,13 @@ bibtex_reference_style = "author_year"
 # --------------------------------------------------------------------------- docstrings, examples
 
 autosummary_generate = ["_names.rst"]
+# Pages list what a class inherits, down to a base that has a page of its own.
+BASES = (
+    *("Notion", "Risk", "Constraint", "Bijection", "LocationScale", "AffineMap"),
+    *("OutcomeTable", "RandomizedClassifier", "Solution", "Transport", "tuple", "object"),
+)
+autosummary_context = {"bases": ", ".join(BASES)}
+autosummary_ignore_module_all = False
 autodoc_member_order = "bysource"
 toc_object_entries_show_parents = "hide"  # names of methods fit beside the page
 autodoc_typehints = "none"  # the docstrings say types, shapes and units in words
@@ -190,10 +197,11 @@ mathjax3_config = {
 
 
 def own_members_only(app, what, name, obj, skip, options):
-    """Leave out scikit-learn's request methods: their docstrings refer to its own glossary."""
+    """Leave out scikit-learn's methods: their docstrings refer to its own glossary."""
     short = name.rpartition(".")[2]
-    wanted = short.startswith("set_") and short.endswith("_request")
-    return True if wanted or short == "get_metadata_routing" else None
+    routed = short.startswith("set_") and short.endswith("_request")
+    theirs = str(getattr(obj, "__module__", "")).partition(".")[0] == "sklearn"
+    return True if routed or theirs else None
 
 
 # ----------------------------------------------------------------- sections of the theory

@@ -134,3 +134,24 @@ def test_every_public_name_has_an_example():
     public = {name: getattr(fairprog, name) for name in fairprog.__all__ if name not in others}
     assert len(public) > 90
     assert [name for name, thing in public.items() if ">>>" not in (thing.__doc__ or "")] == []
+
+
+def configured(name: str) -> object:
+    """What docs/conf.py assigns to a name, starred tuples opened."""
+    tree = ast.parse((DOCS / "conf.py").read_text(encoding="utf-8"))
+    made = [n for n in tree.body if isinstance(n, ast.Assign)]
+    values = [n.value for n in made if ast.unparse(n.targets[0]) == name]
+    return eval(compile(ast.Expression(values[0]), "conf.py", "eval"))
+
+
+def test_groups_of_the_api_are_parts_of_the_package():
+    package = ROOT / "fairprog"
+    parts = {p.stem for p in package.glob("*.py")} | {p.name for p in package.iterdir()}
+    assert set(configured("GROUPS")) <= parts
+
+
+def test_methods_that_a_page_leaves_to_a_base_are_on_the_page_of_that_base():
+    others = {"Transport", "tuple", "object"}  # without a page: nothing a user calls
+    bases = set(configured("BASES"))
+    assert others < bases
+    assert bases - others <= set(fairprog.__all__)
