@@ -148,10 +148,11 @@ def _normal(
         base["gap", None], at = _worst_gap(geometry.D)
         se["gap", None] = response.gap(at)
     if len(response.pooled) > MOST_FEATURES:
-        return {key: _estimate(key, base[key], se[key], z, 0.0) for key in se}, {}
+        return {key: _estimate(key, base[key], se[key], z) for key in se}, {}
     bounds = sol.bounds
     by_cell = np.stack([largest_moves_slope(bounds.cell_kl, i) for i in (-1, None)])
-    of_bounds, of_price, bias = response.numbers(by_cell, rng)
+    of_bounds, (of_price, bias_of_price), bias = response.numbers(by_cell, rng)
+    biases = {"kl": bias, "price": bias_of_price}
     se |= zip([("bounds", name) for name in BOUNDS], of_bounds, strict=False)
     se["bounds", "risk"] = se["kl", None] * float(total_variation_slope(sol.kl))
     if "consensus" in sol.price:
@@ -170,7 +171,9 @@ def _normal(
         name: Deferred(names, partial(part, name, k))
         for k, name in enumerate(("matrix", "offset"))
     }
-    return {key: _estimate(key, base[key], se[key], z, bias) for key in se}, maps
+    return {
+        key: _estimate(key, base[key], se[key], z, biases.get(key[0], 0.0)) for key in se
+    }, maps
 
 
 # -- the delta method on other laws --
@@ -196,14 +199,13 @@ def _delta(
         bias += (up["kl", None] - down["kl", None]) / (2.0 * STEP)
     bias = bias if whole else 0.0  # with the maps held KL has another second derivative
     return {
-        key: _estimate(key, base[key], np.sqrt(square), z, bias) for key, square in squares.items()
+        key: _estimate(key, base[key], np.sqrt(square), z, bias * (key[0] == "kl"))
+        for key, square in squares.items()
     }
 
 
-def _estimate(key: tuple[str, Any], value: Any, se: Any, z: float, bias: float) -> Estimate:
-    what = key[0]
-    floor = -np.inf if what in ("matrix", "offset") else 0.0
-    return estimate(value, se, z, bias if what == "kl" else 0.0, floor)
+def _estimate(key: tuple[str, Any], value: Any, se: Any, z: float, bias: float = 0.0) -> Estimate:
+    return estimate(value, se, z, bias, -np.inf if key[0] in ("matrix", "offset") else 0.0)
 
 
 def _follower(sol: Solution, geometry: Geometry) -> Any:

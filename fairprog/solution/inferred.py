@@ -98,6 +98,7 @@ class Inference:
     kl : Estimate
         Corrected for its bias: a divergence estimated from rows is too large on average.
     price : dict of name to Estimate
+        Of normal laws corrected for its bias, too.
     matrix, offset : dict of group to Estimate
         Of the maps, in the family's own coordinates, entry by entry. By the delta method of normal
         laws they take one linear system per entry, and are computed when they are first read (or

@@ -17,6 +17,7 @@ from fairprog.programs.responses.normal_response import NormalResponse
 from fairprog.programs.responses.steered_weights import SteeredWeights
 
 H = 0.05  # standard deviations
+BIASED = ("kl", None), ("price", "consensus")
 
 
 def near_ideal(d, K=2, G=2, covariance="full"):
@@ -33,21 +34,23 @@ def near_ideal(d, K=2, G=2, covariance="full"):
 
 
 def refitted(D, **options):
-    """Return, by name, errors from refits along every direction, and the bias of KL."""
+    """Return, by name, errors from refits along every direction, and biases."""
     error = estimation_error(D, np.random.default_rng(0), most=10**6)
     solver = "closed-form" if D.n_features == 1 else "newton"
 
     def at(E):
         return _values(fp.NearestIdeal(E, **options).solve(solver), E)
 
-    here, squares, bias = at(D), {}, 0.0
+    here, squares, bias = at(D), {}, dict.fromkeys(BIASED, 0.0)
     for move in error.moves:
         up, down = (at(error.moved(move, sign * H)) for sign in (1, -1))
         for key in up:
             squares[key] = squares.get(key, 0.0) + ((up[key] - down[key]) / (2 * H)) ** 2
-        bias += 0.5 * (up["kl", None] + down["kl", None] - 2 * here["kl", None]) / H**2
+        for key in BIASED:
+            bias[key] += 0.5 * (up[key] + down[key] - 2 * here[key]) / H**2
     up, down = (at(error.moved(error.bias, sign * H)) for sign in (1, -1))
-    bias += (up["kl", None] - down["kl", None]) / (2 * H)
+    for key in BIASED:
+        bias[key] += (up[key] - down[key]) / (2 * H)
     return {key: np.sqrt(square) for key, square in squares.items()}, bias
 
 
@@ -62,7 +65,8 @@ def compare(D, rtol=3e-3, **options):
         np.testing.assert_allclose(
             ours, se, rtol=rtol, atol=rtol * np.max(se) + 1e-12, err_msg=what
         )
-    assert found.kl.bias == pytest.approx(bias, rel=0.02)
+    assert found.kl.bias == pytest.approx(bias["kl", None], rel=0.02)
+    assert found.price["consensus"].bias == pytest.approx(bias["price", "consensus"], rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +97,15 @@ def test_errors_of_the_gap_are_those_of_refits_at_a_kink():
 )  # fmt: skip
 def test_errors_of_two_features_are_those_of_refits(transport):
     compare(near_ideal(2), steer=[1], transport=transport)
+
+
+def test_one_class_agrees_with_itself():
+    D = near_ideal(2)
+    E = fp.Normal([[0.6, 0.4]], D.location[:1], cov=D.cov[:1]).with_rows([[900, 700]])
+    found = fp.NearestIdeal(E, steer=[1]).solve("newton").inference()
+    price = found.price["consensus"]
+    assert (price.value, price.se, price.bias) == (0.0, 0.0, 0.0)
+    assert found.matrix[1].se.min() > 0
 
 
 @pytest.mark.slow

@@ -12,12 +12,21 @@ L restricted to the maps S of the class (M X H where any S is allowed).
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import eigh
 
-from fairprog.kernels.algebra.stacks import dot, flip, outer
+from fairprog.kernels.algebra.stacks import dot, flip, outer, trace
+from fairprog.kernels.multivariate.normal import symmetrize
 from fairprog.kernels.multivariate.one_group import linear_basis
 from fairprog.labels import Array
 from fairprog.transports import Kind
+
+
+def prices(kind: Kind, N: Array, n: Array, pooled: Array, root: Array) -> Array:
+    """Return the sum of the classes' prices, (...); arguments as in `price_slopes`."""
+    offset = np.sqrt((n * (n @ pooled)).sum(axis=-1)).sum(axis=-1)
+    if kind == "fixed":
+        return np.asarray(offset)
+    X = _inverse(kind, N, np.linalg.inv(pooled), root @ pooled @ flip(root))
+    return np.asarray(offset + np.sqrt(np.maximum(dot(N, X), 0.0)).sum(axis=-1))
 
 
 def price_slopes(
@@ -50,13 +59,18 @@ def price_slopes(
 
 def _inverse(kind: Kind, N: Array, M: Array, H: Array) -> Array:
     """Return L^{-1} N, class by class."""
+    if kind == "scalar":
+        return np.asarray(N * (M.shape[-1] / trace(M @ H))[..., None, None, None])
+    M, H = M[..., None, :, :], H[..., None, :, :]
     if kind == "full":
         return np.linalg.solve(M, N) @ np.linalg.inv(H)
-    if kind == "scalar":
-        return N * (len(M) / float(np.trace(M @ H)))
     if kind == "symmetric":
-        values, V = eigh(H, M)  # V'MV = I, V'HV diagonal
-        return np.asarray(V @ (2.0 * (V.T @ N @ V) / (values[:, None] + values)) @ V.T)
-    E = linear_basis(kind, len(M))
-    L = np.einsum("ajk,bjk->ab", E, M @ E @ H)
-    return np.tensordot(np.linalg.solve(L, np.tensordot(E, N, ((1, 2), (1, 2)))).T, E, 1)
+        away = np.linalg.inv(np.linalg.cholesky(M))
+        values, V = np.linalg.eigh(symmetrize(away @ H @ flip(away)))
+        V = flip(away) @ V  # V'MV = I, V'HV diagonal
+        values = 0.5 * (values[..., :, None] + values[..., None, :])
+        return np.asarray(V @ (flip(V) @ N @ V / values) @ flip(V))
+    E = linear_basis(kind, M.shape[-1])
+    L = np.einsum("ajk,...bjk->...ab", E, M @ E @ H)[..., None, :, :]
+    numbers = np.linalg.solve(L, np.tensordot(N, E, ((-2, -1), (1, 2)))[..., None])
+    return np.tensordot(numbers[..., 0], E, 1)

@@ -110,9 +110,10 @@ class MapResponse:
 
     def in_map(self, B: Array, beta: Array) -> tuple[Array, Array]:
         """Return derivatives in (S, beta) from those in (B, beta)."""
-        return self._project(B @ self.root.T), beta
+        return self.project(B @ self.root.T), beta
 
-    def _project(self, N: Array) -> Array:
+    def project(self, N: Array) -> Array:
+        """Return the part of matrices that derivatives in S have."""
         if self.kind == "fixed":
             return np.zeros_like(N)
         if self.kind == "scalar":
@@ -204,7 +205,7 @@ class MapResponse:
         bent = (self.w[:, None, None] * dG + v.weight[..., None, None] * G).sum(axis=-3)
         n = (self.w[:, None] * dg + v.weight[..., None] * pulled).sum(axis=-2)
         whole = np.einsum("i,ijk->jk", self.w, G)
-        return total, self._project(bent @ self.root.T + whole @ flip(v.root)), n
+        return total, self.project(bent @ self.root.T + whole @ flip(v.root)), n
 
     # -- systems with the Hessian --
 
@@ -254,40 +255,39 @@ class MapResponse:
         """
         P, Q, w = self._at[3], float(self.w.sum()), self.w
         moment = self.root @ (self.Gamma + outer(self.m, self.m)) @ self.root.T
-        whole = symmetrize(np.einsum("i,ijk->jk", w, moment))
-        values, T = eigh(whole, np.einsum("i,ijk->jk", w, P))
+        values, T = eigh(
+            symmetrize(np.einsum("i,ijk->jk", w, moment)), np.einsum("i,ijk->jk", w, P)
+        )
         inner = T.T @ np.linalg.solve(self.S, T)
         own = np.diagonal(inner)
         diagonal = 0.5 * (values[:, None] + values) + Q * outer(own, own)
-        P = w[:, None, None] * (T.T @ P @ T)
-        return T, P, T.T @ moment @ T, self.m @ self.root.T @ T, np.sqrt(Q) * inner, diagonal
+        m = (self.m @ self.root.T @ T)[..., None]
+        whole = np.block([[T.T @ moment @ T, m], [flip(m), np.ones((len(w), 1, 1))]])
+        return T, w[:, None, None] * (T.T @ P @ T), whole, np.sqrt(Q) * inner, diagonal
 
     def _conjugate_gradients(self, N: Array, n: Array) -> tuple[Array, Array]:
-        """Solve for all right-hand sides side by side."""
-        T, P, moment, m, inner, diagonal = self._balanced
+        """Solve for all right-hand sides [N | n] side by side."""
+        T, P, moment, inner, diagonal = self._balanced
         k, tiny = len(T), np.finfo(float).tiny
-        ease = np.append(1.0 / diagonal.ravel(), np.ones(k))
+        ease = np.concatenate([1.0 / diagonal, np.ones((k, 1))], axis=1)
 
         def product(z: Array) -> Array:
-            Y, y = z[:, : k * k].reshape(-1, 1, k, k), z[:, None, k * k :]
-            left = P @ Y
-            G = (left @ moment + outer(apply(P, y), m)).sum(axis=1)
-            G = symmetrize(G) + inner @ Y[:, 0] @ inner
-            g = (apply(left, m) + apply(P, y)).sum(axis=1)
-            return np.concatenate([G.reshape(len(z), -1), g], axis=1)
+            out: Array = (P @ z[:, None] @ moment).sum(axis=1)
+            out[..., :k] = symmetrize(out[..., :k]) + inner @ z[..., :k] @ inner
+            return out
 
-        r = np.concatenate([(T.T @ N @ T).reshape(len(N), -1), n @ T], axis=1)
-        y, z = np.zeros_like(r), ease * r
-        p, slope = z, np.einsum("aj,aj->a", r, z)
-        goal = PRECISE**2 * np.maximum(slope, tiny)
+        r = np.concatenate([T.T @ N @ T, (n @ T)[..., None]], axis=2)
+        y, p = np.zeros_like(r), ease * r
+        slope = dot(r, p)
+        goal = PRECISE**2 * slope + tiny
         for _ in range(STEPS):
             Hp = product(p)
-            t = slope / np.maximum(np.einsum("aj,aj->a", p, Hp), tiny)
-            y += t[:, None] * p
-            r -= t[:, None] * Hp
+            t = (slope / np.maximum(dot(p, Hp), tiny))[:, None, None]
+            y += t * p
+            r -= t * Hp
             z = ease * r
-            last, slope = slope, np.einsum("aj,aj->a", r, z)
+            last, slope = slope, dot(r, z)
             if (slope <= goal).all():
                 break
-            p = z + (slope / np.maximum(last, tiny))[:, None] * p
-        return T @ y[:, : k * k].reshape(N.shape) @ T.T, y[:, k * k :] @ T.T
+            p = z + (slope / np.maximum(last, tiny))[:, None, None] * p
+        return T @ y[..., :k] @ T.T, y[..., k] @ T.T

@@ -76,6 +76,14 @@ class MovedRoot:
             second[k] = (high + low - 2.0 * self.R) / h**2
         return first, second
 
+    def at(self, pooled: Array, cov: Array) -> Array:
+        """Return the roots (n, k, k) where the covariances are these."""
+        if self.by_pool:
+            return np.asarray(np.linalg.inv(pooled))
+        if not self.by_differences:
+            return np.broadcast_to(self.R, pooled.shape)
+        return np.stack([self._root(*one) for one in zip(pooled, cov, strict=True)])
+
     def _root(self, pooled: Array, cov: Array) -> Array:
         """Return R of other covariances, all in whitened coordinates."""
         C, frame = self.frame.C, self.frame

@@ -10,14 +10,15 @@ taken in the whitened coordinates of the group problems, which stay fixed while 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fairprog.kernels.algebra.stacks import apply, both, dot, outer
+from fairprog.kernels.algebra.stacks import apply, both, dot, flip, outer
 from fairprog.kernels.line.gap_slopes import Group, gap_slopes, rate_slopes
-from fairprog.kernels.multivariate.consensus_price import price_slopes
+from fairprog.kernels.multivariate.consensus_price import price_slopes, prices
 from fairprog.kernels.multivariate.normal import symmetrize
 from fairprog.labels import Array
 from fairprog.programs.estimation_error import rows_of_cells
@@ -27,6 +28,7 @@ from fairprog.programs.responses.moved_root import MovedRoot
 from fairprog.programs.responses.steered_weights import SteeredWeights
 
 WORK = 6000  # random directions times parameters, where these are not as few
+STEP = 0.03  # of differences, in standard deviations of the error
 CHUNK = 128  # entries of a map at a time
 
 
@@ -130,8 +132,10 @@ class NormalResponse:
         prior, mean, var = slopes
         return float(self.errors(CellSlopes(prior, mean[..., None], var[..., None, None])))
 
-    def numbers(self, by_cell: Array, rng: np.random.Generator) -> tuple[Array, float, float]:
-        """Return standard errors of sums of V_ia, of the price of consensus, and the bias of KL.
+    def numbers(
+        self, by_cell: Array, rng: np.random.Generator
+    ) -> tuple[Array, tuple[float, float], float]:
+        """Return errors of sums of V_ia, error and bias of the price of consensus, bias of KL.
 
         Parameters
         ----------
@@ -139,9 +143,11 @@ class NormalResponse:
             Of each sum the weights of the cells' divergences.
         rng : numpy Generator
         """
-        found, pool, second = [], np.zeros((len(by_cell) + 1, *self.pooled.shape)), 0.0
-        bends = self._bends(rng)
-        for s, r, bend in zip(self.steered, self.groups, bends, strict=True):
+        found, pool, second = [], np.zeros((len(by_cell) + 1, *self.pooled.shape)), np.zeros(2)
+        draws = self._draws(rng)
+        for k, (s, r, bend) in enumerate(
+            zip(self.steered, self.groups, self._bends(draws), strict=True)
+        ):
             G, g = r.gradients
             own = by_cell[..., s]
             priced, *rhs = self._price(r)
@@ -153,15 +159,22 @@ class NormalResponse:
             )
             at = len(own) + 1
             found.append(self._less(r, direct, X[:at], x[:at]))
-            second += float((bend[0] - dot(bend[1], X[at:]) - (bend[2] * x[at:]).sum(-1)).sum())
-        errors = self.errors(self._gathered(found, pool))
-        return errors[:-1], float(errors[-1]), self._first_bias() + 0.5 * second
+            second += (
+                float((bend[0] - dot(bend[1], X[at:]) - (bend[2] * x[at:]).sum(-1)).sum()),
+                self._price_bend(k, draws, X[at - 1 :], x[at - 1 :]),
+            )
+        slopes = self._gathered(found, pool)
+        errors, biases = self.errors(slopes), self._first_bias(self.kl.cov) + 0.5 * second[0]
+        of_price = self._first_bias(slopes.cov[-1]) + 0.5 * second[1]
+        return errors[:-1], (float(errors[-1]), float(of_price)), float(biases)
 
     def _price(self, r: MapResponse) -> tuple[tuple[Slopes, Array], Array, Array]:
         """Return direct derivatives of a group's price of consensus, and those in its map."""
         G, g = r.gradients
         N, n = r.in_map(r.w[:, None, None] * G, r.w[:, None] * g)
         X, x, by_pooled, by_root = price_slopes(r.kind, N, n, self.pooled, r.root)
+        if len(r.w) == 1:  # one class agrees with itself
+            X, x, by_pooled, by_root = (np.zeros_like(part) for part in (X, x, by_pooled, by_root))
         X, x = X[None], x[None]
         direct = r.along(X, x)
         # lengths of offsets are measured at the mean of the reference cells, which moves
@@ -173,6 +186,38 @@ class NormalResponse:
             weight=direct.weight + center @ r.m.T,
         )
         return (direct, by_pooled), *r.product(X, x)
+
+    def _price_bend(self, k: int, draws: CellSlopes, X: Array, x: Array) -> float:
+        """Return the sum of second derivatives of a group's price along directions of the error.
+
+        With (X, x) = H^{-1} (its slope in the map, then the changes of the gradient): to second
+        order the price follows phi - lambda'g, lambda the first, where the map goes straight on.
+        """
+        r, root, s, a = self.groups[k], self.roots[k], self.steered[k], self.reference
+        if len(r.w) == 1:  # one class agrees with itself
+            return 0.0
+
+        def at(t: float, few: slice) -> Array:
+            v = CellSlopes(*(part[few] for part in draws))
+            prior, cov = self.D.prior + t * v.prior, self.cov + t * v.cov
+            pooled = np.einsum("nia,niajk->njk", prior, cov)
+            w = replace(self.weights, prior=prior).weights(s)
+            R = root.at(pooled, cov[:, :, a])
+            B, m = (r.S - t * X[1:][few]) @ R, r.m + t * v.mean[:, :, a]
+            B = B[:, None]
+            off = apply(B, m) + (r.beta - t * x[1:][few])[:, None] - r.mu - t * v.mean[:, :, s]
+            P, center = np.linalg.inv(cov[:, :, s]), np.einsum("ni,nij->nj", w, m)
+            g = apply(P, off)
+            G = P @ B @ cov[:, :, a] + outer(g, m) - flip(np.linalg.inv(B))
+            center = center / w.sum(axis=1, keepdims=True)
+            back, W = flip(R)[:, None], w[..., None, None]
+            N, n = r.project(W * (G - outer(g, center[:, None])) @ back), w[..., None] * g
+            price = prices(r.kind, N, n, pooled, R)
+            return price - dot(X[0], r.project(W * G @ back).sum(axis=1)) - n.sum(axis=1) @ x[0]
+
+        h = STEP / np.sqrt(max(1.0, self._size / len(draws.prior)))
+        ends = at(h, slice(None)) + at(-h, slice(None))
+        return float((ends - 2.0 * at(0.0, slice(1))).sum()) / h**2
 
     @staticmethod
     def _less(r: MapResponse, direct: Slopes, X: Array, x: Array) -> Slopes:
@@ -201,20 +246,20 @@ class NormalResponse:
 
     # -- the bias of KL --
 
-    def _first_bias(self) -> float:
-        """Return g.beta / n: of covariances divided by n."""
+    def _first_bias(self, slopes: Array) -> float:
+        """Return g.beta / n: of covariances divided by n, by derivatives in them."""
         share = 1.0 / self.n
         if self.D.covariance == "tied":
             share = np.broadcast_to(len(self.n) / self.n.sum(axis=0), self.n.shape)
-        return -float((self.kl.cov * self.cov * share[..., None, None]).sum())
+        return -float((slopes * self.cov * share[..., None, None]).sum())
 
-    def _bends(self, rng: np.random.Generator) -> list[tuple[Array, Array, Array]]:
+    def _bends(self, draws: CellSlopes) -> list[tuple[Array, Array, Array]]:
         """Return, by group, the second derivative of KL along directions, and of its gradient.
 
         With the maps held; u being the change of the gradient, the maps take u'H^{-1}u off. The
         sum over directions v_j with sum v_j v_j' = V/n is tr(H V) / n.
         """
-        prior, mean, cov = self._draws(rng)
+        prior, mean, cov = draws
         pooled = np.einsum("ia,...iajk->...jk", self.D.prior, cov)
         pooled = pooled + np.einsum("...ia,iajk->...jk", prior, self.cov)
         pooled2 = 2.0 * np.einsum("...ia,...iajk->...jk", prior, cov)
@@ -228,6 +273,12 @@ class NormalResponse:
             found.append((value + own, N, n))
         return found
 
+    @property
+    def _size(self) -> int:
+        """How many independent numbers make an error."""
+        (K, G), k = self.n.shape, len(self.pooled)
+        return K * G * (1 + k) + (1 if self.D.covariance == "tied" else K) * G * k * (k + 1) // 2
+
     def _draws(self, rng: np.random.Generator) -> CellSlopes:
         """Return directions v_j of the error, sum_j v_j v_j' its covariance.
 
@@ -237,7 +288,7 @@ class NormalResponse:
         tied = self.D.covariance == "tied"
         r, c = np.triu_indices(k)
         sizes = np.cumsum([K * G, K * G * k])
-        size = int(sizes[-1]) + (1 if tied else K) * G * len(r)
+        size = self._size
         few = max(2, math.ceil(WORK / size))
         signs = rng.choice([-1.0, 1.0], (few, size)) if few < size else None
         unit = np.eye(size) if signs is None else signs / np.sqrt(few)

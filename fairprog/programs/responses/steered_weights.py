@@ -21,7 +21,8 @@ class SteeredWeights:
 
     Attributes
     ----------
-    prior : Array, shape (K, G)
+    prior : Array, shape (..., K, G)
+        Of several populations for their weights alone.
     base_rates : str or array_like
         As of the program.
     staying : int
@@ -33,13 +34,14 @@ class SteeredWeights:
     staying: int
 
     def weights(self, s: int) -> Array:
-        """Return the weights of group s, shape (K,)."""
+        """Return the weights of group s, shape (..., K)."""
+        own, stays = self.prior[..., s], self.prior[..., self.staying]
         if self._is("keep"):
-            return np.asarray(self.prior[:, s])
-        given = self.prior[:, self.staying] / self.prior[:, self.staying].sum()
+            return np.asarray(own)
+        given = stays / stays.sum(axis=-1, keepdims=True)
         if not self._is("equalize"):
             given = np.asarray(self.base_rates, dtype=float) / np.sum(self.base_rates)
-        return np.asarray(given * self.prior[:, s].sum())
+        return np.asarray(given * own.sum(axis=-1, keepdims=True))
 
     def _is(self, word: str) -> bool:
         return isinstance(self.base_rates, str) and self.base_rates == word
