@@ -151,9 +151,12 @@ def _normal(
         return {key: _estimate(key, base[key], se[key], z) for key in se}, {}
     bounds = sol.bounds
     by_cell = np.stack([largest_moves_slope(bounds.cell_kl, i) for i in (-1, None)])
+    by_cell = by_cell[: 1 if np.array_equal(*by_cell) else 2]  # often one and the same class
     of_bounds, (of_price, bias_of_price), bias = response.numbers(by_cell, rng)
     biases = {"kl": bias, "price": bias_of_price}
-    se |= zip([("bounds", name) for name in BOUNDS], of_bounds, strict=False)
+    se |= zip(
+        [("bounds", name) for name in BOUNDS[:2]], np.broadcast_to(of_bounds, 2), strict=True
+    )
     se["bounds", "risk"] = se["kl", None] * float(total_variation_slope(sol.kl))
     if "consensus" in sol.price:
         se["price", "consensus"] = of_price

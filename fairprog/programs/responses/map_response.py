@@ -30,7 +30,7 @@ from fairprog.kernels.multivariate.one_group import linear_basis
 from fairprog.labels import Array
 from fairprog.transports import Kind, Pattern
 
-PRECISE = 1e-6  # residual of conjugate gradients over the right-hand side
+PRECISE = 1e-5  # residual of conjugate gradients over the right-hand side
 STEPS = 200
 CHUNK = 256  # directions at a time
 SPARSE = 1_000_000  # numbers in a basis from which zeros are left out
