@@ -5,6 +5,7 @@ so that a draw costs the solve only. Rejections at nominal 5 %, at 2,000 and 10,
 against the noncentral chi-square with noncentrality 2 n KL.
 
     python -m experiments.ideality_size --draws 4000
+    python -m experiments.ideality_size --cases 0 0 --power-draws 4000  # the power curve alone
 """
 
 from __future__ import annotations
@@ -52,9 +53,10 @@ def draw_normal(D: fp.Normal, n: int, rng: np.random.Generator) -> fp.Normal:
         B = np.tril(rng.standard_normal((d, d)), -1)  # Bartlett
         B[np.diag_indices(d)] = np.sqrt(rng.chisquare(m - 1 - np.arange(d)))
         cov[i, a] = L @ B @ (L @ B).T / m
-    if d == 1:
-        return fp.Normal(count / n, mean[..., 0], std=np.sqrt(cov[..., 0, 0])).with_rows(count)
-    return fp.Normal(count / n, mean, cov=cov).with_rows(count)
+    labels: dict[str, Any] = {"classes": D.classes, "groups": D.groups}
+    spread = {"std": np.sqrt(cov[..., 0, 0])} if d == 1 else {"cov": cov}
+    mean = mean[..., 0] if d == 1 else mean
+    return fp.Normal(count / n, mean, **spread, **labels).with_rows(count)
 
 
 def cases() -> Iterator[tuple[str, Drawn, dict[str, Any]]]:
@@ -109,9 +111,9 @@ def size(draw: Drawn, options: dict[str, Any], n: int, draws: int) -> tuple[floa
 def power(n: int, draws: int, shift: float) -> tuple[float, float, float]:
     """Return KL, the power measured, and that of the noncentral chi-square, for all groups."""
     D = ideal_normal(1, 2, 2, seed=122)
-    mean = D.location[..., 0].copy()
-    mean[1, 1] += shift * D.std[1, 1]
-    E = fp.Normal(D.prior, mean, std=D.std)
+    mean, std = D.location[..., 0].copy(), D.std[..., 0]
+    mean[1, 1] += shift * std[1, 1]
+    E = fp.Normal(D.prior, mean, std=std)
     kl = fp.NearestIdeal(E).solve(solver="newton").kl
     measured, _, df = size(lambda m, rng: draw_normal(E, m, rng), {}, n, draws)
     critical = stats.chi2.isf(0.05, df)
@@ -122,16 +124,17 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=4000)
+    parser.add_argument("--rows", type=int, nargs="+", default=[2000, 10000])
     parser.add_argument("--cases", type=int, nargs=2, default=(0, 100), help="first and last")
+    parser.add_argument("--power-draws", type=int, default=1000, help="0: no power curve")
     args = parser.parse_args()
-    for n in (2000, 10000):
+    for n in args.rows:
         for name, draw, options in list(cases())[slice(*args.cases)]:
             rejected, mean, df = size(draw, options, n, args.draws)
-            print(
-                f"{name:45} n={n:6} df={df:3} mean {mean:7.3f} rejects {rejected:.4f}", flush=True
-            )
-    for shift in (0.05, 0.1, 0.15, 0.2):
-        kl, measured, expected = power(2000, max(1, args.draws // 4), shift)
+            print(f"{name:45} n={n:6} draws={args.draws:5} df={df:3} mean {mean:7.3f} "
+                  f"rejects {rejected:.4f}", flush=True)  # fmt: skip
+    for shift in (0.05, 0.1, 0.15, 0.2) if args.power_draws else ():
+        kl, measured, expected = power(2000, args.power_draws, shift)
         print(f"power, shift {shift:.2f}: KL {kl:.5f} measured {measured:.3f} noncentral "
               f"chi-square {expected:.3f}", flush=True)  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -22,16 +23,19 @@ from fairprog.programs.estimation_error import (
     rows_of_cells,
 )
 from fairprog.programs.geometries.base import Geometry
+from fairprog.programs.geometries.normal import NormalGeometry
 from fairprog.programs.ideality import chance_of
-from fairprog.programs.linear_response import geometry_of, response_of
 from fairprog.programs.nearest_ideal import NearestIdeal
+from fairprog.programs.responses.linear_response import geometry_of, response_of
+from fairprog.programs.responses.normal_response import NormalResponse
 from fairprog.solution import Solution
-from fairprog.solution.bounds import Bounds
-from fairprog.solution.inferred import Estimate, Inference, estimate
+from fairprog.solution.bounds import Bounds, largest_moves_slope, total_variation_slope
+from fairprog.solution.inferred import Deferred, Estimate, Inference, estimate
 
 STEP = 0.05  # of central differences, in standard deviations of the estimate
-MOST_FEATURES = 24  # beyond, the Hessian of the maps is not formed: KL alone
-FEW = 60  # random directions there: standard errors to about 9 %
+MOST_FEATURES = 256  # beyond, no system with the Hessian of normal maps is solved: KL alone
+MOST_OF_MAPS = 64  # the same for one system per entry of a map
+MANY, FEW = 24, 60  # beyond so many features differences are taken along so many random directions
 BOUNDS = ("equal_opportunity", "equalized_odds", "risk")
 
 Values = dict[tuple[str, Any], Any]  # (what, of what)
@@ -64,13 +68,17 @@ def inference_of(
     program = NearestIdeal(sol.original, **settings)
     n = int(rows_of_cells(sol.original).sum())
     z = float(ndtri(0.5 + 0.5 * confidence))
-    geometry = geometry_of(program.geometry, program.question.population)
-    base = _values(sol, geometry.D)
-    if method == "delta":
+    geometry = program.geometry
+    maps: dict[str, Any] = {}
+    if method == "delta" and type(geometry) is NormalGeometry and geometry.is_convex:
+        found, maps = _normal(sol, geometry, z, np.random.default_rng(random_state))
+    elif method == "delta":
+        base = _values(sol, geometry.D)
         found = _delta(sol, geometry, base, z, np.random.default_rng(random_state))
     else:
         count = check_count(n_bootstrap, "n_bootstrap")
         drawn = _replicates(sol, program, moments, count, random_state)
+        base = _values(sol, geometry.D)
         found = _spread(base, [_values(again, again.original.core) for again in drawn], z)
     pvalue = None
     with suppress(ModelError):
@@ -85,7 +93,8 @@ def inference_of(
         **{
             name: {k: e for (what, k), e in found.items() if what == name}
             for name in ("price", "matrix", "offset", "bounds")
-        },
+        }
+        | maps,
     )
 
 
@@ -125,7 +134,52 @@ def _worst_gap(D: Any, near: float | None = None) -> tuple[float, float]:
     return value, at
 
 
-# -- the delta method --
+# -- the delta method on normal laws --
+
+
+def _normal(
+    sol: Solution, geometry: NormalGeometry, z: float, rng: np.random.Generator
+) -> tuple[dict[tuple[str, Any], Estimate], dict[str, Any]]:
+    """Return intervals from analytic derivatives; those of the maps when they are asked for."""
+    response = NormalResponse(geometry, sol.affine)
+    se: dict[tuple[str, Any], float] = {("kl", None): float(response.errors(response.kl))}
+    base: Values = {("kl", None): sol.kl}
+    if geometry.n_features == 1 and geometry.D.n_classes == 2:
+        base["gap", None], at = _worst_gap(geometry.D)
+        se["gap", None] = response.gap(at)
+    if len(response.pooled) > MOST_FEATURES:
+        return {key: _estimate(key, base[key], se[key], z) for key in se}, {}
+    bounds = sol.bounds
+    by_cell = np.stack([largest_moves_slope(bounds.cell_kl, i) for i in (-1, None)])
+    by_cell = by_cell[: 1 if np.array_equal(*by_cell) else 2]  # often one and the same class
+    of_bounds, (of_price, bias_of_price), bias = response.numbers(by_cell, rng)
+    biases = {"kl": bias, "price": bias_of_price}
+    se |= zip(
+        [("bounds", name) for name in BOUNDS[:2]], np.broadcast_to(of_bounds, 2), strict=True
+    )
+    se["bounds", "risk"] = se["kl", None] * float(total_variation_slope(sol.kl))
+    if "consensus" in sol.price:
+        se["price", "consensus"] = of_price
+        base["price", "consensus"] = sol.price["consensus"]
+    base |= _bounds(bounds)
+
+    names, entries = [frame.group for frame in response.frames], cache(response.entries)
+
+    def part(name: str, k: int, g: Any) -> Estimate:
+        return estimate(getattr(sol.affine[g], name), entries(names.index(g))[k], z)
+
+    if len(response.pooled) > MOST_OF_MAPS:
+        names = []
+    maps = {
+        name: Deferred(names, partial(part, name, k))
+        for k, name in enumerate(("matrix", "offset"))
+    }
+    return {
+        key: _estimate(key, base[key], se[key], z, biases.get(key[0], 0.0)) for key in se
+    }, maps
+
+
+# -- the delta method on other laws --
 
 
 def _delta(
@@ -133,8 +187,7 @@ def _delta(
 ) -> dict[tuple[str, Any], Estimate]:
     """Return intervals from central differences along the directions of the estimate's error."""
     follow = _follower(sol, geometry)
-    few = geometry.n_features > MOST_FEATURES
-    error = estimation_error(geometry.D, rng, FEW if few else MOST)
+    error = estimation_error(geometry.D, rng, FEW if geometry.n_features > MANY else MOST)
     squares: dict[tuple[str, Any], Any] = {}
     bias, whole = 0.0, any(what == "matrix" for what, _ in follow(geometry.D))
     for move in error.moves:
@@ -149,14 +202,13 @@ def _delta(
         bias += (up["kl", None] - down["kl", None]) / (2.0 * STEP)
     bias = bias if whole else 0.0  # with the maps held KL has another second derivative
     return {
-        key: _estimate(key, base[key], np.sqrt(square), z, bias) for key, square in squares.items()
+        key: _estimate(key, base[key], np.sqrt(square), z, bias * (key[0] == "kl"))
+        for key, square in squares.items()
     }
 
 
-def _estimate(key: tuple[str, Any], value: Any, se: Any, z: float, bias: float) -> Estimate:
-    what = key[0]
-    floor = -np.inf if what in ("matrix", "offset") else 0.0
-    return estimate(value, se, z, bias if what == "kl" else 0.0, floor)
+def _estimate(key: tuple[str, Any], value: Any, se: Any, z: float, bias: float = 0.0) -> Estimate:
+    return estimate(value, se, z, bias, -np.inf if key[0] in ("matrix", "offset") else 0.0)
 
 
 def _follower(sol: Solution, geometry: Geometry) -> Any:
@@ -165,8 +217,6 @@ def _follower(sol: Solution, geometry: Geometry) -> Any:
         return _closed_form(sol)
     if not geometry.is_convex:
         return _envelope(sol, geometry)
-    if geometry.n_features > MOST_FEATURES and geometry.D.covariance != "diagonal":
-        return _fixed_maps(sol, geometry)
     one = geometry.n_features == 1 and geometry.D.n_classes == 2
     near = _worst_gap(geometry.D)[1] if one else None
     names = [geometry.D.groups[a] for a in geometry.question.steered]
@@ -214,19 +264,6 @@ def _envelope(sol: Solution, geometry: Geometry) -> Any:
         V = E.cell_divergences(D)
         kl = question.prior_kl + float((question.prior * V).sum())
         return {("kl", None): kl} | _gap(D)
-
-    return follow
-
-
-def _fixed_maps(sol: Solution, geometry: Geometry) -> Any:
-    """Return KL with the matrices S of the maps as they are, by the envelope theorem."""
-    names = [geometry.D.groups[a] for a in geometry.question.steered]
-    responses = [response_of(geometry, k, sol.affine[g], moves=False) for k, g in enumerate(names)]
-
-    def follow(D: Any) -> Values:
-        at = geometry_of(geometry, D)
-        answer = Answer([r.still(at) for r in responses], "delta")
-        return {("kl", None): sum(g.cost() for g in answer.groups) + at.question.prior_kl}
 
     return follow
 

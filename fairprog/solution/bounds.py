@@ -35,6 +35,39 @@ def total_variation_bound(kl: ArrayLike) -> Array:
     return np.minimum(np.sqrt(v / 2.0), np.sqrt(-np.expm1(-v)))
 
 
+def total_variation_slope(kl: ArrayLike) -> Array:
+    """Return the derivative of `total_variation_bound`; 0 at 0, where nothing moves.
+
+    Examples
+    --------
+    >>> float(total_variation_slope(0.02))
+    2.5
+    """
+    v = np.asarray(kl, dtype=float)
+    bound = total_variation_bound(v)
+    slope = np.where(-np.expm1(-v) < 0.5 * v, 0.5 * np.exp(-v), 0.25)
+    return np.divide(slope, bound, out=np.zeros_like(v), where=bound > 0)
+
+
+def largest_moves_slope(cell_kl: Array, i: int | None) -> Array:
+    """Return the derivative in V (K, G) of the bound on the gap of class i, None: of the worst.
+
+    Examples
+    --------
+    >>> largest_moves_slope(np.array([[0.0, 0.02], [0.0, 0.08]]), 0)
+    array([[0. , 2.5],
+           [0. , 0. ]])
+    """
+    moves = total_variation_bound(cell_kl)
+    if i is None:
+        i = int(np.argmax([_two_largest(row) for row in moves]))
+    out = np.zeros_like(moves)
+    if np.sort(moves[i])[-2:].sum() < 1.0:
+        largest = np.argsort(moves[i])[-2:]
+        out[i, largest] = total_variation_slope(cell_kl[i, largest])
+    return out
+
+
 @dataclass(frozen=True, eq=False)
 class Bounds(Drawn):
     """Guarantees, on the original population, for a classifier that is fair on the steered one.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,43 @@ class Estimate:
         return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
 
 
+class Deferred(Mapping[Hashable, Estimate]):
+    """Estimates by name, each computed when it is first read.
+
+    Parameters
+    ----------
+    names : sequence of hashable
+    compute : callable
+        Returns the estimate of a name.
+
+    Examples
+    --------
+    >>> found = Deferred(["b"], lambda name: Estimate(1.0, 0.1, 0.8, 1.2))
+    >>> list(found), found["b"]
+    (['b'], 1 (0.8 to 1.2))
+    """
+
+    def __init__(self, names: Sequence[Hashable], compute: Callable[[Hashable], Estimate]) -> None:
+        self._names, self._compute = tuple(names), compute
+        self._found: dict[Hashable, Estimate] = {}
+
+    def __getitem__(self, name: Hashable) -> Estimate:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._found:
+            self._found[name] = self._compute(name)
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[Hashable]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+
 @dataclass(frozen=True, eq=False)
 class Inference:
     """How sure a solution is; returned by ``Solution.inference()``.
@@ -61,8 +98,11 @@ class Inference:
     kl : Estimate
         Corrected for its bias: a divergence estimated from rows is too large on average.
     price : dict of name to Estimate
+        Of normal laws corrected for its bias, too.
     matrix, offset : dict of group to Estimate
-        Of the maps, in the family's own coordinates, entry by entry.
+        Of the maps, in the family's own coordinates, entry by entry. By the delta method of normal
+        laws they take one linear system per entry, and are computed when they are first read (or
+        saved).
     gap : Estimate or None
         The ideality gap (demographic parity) before, where it is exact: one feature, two classes.
     bounds : dict of name to Estimate

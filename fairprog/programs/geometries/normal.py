@@ -208,7 +208,7 @@ class NormalGeometry(Geometry):
 
     def problems(self) -> Sequence[GroupProblem]:
         """Return the problem of every steered group."""
-        return self._lines() if self.D.is_univariate else self._frames()
+        return self._lines() if self.D.is_univariate else self.frames()
 
     def _lines(self) -> list[IndependentFrame]:
         """Return the problems of one feature."""
@@ -220,7 +220,7 @@ class NormalGeometry(Geometry):
         own = self.D.support_mean[:, a], self.D.support_cov[:, a, :, 0]
         return independent_frame(self.D, self.kind, a, self.question.prior[:, a], common, own)
 
-    def _frames(self) -> list[Frame]:
+    def frames(self) -> list[Frame]:
         """Return the whitened coordinates of every steered group."""
         D, question = self.D, self.question
         r = question.reference
@@ -270,7 +270,7 @@ class NormalGeometry(Geometry):
         """Solve every group in numpy; with orientation "any" keep the better sign."""
         closed = self.n_features == 1 and solver != "newton"
         if self.kind == "full":
-            groups = [nearest_one_affine(self.D, f, self.question.mirrors) for f in self._frames()]
+            groups = [nearest_one_affine(self.D, f, self.question.mirrors) for f in self.frames()]
             # nothing is nearer than no divergence at all
             return Answer(groups, "descent", all(g.cost() <= NOTHING for g in groups))
         return self._best(closed, "closed-form" if closed else "newton")

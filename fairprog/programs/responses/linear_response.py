@@ -4,7 +4,8 @@ Where some group stays, every steered group's map x minimises a convex f(x; D): 
 and H its Hessian, :math:`dx = -H^{-1}\,\partial_D g\,dD`. Here one Newton step is taken from the
 answer in the program of a population moved a little, :math:`x - H^{-1} g(x; D + dD)`: central
 differences of anything computed there are its derivatives, and sums of the two values of KL its
-second ones. Nothing is solved again.
+second ones. Nothing is solved again. That is for laws of one feature and independent features;
+those of full covariances have derivatives of their own (:mod:`.normal_response`).
 """
 
 from __future__ import annotations
@@ -17,13 +18,10 @@ from typing import Any
 import numpy as np
 from scipy.linalg import lu_factor, lu_solve
 
-from fairprog.kernels.multivariate.one_group import linear_basis
 from fairprog.labels import Array
 from fairprog.programs.geometries.base import Geometry
-from fairprog.programs.geometries.frame import Frame
 from fairprog.programs.geometries.group_map import GroupMaps
 from fairprog.programs.geometries.line_frame import LineFrame
-from fairprog.transports import AffineMap
 
 STEP = 1e-5
 
@@ -44,7 +42,7 @@ class Response:
     place : int
         Of the group among those steered.
     base : tuple of arrays
-        Its map: S and b in the family's coordinates, or the problem's own parts.
+        Its map, in the problem's own parts.
     tangent : list of tuples of arrays
         How each of the free numbers moves it.
     hessian : Array, shape (m, m)
@@ -70,10 +68,6 @@ class Response:
         step = -self._solve(self.slope(problem, zero))
         return GroupMaps(*self._point(problem, step))
 
-    def still(self, geometry: Geometry) -> GroupMaps:
-        """Return the map as it is in the program of a population nearby."""
-        return GroupMaps(*self._point(self.problem(geometry), np.zeros(len(self.tangent))))
-
     @cached_property
     def _factors(self) -> tuple[Any, Array]:
         """The Hessian factorised, in units that make its diagonal one, and these units."""
@@ -81,8 +75,6 @@ class Response:
         return lu_factor(self.hessian * scale[:, None] * scale), scale
 
     def _solve(self, g: Array) -> Array:
-        if not g.size:
-            return g
         factors, scale = self._factors
         return np.asarray(scale * lu_solve(factors, scale * g))
 
@@ -96,15 +88,8 @@ class Response:
         found, theta = self._point(problem, x)
         total: list[Any] | None = None
         for own in found.class_gradients(theta):
-            parts = found.multipliers(own) if isinstance(found, Frame) else own
-            total = list(parts) if total is None else [t + p for t, p in zip(total, parts)]  # noqa: B905
+            total = list(own) if total is None else [t + p for t, p in zip(total, own)]  # noqa: B905
         assert total is not None
-        if isinstance(found, Frame) and found.kind in ("scalar", "diagonal"):
-            total[0] = (
-                np.diag(total[0]) if np.ndim(total[0]) else total[0] * found.sign * _unit(found)
-            )
-        if isinstance(found, Frame) and found.kind == "fixed":
-            total = [np.zeros((len(found.basis),) * 2), *total]
         parts = [np.broadcast_to(t, np.shape(b)) for t, b in zip(total, self.base, strict=True)]
         return np.asarray(self._directions @ _flat(parts))
 
@@ -117,10 +102,6 @@ class Response:
             moved = tuple(
                 p.reshape(np.shape(b))[()] for p, b in zip(parts, self.base, strict=True)
             )
-        if isinstance(problem, Frame):
-            U = problem.basis
-            A = U @ (U.T @ moved[0] @ U @ (problem.sign * problem.user_root)) @ U.T
-            return problem.from_user(AffineMap(A + np.eye(len(U)) - U @ U.T, moved[1]))
         return problem, tuple(moved)
 
 
@@ -128,41 +109,21 @@ def _flat(parts: Sequence[Any]) -> Array:
     return np.concatenate([np.ravel(part) for part in parts])
 
 
-def _unit(frame: Frame) -> Array:
-    return np.asarray(frame.basis @ frame.basis.T) / frame.size
-
-
-def response_of(geometry: Geometry, place: int, T: Any, moves: bool = True) -> Response:
-    """Return the response of the steered group at `place`, whose map is T, or only where it is."""
+def response_of(geometry: Geometry, place: int, T: Any) -> Response:
+    """Return the response of the steered group at `place`, whose map is T."""
     problem: Any = geometry.problems()[place]
-    if isinstance(problem, Frame):
-        U, d = problem.basis, problem.size
-        mirrors = problem.kind == "scalar" and np.linalg.slogdet(U.T @ T.matrix @ U)[0] < 0
-        problem = problem.mirrored() if mirrors else problem
-        S = U.T @ T.matrix @ U @ np.linalg.inv(problem.sign * problem.user_root)
-        base: tuple[Any, ...] = (U @ S @ U.T, T.offset)
-        none = np.zeros_like(base[0]), np.zeros_like(base[1])
-        basis = linear_basis(problem.kind, d) if moves else ()
-        tangent = [(U @ E @ U.T, none[1]) for E in basis]
-        tangent += [(none[0], u) for u in U.T if moves]
-    else:
-        mirrors = float(np.diag(T.matrix)[0]) < 0
-        problem = problem.mirrored() if mirrors else problem
-        base = _own(problem, T)
-        zero = {name: np.zeros(shape) for name, shape in problem.parts.items()}
-        tangent = []
-        origin = problem.theta(zero)
-        for name, shape in problem.parts.items():
-            for k in range(int(np.prod(shape, dtype=int))):
-                unit = {n: v.copy() for n, v in zero.items()}
-                unit[name].reshape(-1)[k] = 1.0
-                moved = problem.theta(unit)
-                tangent.append(
-                    tuple(np.subtract(m, o) for m, o in zip(moved, origin, strict=True))
-                )
+    mirrors = float(np.diag(T.matrix)[0]) < 0
+    problem = problem.mirrored() if mirrors else problem
+    base = _own(problem, T)
+    zero = {name: np.zeros(shape) for name, shape in problem.parts.items()}
+    tangent, origin = [], problem.theta(zero)
+    for name, shape in problem.parts.items():
+        for k in range(int(np.prod(shape, dtype=int))):
+            unit = {n: v.copy() for n, v in zero.items()}
+            unit[name].reshape(-1)[k] = 1.0
+            moved = problem.theta(unit)
+            tangent.append(tuple(np.subtract(m, o) for m, o in zip(moved, origin, strict=True)))
     out = Response(place, base, tangent, np.eye(len(tangent)), bool(mirrors))
-    if not moves:
-        return out
     scale = [STEP * _size(base, T_) for T_ in tangent]
     columns = []
     for k, h in enumerate(scale):
