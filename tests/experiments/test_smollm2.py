@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from experiments import runner, smollm2
+from experiments import smollm2_biographies as lives
+from experiments import smollm2_next_words as words
 from experiments.claims import Unavailable
 from experiments.instruct_texts import (
     GENRES,
@@ -27,9 +29,9 @@ def test_texts_are_seeded_and_prompts_are_disjoint():
     assert not set(smollm2.SEEDS) & {0, 10, 11, 12}  # seeds that were looked at before
 
 
-def words(gap):
+def moved(gap):
     """Effects of which the reference has the target and the other genre less by a gap."""
-    one = dict.fromkeys((*smollm2.FIGURES, "length"), 0.1) | {"perplexity_ratio": 1.2}
+    one = dict.fromkeys((*words.FIGURES, "length"), 0.1) | {"perplexity_ratio": 1.2}
     pair = {"comedy": one | {"log_odds": 1.5}, "horror": one | {"log_odds": 1.5 - gap}}
     return pair
 
@@ -38,13 +40,13 @@ def found(ours):
     B = {}
     for seed in smollm2.SEEDS:
         for k, desired in enumerate(("praise", "pan")):
-            gaps = dict.fromkeys(smollm2.METHODS, 0.2 + 0.01 * k) | {smollm2.CALIBRATED: ours}
-            B[seed, desired] = {"reference": "comedy"} | {m: words(g) for m, g in gaps.items()}
+            gaps = dict.fromkeys(words.METHODS, 0.2 + 0.01 * k) | {words.CALIBRATED: ours}
+            B[seed, desired] = {"reference": "comedy"} | {m: moved(g) for m, g in gaps.items()}
     rng = np.random.default_rng(0)
     A = {
         (draw, name): {"accuracy": 0.8, "gaps": (0.1 * rng.normal(size=8)).tolist(), "floor": 0.05}
         for draw in smollm2.DRAWS
-        for name in smollm2.steps((0.0, 0.5))
+        for name in lives.steps((0.0, 0.5))
     }
     figures = {"rows": 1.0, "left": 1.0, "moved": 9.0, "0": 100.0, "0.25": 110.0, "0.5": 120.0}
     return {"D": {"auto": figures | {"1": 140.0}}, "B": B, "A": A, "C": {}}
