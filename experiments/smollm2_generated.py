@@ -12,11 +12,21 @@ from fairprog.labels import Array
 
 from .instruct_texts import GENRES, PAN, PRAISE, VERDICTS, film_prompts
 from .language_model import LanguageModel
-from .smollm2_next_words import CALIBRATED, IDEAL, OWN, RESCALED, SHARED, to_length, vectors_of
+from .smollm2_next_words import (
+    ALONG,
+    CHEAPER,
+    CONCEPT,
+    IDEAL,
+    OWN,
+    RESCALED,
+    SHARED,
+    to_length,
+    vectors_of,
+)
 
 __all__ = ["COLUMNS", "generated", "rows_of"]
 
-CHECKED = (SHARED, RESCALED, CALIBRATED)
+CHECKED = (SHARED, RESCALED, CHEAPER)
 N_TEXTS, N_GENERATED = 96, 14  # per genre; tokens of each
 TAIL = " In short, the film is"
 COLUMNS = ("seed", "direction", "method", "genre", "effect", "error", "perplexity")
@@ -32,7 +42,7 @@ def generated(
 
     X, y, genre, _ = states(seed)
     _, vectors = vectors_of(X, y, genre, desired, seed)
-    of = {SHARED: SHARED, RESCALED: OWN, CALIBRATED: IDEAL}
+    of = {SHARED: SHARED, RESCALED: OWN, CHEAPER: CONCEPT if lengths[ALONG] else IDEAL}
     other = PAN if desired == PRAISE else PRAISE
     tokens = [
         [speaker.tokenizer(f" {w}", add_special_tokens=False)["input_ids"][0] for w in VERDICTS[c]]

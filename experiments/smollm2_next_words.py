@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
+from copy import copy, deepcopy
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from fairprog.errors import FairprogWarning
 from fairprog.labels import Array
 
 from .claims import Claim, judged
-from .concept_steering import interval
+from .concept_steering import geometric, interval
 from .instruct_texts import GENRES, PAN, PRAISE, VERDICTS, film_prompts, film_reviews
 from .language_model import LanguageModel
 from .smollm2_states import hidden_states
@@ -25,7 +25,9 @@ NEAR = (0.85, 1.0, 1.18)  # in matched strengths, to calibrate on again
 SHARED, CONCEPT = "shared means", "shared concept"
 OWN, RESCALED = "own means", "own means, rescaled"
 IDEAL, CALIBRATED = "ideal", "ideal, calibrated"
-METHODS = (SHARED, CONCEPT, OWN, RESCALED, IDEAL, CALIBRATED)
+CHEAPER = "calibrated, cheaper direction"  # ideal or shared concept, whichever `calibrate` takes
+ALONG = "shared direction taken"
+METHODS = (SHARED, CONCEPT, OWN, RESCALED, IDEAL, CALIBRATED, CHEAPER)
 FIGURES = (
     "log_odds",
     "log_odds_error",
@@ -157,16 +159,23 @@ def next_words(
         t = ahead.length(reference, own[reference], start) / np.linalg.norm(own[reference])
         used[name] = {g: t * v for g, v in own.items()}
     used[RESCALED] = {g: to_length(v, ahead.length(g, v, start)) for g, v in vectors[OWN].items()}
-    used[CALIBRATED], report = calibrated(step, ahead, size)
+    found: dict[str, Any] = {"reference": reference, "median length": size}
+    for name in (CALIBRATED, CHEAPER):
+        used[name], found[f"{name}: report"] = calibrated(step, ahead, size, name == CHEAPER)
+    found[ALONG] = "Taken: the shared vector" in found[f"{CHEAPER}: report"]
     judge = words("evaluate").towards(desired)
-    found: dict[str, Any] = {"reference": reference, "report": report, "median length": size}
     for name, own in used.items():
         found[name] = {g: judge.figures(g, v) for g, v in own.items()}
     return found
 
 
-def calibrated(step: Any, words: Words, size: float) -> tuple[Vectors, str]:
-    """Calibrate twice, the second time near the matched strength; return vectors and report."""
+def calibrated(step: Any, words: Words, size: float, either: bool) -> tuple[Vectors, str]:
+    """Calibrate twice, the second time near the matched strength; return vectors and report.
+
+    With `either` the step may take the shared direction, else it keeps the groups' own.
+    """
+    step = deepcopy(step)
+    shared = dict.fromkeys(GENRES, step.shared_vector_)
 
     def measured(t: Array, vectors: Vectors) -> dict[Any, list[Any]]:
         return {g: [words.effect(g, s * v) for s in t] for g, v in vectors.items()}
@@ -176,13 +185,15 @@ def calibrated(step: Any, words: Words, size: float) -> tuple[Vectors, str]:
         longest = max(np.linalg.norm(v) for v in step.vectors_.values())
         t = size / longest * np.array(SHARES)
         try:
-            step.calibrate(t, measured(t, step.vectors_), target=TARGET)
+            also = {"shared": measured(t, shared)} if either else {}
+            step.calibrate(t, measured(t, step.vectors_), target=TARGET, **also)
+            report = step.calibration_
             t = step.matched_strength_ * np.array(NEAR)
             step.calibrate(t, measured(t, step.vectors_), target=TARGET)
         except fp.DataError as error:  # a genre that does not respond at all
             return dict.fromkeys(GENRES, np.full(step.n_features_in_, np.nan)), str(error)
     used = {g: step.matched_strength_ * v for g, v in step.vectors_.items()}
-    return used, str(step.calibration_)
+    return used, f"{report}\n\n{step.calibration_}"
 
 
 def to_length(vector: Array, length: float) -> Array:
@@ -231,16 +242,16 @@ def claims_of(found: Mapping[Any, Any]) -> list[Claim]:
         return []
     size = {m: by_seed(found, np.abs(gaps_of(found, m)).tolist()) for m in METHODS}
     base = float(np.mean(size[SHARED]))
-    share, low, high = interval([gap / base for gap in size[CALIBRATED]])
-    ratio = perplexity_of(found, CALIBRATED) / perplexity_of(found, SHARED)
-    fluency = float(np.exp(np.log(ratio).mean()))
-    own = interval([a - b for a, b in zip(size[CALIBRATED], size[RESCALED], strict=True)])
+    share, low, high = interval([gap / base for gap in size[CHEAPER]])
+    ratio = perplexity_of(found, CHEAPER) / perplexity_of(found, SHARED)
+    fluency, cheap, dear = geometric(np.exp(by_seed(found, np.log(ratio).tolist())).tolist())
+    own = interval([a - b for a, b in zip(size[CHEAPER], size[RESCALED], strict=True)])
     return [
         judged(
             "smollm2, B: upper end of the calibrated gap at most 0.55 of that of shared means, "
             "perplexity at most 1.03 times",
-            f"{share:.2f} [{low:.2f}, {high:.2f}] of {base:.3f} log-odds, {fluency:.3f} times the "
-            f"perplexity, {len(size[SHARED])} seeds",
+            f"{share:.2f} [{low:.2f}, {high:.2f}] of {base:.3f} log-odds, {fluency:.3f} "
+            f"[{cheap:.3f}, {dear:.3f}] times the perplexity, {len(size[SHARED])} seeds",
             high <= 0.55 and fluency <= 1.03,
             "as measured; the guide says what it means",
         ),

@@ -13,7 +13,7 @@ from fairprog.plotting import COLORS, style
 
 from .concept_steering import interval
 from .pictures import mark_chance, save_picture
-from .smollm2_next_words import CALIBRATED, METHODS, by_seed, gaps_of
+from .smollm2_next_words import CHEAPER, METHODS, by_seed, gaps_of
 
 __all__ = ["draw"]
 
@@ -28,7 +28,7 @@ def draw(words: Mapping[Any, Any], table: Mapping[str, Any], path: Path) -> None
             gaps = np.abs(gaps_of(words, method))
             mean, low, high = interval(by_seed(words, gaps.tolist()))
             left.plot(gaps, np.full(len(gaps), k), ".", color="0.6", markersize=4)
-            color = COLORS[1] if method == CALIBRATED else COLORS[0]
+            color = COLORS[1] if method == CHEAPER else COLORS[0]
             left.plot([low, high], [k, k], color=color, linewidth=2)
             left.plot(mean, k, "o", color=color)
         left.set_yticks(range(len(METHODS)), METHODS)

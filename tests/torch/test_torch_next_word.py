@@ -262,6 +262,44 @@ def test_whether_a_shared_vector_suffices_is_said(step, gap, said):
     assert f"The shared vector {said}" in step.calibration_
 
 
+def test_the_direction_of_less_perplexity_is_taken(step):
+    t, before = [1.0, 2.0, 4.0], dict(step.vectors_)
+    own = {0: effects(0.5, ratio=1.3), 1: effects(0.5, ratio=1.3)}
+    shared = {0: effects(0.5, ratio=1.1), 1: effects(0.25, ratio=1.2)}
+    factors = step.calibrate(t, own, shared=shared, target=1.0)
+    assert factors == {0: 1.0, 1: pytest.approx(2.0)} and step.matched_strength_ == 2.0
+    for g, factor in factors.items():
+        np.testing.assert_allclose(step.vectors_[g], factor * step.shared_vector_)
+    assert "Taken: the shared vector, with a length for every group" in step.calibration_
+    assert "ratio is 1.149; with the groups' own vectors it would be 1.300" in step.calibration_
+
+    step.vectors_, step.matched_strength_ = before, None
+    step.calibrate(t, own, shared={0: effects(0.5), 1: effects(0.25)}, target=2.0)
+    assert "Taken: the groups' own vectors" in step.calibration_  # the others do not get there
+    assert "with the shared vector no more than 1 is reached" in step.calibration_
+    np.testing.assert_allclose(step.vectors_[1], before[1])
+
+
+def test_a_direction_that_is_not_fluent_is_not_taken(step):
+    t = [1.0, 2.0, 4.0]
+    babbling = {0: effects(0.5, ratio=1.5), 1: effects(0.5, ratio=1.5)}
+    fluent = {0: effects(0.2, ratio=1.01), 1: effects(0.1, ratio=1.01)}
+    step.calibrate(t, babbling, shared=fluent, tolerance=0.03)
+    assert step.matched_effect_ == pytest.approx(0.4)
+    assert "Taken: the shared vector" in step.calibration_
+    assert "own vectors no more than 0 is reached" in step.calibration_
+    with pytest.warns(fp.FairprogWarning, match="calibrated before"):
+        step.calibrate(t, fluent, shared=babbling, tolerance=0.03)
+    assert "Taken: the groups' own vectors" in step.calibration_
+
+
+def test_shared_must_be_effects_on_the_next_word(step):
+    curves = {0: [0.1, 0.2, 0.4], 1: [0.1, 0.2, 0.4]}
+    for own, shared in ((curves, curves), ({0: effects(0.5), 1: effects(0.5)}, curves)):
+        with pytest.raises(fp.DataError, match="must be effects on the next word"):
+            step.calibrate([1.0, 2.0, 4.0], own, shared=shared)
+
+
 def test_both_scales_are_printed(step):
     measured = {0: effects(0.5), 1: effects(0.25)}
     step.calibrate([1.0, 2.0, 4.0], measured, scale="probability")
