@@ -162,7 +162,7 @@ def next_words(
     found: dict[str, Any] = {"reference": reference, "median length": size}
     for name in (CALIBRATED, CHEAPER):
         used[name], found[f"{name}: report"] = calibrated(step, ahead, size, name == CHEAPER)
-    found[ALONG] = "Taken: the shared vector" in found[f"{CHEAPER}: report"]
+    found[ALONG] = "every group: the shared vector" in found[f"{CHEAPER}: report"]
     judge = words("evaluate").towards(desired)
     for name, own in used.items():
         found[name] = {g: judge.figures(g, v) for g, v in own.items()}

@@ -213,7 +213,7 @@ def calibration_report(
         gap = gap_of(shared, FIELDS[scale], effect)
         lines += [] if gap is None else [_verdict(gap, scale)]
         lines.append(
-            f"Taken: {taken.name}, with a length for every group. At this effect their mean "
+            f"Calibrated, with a length for every group: {taken.name}. At this effect the mean "
             f"perplexity ratio is {taken.price(effect):.3f}; {_said(other, effect)}."
         )
     return "\n".join(lines)

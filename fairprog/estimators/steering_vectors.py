@@ -274,9 +274,10 @@ class SteeringVectors(SavedStep):
         effect = taken.reach(most)
         if effect < most < np.inf:
             weakest = min(taken.curves, key=lambda g: taken.curves[g].max())
+            where = "where its texts are fluent" if limited else "that were measured"
             _warn(
-                f"Group {weakest!r} reaches an effect of at most {effect:.3g} at strengths where "
-                f"its texts are fluent, not {most:.3g}: effects are matched at {effect:.3g}."
+                f"Group {weakest!r} reaches an effect of at most {effect:.3g} at strengths "
+                f"{where}, not {most:.3g}: effects are matched at {effect:.3g}."
             )
         for g, found in (taken.effects or {}).items():
             k = int(np.argmax(taken.curves[g] >= effect))

@@ -140,7 +140,7 @@ class MapHook(Hook):
         vectors : mapping of group to array_like, optional
             Others than ``step.vectors_``.
         positions : optional
-            Default those of the fit.
+            Default those of the fit, which has said what they leave out: the hook only counts it.
 
         Raises
         ------
@@ -175,10 +175,12 @@ class MapHook(Hook):
                 argument="positions",
             )
         maps = step.vectors_ if vectors is None else vectors
-        return MapHook(
+        hook = MapHook(
             model, source["layer"], maps, sensitive_features=sensitive_features,
             strength=strength, positions=where,
         )  # fmt: skip
+        hook._said_sinks = positions is None  # by the fit, whose rule it is
+        return hook
 
     def linear(self) -> dict[Hashable, tuple[Any, Any]]:
         """Return (weight, bias) per group: h' = h W' + b, as ``torch.nn.functional.linear``.

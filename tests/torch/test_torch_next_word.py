@@ -199,6 +199,29 @@ def test_exported_maps_give_the_same_logits(speaker, fitted, tmp_path):
         assert (ours - speaker.model(ids).logits).abs().max() > 1e-3  # the control
 
 
+def test_sinks_are_said_by_the_fit_and_counted_by_its_hooks(speaker, fitted):
+    ids = speaker.tokenizer(PROMPTS["horror"][:1], return_tensors="pt")["input_ids"]
+    for positions, n_warnings in (("auto", 1), (None, 0)):
+        hook = MapHook.from_step(
+            speaker.model, fitted[LAYER], sensitive_features="horror", positions=positions
+        )
+        sink = speaker.model.get_submodule(LAYER).register_forward_hook(_lengthened)
+        with warnings.catch_warnings(record=True) as said, torch.no_grad():
+            warnings.simplefilter("always")
+            hook._handles.append(sink)
+            with hook:
+                speaker.model(ids)
+        assert hook.n_left == 1 and len(said) == n_warnings
+        assert all("1 hidden state at" in str(one.message) for one in said)
+
+
+def _lengthened(module, args, output):
+    """Make the first token a sink."""
+    hidden = output[0] if isinstance(output, tuple) else output
+    hidden[:, 0] *= 1e3
+    return output
+
+
 def test_other_weights_are_noticed(speaker, fitted):
     step = fitted[LAYER]
     other = new_model(["a b c"], 5).model
@@ -270,12 +293,12 @@ def test_the_direction_of_less_perplexity_is_taken(step):
     assert factors == {0: 1.0, 1: pytest.approx(2.0)} and step.matched_strength_ == 2.0
     for g, factor in factors.items():
         np.testing.assert_allclose(step.vectors_[g], factor * step.shared_vector_)
-    assert "Taken: the shared vector, with a length for every group" in step.calibration_
+    assert "Calibrated, with a length for every group: the shared vector" in step.calibration_
     assert "ratio is 1.149; with the groups' own vectors it would be 1.300" in step.calibration_
 
     step.vectors_, step.matched_strength_ = before, None
     step.calibrate(t, own, shared={0: effects(0.5), 1: effects(0.25)}, target=2.0)
-    assert "Taken: the groups' own vectors" in step.calibration_  # the others do not get there
+    assert "every group: the groups' own vectors" in step.calibration_  # the shared falls short
     assert "with the shared vector no more than 1 is reached" in step.calibration_
     np.testing.assert_allclose(step.vectors_[1], before[1])
 
@@ -286,11 +309,11 @@ def test_a_direction_that_is_not_fluent_is_not_taken(step):
     fluent = {0: effects(0.2, ratio=1.01), 1: effects(0.1, ratio=1.01)}
     step.calibrate(t, babbling, shared=fluent, tolerance=0.03)
     assert step.matched_effect_ == pytest.approx(0.4)
-    assert "Taken: the shared vector" in step.calibration_
+    assert "every group: the shared vector" in step.calibration_
     assert "own vectors no more than 0 is reached" in step.calibration_
     with pytest.warns(fp.FairprogWarning, match="calibrated before"):
         step.calibrate(t, fluent, shared=babbling, tolerance=0.03)
-    assert "Taken: the groups' own vectors" in step.calibration_
+    assert "every group: the groups' own vectors" in step.calibration_
 
 
 def test_shared_must_be_effects_on_the_next_word(step):
@@ -341,3 +364,9 @@ def test_memory_is_said_before_a_model_is_loaded(speaker, tmp_path):
     assert "cache" in memory_estimate(speaker.model, 64, 32, cache=True)
     with pytest.raises(fp.ModelError, match="`logits` must be"):
         memory_estimate(speaker.model, 1, 1, logits="some")
+    (tmp_path / "config.json").unlink()
+    for name in (None, "own.gguf"):
+        if name:
+            (tmp_path / name).touch()
+        with pytest.raises(fp.ModelError, match=f"gguf_file='{name}'" if name else "reads no"):
+            memory_estimate(tmp_path, 1, 1)
