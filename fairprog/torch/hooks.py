@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from fairprog.codec import write_atomically
 from fairprog.errors import DataError, FairprogWarning, MissingExtraError, ModelError
 from fairprog.torch.context import Hook
-from fairprog.torch.layers import Layer, eager, fingerprint
+from fairprog.torch.layers import Layer, dtype_of, eager, fingerprint
 from fairprog.torch.moves import affine_of, probed
 from fairprog.torch.positions import Positions, name_of_positions
 from fairprog.transports import AffineMap
@@ -160,9 +160,11 @@ class MapHook(Hook):
                 argument="step",
             )
         if fingerprint(eager(model)) != source["weights"]:
+            dtype = dtype_of(model)
+            other = "with other weights than" if dtype == source["dtype"] else f"not in {dtype} as"
             warnings.warn(
-                f"The vectors are those of {source['model']!r} in {source['dtype']}, with other "
-                "weights than this model.",
+                f"The vectors are those of {source['model']!r} in {source['dtype']}, {other} "
+                "this model.",
                 FairprogWarning,
                 stacklevel=2,
             )

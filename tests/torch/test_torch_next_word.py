@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import warnings
+from copy import copy, deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from fairprog.torch import (  # noqa: E402
     next_word_effect,
     next_word_effects,
 )
+from fairprog.torch.texts import first_tokens  # noqa: E402
 
 LAYER = "transformer.h.1"
 GOOD, BAD = ["funny", "warm"], ["flat", "grim"]
@@ -119,6 +121,38 @@ def test_bad_words_and_prompts(speaker):
             next_word_effect(*given, prompts, good, bad, None)
 
 
+class Letters:
+    """A tokenizer to which every letter is a token."""
+
+    def __call__(self, text, add_special_tokens):
+        return {"input_ids": [ord(letter) for letter in text]}
+
+    def decode(self, ids):
+        return "".join(map(chr, ids))
+
+
+def test_words_of_several_tokens_are_told():
+    with pytest.warns(fp.FairprogWarning, match=r"`desired_words` has .*: 'fair' by ' '\. Take"):
+        assert first_tokens(Letters(), ["fair"], "desired_words") == [ord(" ")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert first_tokens(Letters(), [" "], "desired_words") == [ord(" ")]
+
+
+def test_words_that_begin_an_answer_have_no_blank(speaker):
+    """With letters as tokens, the first one tells which was taken."""
+    assert first_tokens(Letters(), ["g"], "desired_words", "<user>food?<assistant>") == [ord("g")]
+    template = "{% for m in messages %}{{ m.content }} {% endfor %}"
+    chats = [[{"role": "user", "content": text}] for text in PROMPTS["comedy"]]
+    tokenizer = copy(speaker.tokenizer)
+    tokenizer.chat_template = template
+    given = speaker.model, tokenizer
+    v = MapHook(speaker.model, LAYER, {"comedy": np.ones(80)}, sensitive_features="comedy")
+    as_chats = next_word_effect(*given, chats, GOOD, BAD, v)
+    as_texts = next_word_effect(*given, PROMPTS["comedy"], GOOD, BAD, v)
+    assert as_chats.log_odds == pytest.approx(as_texts.log_odds, abs=1e-6)
+
+
 # --------------------------------------------------------------------------- from pairs to files
 
 
@@ -142,6 +176,15 @@ def test_pairs_become_vectors_of_every_layer(speaker, pairs, fitted):
     alone.fit(X, y, sensitive_features=a)
     for g in ("comedy", "horror"):
         assert step.concept_vectors_[g] == pytest.approx(alone.concept_vectors_[g], abs=2e-2)
+
+
+def test_wrong_options_fail_before_any_text_is_read(speaker, pairs, monkeypatch):
+    def run(*args, **how):
+        raise AssertionError("a text was read")
+
+    monkeypatch.setattr("fairprog.torch.concept.run_to", run)
+    with pytest.raises(TypeError, match="device"):
+        fit_concept(speaker.model, speaker.tokenizer, LAYER, pairs, device="cuda")
 
 
 @pytest.mark.filterwarnings("ignore::fairprog.FairprogWarning")
@@ -227,6 +270,9 @@ def test_other_weights_are_noticed(speaker, fitted):
     other = new_model(["a b c"], 5).model
     with pytest.warns(fp.FairprogWarning, match="other weights"):
         MapHook.from_step(other, step)
+    double = deepcopy(speaker.model).double()
+    with pytest.warns(fp.FairprogWarning, match="in float32, not in float64 as this model"):
+        MapHook.from_step(double, step)
     with pytest.raises(fp.ModelError, match="knows no layer"):
         MapHook.from_step(other, fp.ConceptSteering())
 
