@@ -21,7 +21,7 @@ from .language_model import LanguageModel
 from .smollm2_states import hidden_states
 
 COMPONENTS = 64
-WEIGHTS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)  # of the whole law
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.97, 0.99, 1.0)  # of the whole law
 COLUMNS = ("method", "draws", "accuracy", "low", "high", "RMS TPR gap", "low", "high", "chance")
 
 
