@@ -90,8 +90,8 @@ class ConceptSteering(SteeringVectors):
     matched_strength_, matched_effect_ : float or None
         The strength at which every group has the same effect, and that effect; by `calibrate`.
     calibration_ : str or None
-        What `calibrate` found with effects on the next word, to print: both scales, and whether
-        the shared vector would have sufficed.
+        What `calibrate` found with effects on the next word, to print: both scales, whether the
+        shared vector would have sufficed, and which direction was taken.
     source_ : dict or None
         Model, weights, layer, dtype, pooling and positions of the hidden states, where
         :func:`fairprog.torch.fit_concept` gathered them.

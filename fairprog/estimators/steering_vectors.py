@@ -16,15 +16,17 @@ from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.estimators.measured_effects import (
     FIELDS,
     ONE_SIDED,
-    Effect,
+    OWN,
+    SHARED,
+    Direction,
     calibration_report,
     column,
-    shared_gap,
+    next_word_effects_of,
     significant,
 )
 from fairprog.estimators.step import SavedStep
 from fairprog.fields import array, either, least
-from fairprog.kernels.statistics.matched_effects import fluent_strengths, least_strength
+from fairprog.kernels.statistics.matched_effects import fluent_strengths
 from fairprog.labels import Array, check_finite, check_number, index_of, plain
 from fairprog.populations import Normal
 from fairprog.solution import Solution
@@ -167,6 +169,11 @@ class SteeringVectors(SavedStep):
         `matched_effect_` = E, and r is the `reference_`: the measured one, whatever the probes
         said. Strengths at which texts are no longer fluent do not count.
 
+        With effects of the shared vector too (`shared`) there are two directions, each with a
+        length for every group. Taken is the one whose E is larger; of two that reach the target,
+        the one with the smaller geometric mean of the groups' perplexity ratios at E. Where that
+        is the shared one, group a gets :math:`k_a` times `shared_vector_`.
+
         Parameters
         ----------
         strengths : array_like, shape (n,)
@@ -176,7 +183,8 @@ class SteeringVectors(SavedStep):
             result will be judged by: effects on generated texts, or those on the next word
             (:func:`fairprog.torch.next_word_effects`), which need no sampling.
         shared : mapping of group to n Effects, optional
-            The same of `shared_vector_` in every group: whether it suffices is then said.
+            The same of `shared_vector_` in every group: whether it suffices as it is, and which
+            direction is taken, is then said by `calibration_`.
         scale : {"log-odds", "probability"}
             Which effects on the next word are equalised; `calibration_` tells both.
         target : float, optional
@@ -195,13 +203,14 @@ class SteeringVectors(SavedStep):
         Returns
         -------
         dict group -> float
-            The factors; 1 for the reference.
+            The factors of the direction that is taken; 1 for the reference.
 
         Raises
         ------
         DataError
             For strengths that do not increase, unknown or missing groups, ratios that are not
-            positive, or a group without a positive effect where its texts are fluent.
+            positive, or a group without a positive effect where its texts are fluent; for `shared`
+            beside effects of another kind than those on the next word.
         ModelError
             For another scale.
 
@@ -237,34 +246,50 @@ class SteeringVectors(SavedStep):
         t = np.atleast_1d(check_finite(strengths, "strengths"))
         if t.ndim != 1 or not (t.size and t[0] > 0 and (np.diff(t) > 0).all()):
             raise DataError("`strengths` must be positive and increase.", argument="strengths")
-        measured = _of_next_words(effects)
-        errors: dict[Hashable, Array] = {}
-        if measured is not None:
-            effects = {g: column(own, FIELDS[scale]) for g, own in measured.items()}
-            given = {g: column(own, FIELDS[scale] + "_error") for g, own in measured.items()}
-            errors = self._by_group(given, "effects", t)
-            if tolerance is not None and perplexity_ratio is None:
-                names = "perplexity_ratio", "perplexity_error"
-                perplexity_ratio, perplexity_error = (
-                    {g: column(own, name) for g, own in measured.items()} for name in names
+        most = np.inf if target is None else check_number(target, "target")
+        if not most > 0:
+            raise DataError(f"`target` must be positive; found {target!r}.", argument="target")
+        limited = tolerance is not None or perplexity_ratio is not None
+        limit = _checked(tolerance) if limited else np.inf
+        limits = {"perplexity_ratio": perplexity_ratio, "perplexity_error": perplexity_error}
+        own = OWN, self.vectors_
+        taken, other = self._direction(*own, t, effects, scale, limit, limits), None
+        if shared is not None:
+            common = SHARED, dict.fromkeys(self.vectors_, self.shared_vector_)
+            other = self._direction(*common, t, shared, scale, limit, {})
+            if other.effects is None or taken.effects is None:
+                raise DataError(
+                    "`shared` and `effects` must be effects on the next word, those of "
+                    "fairprog.torch.next_word_effects.",
+                    argument="shared",
                 )
-        curves = self._fluent_curves(t, effects, perplexity_ratio, perplexity_error, tolerance)
+            if other.rank(most) > taken.rank(most):
+                taken, other = other, taken
+        taken.require(limit)
         if self.matched_strength_ is not None:
             _warn(
                 "The vectors have been calibrated before: `effects` must be those of the vectors "
                 "as they are now, or the factors are applied twice."
             )
-        effect = self._matched(curves, target)
-        for g, error in errors.items():
-            k = int(np.argmax(curves[g] >= effect))
-            if not significant(curves[g][k], error[k], 0.0):
+        effect = taken.reach(most)
+        if effect < most < np.inf:
+            weakest = min(taken.curves, key=lambda g: taken.curves[g].max())
+            where = "where its texts are fluent" if limited else "that were measured"
+            _warn(
+                f"Group {weakest!r} reaches an effect of at most {effect:.3g} at strengths "
+                f"{where}, not {most:.3g}: effects are matched at {effect:.3g}."
+            )
+        for g, found in (taken.effects or {}).items():
+            k = int(np.argmax(taken.curves[g] >= effect))
+            value, error = taken.curves[g][k], column(found, f"{FIELDS[scale]}_error")[k]
+            if not significant(value, error, 0.0):
                 _warn(
-                    f"The effect on group {g!r}, {curves[g][k]:.3g} ± {error[k]:.2g} in {scale}, "
+                    f"The effect on group {g!r}, {value:.3g} ± {error:.2g} in {scale}, "
                     "is not told from zero: its factor is mostly chance. Measure on more prompts."
                 )
-        least = {g: least_strength(t[: len(e)], e, effect) for g, e in curves.items()}
-        reference = min(least, key=lambda g: (least[g], g != self.reference_))
-        factors = {g: least[g] / least[reference] for g in self.vectors_}
+        needed = {g: taken.strength(g, effect) for g in self.vectors_}
+        reference = min(needed, key=lambda g: (needed[g], g != self.reference_))
+        factors = {g: needed[g] / needed[reference] for g in self.vectors_}
         for g, factor in factors.items():
             if not 0.1 <= factor <= 10.0:
                 _warn(
@@ -272,88 +297,41 @@ class SteeringVectors(SavedStep):
                     f"{effect:.3g}: look whether effects so small are more than noise."
                 )
         self.calibration_ = None
-        if measured is not None:
-            gap = self._gap_of_shared(t, shared, scale, effect)
-            own = {g: measured[g] for g in self.vectors_}
-            at = scale, effect, least[reference]
-            self.calibration_ = calibration_report(*at, factors, own, t, gap)
-        self.matched_effect_, self.matched_strength_ = effect, least[reference]
+        if taken.effects is not None:
+            at = scale, effect, needed[reference]
+            self.calibration_ = calibration_report(*at, factors, taken, other)
+        self.matched_effect_, self.matched_strength_ = effect, needed[reference]
         self.reference_ = reference
-        self.vectors_ = {g: factors[g] * v for g, v in self.vectors_.items()}
+        self.vectors_ = {g: factors[g] * v for g, v in taken.vectors.items()}
         return factors
 
-    def _matched(self, curves: Mapping[Hashable, Array], target: float | None) -> float:
-        """Return the effect at which to match: the target, or the largest that all reach."""
-        weakest = min(curves, key=lambda g: curves[g].max())
-        effect = float(curves[weakest].max())
-        if target is None:
-            return effect
-        wanted = check_number(target, "target")
-        if not wanted > 0:
-            raise DataError(f"`target` must be positive; found {target!r}.", argument="target")
-        if wanted > effect:
-            _warn(
-                f"Group {weakest!r} reaches an effect of at most {effect:.3g} at strengths where "
-                f"its texts are fluent, not {wanted:.3g}: effects are matched at {effect:.3g}.",
-                4,
-            )
-        return min(wanted, effect)
-
-    def _gap_of_shared(
-        self, t: Array, shared: Any, scale: str, effect: float
-    ) -> tuple[float, float] | None:
-        """Return the gap that the shared vector leaves at an effect, and its error."""
-        found = None if shared is None else _of_next_words(shared)
-        if found is None:
-            return None
-        key = FIELDS[scale]
-        values = self._by_group({g: column(own, key) for g, own in found.items()}, "shared", t)
-        errors = {g: column(own, f"{key}_error") for g, own in found.items()}
-        errors = self._by_group(errors, "shared", t)
-        return shared_gap(t, {g: (values[g], errors[g]) for g in values}, effect)
-
-    def _fluent_curves(
+    def _direction(
         self,
+        name: str,
+        vectors: Mapping[Hashable, Array],
         t: Array,
-        effects: Any,
-        perplexity_ratio: Any,
-        perplexity_error: Any,
-        tolerance: float | None,
-    ) -> dict[Hashable, Array]:
-        """Return every group's effects as far as its texts are fluent, checked."""
-        tolerance = 0.03 if tolerance is None else tolerance
-        if check_number(tolerance, "tolerance") > 1.0:
-            raise DataError(
-                f"`tolerance` must be in [0, 1], as 0.03 for 3 %; found {tolerance!r}.",
-                argument="tolerance",
-            )
-        curves = self._by_group(effects, "effects", t)
-        fluent = dict.fromkeys(curves, len(t))
-        if perplexity_ratio is not None:
-            ratios = self._by_group(perplexity_ratio, "perplexity_ratio", t)
-            if perplexity_error is not None:  # what is above by chance alone is not refused
-                error = self._by_group(perplexity_error, "perplexity_error", t)
+        given: Any,
+        scale: str,
+        limit: float,
+        limits: Mapping[str, Any],
+    ) -> Direction:
+        """Return what was measured of a direction, as far as texts are fluent, checked."""
+        measured = next_word_effects_of(given)
+        if measured is not None:
+            given = {g: column(own, FIELDS[scale]) for g, own in measured.items()}
+            if limits.get("perplexity_ratio") is None:
+                limits = {
+                    key: {g: column(own, key) for g, own in measured.items()}
+                    for key in ("perplexity_ratio", "perplexity_error")
+                }
+        curves = self._by_group(given, "effects", t)
+        if limit < np.inf:
+            ratios = self._by_group(limits["perplexity_ratio"], "perplexity_ratio", t)
+            if limits["perplexity_error"] is not None:  # above by chance alone is not refused
+                error = self._by_group(limits["perplexity_error"], "perplexity_error", t)
                 ratios = {g: ratio - ONE_SIDED * error[g] for g, ratio in ratios.items()}
-            fluent = {g: fluent_strengths(ratio, tolerance) for g, ratio in ratios.items()}
-        for g, n in fluent.items():
-            if not n:
-                raise DataError(
-                    f"`perplexity_ratio` of group {g!r} is above {1.0 + tolerance:g} at the first "
-                    "strength already. Measure at smaller strengths, or on more texts, and say by "
-                    "`perplexity_error` how exact it is: the perplexity of steered texts over "
-                    "that of unsteered ones.",
-                    argument="perplexity_ratio",
-                    cell=(None, g),
-                )
-            curves[g] = curves[g][:n]
-            if not curves[g].max() > 0:
-                raise DataError(
-                    f"Group {g!r} has no positive effect in `effects` at a strength where its "
-                    "texts are fluent: no factor makes the effects equal.",
-                    argument="effects",
-                    cell=(None, g),
-                )
-        return curves
+            curves = {g: e[: fluent_strengths(ratios[g], limit)] for g, e in curves.items()}
+        return Direction(name, vectors, t, curves, measured)
 
     def _by_group(self, given: Any, name: str, strengths: Array) -> dict[Hashable, Array]:
         """Return curves under the groups' own labels, checked."""
@@ -398,13 +376,15 @@ class SteeringVectors(SavedStep):
         return out
 
 
-def _of_next_words(given: Any) -> dict[Hashable, list[Effect]] | None:
-    """Return effects on the next word by group; None where they are of another kind."""
-    if not hasattr(given, "items"):
-        return None
-    found = {plain(g): list(own) for g, own in given.items() if np.ndim(own) > 0}
-    every = [isinstance(effect, Effect) for own in found.values() for effect in own]
-    return found if every and all(every) else None
+def _checked(tolerance: float | None) -> float:
+    """Return by how much a perplexity ratio may exceed one."""
+    tolerance = 0.03 if tolerance is None else tolerance
+    if check_number(tolerance, "tolerance") > 1.0:
+        raise DataError(
+            f"`tolerance` must be in [0, 1], as 0.03 for 3 %; found {tolerance!r}.",
+            argument="tolerance",
+        )
+    return tolerance
 
 
 def _warn(text: str, stacklevel: int = 3) -> None:

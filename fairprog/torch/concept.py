@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 from tqdm import tqdm
 
 from fairprog.errors import DataError
 from fairprog.estimators import ConceptSteering
 from fairprog.labels import label_array
-from fairprog.torch.layers import Layer, eager, find_layers, fingerprint
+from fairprog.torch.layers import Layer, dtype_of, eager, find_layers, fingerprint
 from fairprog.torch.pooling import Pooling, name_of
 from fairprog.torch.positions import Positions, name_of_positions
 from fairprog.torch.stream import HiddenStates, run_to
@@ -75,6 +76,7 @@ def fit_concept(
             "a label.",
             argument="pairs",
         )
+    unfitted = ConceptSteering(**{"desired": DESIRED, **options})  # wrong options fail here
     found = find_layers(model, layers)
     how: dict[str, Any] = {"pooling": pooling, "positions": positions}
     readers = {name: HiddenStates(model, name, (), **how) for name in found}
@@ -94,7 +96,7 @@ def fit_concept(
     for name, reader in readers.items():
         reader._say()
         X, labels, groups = (np.concatenate(column) for column in zip(*rows[name], strict=True))
-        step = ConceptSteering(**{"desired": DESIRED, **options})
+        step = clone(unfitted)
         step.fit(X, labels, sensitive_features=groups)
         plain = positions if isinstance(positions, int) else name_of_positions(positions)
         step.source_ = {
@@ -102,7 +104,7 @@ def fit_concept(
             or type(eager(model)).__name__,
             "weights": fingerprint(eager(model)),
             "layer": name,
-            "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+            "dtype": dtype_of(model),
             "pooling": name_of(pooling),
             "positions": plain,
         }

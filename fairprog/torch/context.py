@@ -125,7 +125,7 @@ class Hook(ABC):
         self._open = False
         if kind is None and self.positions == "auto" and self.n_left and not self._said_sinks:
             self._said_sinks = True
-            say_sinks(f"{self.n_left} hidden states", ", ".join(self.layers), "moved", 2)
+            say_sinks(self.n_left, ", ".join(self.layers), "moved", 2)
         missed = [name for name in self.layers if name not in self._met]
         if kind is None and missed:
             warnings.warn(

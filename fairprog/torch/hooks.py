@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from fairprog.codec import write_atomically
 from fairprog.errors import DataError, FairprogWarning, MissingExtraError, ModelError
 from fairprog.torch.context import Hook
-from fairprog.torch.layers import Layer, eager, fingerprint
+from fairprog.torch.layers import Layer, dtype_of, eager, fingerprint
 from fairprog.torch.moves import affine_of, probed
 from fairprog.torch.positions import Positions, name_of_positions
 from fairprog.transports import AffineMap
@@ -140,7 +140,7 @@ class MapHook(Hook):
         vectors : mapping of group to array_like, optional
             Others than ``step.vectors_``.
         positions : optional
-            Default those of the fit.
+            Default those of the fit, which has said what they leave out: the hook only counts it.
 
         Raises
         ------
@@ -160,9 +160,11 @@ class MapHook(Hook):
                 argument="step",
             )
         if fingerprint(eager(model)) != source["weights"]:
+            dtype = dtype_of(model)
+            other = "with other weights than" if dtype == source["dtype"] else f"not in {dtype} as"
             warnings.warn(
-                f"The vectors are those of {source['model']!r} in {source['dtype']}, with other "
-                "weights than this model.",
+                f"The vectors are those of {source['model']!r} in {source['dtype']}, {other} "
+                "this model.",
                 FairprogWarning,
                 stacklevel=2,
             )
@@ -175,10 +177,12 @@ class MapHook(Hook):
                 argument="positions",
             )
         maps = step.vectors_ if vectors is None else vectors
-        return MapHook(
+        hook = MapHook(
             model, source["layer"], maps, sensitive_features=sensitive_features,
             strength=strength, positions=where,
         )  # fmt: skip
+        hook._said_sinks = positions is None  # by the fit, whose rule it is
+        return hook
 
     def linear(self) -> dict[Hashable, tuple[Any, Any]]:
         """Return (weight, bias) per group: h' = h W' + b, as ``torch.nn.functional.linear``.

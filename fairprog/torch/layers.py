@@ -171,6 +171,11 @@ def with_hidden(output: Any, hidden: Any) -> Any:
     return type(output)([hidden, *output[1:]])
 
 
+def dtype_of(model: Any) -> str:
+    """Return the name of the dtype of a model's first parameter."""
+    return str(next(model.parameters()).dtype).removeprefix("torch.")
+
+
 def fingerprint(model: Any) -> str:
     """Return eight hexadecimal digits that tell models apart: of the first numbers per weight."""
     digest = blake2b(digest_size=4)

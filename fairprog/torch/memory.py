@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -44,7 +45,8 @@ def memory_estimate(
     Raises
     ------
     ModelError
-        For another word as `logits`.
+        For another word as `logits`; for a folder without a configuration, naming a GGUF file in
+        it.
     MissingExtraError
         For a folder, without transformers.
 
@@ -93,7 +95,15 @@ def _unloaded(folder: Any, dtype: Any, gguf_file: str | None) -> tuple[Any, Any]
             details={"extra": "transformers"},
         ) from error
     options = {} if gguf_file is None else {"gguf_file": gguf_file}
-    config = AutoConfig.from_pretrained(os.fspath(folder), local_files_only=True, **options)
+    try:
+        config = AutoConfig.from_pretrained(os.fspath(folder), local_files_only=True, **options)
+    except (OSError, ValueError) as error:
+        files = sorted(path.name for path in Path(folder).glob("*.gguf"))
+        remedy = f"; say gguf_file={files[0]!r}" if files and gguf_file is None else ""
+        raise ModelError(
+            f"Transformers reads no configuration in `model` = {os.fspath(folder)!r}{remedy}.",
+            argument="model",
+        ) from error
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     return model, dtype or getattr(config, "dtype", None) or getattr(config, "torch_dtype", None)

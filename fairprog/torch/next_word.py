@@ -18,7 +18,7 @@ from fairprog.torch.hooks import MapHook
 from fairprog.torch.layers import device_of, eager
 from fairprog.torch.positions import Tokens, median_norm, places
 from fairprog.torch.stream import run_to
-from fairprog.torch.texts import by_group, first_tokens, inputs_of
+from fairprog.torch.texts import are_chats, by_group, first_tokens, inputs_of, written
 
 SHARES = (0.02, 0.05, 0.1, 0.17, 0.25)  # of a median token's length: how far vectors reach
 
@@ -47,8 +47,9 @@ class NextWords:
                 argument="prompts",
             )
         self.model = model
-        self._desired = first_tokens(tokenizer, desired_words, "desired_words")
-        self._undesired = first_tokens(tokenizer, undesired_words, "undesired_words")
+        chat = written(tokenizer, prompts[0], True) if are_chats(prompts) else None
+        self._desired = first_tokens(tokenizer, desired_words, "desired_words", chat)
+        self._undesired = first_tokens(tokenizer, undesired_words, "undesired_words", chat)
         both = sorted(set(self._desired) & set(self._undesired))
         if both:
             raise DataError(
@@ -124,7 +125,8 @@ def next_word_effect(
     prompts : sequence of str or of lists of messages
         Texts that stop where the word is due; chats end where the assistant begins.
     desired_words, undesired_words : sequence of str
-        Known by the token that begins each of them.
+        Known by the token that begins each of them: after a blank in a text, without one where it
+        begins the answer of a chat, so that "Great" and "great" differ there.
     hook : context manager
         Such as :class:`fairprog.torch.MapHook`, told one group for all prompts.
     batch : int
@@ -141,6 +143,11 @@ def next_word_effect(
     ------
     DataError
         For fewer than two prompts, no words, or words of both kinds that begin alike.
+
+    Warns
+    -----
+    FairprogWarning
+        For words of several tokens, naming the token that stands for each.
 
     Examples
     --------

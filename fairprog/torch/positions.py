@@ -246,12 +246,13 @@ class Pass:
         return kept_tokens(self.positions, tokens, median), tokens.place >= 0
 
 
-def say_sinks(count: str, layer: str, done: str, stacklevel: int) -> None:
+def say_sinks(count: int, layer: str, done: str, stacklevel: int) -> None:
     """Warn of tokens that are left out."""
+    many, are, were = ("s", "are", "were") if count > 1 else ("", "is", "was")
     warnings.warn(
-        f"{count} at {layer!r} are more than {SINK:g} times as long as the median one, as "
-        f"attention sinks are, and were not {done}. positions='all' takes them in; positions=1, "
-        "for one, says that every text begins with such a token.",
+        f"{count} hidden state{many} at {layer!r} {are} more than {SINK:g} times as long as the "
+        f"median one, as attention sinks are, and {were} not {done}. positions='all' takes them "
+        "in; positions=1, for one, says that every text begins with such a token.",
         FairprogWarning,
         stacklevel=stacklevel + 1,
     )

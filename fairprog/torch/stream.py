@@ -136,7 +136,7 @@ class HiddenStates:
 
     def _say(self) -> None:
         if self.n_left and self.positions == "auto":
-            say_sinks(f"{self.n_left} hidden states", self.layer, "read", 3)
+            say_sinks(self.n_left, self.layer, "read", 3)
 
     def _chunk(self, number: int, batch: Any, hidden: Any = None) -> Chunk:
         """Return rows and labels of a batch; errors, the model's too, say of which.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fairprog.errors import DataError
+from fairprog.errors import DataError, FairprogWarning
 
 
 @contextlib.contextmanager
@@ -22,6 +23,20 @@ def padding(tokenizer: Any, side: str) -> Iterator[None]:
         tokenizer.padding_side, tokenizer.pad_token = before
 
 
+def are_chats(texts: Sequence[Any]) -> bool:
+    """Return whether these are chats, which all must be, or texts."""
+    chats = [not isinstance(text, str) for text in texts]
+    if any(chats) and not all(chats):
+        raise DataError("Texts must be all chats or none.", argument="prompts")
+    return any(chats)
+
+
+def written(tokenizer: Any, chat: Any, answer: bool) -> str:
+    """Return a chat as its template writes it, up to where the assistant speaks if `answer`."""
+    text = tokenizer.apply_chat_template(list(chat), tokenize=False, add_generation_prompt=answer)
+    return str(text)
+
+
 def inputs_of(tokenizer: Any, texts: Sequence[Any], side: str, answer: bool) -> Any:
     """Return texts, or chats by the tokenizer's template, as one batch.
 
@@ -35,36 +50,47 @@ def inputs_of(tokenizer: Any, texts: Sequence[Any], side: str, answer: bool) -> 
     answer : bool
         Whether chats end where the assistant is about to speak.
     """
-    chats = [not isinstance(text, str) for text in texts]
-    if any(chats):
-        if not all(chats):
-            raise DataError("Texts must be all chats or none.", argument="prompts")
-        texts = [
-            tokenizer.apply_chat_template(list(chat), tokenize=False, add_generation_prompt=answer)
-            for chat in texts
-        ]
+    chats = are_chats(texts)
+    if chats:
+        texts = [written(tokenizer, chat, answer) for chat in texts]
     with padding(tokenizer, side):
         found = tokenizer(
-            list(texts), return_tensors="pt", padding=True, add_special_tokens=not any(chats)
+            list(texts), return_tensors="pt", padding=True, add_special_tokens=not chats
         )
     return {key: found[key] for key in ("input_ids", "attention_mask")}
 
 
-def first_tokens(tokenizer: Any, words: Sequence[str], argument: str) -> list[int]:
-    """Return the numbers of the tokens that begin these words in the middle of a text."""
+def first_tokens(
+    tokenizer: Any, words: Sequence[str], argument: str, chat: str | None = None
+) -> list[int]:
+    """Return the numbers of the tokens that begin these words.
+
+    In the middle of a text, that is after a blank; after a chat, as its template writes it, where
+    they begin the answer. Warns of words that are longer than that: other words may begin alike.
+    """
     if isinstance(words, str) or not len(words):
         raise DataError(f"`{argument}` must be a list of words.", argument=argument)
-    before = tokenizer("0", add_special_tokens=False)["input_ids"]
-    found = set()
+    context, blank = ("0", " ") if chat is None else (chat, "")
+    before = tokenizer(context, add_special_tokens=False)["input_ids"]
+    found, cut = set(), []
     for word in words:
-        spaced = word if word[:1].isspace() else f" {word}"
-        ids = tokenizer(f"0{spaced}", add_special_tokens=False)["input_ids"]
+        spaced = word if word[:1].isspace() else f"{blank}{word}"
+        ids = tokenizer(f"{context}{spaced}", add_special_tokens=False)["input_ids"]
         if ids[: len(before)] != before or len(ids) == len(before):
             ids = [*before, *tokenizer(spaced, add_special_tokens=False)["input_ids"]]
         found.add(ids[len(before)])
+        if len(ids) > len(before) + 1:
+            cut.append(f"{word!r} by {tokenizer.decode(ids[len(before) :][:1])!r}")
     unknown = getattr(tokenizer, "unk_token_id", None)
     if unknown is not None and unknown in found:
         raise DataError(f"`{argument}` has words that the tokenizer lacks.", argument=argument)
+    if cut:
+        warnings.warn(
+            f"`{argument}` has words of several tokens, known by the first one, which "
+            f"begins others too: {', '.join(cut)}. Take words that are one token.",
+            FairprogWarning,
+            stacklevel=4,
+        )
     return sorted(found)
 
 

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from experiments import runner, smollm2
+from experiments import smollm2_biographies as lives
+from experiments import smollm2_next_words as words
 from experiments.claims import Unavailable
 from experiments.instruct_texts import (
     GENRES,
@@ -24,12 +26,18 @@ def test_texts_are_seeded_and_prompts_are_disjoint():
         assert len(set(ahead)) == len(set(judged)) == 32 and not set(ahead) & set(judged)
     reviews, y, genre = film_reviews(100, 3)
     assert len(reviews) == 100 and set(y) == set(VERDICTS) and set(genre) == set(GENRES)
-    assert not set(smollm2.SEEDS) & {0, 10, 11, 12}  # seeds that were looked at before
+    assert not set(smollm2.SEEDS) & {
+        0,
+        10,
+        11,
+        12,
+        *range(20, 25),
+    }  # seeds that were looked at before
 
 
-def words(gap):
+def moved(gap):
     """Effects of which the reference has the target and the other genre less by a gap."""
-    one = dict.fromkeys((*smollm2.FIGURES, "length"), 0.1) | {"perplexity_ratio": 1.2}
+    one = dict.fromkeys((*words.FIGURES, "length"), 0.1) | {"perplexity_ratio": 1.2}
     pair = {"comedy": one | {"log_odds": 1.5}, "horror": one | {"log_odds": 1.5 - gap}}
     return pair
 
@@ -38,13 +46,13 @@ def found(ours):
     B = {}
     for seed in smollm2.SEEDS:
         for k, desired in enumerate(("praise", "pan")):
-            gaps = dict.fromkeys(smollm2.METHODS, 0.2 + 0.01 * k) | {smollm2.CALIBRATED: ours}
-            B[seed, desired] = {"reference": "comedy"} | {m: words(g) for m, g in gaps.items()}
+            gaps = dict.fromkeys(words.METHODS, 0.2 + 0.01 * k) | {words.CHEAPER: ours}
+            B[seed, desired] = {"reference": "comedy"} | {m: moved(g) for m, g in gaps.items()}
     rng = np.random.default_rng(0)
     A = {
         (draw, name): {"accuracy": 0.8, "gaps": (0.1 * rng.normal(size=8)).tolist(), "floor": 0.05}
         for draw in smollm2.DRAWS
-        for name in smollm2.steps((0.0, 0.5))
+        for name in lives.steps((0.0, 0.5))
     }
     figures = {"rows": 1.0, "left": 1.0, "moved": 9.0, "0": 100.0, "0.25": 110.0, "0.5": 120.0}
     return {"D": {"auto": figures | {"1": 140.0}}, "B": B, "A": A, "C": {}}
@@ -58,7 +66,7 @@ def test_tables_picture_and_claims(tmp_path, ours, holds):
     assert D.holds and "1.40 times" in D.measured
     assert B.holds is holds and "5 seeds" in B.measured and own.holds
     assert len(others) == 2 and all(c.holds or c.note for c in others)
-    assert len((tmp_path / "next_words.csv").read_text().splitlines()) == 1 + 10 * 6 * 2
+    assert len((tmp_path / "next_words.csv").read_text().splitlines()) == 1 + 10 * 7 * 2
     assert (tmp_path / "smollm2.png").stat().st_size > 5000
 
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import warnings
+from copy import copy, deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from fairprog.torch import (  # noqa: E402
     next_word_effect,
     next_word_effects,
 )
+from fairprog.torch.texts import first_tokens  # noqa: E402
 
 LAYER = "transformer.h.1"
 GOOD, BAD = ["funny", "warm"], ["flat", "grim"]
@@ -119,6 +121,38 @@ def test_bad_words_and_prompts(speaker):
             next_word_effect(*given, prompts, good, bad, None)
 
 
+class Letters:
+    """A tokenizer to which every letter is a token."""
+
+    def __call__(self, text, add_special_tokens):
+        return {"input_ids": [ord(letter) for letter in text]}
+
+    def decode(self, ids):
+        return "".join(map(chr, ids))
+
+
+def test_words_of_several_tokens_are_told():
+    with pytest.warns(fp.FairprogWarning, match=r"`desired_words` has .*: 'fair' by ' '\. Take"):
+        assert first_tokens(Letters(), ["fair"], "desired_words") == [ord(" ")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert first_tokens(Letters(), [" "], "desired_words") == [ord(" ")]
+
+
+def test_words_that_begin_an_answer_have_no_blank(speaker):
+    """With letters as tokens, the first one tells which was taken."""
+    assert first_tokens(Letters(), ["g"], "desired_words", "<user>food?<assistant>") == [ord("g")]
+    template = "{% for m in messages %}{{ m.content }} {% endfor %}"
+    chats = [[{"role": "user", "content": text}] for text in PROMPTS["comedy"]]
+    tokenizer = copy(speaker.tokenizer)
+    tokenizer.chat_template = template
+    given = speaker.model, tokenizer
+    v = MapHook(speaker.model, LAYER, {"comedy": np.ones(80)}, sensitive_features="comedy")
+    as_chats = next_word_effect(*given, chats, GOOD, BAD, v)
+    as_texts = next_word_effect(*given, PROMPTS["comedy"], GOOD, BAD, v)
+    assert as_chats.log_odds == pytest.approx(as_texts.log_odds, abs=1e-6)
+
+
 # --------------------------------------------------------------------------- from pairs to files
 
 
@@ -142,6 +176,15 @@ def test_pairs_become_vectors_of_every_layer(speaker, pairs, fitted):
     alone.fit(X, y, sensitive_features=a)
     for g in ("comedy", "horror"):
         assert step.concept_vectors_[g] == pytest.approx(alone.concept_vectors_[g], abs=2e-2)
+
+
+def test_wrong_options_fail_before_any_text_is_read(speaker, pairs, monkeypatch):
+    def run(*args, **how):
+        raise AssertionError("a text was read")
+
+    monkeypatch.setattr("fairprog.torch.concept.run_to", run)
+    with pytest.raises(TypeError, match="device"):
+        fit_concept(speaker.model, speaker.tokenizer, LAYER, pairs, device="cuda")
 
 
 @pytest.mark.filterwarnings("ignore::fairprog.FairprogWarning")
@@ -199,11 +242,37 @@ def test_exported_maps_give_the_same_logits(speaker, fitted, tmp_path):
         assert (ours - speaker.model(ids).logits).abs().max() > 1e-3  # the control
 
 
+def test_sinks_are_said_by_the_fit_and_counted_by_its_hooks(speaker, fitted):
+    ids = speaker.tokenizer(PROMPTS["horror"][:1], return_tensors="pt")["input_ids"]
+    for positions, n_warnings in (("auto", 1), (None, 0)):
+        hook = MapHook.from_step(
+            speaker.model, fitted[LAYER], sensitive_features="horror", positions=positions
+        )
+        sink = speaker.model.get_submodule(LAYER).register_forward_hook(_lengthened)
+        with warnings.catch_warnings(record=True) as said, torch.no_grad():
+            warnings.simplefilter("always")
+            hook._handles.append(sink)
+            with hook:
+                speaker.model(ids)
+        assert hook.n_left == 1 and len(said) == n_warnings
+        assert all("1 hidden state at" in str(one.message) for one in said)
+
+
+def _lengthened(module, args, output):
+    """Make the first token a sink."""
+    hidden = output[0] if isinstance(output, tuple) else output
+    hidden[:, 0] *= 1e3
+    return output
+
+
 def test_other_weights_are_noticed(speaker, fitted):
     step = fitted[LAYER]
     other = new_model(["a b c"], 5).model
     with pytest.warns(fp.FairprogWarning, match="other weights"):
         MapHook.from_step(other, step)
+    double = deepcopy(speaker.model).double()
+    with pytest.warns(fp.FairprogWarning, match="in float32, not in float64 as this model"):
+        MapHook.from_step(double, step)
     with pytest.raises(fp.ModelError, match="knows no layer"):
         MapHook.from_step(other, fp.ConceptSteering())
 
@@ -262,6 +331,44 @@ def test_whether_a_shared_vector_suffices_is_said(step, gap, said):
     assert f"The shared vector {said}" in step.calibration_
 
 
+def test_the_direction_of_less_perplexity_is_taken(step):
+    t, before = [1.0, 2.0, 4.0], dict(step.vectors_)
+    own = {0: effects(0.5, ratio=1.3), 1: effects(0.5, ratio=1.3)}
+    shared = {0: effects(0.5, ratio=1.1), 1: effects(0.25, ratio=1.2)}
+    factors = step.calibrate(t, own, shared=shared, target=1.0)
+    assert factors == {0: 1.0, 1: pytest.approx(2.0)} and step.matched_strength_ == 2.0
+    for g, factor in factors.items():
+        np.testing.assert_allclose(step.vectors_[g], factor * step.shared_vector_)
+    assert "Calibrated, with a length for every group: the shared vector" in step.calibration_
+    assert "ratio is 1.149; with the groups' own vectors it would be 1.300" in step.calibration_
+
+    step.vectors_, step.matched_strength_ = before, None
+    step.calibrate(t, own, shared={0: effects(0.5), 1: effects(0.25)}, target=2.0)
+    assert "every group: the groups' own vectors" in step.calibration_  # the shared falls short
+    assert "with the shared vector no more than 1 is reached" in step.calibration_
+    np.testing.assert_allclose(step.vectors_[1], before[1])
+
+
+def test_a_direction_that_is_not_fluent_is_not_taken(step):
+    t = [1.0, 2.0, 4.0]
+    babbling = {0: effects(0.5, ratio=1.5), 1: effects(0.5, ratio=1.5)}
+    fluent = {0: effects(0.2, ratio=1.01), 1: effects(0.1, ratio=1.01)}
+    step.calibrate(t, babbling, shared=fluent, tolerance=0.03)
+    assert step.matched_effect_ == pytest.approx(0.4)
+    assert "every group: the shared vector" in step.calibration_
+    assert "own vectors no more than 0 is reached" in step.calibration_
+    with pytest.warns(fp.FairprogWarning, match="calibrated before"):
+        step.calibrate(t, fluent, shared=babbling, tolerance=0.03)
+    assert "every group: the groups' own vectors" in step.calibration_
+
+
+def test_shared_must_be_effects_on_the_next_word(step):
+    curves = {0: [0.1, 0.2, 0.4], 1: [0.1, 0.2, 0.4]}
+    for own, shared in ((curves, curves), ({0: effects(0.5), 1: effects(0.5)}, curves)):
+        with pytest.raises(fp.DataError, match="must be effects on the next word"):
+            step.calibrate([1.0, 2.0, 4.0], own, shared=shared)
+
+
 def test_both_scales_are_printed(step):
     measured = {0: effects(0.5), 1: effects(0.25)}
     step.calibrate([1.0, 2.0, 4.0], measured, scale="probability")
@@ -303,3 +410,9 @@ def test_memory_is_said_before_a_model_is_loaded(speaker, tmp_path):
     assert "cache" in memory_estimate(speaker.model, 64, 32, cache=True)
     with pytest.raises(fp.ModelError, match="`logits` must be"):
         memory_estimate(speaker.model, 1, 1, logits="some")
+    (tmp_path / "config.json").unlink()
+    for name in (None, "own.gguf"):
+        if name:
+            (tmp_path / name).touch()
+        with pytest.raises(fp.ModelError, match=f"gguf_file='{name}'" if name else "reads no"):
+            memory_estimate(tmp_path, 1, 1)
