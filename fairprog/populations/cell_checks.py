@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.kernels.algebra.blas import cholesky
-from fairprog.kernels.algebra.null_directions import MEAN_SPREAD, mean_spread, split_support
+from fairprog.kernels.algebra.null_directions import (
+    MEAN_SPREAD,
+    mean_spread,
+    restrict,
+    split_support,
+)
 from fairprog.kernels.multivariate.normal import pooled_covariance
 from fairprog.labels import Array, Indices, check_number
 
@@ -152,21 +157,6 @@ def room_for_covariances(n_cells: int, d: int, covariance: str) -> Iterator[None
             f"{what}; or use fewer features (for instance their principal components).",
             argument="X",
         ) from error
-
-
-def restrict(cov: Array, basis: Array) -> Array:
-    """Return U' cov U over the last two axes: a view where U is the identity.
-
-    As `split_support` builds it, a square U is the identity. Where U selects columns, entries
-    are copied and nothing is multiplied.
-    """
-    d, k = basis.shape
-    if d == k:  # nothing was set aside
-        return cov
-    if np.count_nonzero(basis) == k:
-        columns = basis.argmax(axis=0)
-        return np.asarray(cov[..., columns[:, None], columns])
-    return np.asarray(basis.T @ cov @ basis)
 
 
 class RestrictedCells:

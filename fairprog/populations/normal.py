@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from fairprog.errors import ModelError
+from fairprog.kernels.algebra.null_directions import restrict
 from fairprog.kernels.multivariate.common_map import common_map, mean_rounding
 from fairprog.kernels.multivariate.normal import interval_mass
 from fairprog.kernels.rates.bayes_rates import (
@@ -17,7 +18,6 @@ from fairprog.kernels.rates.bayes_rates import (
     log_odds_nodes,
 )
 from fairprog.labels import Array, Indices
-from fairprog.populations.cell_checks import restrict
 from fairprog.populations.coordinates import normalized_log
 from fairprog.populations.evaluation import table_of_rates
 from fairprog.populations.normal_rows import NormalRows

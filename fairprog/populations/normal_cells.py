@@ -16,6 +16,7 @@ from fairprog.kernels.algebra.null_directions import (
     MEAN_SPREAD,
     NULL_VARIANCE,
     mean_spread,
+    restrict,
     variance_share,
 )
 from fairprog.kernels.multivariate.cells import LARGE, stacked_kl
@@ -27,7 +28,6 @@ from fairprog.populations.cell_checks import (
     check_structure,
     refuse_asymmetric,
     refuse_cells,
-    restrict,
     support_of_cells,
 )
 

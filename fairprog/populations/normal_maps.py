@@ -8,11 +8,12 @@ from typing import Any, Self
 
 import numpy as np
 
+from fairprog.kernels.algebra.null_directions import extend, restrict
 from fairprog.kernels.multivariate.cells import LARGE, map_residuals, push_cov
 from fairprog.kernels.multivariate.common_map import common_map, map_residual
 from fairprog.kernels.multivariate.normal import gaussian_map, push, symmetric_root
 from fairprog.labels import Array
-from fairprog.populations.cell_checks import RestrictedCells, restrict
+from fairprog.populations.cell_checks import RestrictedCells
 from fairprog.populations.normal_cells import NormalCells
 from fairprog.transports import AffineMap
 
@@ -67,7 +68,7 @@ class NormalMaps(NormalCells):
         cells = (np.asarray(self.support_cov_of(g)) for g in (r, a))
         (m, mu), (S, to) = own, cells
         A, b, _ = common_map(m, S, mu, to)
-        return AffineMap(U @ A @ U.T + np.eye(len(U)) - U @ U.T, U @ b)
+        return AffineMap(extend(A, U), U @ b)
 
     def pushed(self, prior: Array, laws: NormalLaws, maps: Mapping[Hashable, Any]) -> Self:
         """Return the population whose group g is maps[g] # laws; see :meth:`Population.pushed`.
@@ -116,13 +117,12 @@ class NormalMaps(NormalCells):
         :func:`fairprog.kernels.multivariate.cells.map_residuals`.
         """
         U, large = self._basis, self.n_features > LARGE
-        square = large and U.shape[0] == U.shape[1]
         m, M = laws[0] @ U, laws[1]
-        inner: Any = M if square else RestrictedCells(M, U) if large else U.T @ M @ U
+        inner: Any = RestrictedCells(M, U) if large and U.shape[0] > U.shape[1] else restrict(M, U)
         # what the constant directions add to A x
         constant = (laws[0][0] - m[0] @ U.T) @ T.matrix.T @ U
-        A, b = T.matrix if square else U.T @ T.matrix @ U, U.T @ T.offset + constant
-        own = self.support_cov_of(a) if large else U.T @ self.cov_of(a) @ U
+        A, b = restrict(T.matrix, U), U.T @ T.offset + constant
+        own = self.support_cov_of(a) if large else restrict(self.cov_of(a), U)
         measure = map_residuals if large else map_residual
         return measure(A, b, m, inner, self._mean[:, a] @ U, own)
 
@@ -163,7 +163,7 @@ class NormalMaps(NormalCells):
             return lambda X: X
         inner = gaussian_map(restrict(S, U), restrict(to, U), W)
         shift = target.location[i, a] @ U - inner @ self.support_mean[i, a]
-        affine = AffineMap(U @ inner @ U.T + np.eye(len(U)) - U @ U.T, U @ shift)
+        affine = AffineMap(extend(inner, U), U @ shift)
         return self.user_map(affine)
 
 

@@ -18,10 +18,10 @@ def assemble(geometry: Geometry, answer: Answer, seconds: float) -> Solution:
     by_group: dict[Hashable, Any] = {D.groups[a]: T for a, T in geometry.staying_maps.items()}
     by_group |= {g.problem.group: g.user_map for g in answer.groups}
     maps = {label: by_group[label] for label in D.groups}
+    multipliers = multipliers_of(geometry, answer)  # while no steered population takes memory
     laws = geometry.common_laws(answer)
     population = geometry.pushed(answer, laws)
     kl = population.kl(D)
-    multipliers = multipliers_of(geometry, answer)
     unique = geometry.unique_prices and not question.constraints
     return geometry.solution(
         kl=kl,

@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 import fairprog as fp
 from experiments.embeddings import embedding_population
 from fairprog.kernels.algebra import blas
+from fairprog.kernels.algebra.null_directions import extend, restrict
 from fairprog.kernels.multivariate import balanced_cells, cells, newton_cg
 from fairprog.kernels.multivariate.all_groups import profile_cost
 from fairprog.kernels.multivariate.common_map import map_residual
@@ -77,6 +78,9 @@ def test_blas_wrappers_are_the_products_they_say(seed, d, n):
         blas.general_inverse(np.zeros((d, d)))
     assert np.allclose(blas.upper_times(U, X), U @ X)
     assert np.allclose(blas.times_lower(X, U), X @ U.T)
+    assert np.allclose(blas.lower_times(U, X), U.T @ X)
+    assert np.allclose(blas.over_upper(X, U), X @ np.linalg.inv(U))
+    assert np.allclose(blas.over_lower(X, U), X @ np.linalg.inv(U.T))
     assert np.allclose(blas.average(X.copy()), (X + X.T) / 2)
     assert np.allclose(blas.add_outer(X.copy(), R[:, 0], R[:, 0]), X + np.outer(R[:, 0], R[:, 0]))
     assert blas.log_det(U) == pytest.approx(np.linalg.slogdet(S)[1])
@@ -339,9 +343,22 @@ def test_null_directions_in_many_dimensions():
     assert turned.kl == pytest.approx(plain.kl, abs=1e-6)
 
 
+def test_matrices_on_the_support_and_back():
+    rng = np.random.default_rng(1)
+    A, turn = rng.normal(size=(3, 3)), np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    for U in (np.eye(5)[:, [0, 2, 3]], turn[:, :3]):
+        B = extend(A, U)
+        assert np.allclose(restrict(B, U), A)
+        assert np.allclose(B @ (np.eye(5) - U @ U.T), np.eye(5) - U @ U.T)
+    assert extend(A, np.eye(3)) is A
+    S, varies = np.zeros((5, 5)), [0, 2, 3]
+    S[np.ix_(varies, varies)] = A @ A.T
+    assert np.allclose(cells.push_cov(turn, S), turn @ S @ turn.T)
+
+
 def test_memory_of_a_solve():
-    """At most the moments, plus what a dozen d x d matrices are to so few classes."""
-    d, K = 256, 12
+    """At most the moments: prices are found while no steered population takes half of that."""
+    d, K = 256, 7
     program = fp.NearestIdeal(embedding_population(d, K, 1), steer=["b"])
     tracemalloc.start()
     try:

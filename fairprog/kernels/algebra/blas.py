@@ -43,9 +43,13 @@ def average(X: Array, block: int = 64) -> Array:
 
 def gram(X: Array) -> Array:
     """Return X' X, all of it."""
+    return _mirror(half_gram(X))
+
+
+def half_gram(X: Array) -> Array:
+    """Return the upper triangle of X' X, and zeros."""
     syrk = blas.ssyrk if X.dtype == np.float32 else blas.dsyrk
-    half = syrk(1.0, X.T, lower=1)  # X' seen in Fortran order: (X') (X')'
-    return _mirror(half.T)
+    return syrk(1.0, X.T, lower=1).T  # X' seen in Fortran order: (X') (X')'
 
 
 def cholesky(S: Array, *, overwrite: bool = False) -> Array:
@@ -84,6 +88,21 @@ def solve_lower(U: Array, X: Array, *, transposed: bool = False, overwrite: bool
 def upper_times(U: Array, X: Array, *, overwrite: bool = False) -> Array:
     """Return U X for U upper triangular in C order; in X (C order) with `overwrite`."""
     return blas.dtrmm(1.0, U.T, X.T, side=1, lower=1, overwrite_b=overwrite).T
+
+
+def lower_times(U: Array, X: Array) -> Array:
+    """Return U' X for U upper triangular in C order."""
+    return blas.dtrmm(1.0, U.T, X.T, side=1, lower=1, trans_a=1).T
+
+
+def over_upper(X: Array, U: Array, *, overwrite: bool = False) -> Array:
+    """Return X U^{-1} for U upper triangular in C order; in X (C order) with `overwrite`."""
+    return blas.dtrsm(1.0, U.T, X.T, lower=1, overwrite_b=overwrite).T
+
+
+def over_lower(X: Array, U: Array) -> Array:
+    """Return X U^{-T} for U upper triangular in C order."""
+    return blas.dtrsm(1.0, U.T, X.T, lower=1, trans_a=1).T
 
 
 def times_lower(X: Array, U: Array) -> Array:

@@ -50,6 +50,39 @@ def split_support(prior: Array, mean: Array, within: Array) -> tuple[Array, Arra
     return q[:, count:], q[:, :count]
 
 
+def restrict(X: Array, basis: Array) -> Array:
+    """Return U' X U over the last two axes: a view where U is the identity.
+
+    As `split_support` builds it, a square U is the identity. Where U selects columns, entries
+    are copied and nothing is multiplied.
+    """
+    d, k = basis.shape
+    if d == k:  # nothing was set aside
+        return X
+    if _selects(basis):
+        columns = basis.argmax(axis=0)
+        return np.asarray(X[..., columns[:, None], columns])
+    return np.asarray(basis.T @ X @ basis)
+
+
+def extend(A: Array, basis: Array) -> Array:
+    """Return U A U' + I - U U', which is A on the support and the identity elsewhere."""
+    d, k = basis.shape
+    if d == k:
+        return A
+    out: Array = np.eye(d)
+    if _selects(basis):
+        columns = basis.argmax(axis=0)
+        out[columns[:, None], columns] = A
+        return out
+    return basis @ A @ basis.T + out - basis @ basis.T
+
+
+def _selects(basis: Array) -> bool:
+    """Return whether the columns of a basis are features."""
+    return bool(np.count_nonzero(basis) == basis.shape[1])
+
+
 def mean_spread(prior: Array, mean: Array, within: Array, null: Array) -> Array:
     """Return, per null direction, the largest distance of a cell mean from the first cell's.
 

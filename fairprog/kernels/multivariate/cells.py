@@ -13,6 +13,7 @@ from fairprog.kernels.algebra.blas import (
     cholesky,
     general_inverse,
     gram,
+    half_gram,
     log_det,
     product,
     solve,
@@ -124,16 +125,20 @@ def map_residuals(
         away = solve_lower(U, np.ascontiguousarray(shift[members].T))
         size = np.sqrt((away**2).sum(axis=0)).max()
         del U
-        white = np.ascontiguousarray(white.T)
-        white = gram(white)
-        white[np.diag_indices(len(white))] -= 1.0
-        worst = max(worst, float(np.linalg.norm(white)), float(size))
+        white = half_gram(np.ascontiguousarray(white.T))
+        diagonal = white.diagonal() - 1.0
+        np.fill_diagonal(white, 0.0)
+        off = 2.0 * float(np.vdot(white, white)) + float(diagonal @ diagonal)
+        worst = max(worst, float(np.sqrt(off)), float(size))
         del white
     return worst
 
 
 def push_cov(A: Array, S: Array) -> Array:
     """Return A S A', exactly symmetric; S may be singular."""
+    varies = np.diagonal(S) > 0
+    if not varies.all():  # nothing else is in its row
+        A, S = A[:, varies], S[np.ix_(varies, varies)]
     try:
         return gram(upper_times(cholesky(S), np.array(A.T, order="C"), overwrite=True))
     except np.linalg.LinAlgError:

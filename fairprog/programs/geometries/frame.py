@@ -19,12 +19,12 @@ import numpy as np
 from fairprog.errors import ModelError
 from fairprog.kernels.algebra.blas import (
     average,
-    cholesky,
-    inverse,
+    over_upper,
     product,
     solve_lower,
     upper_times,
 )
+from fairprog.kernels.algebra.null_directions import extend, restrict
 from fairprog.kernels.multivariate.balls import Quadratics
 from fairprog.kernels.multivariate.best_map import DENSE, best_map
 from fairprog.kernels.multivariate.cells import (
@@ -87,16 +87,17 @@ class Frame(Whitening):
             G = project_gradient(self.kind, G, self.root)
             yield from zip(self.w[:, None, None] * G, self.w[:, None] * g, strict=True)
             return
-        if self.kind == "symmetric" and len(self.w) > 1:
+        symmetric, right = self.kind == "symmetric", None
+        if symmetric and len(self.w) > 1:
             self.root_spectrum  # noqa: B018 - before the pass, which needs the memory
-        A, right, C = self.raw_map(S), None, self.C
-        if self.kind == "symmetric":
-            right = product(self.user_root.T, C)
-        b, U = C @ beta, np.ascontiguousarray(C.T)
-        del C
-        for i, (G, g) in enumerate(raw_gradients(A, b, *self.raw)):
-            if right is not None:  # B = C^{-1} A C and R~ = C' R C
-                N = average(product(upper_times(U, G), right))
+        A, U = self.raw_map(S), np.ascontiguousarray(self.C.T)
+        if symmetric and self.make_root is not None:
+            right = product(self.user_root.T, U.T)
+        for i, (G, g) in enumerate(raw_gradients(A, beta @ U, *self.raw)):
+            if symmetric:  # B = C^{-1} A C and R~ = C' R C
+                N = upper_times(U, G, overwrite=True)
+                N = over_upper(N, U, overwrite=True) if right is None else product(N, right)
+                N = average(N)
                 N *= self.w[i]
             else:
                 N = (self.w[i] * self.sign) * np.diag(np.diagonal(G))
@@ -160,15 +161,12 @@ class Frame(Whitening):
         S, beta = theta
         A = self.raw_map(S)
         b = self.target_center + self.C @ beta - A @ self.center
-        U = self.basis
-        if self.is_complete and self.is_large:
-            return AffineMap(A, b)
-        return AffineMap(U @ A @ U.T + np.eye(len(U)) - U @ U.T, U @ b)
+        return AffineMap(extend(A, self.basis), self.basis @ b)
 
     def from_user(self, T: AffineMap) -> tuple[Frame, Map]:
         """Read (S~, beta) off a map in the user's coordinates; of its own sign for a scale."""
         U, inverse = self.basis, self.inverse
-        A, b = U.T @ T.matrix @ U, U.T @ T.offset
+        A, b = restrict(T.matrix, U), U.T @ T.offset
         B = inverse @ A @ self.C
         frame = self.mirrored() if self.kind == "scalar" and B[0, 0] < 0 else self
         S = B @ np.linalg.inv(frame.root)
@@ -361,10 +359,9 @@ def make_frame(
     def root() -> Array:
         if kind != "symmetric":
             return np.eye(k)
-        if k > LARGE and transport == Monotone():  # the metric is P^{-1}: not by LU
-            return inverse(cholesky(D.pooled_cov), overwrite=True)
         return transport.root(D.pooled_cov, cov, D.classes, D.support_basis)
 
+    is_pooled = kind == "symmetric" and k > LARGE and transport == Monotone()
     center = w @ mean / w.sum()
     own = D.support_mean[:, group]
     target_center = w @ own / w.sum()
@@ -374,7 +371,7 @@ def make_frame(
         center=center,
         target_center=target_center,
         pooled=D.pooled_cov,
-        make_root=root,
+        make_root=None if is_pooled else root,
         basis=D.support_basis,
         w=w,
         mean=mean - center,

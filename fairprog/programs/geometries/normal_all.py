@@ -23,6 +23,7 @@ import itertools
 
 import numpy as np
 
+from fairprog.kernels.algebra.null_directions import extend
 from fairprog.kernels.algebra.threads import one_blas_thread
 from fairprog.kernels.line.scale_ratio_polynomial import best_scale_ratio, two_group_cells
 from fairprog.labels import Array
@@ -56,7 +57,7 @@ def nearest_two_groups(
 def _lift(D: Normal, A: Array, b: Array) -> AffineMap:
     """Turn a map of support coordinates into one of all features."""
     U = D.support_basis
-    return AffineMap(U @ A @ U.T + np.eye(len(U)) - U @ U.T, U @ b)
+    return AffineMap(extend(A, U), U @ b)
 
 
 def nearest_all(

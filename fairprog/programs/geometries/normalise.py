@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fairprog.kernels.algebra.null_directions import extend, restrict
 from fairprog.labels import Array
 from fairprog.populations import Normal
 from fairprog.transports import AffineMap, Transport
@@ -25,7 +26,7 @@ def normalised(
     Diagonal maps leave one factor per feature free: sum_a p_a log|A_a[j, j]| = 0 for all j.
     """
     p, U = D.group_mass, D.support_basis
-    inner = np.stack([U.T @ T.matrix @ U for T in maps])
+    inner = np.stack([restrict(T.matrix, U) for T in maps])
     factor = np.ones(U.shape[1])
     if transport.kind == "diagonal":
         factor = np.exp(-p @ np.log(np.abs(np.diagonal(inner, axis1=1, axis2=2))))
@@ -36,9 +37,8 @@ def normalised(
     aligned = np.linalg.solve(inner, (own - offsets)[..., None])[..., 0]
     # x_old = factor * x_new + shift, feature by feature
     shift = p @ aligned - factor * (p @ own)
-    rest = np.eye(len(U)) - U @ U.T
     out = [
-        AffineMap(U @ (A * factor) @ U.T + rest, U @ (A @ shift + b))
+        AffineMap(extend(A * factor, U), U @ (A @ shift + b))
         for A, b in zip(inner, offsets, strict=True)
     ]
     m, M = cells

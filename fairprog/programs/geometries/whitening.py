@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 from scipy.linalg import eigh
 
-from fairprog.kernels.algebra.blas import cholesky, product
+from fairprog.kernels.algebra.blas import cholesky, inverse, lower_times, over_lower, product
 from fairprog.kernels.multivariate.balance import balance
 from fairprog.kernels.multivariate.best_map import DENSE
 from fairprog.kernels.multivariate.cells import LARGE
@@ -38,8 +38,9 @@ class Whitening:
         x = center + C y on the reference side, target_center + C y on the group's.
     pooled : Array, shape (k, k)
         Pooled covariance of the population, support coordinates.
-    make_root : callable
-        Returns R in support coordinates, (k, k).
+    make_root : callable or None
+        Returns R in support coordinates, (k, k). None is the pooled precision of many dimensions:
+        R~ is the identity.
     basis : Array, shape (d, k)
         Support basis.
     w : Array, shape (K,)
@@ -66,7 +67,7 @@ class Whitening:
     center: Array
     target_center: Array
     pooled: Array
-    make_root: Callable[[], Array]
+    make_root: Callable[[], Array] | None
     basis: Array
     w: Array
     mean: Array
@@ -144,6 +145,8 @@ class Whitening:
     @property
     def user_root(self) -> Array:
         """R in support coordinates."""
+        if self.make_root is None:  # not by LU
+            return inverse(cholesky(self.pooled), overwrite=True)
         return self._keep("_user_root", self.make_root)
 
     @property
@@ -180,11 +183,6 @@ class Whitening:
     def is_large(self) -> bool:
         """Whether cells are taken one by one; the search over all maps needs them together."""
         return self.size > LARGE and self.kind != "full"
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether no direction was set aside: support coordinates are the user's."""
-        return self.basis.shape[0] == self.basis.shape[1]
 
     @cached_property
     def m(self) -> Array:
@@ -227,9 +225,9 @@ class Whitening:
     @cached_property
     def root_spectrum(self) -> tuple[Array, Array | None]:
         """Eigenvalues and eigenvectors of R~ R~'; no vectors where it is the identity."""
-        root = self.root
-        if self.is_large and np.abs(root - np.eye(self.size)).max() < 1e-7:
+        if self.make_root is None:
             return np.ones(self.size), None
+        root = self.root
         values, vectors = eigh(product(root, root.T), driver="evd", check_finite=False)
         return values, vectors
 
@@ -249,9 +247,11 @@ class Whitening:
             return np.asarray(self.C @ (S @ self.root) @ self.inverse)
         if self.kind != "symmetric":  # C is diagonal or cancels
             return self.sign * S
-        C = self.C
-        S = product(product(C, S), C.T)
-        del C
+        U = cholesky(self.pooled)  # C = U'
+        if self.make_root is None:
+            return over_lower(lower_times(U, S), U)
+        S = product(lower_times(U, S), U)
+        del U
         return product(S, self.user_root)
 
 
