@@ -45,18 +45,20 @@ MADE = """\
 several; of Newton's method and its peers (POT, LEACE, conic solvers by hand in CVXPY) wall time on
 all cores. One ``eigh`` is scipy's decomposition of one covariance of the same size."""
 MEMORY = """\
-Memory: the steered population takes half of the moments of two groups, and stands while prices
-are found, which takes some ten d x d matrices: of six classes almost as much as the moments."""
+Memory: the steered population takes half of the moments of two groups, and five d x d matrices
+stand beside it; the search takes a quarter of the moments and eight d x d matrices."""
 BOUNDS: dict[str, str] = {  # by benchmark: what a missed budget is bound by, from profiles
     "many_groups": """\
 Every group is tried as the one whose coordinates are the common ones, and several starts besides:
 the number of descents grows with G as the cost of each does. At G = 12, d = 33 L-BFGS's own
 updates (40 pairs of 13,000 numbers) are 44 % of the time, costs and gradients 36 %.""",
     "newton_bios": f"""\
-Of a solve at K = 6 (60 ``eigh`` in the profile, on a busy machine) Hessian products are 28 %, the
-gradient in float64 9 %, the basis and the cells in it 13 %; the proof and the prices 37 %, of
-which the gradient of every class is 17, residuals 9, KL 5. Products are 16 ``eigh`` and the proof
-22, so that 2 (K + 4) = 20 is out of reach without fewer products and a cheaper proof.
+Of a solve at K = 6 (51 ``eigh`` of one thread in the profile, on a busy machine) ten Hessian
+products are 12.5 ``eigh``, the span of the means beside them 3, the gradient in float64 4.7, the
+basis and the cells in it 7, steps 2.7; the proof, the prices and the steered population 16, of
+which the gradient of every class is 7, residuals 3.3, KL 2.8, the population 2.4. A product is two
+float32 products of matrices per class, 0.13 ``eigh``: the fixed parts and the proof alone are
+more than 2 (K + 4) = 20.
 {MEMORY}""",
     "newton_embeddings": f"As for ``newton_bios``.\n{MEMORY}",
     "newton_one_class": """\

@@ -13,7 +13,7 @@ import fairprog as fp
 from experiments.embeddings import embedding_population
 from fairprog.kernels.algebra import blas
 from fairprog.kernels.algebra.null_directions import extend, restrict
-from fairprog.kernels.multivariate import balanced_cells, cells, newton_cg
+from fairprog.kernels.multivariate import balanced_cells, cells, mean_span, newton_cg
 from fairprog.kernels.multivariate.all_groups import profile_cost
 from fairprog.kernels.multivariate.common_map import map_residual
 from fairprog.kernels.multivariate.normal import kl
@@ -86,6 +86,35 @@ def test_blas_wrappers_are_the_products_they_say(seed, d, n):
     assert blas.log_det(U) == pytest.approx(np.linalg.slogdet(S)[1])
     with pytest.raises(np.linalg.LinAlgError):
         blas.cholesky(S - 2 * np.linalg.eigvalsh(S)[-1] * np.eye(d))
+
+
+def test_the_span_of_class_means_is_solved_for_beside_the_diagonal(monkeypatch):
+    D, Q = embedding_population(96, 5, 2), 1.0
+    root, w, *cells_ = arguments(D)
+    data = (w / w.sum(), *cells_, cells.distinct_cells(D.cov_of(0), D.cov_of(1)))
+    C, lam, *_ = balanced_cells.balancing_basis(root, data)
+    tables = balanced_cells.cell_tables(C, root, data, np.float64)
+    span = mean_span.mean_span(tables)
+    U, V, Binv = span[0], np.random.default_rng(0).normal(size=(96, 96)), np.diag(np.sqrt(lam))
+    V, HV = V + V.T, np.empty((96, 96))
+    balanced_cells.hessian_product(tables, Binv, Q, V, HV, np.empty_like(V))
+    means = np.concatenate(tables[3])
+    assert len(U) == 5 and np.allclose(means @ U.T @ U, means)
+    assert np.allclose(mean_span._along_means(tables, span, Binv, Q, V), 2.0 * U @ HV)
+
+    def products():
+        calls = []
+        real = balanced_cells.hessian_product
+        with monkeypatch.context() as patch:
+            patch.setattr(newton_cg, "hessian_product", lambda *a: calls.append(0) or real(*a))
+            S, *_ = newton_cg.newton_cg(root, w, *cells_)
+        return len(calls), S
+
+    few, S = products()
+    monkeypatch.setattr(newton_cg, "preconditioned", lambda *a: None)
+    many, same = products()
+    assert few <= 0.7 * many
+    assert np.allclose(S, same, atol=1e-7 * np.abs(S).max())
 
 
 @given(seed=seeds, d=st.integers(2, 14), K=st.integers(1, 4), single=st.booleans())

@@ -43,13 +43,15 @@ def average(X: Array, block: int = 64) -> Array:
 
 def gram(X: Array) -> Array:
     """Return X' X, all of it."""
-    return _mirror(half_gram(X))
+    return mirror(half_gram(X))
 
 
-def half_gram(X: Array) -> Array:
-    """Return the upper triangle of X' X, and zeros."""
+def half_gram(X: Array, scale: float = 1.0, below: Array | None = None) -> Array:
+    """Return the upper triangle of scale X' X, and zeros; the lower one in `below`, if given."""
     syrk = blas.ssyrk if X.dtype == np.float32 else blas.dsyrk
-    return syrk(1.0, X.T, lower=1).T  # X' seen in Fortran order: (X') (X')'
+    if below is None:
+        return syrk(scale, X.T, lower=1).T  # X' seen in Fortran order: (X') (X')'
+    return syrk(scale, X.T, 0.0, below.T, lower=0, overwrite_c=1).T
 
 
 def cholesky(S: Array, *, overwrite: bool = False) -> Array:
@@ -113,7 +115,7 @@ def times_lower(X: Array, U: Array) -> Array:
 def inverse(U: Array, *, overwrite: bool = False) -> Array:
     """Return S^{-1} from U = cholesky(S); in U with `overwrite`."""
     half, _ = lapack.dpotri(U.T, lower=1, overwrite_c=overwrite)
-    return _mirror(half.T)
+    return mirror(half.T)
 
 
 def log_det(U: Array) -> float:
@@ -144,7 +146,7 @@ def log_abs_det(X: Array) -> float:
     return float(np.log(np.abs(np.diagonal(LU))).sum())
 
 
-def _mirror(upper: Array, block: int = 64) -> Array:
+def mirror(upper: Array, block: int = 64) -> Array:
     """Copy the upper triangle of a C-ordered matrix onto the lower one, in place."""
     d = len(upper)
     for i in range(0, d, block):

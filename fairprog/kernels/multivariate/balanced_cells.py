@@ -16,10 +16,11 @@ from fairprog.kernels.algebra.blas import (
     add_outer,
     average,
     cholesky,
-    gram,
+    half_gram,
     inverse,
     log_abs_det,
     log_det,
+    mirror,
     product,
     solve,
     solve_lower,
@@ -97,37 +98,47 @@ def cell_tables(C: Array, root: Array, data: Cells, dtype: Any) -> Tables:
         share, k = float(w[members].sum()), members[0]
         U = cholesky(Sigma[k])
         logs += share * log_det(U)
-        P = gram(solve_lower(U, C).astype(dtype, copy=False))
+        T = half_gram(solve_lower(U, C).astype(dtype, copy=False))
+        p = T.diagonal().copy()
         U = cholesky(Gamma[k])
         logs -= share * log_det(U)
-        G = gram(upper_times(U, RC).astype(dtype, copy=False))
+        T = half_gram(upper_times(U, RC).astype(dtype, copy=False), share, below=T)
         del U
-        G *= dtype(share)
+        g = T.diagonal().copy()
+        T.flat[:: d + 1] = p
         x = means[members].astype(dtype)
         wm = x * w[members, None].astype(dtype)
-        p, g = P.diagonal().copy(), G.diagonal().copy()
-        for i in range(0, d, 64):  # of V -> (P V F + F V P) / 2, F = G + means
-            rows = slice(i, i + 64)
-            F = G[rows] + wm[:, rows].T @ x
-            f = g + (wm * x).sum(axis=0)
-            F *= P[rows]
-            F[np.arange(len(F)), np.arange(i, i + len(F))] = 0.0
-            diagonal[rows] += F
-            diagonal[rows] += 0.5 * (np.outer(p[rows], f) + np.outer(f[rows], p))
-            P[rows, :i] = G[rows, :i]
-            block = P[rows, rows]
-            block[...] = np.triu(block) + np.tril(G[rows, rows], -1)
-        packed.append(P)
+        f = 0.5 * (g + (wm * x).sum(axis=0))
+        for i in range(0, d, 64):  # of V -> (P V F + F V P) / 2, F = G + means, above the diagonal
+            rows, after = slice(i, i + 64), slice(i, d)
+            F = T[after, rows].T + wm[:, rows].T @ x[:, after]
+            F *= T[rows, after]
+            F += np.outer(p[rows], f[after])
+            F += np.outer(f[rows], p[after])
+            F[np.arange(len(F)), np.arange(len(F))] = 2.0 * p[rows] * f[rows]
+            diagonal[rows, after] += F
+        packed.append(T)
         diagonals.append((p, g))
         weighted.append(wm)
         plain.append(x)
+    mirror(diagonal)
     return packed, diagonals, weighted, plain, diagonal, logs
 
 
-def _rows_times_p(X: Array, T: Array) -> Array:
+def rows_times_p(X: Array, T: Array) -> Array:
     """Return X P for rows X (k, d), P in the upper triangle of T."""
     symm = blas.ssymm if T.dtype == np.float32 else blas.dsymm
     return symm(1.0, T.T, X.astype(T.dtype, copy=False).T, lower=1).T
+
+
+def rows_times_f(X: Array, T: Array, diagonals: tuple[Array, Array], wm: Array, x: Array) -> Array:
+    """Return X F for rows X (k, d), F = G and the second moment of the means."""
+    symm = blas.ssymm if T.dtype == np.float32 else blas.dsymm
+    T.flat[:: len(T) + 1] = diagonals[1]
+    out = symm(1.0, T.T, X.T, lower=0).T
+    T.flat[:: len(T) + 1] = diagonals[0]
+    out += (X @ wm.T) @ x
+    return out
 
 
 def _sandwich(
@@ -155,14 +166,14 @@ def start_gradient(
     packed, diagonals, weighted, plain, *_ = tables
     S = B.astype(packed[0].dtype)
     off = [x @ B - target[j] for x, j in zip(plain, parts, strict=True)]
-    pulled = [_rows_times_p(r * w[j, None], T) for T, r, j in zip(packed, off, parts, strict=True)]
+    pulled = [rows_times_p(r * w[j, None], T) for T, r, j in zip(packed, off, parts, strict=True)]
     beta = -np.sum([p.sum(axis=0) for p in pulled], axis=0, dtype=float)
     value, out, work = 0.0, np.zeros_like(S), np.empty_like(S)
     for T, both, wm, r, j in zip(packed, diagonals, weighted, off, parts, strict=True):
         r = r + beta
         before = float(np.vdot(out, S))
         _sandwich(T, both, S, np.zeros_like(wm), wm, out, work)
-        z = _rows_times_p(r, T)
+        z = rows_times_p(r, T)
         value += 0.5 * (float(np.vdot(out, S)) - before)
         value += 0.5 * float(w[j] @ np.einsum("kr,kr->k", z, r))
         product(z.T, wm, out, add=True)
@@ -211,7 +222,7 @@ def offset_gradient(tables: Tables, n: Array) -> Array:
     packed, _, weighted, *_ = tables
     out = np.zeros(packed[0].shape)
     for T, wm in zip(packed, weighted, strict=True):
-        add_outer(out, _rows_times_p(n[None], T)[0].astype(float), wm.sum(axis=0, dtype=float))
+        add_outer(out, rows_times_p(n[None], T)[0].astype(float), wm.sum(axis=0, dtype=float))
     return average(out)
 
 
@@ -221,7 +232,7 @@ def hessian_product(
     """Put the Hessian's product with a symmetric V into `out`; return the offset's shift."""
     packed, diagonals, weighted, plain, *_ = tables
     shift = -np.sum(
-        [_rows_times_p(wm @ V, T).sum(axis=0) for T, wm in zip(packed, weighted, strict=True)],
+        [rows_times_p(wm @ V, T).sum(axis=0) for T, wm in zip(packed, weighted, strict=True)],
         axis=0,
     )
     product(Binv, product(V, Binv, work), out)

@@ -125,7 +125,7 @@ def map_residuals(
         away = solve_lower(U, np.ascontiguousarray(shift[members].T))
         size = np.sqrt((away**2).sum(axis=0)).max()
         del U
-        white = half_gram(np.ascontiguousarray(white.T))
+        white = half_gram(white)  # of W'W - I and WW' - I the norms are one
         diagonal = white.diagonal() - 1.0
         np.fill_diagonal(white, 0.0)
         off = 2.0 * float(np.vdot(white, white)) + float(diagonal @ diagonal)
@@ -136,11 +136,13 @@ def map_residuals(
 
 def push_cov(A: Array, S: Array) -> Array:
     """Return A S A', exactly symmetric; S may be singular."""
-    varies = np.diagonal(S) > 0
-    if not varies.all():  # nothing else is in its row
-        A, S = A[:, varies], S[np.ix_(varies, varies)]
+    varies = np.diagonal(S) > 0  # where a variance is zero so is its row
+    part = not varies.all()
     try:
-        return gram(upper_times(cholesky(S), np.array(A.T, order="C"), overwrite=True))
+        U = cholesky(S[np.ix_(varies, varies)] if part else S, overwrite=part)
+        half = upper_times(U, np.array(A.T[varies], order="C"), overwrite=True)
+        del U
+        return gram(half)
     except np.linalg.LinAlgError:
         pass
     return average(product(product(A, S), A.T))

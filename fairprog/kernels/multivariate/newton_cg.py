@@ -9,7 +9,8 @@ definite, with the offset eliminated. With :math:`\bar P = \sum_i w_i \Sigma_i^{
 If all classes had the same covariances the Hessian would be
 :math:`V \mapsto \tfrac12 (V\Lambda + \Lambda V) + Q B^{-1} V B^{-1}`, so
 :math:`B = \sqrt{Q} \Lambda^{-1/2}` is where the search starts, and the diagonal of the Hessian in
-this basis is a preconditioner that leaves little to do. A product with the Hessian is two matrix
+this basis is a preconditioner that leaves little to do but along the means of the classes, where
+:mod:`fairprog.kernels.multivariate.mean_span` takes over. A product with the Hessian is two matrix
 products per class; no matrix beyond d x d is ever formed. The products of conjugate gradients are
 taken in float32 from a copy of the cells in this basis; gradients in float64 from the cells
 themselves. Both matrices of a class share one array (one triangle each), so the copy takes a
@@ -38,6 +39,7 @@ from fairprog.kernels.multivariate.balanced_cells import (
     weighted_square,
 )
 from fairprog.kernels.multivariate.cells import distinct_cells
+from fairprog.kernels.multivariate.mean_span import Span, mean_span, preconditioned
 from fairprog.kernels.multivariate.normal import symmetrize
 from fairprog.kernels.multivariate.one_group import exact_step
 from fairprog.labels import Array
@@ -92,6 +94,7 @@ def newton_cg(
     dtype: Any = np.float64 if d < SMALL else np.float32
     tables = cell_tables(C, root, data, dtype)
     *_, diagonal, log_dets = tables
+    span = mean_span(tables)
     constant += 0.5 * (log_dets - Q * d)
     B = np.diag(np.sqrt(Q / lam))
     value, G, beta = start_gradient(tables, B, w, target, parts)  # the offset is C beta
@@ -127,9 +130,9 @@ def newton_cg(
                 break
             if dtype == np.float32:
                 dtype, stalled = np.float64, 0
-                del tables, diagonal
+                del tables, diagonal, span
                 tables = cell_tables(C, root, data, dtype)
-                diagonal = tables[-2]
+                diagonal, span = tables[-2], mean_span(tables)
         if exact:
             best = min(best, size)
         iterations += 1
@@ -138,11 +141,11 @@ def newton_cg(
         if n.any():
             G -= offset_gradient(tables, n)
         n, exact = np.zeros(d), False
-        eta = max(min(0.1, size / np.sqrt(Q)), 0.7 * goal / size)
+        eta = max(min(0.1, size / np.sqrt(Q)), 0.5 * goal / size)
         N = G.astype(dtype)  # what is lost of it is small where it is small
         del G
         Binv = Binv.astype(dtype, copy=False)
-        D, rest, shift = _conjugate_gradients(tables, Binv, Q, N, M, eta)
+        D, rest, shift = _conjugate_gradients(tables, span, Binv, Q, N, M, eta)
         del M, Binv
         G, t, gained = _step(B, D, Q, N, rest)
         del N, D, rest
@@ -199,9 +202,16 @@ def _step(B: Array, D: Array, Q: float, N: Array, rest: Array) -> tuple[Array, f
 
 
 def _conjugate_gradients(
-    tables: Tables, Binv: Array, Q: float, N: Array, M: Array, tol: float, max_iter: int = 300
+    tables: Tables,
+    span: Span | None,
+    Binv: Array,
+    Q: float,
+    N: Array,
+    M: Array,
+    tol: float,
+    max_iter: int = 300,
 ) -> tuple[Array, Array, Array]:
-    """Solve H D = -N to a relative residual in the preconditioned norm.
+    """Solve H D = -N to a relative residual, in the norm that divides by M.
 
     Returns
     -------
@@ -217,6 +227,8 @@ def _conjugate_gradients(
     r = N / number(-scale)
     x, shift = np.zeros_like(r), np.zeros(len(r))
     p, Hp, work = r / M, np.empty_like(r), np.empty_like(r)
+    if span is not None and not preconditioned(tables, span, Binv, Q, M, r, p):
+        span = None
     rz = float(np.vdot(r, p))
     for _ in range(max_iter):
         step = hessian_product(tables, Binv, Q, p, Hp, work)
@@ -229,12 +241,14 @@ def _conjugate_gradients(
         shift += alpha * step
         Hp *= number(alpha)
         r -= Hp
-        z = np.divide(r, M, out=Hp)
-        rz, last = float(np.vdot(r, z)), rz
-        if rz <= tol**2:
+        z = np.divide(r, M, out=work)
+        if float(np.vdot(r, z)) <= tol**2:
             break
-        p *= number(rz / last)
+        if span is not None and not preconditioned(tables, span, Binv, Q, M, r, z):
+            span = None
+        p *= number(-float(np.vdot(Hp, z)) / rz)  # conjugate to p, whatever z is
         p += z
+        rz = float(np.vdot(r, z))
     x *= number(scale)
     r *= number(scale)
     return x, r, scale * shift
@@ -260,7 +274,7 @@ def decrement_cg(
     """
     data = (w, m, Gamma, np.zeros_like(m), Sigma, distinct_cells(Gamma, Sigma))
     Q = float(w.sum())
-    C, _, _, _ = balancing_basis(root, data)
+    C, *_ = balancing_basis(root, data)
     tables = cell_tables(C, root, data, np.float64)
     inner = np.linalg.inv(C)
     B = symmetrize(inner @ S @ inner.T)
@@ -273,7 +287,7 @@ def decrement_cg(
     if not np.any(g):
         return float(np.sqrt(total))
     for tol in (1e-2, 1e-4, 1e-6):
-        x, left, _ = _conjugate_gradients(tables, Binv, Q, g, M, tol)
+        x, left, _ = _conjugate_gradients(tables, None, Binv, Q, g, M, tol)
         rest = product(B, left)
         bound = np.sqrt(max(float(np.vdot(rest, rest.T)), 0.0) / Q)
         found = np.sqrt(max(-float(np.vdot(x, g)) - float(np.vdot(x, left)), 0.0))
