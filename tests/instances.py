@@ -1,6 +1,7 @@
-"""Random populations the tests share."""
+"""Populations the tests share, most of them random, and what is made of them."""
 
 import numpy as np
+from scipy.stats import multivariate_normal
 
 import fairprog as fp
 from fairprog.comparison import Comparison
@@ -97,3 +98,33 @@ def made_comparison(**figures):
         np.full((2, 2), 50), {}, [(rows, rows)] * 3, lambda rows, cv: found,
     )  # fmt: skip
     return found
+
+
+def relabelled(D, i, a):
+    """Return the same population with its axes permuted; labels travel along."""
+    cells = np.ix_(i, a)
+    spread = {"std": D.std[cells]} if D.is_univariate else {"cov": D.cov[cells]}
+    classes, groups = [D.classes[k] for k in i], [D.groups[k] for k in a]
+    return type(D)(D.prior[cells], D.mean[cells], **spread, classes=classes, groups=groups)
+
+
+def moved(D, maps):
+    """Return the population of T_a(X), one affine map (A, b) per group."""
+    mean, cov = D.location.copy(), D.cov.copy()
+    for a, (A, b) in enumerate(maps):
+        mean[:, a], cov[:, a] = mean[:, a] @ A.T + b, A @ cov[:, a] @ A.T
+    cov = (cov + np.swapaxes(cov, -1, -2)) / 2
+    return fp.Normal(D.prior, mean, cov=cov, classes=D.classes, groups=D.groups)
+
+
+def posterior(R, X, a):
+    """Return P(Y=i | X=x, A=a) under the population R, shape (n, K)."""
+    logs = np.stack(
+        [
+            np.log(R.prior[i, a]) + multivariate_normal(R.location[i, a], R.cov[i, a]).logpdf(X)
+            for i in range(R.n_classes)
+        ],
+        axis=-1,
+    )
+    out = np.exp(logs - logs.max(axis=-1, keepdims=True))
+    return out / out.sum(axis=-1, keepdims=True)
