@@ -128,3 +128,10 @@ def posterior(R, X, a):
     )
     out = np.exp(logs - logs.max(axis=-1, keepdims=True))
     return out / out.sum(axis=-1, keepdims=True)
+
+
+def log_normal(rng, d=1):
+    """Return a log-normal population."""
+    D = univariate(rng) if d == 1 else multivariate(rng, d)
+    spread = {"std": D.std} if d == 1 else {"cov": 0.1 * D.cov}
+    return fp.LogNormal(D.prior, D.mean, **spread, groups=D.groups)
