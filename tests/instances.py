@@ -17,6 +17,14 @@ CONVEX = [
     fp.Whitened(),
 ]
 
+NOTIONS = {
+    "demographic_parity": fp.DemographicParity,
+    "equal_opportunity": fp.EqualOpportunity,
+    "predictive_equality": fp.PredictiveEquality,
+    "equalized_odds": fp.EqualizedOdds,
+    "accuracy_parity": fp.AccuracyParity,
+}
+
 README = fp.Normal(
     [[0.3, 0.2], [0.3, 0.2]],
     [[0.0, 1.0], [2.0, 2.0]],
