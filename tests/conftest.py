@@ -10,6 +10,10 @@ from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # before anything imports matplotlib
 
+for module in Path(__file__).parent.glob("*.py"):  # so that failing asserts show values there, too
+    if module.stem != "conftest":
+        pytest.register_assert_rewrite(f"tests.{module.stem}")
+
 # The same examples on every run, and no verdict that depends on how busy the machine is.
 settings.register_profile(
     "deterministic",
