@@ -90,10 +90,24 @@ def attribute_names(sensitive_features: Any) -> tuple[str, ...]:
 
 
 def attributes_in_order(sensitive_features: Any, attributes: tuple[str, ...]) -> Any:
-    """Return the columns of a data frame in the order of these names, where it has just them."""
+    """Return the columns of a data frame in the order of these names.
+
+    Raises
+    ------
+    DataError
+        Where it has others instead: by position they could be read as each other.
+    """
     names = attribute_names(sensitive_features)
-    if names == attributes or sorted(names) != sorted(attributes):
+    if names == attributes or min(len(names), len(attributes)) < 2:
         return sensitive_features
+    if sorted(names) != sorted(attributes):
+        if len(names) != len(attributes) and not set(names) & set(attributes):
+            return sensitive_features  # probabilities, by group
+        raise DataError(
+            f"`sensitive_features` has the columns {list(names)}; those of the fit were "
+            f"{list(attributes)}. Rename them, or pass an array to go by position.",
+            argument="sensitive_features",
+        )
     return sensitive_features[list(attributes)]
 
 

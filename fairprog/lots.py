@@ -206,9 +206,9 @@ def keys_for(
     if shared:
         warnings.warn(
             f"{shared} are told apart by lots, and rows that are the same share one: they move "
-            "together and are split less finely than rows of their own would be, which may tell "
-            "their group. Pass key=, an identifier of every row; the same key gets the same lot, "
-            "alone and in any batch.",
+            "together and are split less finely than rows of their own would be. Gaps can grow by "
+            "it, and it may tell their group. Pass key=, an identifier of every row; the same key "
+            "gets the same lot, alone and in any batch.",
             FairprogWarning,
             stacklevel=3,
         )

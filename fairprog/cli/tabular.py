@@ -214,13 +214,15 @@ class TableSteering:
             moved = self.step.transform(X, sensitive_features=group, key=keys)
         return table.replace(self._columns_of(table, X, moved))
 
-    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+    def transform(self, X: pd.DataFrame, *, key: str | None = None) -> pd.DataFrame:
         """Return a data frame with its features moved, as `fairprog apply` moves a file.
 
         Parameters
         ----------
         X : DataFrame
             With the columns of the features and of the group, by name; others stay as they are.
+        key : str, optional
+            As for :meth:`align`.
 
         Raises
         ------
@@ -238,15 +240,15 @@ class TableSteering:
         text = X.astype(object).where(X.notna(), "").map(str)
         header = tuple(map(str, X.columns))
         text = text.set_axis(range(len(header)), axis=1).reset_index(drop=True)
-        moved = self.align(Table("X", header, text))
+        moved = self.align(Table("X", header, text), key=key)
         old = {name: X.iloc[:, k].array for k, name in enumerate(header)}
         pairs = {f.name for f in self.features if len(f.levels) == 2 and self.keeps(f)}
         numbers = {name for f in self.features if not self.keeps(f) for name in f.encoded}
         columns: dict[str, Any] = {}
         for k, name in enumerate(moved.header):
-            cells = moved.cells[k]
+            cells = moved.cells[k].to_numpy()  # by place, whatever the index of X
             if name in numbers:
-                columns[name] = pd.to_numeric(cells).to_numpy()
+                columns[name] = pd.to_numeric(cells)
             elif name in pairs:  # a word of two, or truth
                 columns[name] = cells == "True" if old[name].dtype == bool else cells
             else:

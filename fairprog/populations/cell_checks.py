@@ -187,11 +187,12 @@ class RestrictedCells:
         return np.stack([self[k] for k in range(len(self))])
 
 
-def check_structure(covariance: str) -> str:
+def check_structure(covariance: Any) -> str:
     """Return the structure of the covariances, if it is one."""
-    if covariance not in STRUCTURES:
+    if not isinstance(covariance, str) or covariance not in STRUCTURES:
         raise ModelError(
-            f"`covariance` must be one of {list(STRUCTURES)}; found {covariance!r}.",
+            f"`covariance` must be one of {list(STRUCTURES)}; found {covariance!r:.60}. The "
+            "matrices themselves are `cov`.",
             argument="covariance",
         )
     return covariance

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,9 @@ class IdealityTest:
         Goodness of fit of every cell, where rows were given.
     refuted : tuple of cells
         Those whose fit is refuted at 5 %, corrected for their number (Holm).
+    conservative : bool
+        Whether `Affine` maps can turn directions in which the covariances of the classes hardly
+        differ: the p-value is too large then.
 
     Examples
     --------
@@ -71,6 +75,7 @@ class IdealityTest:
     n: int
     fits: Mapping[tuple[Hashable, Hashable], CellFit] = field(default_factory=dict)
     refuted: tuple[tuple[Hashable, Hashable], ...] = ()
+    conservative: bool = False
 
     def __str__(self) -> str:
         """Say what was found and what was not tested."""
@@ -83,6 +88,11 @@ class IdealityTest:
             f"At the 5% level {verdict}: statistic {self.statistic:.2f}, {self.df} degrees of "
             f"freedom, p = {self.pvalue:.2g} ({self.n:,} rows). {CAVEAT}"
         ]
+        if self.conservative:
+            said.append(
+                "The covariances of the classes are too much alike to tell affine maps apart: p "
+                'is too large. Ask with a fixed metric, transport=fp.Monotone("identity").'
+            )
         if self.refuted:
             cells = "; ".join(f"class {c}, group {g}" for c, g in self.refuted)
             said.append(f"The family itself is refuted in {cells}: the test says little there.")
@@ -150,7 +160,8 @@ def ideality_test(
     without the K-1 of the base rates under "keep". Normal: c = d + d(d+1)/2; m is that for
     Monotone and Whitened, d + d^2 for Affine. With one group staying of mass p the
     divergences of the S others are a sum of chi-squares, S-1 of weight 1 and one of weight 1/p, of
-    df/S degrees each. Affine maps need distinct eigenvalues; mirror images, means that differ.
+    df/S degrees each. Affine maps need classes whose relative variances are distinct
+    (`conservative` says where rows do not tell them apart); mirror images, means that differ.
 
     Examples
     --------
@@ -177,7 +188,8 @@ def ideality_test(
     fits: Mapping[Any, CellFit] = {}
     if X is not None:
         fits = cell_fits(population, X, y, sensitive_features, random_state)
-    return IdealityTest(statistic, df, pvalue, kl, n, fits, refuted_cells(fits))
+    alike = isinstance(program.transport, Affine) and _too_much_alike(population)
+    return IdealityTest(statistic, df, pvalue, kl, n, fits, refuted_cells(fits), alike)
 
 
 def tested_program(
@@ -193,6 +205,25 @@ def tested_program(
     return NearestIdeal(
         population, steer, transport, orientation=orientation, base_rates=base_rates
     )
+
+
+def _too_much_alike(D: Any) -> bool:
+    """Return whether of no two classes all relative variances are told apart.
+
+    Adjacent logarithms of the eigenvalues of S_i^{-1} S_j, in the group with most rows, must
+    differ by more than four standard errors, (2/n_i + 2/n_j)^{1/2}.
+    """
+    from scipy.linalg import eigh
+
+    if D.n_features == 1 or D.null_dimension:
+        return False
+    group = int(D.n_rows.sum(axis=0).argmax())
+    n, cov = D.n_rows[:, group], [D.core.cov[i, group] for i in range(D.n_classes)]
+    for i, j in combinations(range(D.n_classes), 2):
+        gap = np.diff(np.log(eigh(cov[i], cov[j], eigvals_only=True))).min()
+        if gap > 4.0 * np.sqrt(2.0 / n[i] + 2.0 / n[j]):
+            return False
+    return True
 
 
 def chance_of(program: NearestIdeal, kl: float, n: int) -> tuple[float, int, float]:

@@ -133,8 +133,13 @@ class Inference:
 
     @property
     def valid(self) -> bool:
-        """Whether the population is far enough from ideal for intervals to mean something."""
-        return self.pvalue is None or self.pvalue < 1e-3
+        """Whether intervals mean something: far enough from ideal, and KL less its bias."""
+        return self.corrected and (self.pvalue is None or self.pvalue < 1e-3)
+
+    @property
+    def corrected(self) -> bool:
+        """Whether KL is corrected for its bias."""
+        return self.kl.bias != 0.0
 
     @property
     def named(self) -> dict[str, Estimate]:
@@ -160,12 +165,19 @@ class Inference:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What to read first."""
-        if self.pvalue is None or self.valid:
-            return ()
-        return (
-            f"The population may be ideal (test of ideality: p = {self.pvalue:.2g}): so near to "
-            "it intervals for KL and prices are not valid; go by the test.",
-        )
+        said = []
+        if self.pvalue is not None and self.pvalue >= 1e-3:
+            said.append(
+                "The population may be ideal (test of ideality with the solution's maps: p = "
+                f"{self.pvalue:.2g}): so near to it intervals for KL and prices are not valid; go "
+                "by the test."
+            )
+        if not self.corrected:
+            said.append(
+                "KL is not corrected for its bias here: estimated from rows it is too large on "
+                'average, and its interval too high. inference(method="bootstrap") corrects it.'
+            )
+        return tuple(said)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""

@@ -221,3 +221,15 @@ def test_the_positive_class_is_called_as_in_the_file_by_steer_too(folder, capsys
     steer = ["steer", *COMMAND[1:], "--features", "x", "--out", "out.csv"]
     assert main(steer) == 0
     assert "Y=1 is 'yes'" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_data_frame_is_moved_by_place_whatever_its_index(folder):
+    with_whole_numbers(people()).to_csv("data.csv", index=False)
+    assert main([*COMMAND, "--out", "step.json", "--exclude", "p", "--method", "each"]) == 0
+    step, new = fp.load("step.json"), with_whole_numbers(people(200, seed=1))
+    want = step.transform(new, key="id")
+    order = np.random.default_rng(0).permutation(len(new))
+    found = step.transform(new.iloc[order], key="id")
+    pd.testing.assert_frame_equal(found, want.iloc[order])
+    named = step.transform(new.set_index("id", drop=False), key="id")
+    pd.testing.assert_frame_equal(named.reset_index(drop=True), want)

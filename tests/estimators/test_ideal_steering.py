@@ -614,3 +614,16 @@ def test_features_whose_squares_underflow_are_refused(scale):
     X = scale * (rng.normal(size=(200, 2)) + y[:, None])
     with pytest.raises(fp.DataError, match="largest standard deviation"):
         fp.IdealSteering([1]).fit(X, y, sensitive_features=a)
+
+
+def test_sensitive_columns_of_other_names_are_refused():
+    rng = np.random.default_rng(0)
+    columns = pd.DataFrame(rng.integers(2, size=(800, 2)), columns=["sex", "race"])
+    y = rng.integers(2, size=800)
+    X = rng.normal(size=(800, 1)) + y[:, None] + columns[["sex"]].to_numpy()
+    step = fp.IdealSteering().fit(X, y, sensitive_features=columns)
+    for names in (["race", "gender"], ["SEX", "RACE"], ["sex", "age"]):
+        with pytest.raises(fp.DataError, match="those of the fit were"):
+            step.transform(X, sensitive_features=columns.set_axis(names, axis=1))
+    shares = pd.DataFrame(np.full((800, 4), 0.25), columns=[str(g) for g in step.groups_])
+    assert step.transform(X, sensitive_features=shares).shape == X.shape

@@ -396,3 +396,28 @@ def test_numbers_of_another_kind_are_refused():
     fitted = fp.Normal.fit(X, y, sensitive_features=a)
     with pytest.raises(fp.DataError, match="`confidence` must lie between 0 and 1"):
         fp.NearestIdeal(fitted, steer=[1]).solve().inference(confidence=95)
+
+
+def test_what_is_not_corrected_for_its_bias_is_not_valid():
+    rng = np.random.default_rng(0)
+    mean = np.zeros((2, 2, 5))
+    mean[1, :, 0], mean[1, 1, 1] = 2.0, 1.0
+    D = fp.Normal([[0.25, 0.25], [0.25, 0.25]], mean, cov=np.tile(np.eye(5), (2, 2, 1, 1)))
+    X, y, a = D.sample(1000, random_state=rng)
+    E = fp.Normal.fit(X, y, sensitive_features=a)
+    everyone, one = (fp.NearestIdeal(E, steer).solve().inference() for steer in ("all", [1]))
+    assert not everyone.valid and "not corrected for its bias" in str(everyone)
+    assert one.corrected and "not corrected" not in str(one)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 4.0])
+def test_affine_maps_that_classes_do_not_tell_apart_are_said(ratio):
+    D = fp.Normal(
+        [[0.25, 0.25], [0.25, 0.25]],
+        np.array([[[0.0, 0.0]] * 2, [[2.0, 0.0]] * 2]),
+        cov=np.array([np.eye(2), np.diag([1.0, ratio])])[:, None].repeat(2, axis=1),
+    )
+    X, y, a = D.sample(4000, random_state=0)
+    found = fp.ideality_test(fp.Normal.fit(X, y, sensitive_features=a), steer=[1])
+    assert found.conservative == (ratio == 1.0)
+    assert ("too much alike" in str(found)) == found.conservative

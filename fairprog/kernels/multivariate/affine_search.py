@@ -133,8 +133,8 @@ def descend(
 
     search = partial(minimize, value, B.ravel(), jac=gradient)
     if d > EXACT:
-        options = {"gtol": 1e-8, "maxiter": 500, "inexact": False}
-        x = search(hessp=product, method="trust-krylov", options=options).x
+        options = {"gtol": 1e-8, "maxiter": 500}
+        x = search(hessp=product, method="trust-ncg", options=options).x
     else:
         H = quadratic_form(*args)[0].reshape(d * d, d * d)
 
