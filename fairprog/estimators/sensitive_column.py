@@ -64,6 +64,8 @@ def column_position(X: Any, column: Any) -> int:
         f"its columns are {[str(name) for name in names]}" if names else f"its shape is {shape}"
     )
     hint = "" if names else " Reshape your data to rows and columns; a name needs a data frame."
+    if isinstance(column, (list, tuple)):
+        hint = " It is one column: cross several into one, or pass them as `sensitive_features`."
     raise DataError(
         f"`sensitive_column` names {column!r}, which X does not have: {found}.{hint}",
         argument="sensitive_column",

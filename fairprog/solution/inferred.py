@@ -157,6 +157,7 @@ class Inference:
         width = max(map(len, named))
         lines += [
             f"  {name:{width}} {e.value:10.4g}   {e.low:.4g} to {e.high:.4g}"
+            + f", less its bias of {e.bias:.2g}" * (not e.low <= e.value <= e.high)
             for name, e in named.items()
         ]
         lines += [f"  {remark}" for remark in self.remarks]

@@ -350,3 +350,9 @@ def test_steering_that_cannot_be_used_is_refused(options, match):
     step = fp.SteeredClassifier(LogisticRegression(), **options)
     with pytest.raises(fp.ModelError, match=match):
         step.fit(X, y, sensitive_features=a)
+
+
+def test_several_sensitive_columns_are_told_that_it_is_one():
+    frame = pd.DataFrame({"x": [0.0, 1.0] * 10, "sex": [0, 1] * 10, "race": [0, 0, 1, 1] * 5})
+    with pytest.raises(fp.DataError, match="It is one column: cross several"):
+        fp.IdealSteering(sensitive_column=["sex", "race"]).fit(frame, frame["sex"])
