@@ -345,14 +345,8 @@ class IdealSteering(FeatureReader, SteeringStep):
         n, out = len(features), features
         shares = self._shares(groups, n)
         if self.solution_ is not None:
-            keys = keys_for(
-                features,
-                key,
-                n,
-                self._order,
-                "Tied values" * self._shared,
-                bool(self._columns.tied),
-            )
+            shared, drawing = "Tied values" * self._shared, bool(self._columns.tied)
+            keys = keys_for(features, key, n, self._order, shared, drawing)
             out = self._aligned(features, shares, keys)
         if self.sensitive_column is not None and self.keep_sensitive:
             return insert_column(out, column_position(X, self.sensitive_column), groups)
