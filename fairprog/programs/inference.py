@@ -71,7 +71,7 @@ def inference_of(
     geometry = program.geometry
     maps: dict[str, Any] = {}
     if method == "delta" and type(geometry) is NormalGeometry and geometry.is_convex:
-        found, maps = _normal(sol, geometry, z, np.random.default_rng(random_state))
+        found, maps = _normal(sol, geometry, z, random_state)
     elif method == "delta":
         base = _values(sol, geometry.D)
         found = _delta(sol, geometry, base, z, np.random.default_rng(random_state))
@@ -138,7 +138,7 @@ def _worst_gap(D: Any, near: float | None = None) -> tuple[float, float]:
 
 
 def _normal(
-    sol: Solution, geometry: NormalGeometry, z: float, rng: np.random.Generator
+    sol: Solution, geometry: NormalGeometry, z: float, random_state: int
 ) -> tuple[dict[tuple[str, Any], Estimate], dict[str, Any]]:
     """Return intervals from analytic derivatives; those of the maps when they are asked for."""
     response = NormalResponse(geometry, sol.affine)
@@ -152,7 +152,9 @@ def _normal(
     bounds = sol.bounds
     by_cell = np.stack([largest_moves_slope(bounds.cell_kl, i) for i in (-1, None)])
     by_cell = by_cell[: 1 if np.array_equal(*by_cell) else 2]  # often one and the same class
-    of_bounds, (of_price, bias_of_price), bias = response.numbers(by_cell, rng)
+    of_bounds, (of_price, bias_of_price), bias = response.numbers(
+        by_cell, np.random.default_rng(random_state)
+    )
     biases = {"kl": bias, "price": bias_of_price}
     se |= zip(
         [("bounds", name) for name in BOUNDS[:2]], np.broadcast_to(of_bounds, 2), strict=True
@@ -163,10 +165,12 @@ def _normal(
         base["price", "consensus"] = sol.price["consensus"]
     base |= _bounds(bounds)
 
-    names, entries = [frame.group for frame in response.frames], cache(response.entries)
+    names = [frame.group for frame in response.frames]
+    entries = cache(lambda k: response.entries(k, np.random.default_rng(random_state)))
 
     def part(name: str, k: int, g: Any) -> Estimate:
-        return estimate(getattr(sol.affine[g], name), entries(names.index(g))[k], z)
+        error, bias = entries(names.index(g))[k]
+        return estimate(getattr(sol.affine[g], name), error, z, bias)
 
     if len(response.pooled) > MOST_OF_MAPS:
         names = []

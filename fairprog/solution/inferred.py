@@ -21,7 +21,7 @@ class Estimate:
     value, se : float or Array
     low, high : float or Array
         value - bias, two-sided at the confidence asked for.
-    bias : float
+    bias : float or Array
         Of the value, to second order; 0 where it is not estimated.
 
     Examples
@@ -39,7 +39,7 @@ class Estimate:
     se: Any
     low: Any
     high: Any
-    bias: float = 0.0
+    bias: Any = 0.0
 
     def __repr__(self) -> str:
         if np.ndim(self.value):
@@ -101,8 +101,8 @@ class Inference:
         Of normal laws corrected for its bias, too.
     matrix, offset : dict of group to Estimate
         Of the maps, in the family's own coordinates, entry by entry. By the delta method of normal
-        laws they take one linear system per entry, and are computed when they are first read (or
-        saved).
+        laws they are corrected for their bias, take one linear system per entry, and are computed
+        when they are first read (or saved).
     gap : Estimate or None
         The ideality gap (demographic parity) before, where it is exact: one feature, two classes.
     bounds : dict of name to Estimate
@@ -200,7 +200,7 @@ class Inference:
         return cls(**out)
 
 
-def estimate(value: Any, se: Any, z: float, bias: float = 0.0, floor: float = -np.inf) -> Estimate:
+def estimate(value: Any, se: Any, z: float, bias: Any = 0.0, floor: float = -np.inf) -> Estimate:
     """Return a normal interval about a value less its bias."""
     middle: Array = np.asarray(value) - bias
     low, high = np.maximum(middle - z * se, floor), np.maximum(middle + z * se, floor)

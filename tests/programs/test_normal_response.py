@@ -41,15 +41,17 @@ def refitted(D, **options):
     def at(E):
         return _values(fp.NearestIdeal(E, **options).solve(solver), E)
 
-    here, squares, bias = at(D), {}, dict.fromkeys(BIASED, 0.0)
+    here, squares = at(D), {}
+    biased = [key for key in here if key in BIASED or key[0] in ("matrix", "offset")]
+    bias = dict.fromkeys(biased, 0.0)
     for move in error.moves:
         up, down = (at(error.moved(move, sign * H)) for sign in (1, -1))
         for key in up:
             squares[key] = squares.get(key, 0.0) + ((up[key] - down[key]) / (2 * H)) ** 2
-        for key in BIASED:
+        for key in biased:
             bias[key] += 0.5 * (up[key] + down[key] - 2 * here[key]) / H**2
     up, down = (at(error.moved(error.bias, sign * H)) for sign in (1, -1))
-    for key in BIASED:
+    for key in biased:
         bias[key] += (up[key] - down[key]) / (2 * H)
     return {key: np.sqrt(square) for key, square in squares.items()}, bias
 
@@ -218,7 +220,7 @@ def test_entries_of_maps_wait_until_they_are_read(monkeypatch):
     calls = []
     entries = NormalResponse.entries
     monkeypatch.setattr(
-        NormalResponse, "entries", lambda self, k: calls.append(k) or entries(self, k)
+        NormalResponse, "entries", lambda self, k, rng: calls.append(k) or entries(self, k, rng)
     )
     found = fp.NearestIdeal(near_ideal(2), steer=[1]).solve("newton").inference()
     assert list(found.matrix) == [1] and len(found.offset) == 1 and not calls
@@ -228,3 +230,50 @@ def test_entries_of_maps_wait_until_they_are_read(monkeypatch):
         np.testing.assert_array_equal(again.matrix[1].se, se)
     with pytest.raises(KeyError):
         found.matrix["b"]
+
+
+class Corners:
+    """Every standardised error alone, as long as random ones are."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def standard_normal(self, shape):
+        return np.sqrt(self.size) * np.eye(self.size)
+
+
+@pytest.mark.parametrize(
+    ("transport", "base_rates", "covariance"),
+    [
+        (fp.Monotone(), "equalize", "full"),
+        (fp.Monotone(), "keep", "tied"),
+        (fp.Whitened(), "equalize", "tied"),
+        (fp.Affine(), "keep", "full"),
+        (fp.Translation(), "equalize", "full"),
+    ],
+    ids=str,
+)
+def test_biases_of_maps_are_those_of_refits(transport, base_rates, covariance):
+    D = near_ideal(2, covariance=covariance)
+    options = {"steer": [1], "transport": transport, "base_rates": base_rates}
+    sol = fp.NearestIdeal(D, **options).solve("newton")
+    response = NormalResponse(fp.NearestIdeal(D, **sol.settings).geometry, sol.affine)
+    ours = [bias for _, bias in response.entries(0, Corners(response._size))]
+    wanted = refitted(D, **options)[1]
+    scale = np.abs(wanted["matrix", 1]).max() + np.abs(wanted["offset", 1]).max()
+    for name, bias in zip(("matrix", "offset"), ours, strict=True):
+        np.testing.assert_allclose(bias, wanted[name, 1], rtol=0.01, atol=1e-3 * scale)
+
+
+def test_errors_of_maps_have_their_second_order():
+    def shares(rows):
+        D = near_ideal(2).with_rows(np.full((2, 2), rows))
+        sol = fp.NearestIdeal(D, steer=[1]).solve("newton")
+        response = NormalResponse(fp.NearestIdeal(D, **sol.settings).geometry, sol.affine)
+        first = refitted(D, steer=[1])[0]["matrix", 1]
+        (se, _), _ = response.entries(0, np.random.default_rng(0))
+        return (se / first) ** 2 - 1.0
+
+    few, many = shares(100), shares(10_000)  # in proportion to 1 / rows
+    assert np.all(few > 0.005)
+    np.testing.assert_allclose(many, few / 100.0, rtol=0.1, atol=1e-4)

@@ -30,6 +30,7 @@ from fairprog.programs.responses.steered_weights import SteeredWeights
 WORK = 6000  # random directions times parameters, where these are not as few
 STEP = 0.03  # of differences, in standard deviations of the error
 CHUNK = 128  # entries of a map at a time
+DRAWS = 64  # random errors at least, for the second order of maps
 
 
 class CellSlopes(NamedTuple):
@@ -38,6 +39,18 @@ class CellSlopes(NamedTuple):
     prior: Array  # (..., K, G)
     mean: Array  # (..., K, G, k)
     cov: Array  # (..., K, G, k, k)
+
+
+class Nearby(NamedTuple):
+    """Weights, reference means and gradients of one group's classes, its R, B and the pool."""
+
+    w: Array  # (n, K)
+    m: Array  # (n, K, k)
+    G: Array  # (n, K, k, k), in B
+    g: Array  # (n, K, k), in beta
+    R: Array  # (n, k, k)
+    B: Array
+    pooled: Array
 
 
 class NormalResponse:
@@ -193,31 +206,38 @@ class NormalResponse:
         With (X, x) = H^{-1} (its slope in the map, then the changes of the gradient): to second
         order the price follows phi - lambda'g, lambda the first, where the map goes straight on.
         """
-        r, root, s, a = self.groups[k], self.roots[k], self.steered[k], self.reference
+        r = self.groups[k]
         if len(r.w) == 1:  # one class agrees with itself
             return 0.0
 
         def at(t: float, few: slice) -> Array:
             v = CellSlopes(*(part[few] for part in draws))
-            prior, cov = self.D.prior + t * v.prior, self.cov + t * v.cov
-            pooled = np.einsum("nia,niajk->njk", prior, cov)
-            w = replace(self.weights, prior=prior).weights(s)
-            R = root.at(pooled, cov[:, :, a])
-            B, m = (r.S - t * X[1:][few]) @ R, r.m + t * v.mean[:, :, a]
-            B = B[:, None]
-            off = apply(B, m) + (r.beta - t * x[1:][few])[:, None] - r.mu - t * v.mean[:, :, s]
-            P, center = np.linalg.inv(cov[:, :, s]), np.einsum("ni,nij->nj", w, m)
-            g = apply(P, off)
-            G = P @ B @ cov[:, :, a] + outer(g, m) - flip(np.linalg.inv(B))
-            center = center / w.sum(axis=1, keepdims=True)
-            back, W = flip(R)[:, None], w[..., None, None]
-            N, n = r.project(W * (G - outer(g, center[:, None])) @ back), w[..., None] * g
-            price = prices(r.kind, N, n, pooled, R)
-            return price - dot(X[0], r.project(W * G @ back).sum(axis=1)) - n.sum(axis=1) @ x[0]
+            near = self._nearby(k, v, X[1:][few], x[1:][few], t)
+            back, W = flip(near.R)[:, None], near.w[..., None, None]
+            center = (near.w / near.w.sum(axis=1, keepdims=True))[:, None] @ near.m
+            N, n = r.project(W * (near.G - outer(near.g, center)) @ back), W[..., 0] * near.g
+            price = prices(r.kind, N, n, near.pooled, near.R)
+            return (
+                price - dot(X[0], r.project(W * near.G @ back).sum(axis=1)) - n.sum(axis=1) @ x[0]
+            )
 
-        h = STEP / np.sqrt(max(1.0, self._size / len(draws.prior)))
+        h = STEP / math.sqrt(max(1.0, self._size / len(draws.prior)))
         ends = at(h, slice(None)) + at(-h, slice(None))
         return float((ends - 2.0 * at(0.0, slice(1))).sum()) / h**2
+
+    def _nearby(self, k: int, v: CellSlopes, X: Array, x: Array, t: float) -> Nearby:
+        """Return a group's gradients where cells moved t times v, the map t times -(X, x)."""
+        r, s, a = self.groups[k], self.steered[k], self.reference
+        prior, cov = self.D.prior + t * v.prior, self.cov + t * v.cov
+        pooled = np.einsum("nia,niajk->njk", prior, cov)
+        w = replace(self.weights, prior=prior).weights(s)
+        R = self.roots[k].at(pooled, cov[:, :, a])
+        B, m, beta = (r.S - t * X) @ R, r.m + t * v.mean[:, :, a], r.beta - t * x
+        off = apply(B[:, None], m) + beta[:, None] - r.mu - t * v.mean[:, :, s]
+        P = np.linalg.inv(cov[:, :, s])
+        g = apply(P, off)
+        G = P @ B[:, None] @ cov[:, :, a] + outer(g, m) - flip(np.linalg.inv(B))[:, None]
+        return Nearby(w, m, G, g, R, B, pooled)
 
     @staticmethod
     def _less(r: MapResponse, direct: Slopes, X: Array, x: Array) -> Slopes:
@@ -225,8 +245,11 @@ class NormalResponse:
         through = r.along(X[:, None], x[:, None])
         return Slopes(*(a - b for a, b in zip(direct, through, strict=True)))
 
-    def entries(self, k: int) -> tuple[Array, Array]:
-        """Return standard errors of matrix and offset of the k-th steered group's map."""
+    def entries(self, k: int, rng: np.random.Generator) -> list[tuple[Array, Array]]:
+        """Return standard error and bias of matrix and offset of the k-th steered group's map.
+
+        To second order: the error is that of the first order, and that of the second beside it.
+        """
         frame, r = self.frames[k], self.groups[k]
         U, d = frame.basis, len(frame.basis)
         left, right = U @ frame.C, U @ frame.inverse.T  # A = left B right'
@@ -242,16 +265,53 @@ class NormalResponse:
             slopes = [g.slopes(np.zeros((len(at), len(g.w)))) for g in self.groups]
             slopes[k] = self._less(r, none, *r.solve(*r.in_map(B, x), many=True))
             out[at] = self.errors(self._gathered(slopes))
-        return out[: d * d].reshape(d, d), out[d * d :]
+        first = out[: d * d].reshape(d, d), out[d * d :]
+        B, x = self._bent_map(k, rng)
+        bent = left @ B @ right.T, (x - B @ center) @ left.T
+        return [
+            (np.hypot(se, part[1:].std(axis=0, ddof=1)), part[0] + part[1:].mean(axis=0))
+            for se, part in zip(first, bent, strict=True)
+        ]
+
+    def _bent_map(self, k: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Return the drift of B = S R and beta, then their second-order parts in random errors.
+
+        Along an error v the map goes straight on with -(X, x), (X, x) = H^{-1} (the change of the
+        gradient). Its second derivative is -H^{-1} times that of the gradient on this line, to
+        which B adds that of (S - t X) R(t). The drift is that of covariances divided by n.
+        """
+        r, size = self.groups[k], self._size
+        draws = self._errors(rng.standard_normal((max(DRAWS, math.ceil(WORK / size)), size)))
+        zero = np.zeros((1, *self.cov.shape[:-1]))
+        drift = CellSlopes(zero[..., 0], zero, -(self.cov * self._share[..., None, None])[None])
+        line = r.solve(*self._bends(draws)[k][1:], many=True)
+
+        def at(t: float) -> tuple[Array, ...]:
+            near = self._nearby(k, draws, *line, t)
+            G = np.einsum("ni,nijk->njk", near.w, near.G)
+            return near.B, r.project(G @ flip(near.R)), np.einsum("ni,nij->nj", near.w, near.g)
+
+        h = STEP / math.sqrt(size)
+        ends = zip(at(h), at(-h), at(0.0), strict=True)
+        B, N, n = (0.5 * (up + down - 2.0 * mid) / h**2 for up, down, mid in ends)
+        _, N1, n1 = self._bends(drift)[k]
+        X, x = r.solve(np.concatenate([N1, N]), np.concatenate([n1, n]), many=True)
+        pooled = np.einsum("ia,niajk->njk", self.D.prior, drift.cov)
+        R1 = self.roots[k].moved(pooled, 0.0 * pooled, drift.cov[:, :, self.reference])[0]
+        return np.concatenate([r.S @ R1, B]) - X @ r.root, -x
 
     # -- the bias of KL --
 
     def _first_bias(self, slopes: Array) -> float:
         """Return g.beta / n: of covariances divided by n, by derivatives in them."""
-        share = 1.0 / self.n
+        return -float((slopes * self.cov * self._share[..., None, None]).sum())
+
+    @property
+    def _share(self) -> Array:
+        """Return what covariances divided by n lack, (K, G), of themselves."""
         if self.D.covariance == "tied":
-            share = np.broadcast_to(len(self.n) / self.n.sum(axis=0), self.n.shape)
-        return -float((slopes * self.cov * share[..., None, None]).sum())
+            return np.broadcast_to(len(self.n) / self.n.sum(axis=0), self.n.shape)
+        return np.asarray(1.0 / self.n)
 
     def _bends(self, draws: CellSlopes) -> list[tuple[Array, Array, Array]]:
         """Return, by group, the second derivative of KL along directions, and of its gradient.
@@ -284,14 +344,17 @@ class NormalResponse:
 
         All there are, or random ones: they leave about 3 % of the bias to chance.
         """
+        size = self._size
+        few = max(2, math.ceil(WORK / size))
+        signs = rng.choice([-1.0, 1.0], (few, size)) if few < size else None
+        return self._errors(np.eye(size) if signs is None else signs / np.sqrt(few))
+
+    def _errors(self, unit: Array) -> CellSlopes:
+        """Return the errors that independent standard numbers make."""
         (K, G), k, n = self.n.shape, len(self.pooled), self.n
         tied = self.D.covariance == "tied"
         r, c = np.triu_indices(k)
         sizes = np.cumsum([K * G, K * G * k])
-        size = self._size
-        few = max(2, math.ceil(WORK / size))
-        signs = rng.choice([-1.0, 1.0], (few, size)) if few < size else None
-        unit = np.eye(size) if signs is None else signs / np.sqrt(few)
         rates, shifts, spreads = np.split(unit, sizes, axis=1)
         root = np.sqrt(self.D.prior.ravel())
         prior = root * (rates - (rates @ root)[:, None] * root) / np.sqrt(n.sum())
