@@ -178,9 +178,7 @@ def _normal(
         name: Deferred(names, partial(part, name, k))
         for k, name in enumerate(("matrix", "offset"))
     }
-    return {
-        key: _estimate(key, base[key], se[key], z, biases.get(key[0], 0.0)) for key in se
-    }, maps
+    return {key: _estimate(key, base[key], se[key], z, biases.get(key[0])) for key in se}, maps
 
 
 # -- the delta method on other laws --
@@ -204,14 +202,16 @@ def _delta(
     if error.bias is not None:
         up, down = (follow(error.moved(error.bias, sign * STEP)) for sign in (1, -1))
         bias += (up["kl", None] - down["kl", None]) / (2.0 * STEP)
-    bias = bias if whole else 0.0  # with the maps held KL has another second derivative
+    biases = {"kl": bias} if whole else {}  # with the maps held KL has another second derivative
     return {
-        key: _estimate(key, base[key], np.sqrt(square), z, bias * (key[0] == "kl"))
+        key: _estimate(key, base[key], np.sqrt(square), z, biases.get(key[0]))
         for key, square in squares.items()
     }
 
 
-def _estimate(key: tuple[str, Any], value: Any, se: Any, z: float, bias: float = 0.0) -> Estimate:
+def _estimate(
+    key: tuple[str, Any], value: Any, se: Any, z: float, bias: float | None = None
+) -> Estimate:
     return estimate(value, se, z, bias, -np.inf if key[0] in ("matrix", "offset") else 0.0)
 
 
@@ -314,6 +314,6 @@ def _spread(base: Values, drawn: list[Values], z: float) -> dict[tuple[str, Any]
     out = {}
     for key, value in base.items():
         found: Array = np.array([again[key] for again in drawn])
-        bias = float(found.mean() - value) if key[0] == "kl" else 0.0
+        bias = float(found.mean() - value) if key[0] == "kl" else None
         out[key] = _estimate(key, value, found.std(axis=0, ddof=1), z, bias)
     return out

@@ -21,8 +21,8 @@ class Estimate:
     value, se : float or Array
     low, high : float or Array
         value - bias, two-sided at the confidence asked for.
-    bias : float or Array
-        Of the value, to second order; 0 where it is not estimated.
+    bias : float, Array or None
+        Of the value, to second order; None where it is not estimated.
 
     Examples
     --------
@@ -39,7 +39,7 @@ class Estimate:
     se: Any
     low: Any
     high: Any
-    bias: Any = 0.0
+    bias: Any = None
 
     def __repr__(self) -> str:
         if np.ndim(self.value):
@@ -139,7 +139,7 @@ class Inference:
     @property
     def corrected(self) -> bool:
         """Whether KL is corrected for its bias."""
-        return self.kl.bias != 0.0
+        return self.kl.bias is not None
 
     @property
     def named(self) -> dict[str, Estimate]:
@@ -157,7 +157,7 @@ class Inference:
         width = max(map(len, named))
         lines += [
             f"  {name:{width}} {e.value:10.4g}   {e.low:.4g} to {e.high:.4g}"
-            + f", less its bias of {e.bias:.2g}" * (not e.low <= e.value <= e.high)
+            + ("" if e.low <= e.value <= e.high else f", less its bias of {e.bias:.2g}")
             for name, e in named.items()
         ]
         lines += [f"  {remark}" for remark in self.remarks]
@@ -200,13 +200,14 @@ class Inference:
         return cls(**out)
 
 
-def estimate(value: Any, se: Any, z: float, bias: Any = 0.0, floor: float = -np.inf) -> Estimate:
-    """Return a normal interval about a value less its bias."""
-    middle: Array = np.asarray(value) - bias
+def estimate(value: Any, se: Any, z: float, bias: Any = None, floor: float = -np.inf) -> Estimate:
+    """Return a normal interval about a value, less its bias where that is known."""
+    middle: Array = np.asarray(value) - (0.0 if bias is None else bias)
     low, high = np.maximum(middle - z * se, floor), np.maximum(middle + z * se, floor)
-    if np.ndim(value):
-        return Estimate(np.asarray(value), np.asarray(se), low, high, bias)
-    return Estimate(float(value), float(se), float(low), float(high), float(bias))
+    kind = np.asarray if np.ndim(value) else float
+    return Estimate(
+        *(None if part is None else kind(part) for part in (value, se, low, high, bias))
+    )
 
 
 FIELDS: dict[str, Any] = {
