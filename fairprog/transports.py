@@ -271,6 +271,7 @@ class Whitened(Transport):
 
     class_: Any = None
     kind: ClassVar[Kind] = "symmetric"
+    depends_on_units: ClassVar[bool] = True
 
     def check_fields(self, n_features: int, classes: tuple[Hashable, ...]) -> None:
         """Raise a DataError for a class that is none."""

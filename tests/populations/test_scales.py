@@ -40,6 +40,36 @@ def test_badly_scaled_columns_are_solved_and_units_are_a_metric(first: list[floa
     check_units(scales, [1], 1e-10, residual=1e-9)
 
 
+@pytest.mark.parametrize("scales", [[1e-9, 1e9], [1e-12, 1e12], [1e10, 1.0, 1e-10]], ids=str)
+@pytest.mark.parametrize("steer", [[1], "all"], ids=str)
+def test_units_far_apart_do_not_matter(scales: list[float], steer: object) -> None:
+    """Divergences of the group that stays were -32, 108 or -0.7, and all groups had no answer."""
+
+    def solve(scales: np.ndarray) -> fp.Solution:
+        return fp.NearestIdeal(population(scales), steer=steer).solve()
+
+    plain, scaled = solve(np.ones(len(scales))), solve(np.array(scales))
+    assert scaled.kl == pytest.approx(plain.kl, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("steer", [[1], "all"], ids=str)
+@pytest.mark.parametrize(
+    ("transport", "close", "far"),
+    [(fp.Affine(), 1e6, 1e9), (fp.Whitened(), 100.0, 1e4)],
+    ids=["affine", "whitened"],
+)
+def test_units_too_far_apart_are_refused_with_the_remedy(
+    transport: object, close: float, far: float, steer: object
+) -> None:
+    def solve(unit: float) -> fp.Solution:
+        D = population(np.array([1.0 / unit, unit]))
+        return fp.NearestIdeal(D, steer=steer, transport=transport).solve()
+
+    assert solve(close).certificate.ok
+    with pytest.raises(fp.ModelError, match="Standardise the columns"):
+        solve(far)
+
+
 def test_all_groups_in_a_metric_with_units() -> None:
     """Units of one column: the same answer in the metric that undoes them, not beside it."""
     scales = np.array([1e-3, 1.0, 1.0, 1e2])

@@ -17,9 +17,17 @@ from fairprog.programs.geometries import normal
 from fairprog.programs.geometries.independent_frame import IndependentFrame
 from fairprog.programs.geometries.normal import NormalGeometry
 from fairprog.programs.geometries.normal_all import nearest_two_groups
+from fairprog.programs.verified import verified
 from tests.instances import multivariate, random_matrix, univariate
 
 QUARTERS = np.full((2, 2), 0.25)
+
+
+def test_a_divergence_below_zero_is_never_returned():
+    sol = fp.NearestIdeal(univariate(np.random.default_rng(0))).solve()
+    assert verified(replace(sol, kl=-1e-12)).kl == -1e-12
+    with pytest.raises(fp.SolverError, match="below 0"):
+        verified(replace(sol, kl=-1e-6))
 
 
 def test_tampered_maps_are_noticed(monkeypatch):

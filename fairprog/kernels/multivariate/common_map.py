@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fairprog.kernels.multivariate.normal import symmetric_root, symmetrize
+from fairprog.kernels.multivariate.normal import in_units, symmetric_root, symmetrize
 from fairprog.labels import Array, Indices
 
 UNLINKED = 1e-6  # links below this are rounding: everything is scaled to order one
@@ -28,9 +28,10 @@ def map_residual(
     With L L' the target covariance: the larger of |L^{-1}(A m + b - mu)| and the spectral norm
     of L^{-1} A S A' L^{-T} - I, worst over the K cells.
     """
+    moved, to_cov, shift = in_units(to_cov, A @ cov @ A.T, to_cov, mean @ A.T + b - to_mean)
     L = np.linalg.cholesky(to_cov)
-    shift = np.linalg.solve(L, (mean @ A.T + b - to_mean)[..., None])[..., 0]
-    white = np.linalg.solve(L, A @ cov @ A.T)
+    shift = np.linalg.solve(L, shift[..., None])[..., 0]
+    white = np.linalg.solve(L, moved)
     white = symmetrize(np.linalg.solve(L, np.swapaxes(white, -1, -2)))
     spread = np.abs(np.linalg.eigvalsh(white) - 1.0).max()
     return float(max(np.sqrt((shift**2).sum(axis=-1)).max(), spread))

@@ -50,6 +50,7 @@ def kl(mean: Array, cov: Array, target_mean: Array, target_cov: Array) -> Array:
     >>> float(kl(np.zeros(1), np.eye(1), np.ones(1), np.eye(1)))
     0.5
     """
+    cov, target_cov, delta = in_units(target_cov, cov, target_cov, mean - target_mean)
     L = np.linalg.cholesky(target_cov)
     white = np.linalg.solve(L, cov)
     white = symmetrize(np.linalg.solve(L, np.swapaxes(white, -1, -2)))
@@ -60,8 +61,18 @@ def kl(mean: Array, cov: Array, target_mean: Array, target_cov: Array) -> Array:
     if not near.all():  # small eigenvalues lose their digits in lambda - 1
         log_det = np.linalg.slogdet(target_cov)[1] - np.linalg.slogdet(cov)[1]
         spread = np.where(near, spread, excess.sum(axis=-1) + log_det)
-    delta = np.linalg.solve(L, (mean - target_mean)[..., None])[..., 0]
+    delta = np.linalg.solve(L, delta[..., None])[..., 0]
     return 0.5 * (spread + (delta**2).sum(axis=-1))
+
+
+def in_units(of: Array, cov: Array, target_cov: Array, shift: Array) -> tuple[Array, ...]:
+    """Return two covariances and a shift in units in which the variances of `of` are one.
+
+    Triangular systems are solved by LU, which loses all digits where units differ much.
+    """
+    unit = np.sqrt(np.diagonal(of, axis1=-2, axis2=-1))
+    scale = unit[..., :, None] * unit[..., None, :]
+    return cov / scale, target_cov / scale, shift / unit
 
 
 def push(A: Array, b: Array, mean: Array, cov: Array) -> tuple[Array, Array]:

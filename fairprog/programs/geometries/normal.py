@@ -374,13 +374,18 @@ class NormalGeometry(Geometry):
         D, transport, U = self.D, self.question.transport, self.D.support_basis
         maps, prior = [g.user_map for g in answer.groups], self.question.prior
         A, b = np.stack([U.T @ T.matrix @ U for T in maps]), np.stack([T.offset @ U for T in maps])
-        best = pull_back(prior, A, b, D.support_mean, D.support_cov)
+        # in units in which the pooled variances are one
+        pooled = pooled_covariance(prior, D.support_cov)
+        unit = np.sqrt(np.diagonal(pooled))
+        scale, (m, M) = unit[:, None] * unit, answer.free_laws
+        A, b = A * (unit / unit[:, None]), b / unit
+        best = pull_back(prior, A, b, D.support_mean / unit, D.support_cov / scale)
         fixed = None
         if isinstance(transport, Whitened) and self.n_features > 1:
             fixed = transport.class_index(D.classes)
-        L = np.linalg.cholesky(pooled_covariance(prior, D.support_cov))
+        L = np.linalg.cholesky(pooled / scale)
         lost = float(np.finfo(float).eps) * np.linalg.cond(np.linalg.solve(L, A @ L)).max() ** 2
-        return common_laws_residual(prior, answer.free_laws, best, fixed) + float(lost)
+        return common_laws_residual(prior, (m / unit, M / scale), best, fixed) + float(lost)
 
     def is_global(self, answer: Answer) -> bool:
         """Return whether, too, no scale ratio on a wide grid beats the polynomial's best root."""
