@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 import fairprog as fp
+from fairprog.programs.geometries.map_space import MapSpace
+from fairprog.programs.geometries.normal_all import _frames
 from fairprog.programs.verified import verified
 from tests.instances import CONVEX, multivariate, random_matrix, transformed, univariate
 
@@ -86,6 +88,29 @@ def test_all_groups_never_worse_than_some_staying(seed, d, K, G):
             steer = [g for g in D.groups if g != stay]
             one = fp.NearestIdeal(D, steer=steer, transport=transport).solve(solver="newton")
             assert everyone.kl <= one.kl + 1e-9
+
+
+def test_descents_from_all_starts_find_nothing_better():
+    """Classes far apart have many local optima; most starts are left out, not the best one."""
+    D = multivariate(np.random.default_rng(71), 2, 4, 3)
+    D = fp.Normal(D.prior, 6.0 * D.mean, cov=D.cov)
+    frames, fixed = _frames(D, D.prior, fp.Monotone())
+    spaces = [MapSpace(frames, fixed, anchor) for anchor in range(3)]
+    ends = [space.descend(x, 60)[0] for space in spaces for x in spaces[0].starts()]
+    assert min(ends[k] for k in (0, 7, 14)) > min(ends) + 1.0  # groups' own laws do not do
+    assert fp.NearestIdeal(D, base_rates="keep").solve().kl <= min(ends) + 1e-9
+
+
+def test_work_for_all_groups_is_linear_in_their_number(monkeypatch):
+    taken = []
+    cost = MapSpace.cost
+    monkeypatch.setattr(MapSpace, "cost", lambda self, x: taken.append(1) or cost(self, x))
+    counts = []
+    for G in (3, 6):
+        taken.clear()
+        fp.NearestIdeal(multivariate(np.random.default_rng(2), 2, 2, G)).solve()
+        counts.append(len(taken))
+    assert counts[1] <= 2.5 * counts[0]  # of every start as seen from every group: 3 times
 
 
 @given(seed=seeds, d=st.integers(2, 8), steer=st.sampled_from(["one", "all"]))

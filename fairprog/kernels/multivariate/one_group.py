@@ -74,13 +74,13 @@ def linear_size(kind: Kind, d: int) -> int:
 
 
 def project_gradient(kind: Kind, G: Array, root: Array) -> Array:
-    """Return the gradient in S of a function with gradient G in B = S R, as (..., d, d).
+    """Return the gradient in S of a function with gradient G in B = S R, both (..., d, d).
 
     The projection of G R' on the linear space of the kind: for symmetric variables only the
     symmetric part of a gradient is determined.
     """
-    d = root.shape[0]
-    raw = G @ root.T
+    d = root.shape[-1]
+    raw = G @ np.swapaxes(root, -1, -2)
     if kind == "fixed":
         return np.zeros_like(raw)
     if kind == "scalar":

@@ -174,8 +174,7 @@ class MapSpace:
 
     def _projected(self, G: Array) -> Array:
         """Return gradients in S~ from those in the groups' matrices (G, k, k)."""
-        pairs = zip(G, self._root, strict=True)
-        return np.stack([project_gradient(self.kind, G_a, R) for G_a, R in pairs])
+        return project_gradient(self.kind, G, self._root)
 
     # -- descent --
 

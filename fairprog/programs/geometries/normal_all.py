@@ -2,10 +2,11 @@
 
 The common laws R_i are free, so the program is not convex. For given R every group's map is a
 convex problem (theory.md section 4); for given maps R is a precision-weighted average in closed
-form. A start takes one step of each kind; then L-BFGS descends on the maps with R eliminated, all
-the way only from starts that may come below the best and not where another ended (above 64
-dimensions from the one that leads after a few steps). The best is returned, labelled local, except
-for K = G = 2, d = 1, where the stationary points are the roots of a polynomial.
+form. A start takes one step of each kind; then L-BFGS descends on the maps with R eliminated: a
+few steps from some starts in every choice of common coordinates, more where one may come to the
+best, all the way only from starts that may come below the best and not where another ended (above
+64 dimensions from the one that leads). The best is returned, labelled local, except for
+K = G = 2, d = 1, where the stationary points are the roots of a polynomial.
 
 Common coordinates. The maps A_a -> A_a G give the same population, so a class of maps needs a rule
 that fixes G. Translations, scalings and diagonal maps are groups: any G of the class will do, and
@@ -20,6 +21,7 @@ falls towards a bound that no population attains.
 from __future__ import annotations
 
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,10 +35,11 @@ from fairprog.programs.geometries.map_space import MapSpace
 from fairprog.transports import AffineMap, Monotone, Transport, Whitened
 
 EQUALLY_GOOD = 1e-9  # nats, relative to max(1, cost)
+SHARED = 3  # starts that are begun in every space: those that lead in their own
 BRIEF = 12  # steps, twice, from every start
-AHEAD = 4.0  # times what the second dozen of steps gained: as much as the others may gain
+AHEAD = 4.0  # times what the last steps gained: as much as all further ones may gain
 CLOSE = 1e-3  # of the least cost: starts that are nearer to it go on whatever they gained
-LONGER = 50  # steps from starts where another has ended, which is the end of most of them
+LONGER = 50  # steps that tell which space leads, and whether a start ends where another has
 NEAR = 0.1  # between their matrices, relative, Frobenius (offsets depend on the origin)
 End = tuple[float, Array, MapSpace]  # cost and coordinates
 
@@ -76,15 +79,15 @@ def nearest_all(
     if isinstance(transport, Monotone) and frames[0].kind == "symmetric":
         # two groups: S_a S_b^{-1} and its inverse, the same population from either side
         anchors = [0] if large and D.n_groups == 2 else list(range(D.n_groups))
-    tasks: list[tuple[MapSpace, Array]] = []
+    fields: list[tuple[MapSpace, list[Array]]] = []
     for combination in signs:
         own = [f if s > 0 else f.mirrored() for f, s in zip(frames, combination, strict=True)]
         spaces = [MapSpace(own, fixed, anchor, log_rates=log_rates) for anchor in anchors]
         # in hundreds of dimensions a descent takes a minute, and random starts find nothing better
         starts = spaces[0].starts()[: D.n_groups + 1 if large else None]  # whatever the anchor
-        tasks += itertools.product(spaces, starts)
+        fields += [(space, starts) for space in spaces]
     with one_blas_thread():
-        ends = _ends(tasks, large)
+        ends = _ends(fields, large)
     # the first of equally good ends: with two groups both anchors of `Monotone` give the same
     # population, and rounding must not choose the common coordinates
     least = min(value for value, _, _ in ends)
@@ -97,34 +100,81 @@ def nearest_all(
     return maps, (m @ C.T, C @ M @ C.T), space.anchor
 
 
-def _ends(tasks: list[tuple[MapSpace, Array]], large: bool) -> list[End]:
-    """Descend all the way from the starts that may come to the best; return the ends in order."""
-    from tqdm import tqdm
+class _Descent(NamedTuple):
+    """A descent on its way: where it is, what it may come to, where it came from."""
 
-    begun: list[End] = []
-    hopes: list[float] = []  # what each start may come to
-    # silent for the first seconds: most programs are done by then
-    for space, start in tqdm(tasks, desc="starts", disable=None, delay=3.0, leave=False):
-        first, x = space.descend(start, BRIEF)
-        value, x = space.descend(x, BRIEF)
-        begun.append((value, x, space))
-        hopes.append(value - AHEAD * (first - value))
-    equal = EQUALLY_GOOD * max(1.0, abs(min(value for value, _, _ in begun)))
-    order = sorted(range(len(begun)), key=lambda k: round(begun[k][0] / equal))  # ties: the first
-    least, ends = np.inf, dict[int, End]()
+    value: float
+    x: Array
+    hope: float
+    space: MapSpace
+    start: Array
+
+    def further(self, steps: int) -> _Descent:
+        value, x = self.space.descend(self.x, steps)
+        return self._replace(value=value, x=x, hope=value - AHEAD * (self.value - value))
+
+    def is_behind(self, least: float) -> bool:
+        return self.hope > (1.0 + CLOSE) * least
+
+    def is_near(self, matrices: list[Array]) -> bool:
+        S = self.space.maps(self.x)[0]
+        return min(float(np.linalg.norm(S - T) / np.linalg.norm(T)) for T in matrices) <= NEAR
+
+
+def _ends(fields: list[tuple[MapSpace, list[Array]]], large: bool) -> list[End]:
+    """Descend all the way from the starts that may come to the best; return the ends in order."""
+    begun = _begun(fields)
+    equal = EQUALLY_GOOD * max(1.0, abs(min(run.value for run in begun.values())))
+    order = sorted(begun, key=lambda k: (round(begun[k].value / equal), k))  # ties: the first
+    least, ends = np.inf, dict[tuple[int, int], End]()
     for k in order[:1] if large else order:
-        _, x, space = begun[k]
-        if hopes[k] > (1.0 + CLOSE) * least:
+        run = begun[k]
+        if run.is_behind(least):
             continue
-        there = [space.maps(end)[0] for _, end, other in ends.values() if other is space]
-        if there:  # a chance to come near
-            S = space.maps(space.descend(x, LONGER)[1])[0]
-            if min(float(np.linalg.norm(S - T) / np.linalg.norm(T)) for T in there) <= NEAR:
-                continue
+        there = [run.space.maps(end)[0] for _, end, space in ends.values() if space is run.space]
+        if there and (run.is_near(there) or run.further(LONGER).is_near(there)):
+            continue
         # from the start itself: an interrupted descent has other last digits
-        ends[k] = (*space.descend(x if large else tasks[k][1]), space)
+        ends[k] = (*run.space.descend(run.x if large else run.start), run.space)
         least = min(least, ends[k][0])
     return [ends[k] for k in sorted(ends)]
+
+
+def _begun(fields: list[tuple[MapSpace, list[Array]]]) -> dict[tuple[int, int], _Descent]:
+    """Begin descents: one in every space, the best starts in all, then all starts where it pays.
+
+    The starts that lead in their own space are begun in every other one; spaces whose best
+    descent cannot come to the best of all are left out, the others' other starts begun.
+    """
+    from tqdm import tqdm
+
+    spaces = range(len(fields))
+    begun: dict[tuple[int, int], _Descent] = {}
+
+    def begin(keys: list[tuple[int, int]]) -> None:
+        # silent for the first seconds: most programs are done by then
+        new = [k for k in keys if k not in begun]
+        for i, k in tqdm(new, desc="starts", disable=None, delay=3.0, leave=False):
+            space, starts = fields[i]
+            run = _Descent(np.inf, starts[k], -np.inf, space, starts[k])
+            begun[i, k] = run.further(BRIEF).further(BRIEF)
+
+    begin([(i, space.anchor or 0) for i, (space, _) in enumerate(fields)])
+    order = sorted(begun, key=lambda key: begun[key].value)
+    begin([(i, k) for k in list(dict.fromkeys(k for _, k in order))[:SHARED] for i in spaces])
+    leaders = [min((k for k in begun if k[0] == i), key=lambda k: begun[k].value) for i in spaces]
+    steps = BRIEF
+    while True:
+        least = min(begun[k].value for k in leaders)
+        leaders = [k for k in leaders if not begun[k].is_behind(least)]
+        if len(leaders) == 1 or steps >= LONGER:
+            break
+        steps *= 2
+        for key in leaders:
+            begun[key] = begun[key].further(steps)
+    ahead = sorted({i for i, _ in leaders})
+    begin([(i, k) for i in ahead for k in range(len(fields[i][1]))])
+    return {key: run for key, run in begun.items() if key[0] in ahead}
 
 
 def _frames(
