@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache, partial
 from typing import Any
@@ -17,6 +17,7 @@ from fairprog.populations.evaluation import binary_rates
 from fairprog.programs.answer import Answer
 from fairprog.programs.estimation_error import (
     MOST,
+    Error,
     displaced,
     estimation_error,
     random_error,
@@ -36,6 +37,10 @@ STEP = 0.05  # of central differences, in standard deviations of the estimate
 MOST_FEATURES = 256  # beyond, no system with the Hessian of normal maps is solved: KL alone
 MOST_OF_MAPS = 64  # the same for one system per entry of a map
 MANY, FEW = 24, 60  # beyond so many features differences are taken along so many random directions
+DESCENTS = (
+    24,
+    6,
+)  # directions along which all groups' maps descend: up to four features, and beyond
 BOUNDS = ("equal_opportunity", "equalized_odds", "risk")
 
 Values = dict[tuple[str, Any], Any]  # (what, of what)
@@ -191,22 +196,46 @@ def _delta(
     follow = _follower(sol, geometry)
     error = estimation_error(geometry.D, rng, FEW if geometry.n_features > MANY else MOST)
     squares: dict[tuple[str, Any], Any] = {}
-    bias, whole = 0.0, any(what == "matrix" for what, _ in follow(geometry.D))
+    ends, with_maps = [], any(what == "matrix" for what, _ in follow(geometry.D))
     for move in error.moves:
         up, down = (follow(error.moved(move, sign * STEP)) for sign in (1, -1))
         for key in up:
             slope = (up[key] - down[key]) / (2.0 * STEP)
             squares[key] = squares.get(key, 0.0) + error.weight * np.square(slope)
-        kl = up["kl", None] + down["kl", None] - 2.0 * sol.kl
-        bias += 0.5 * error.weight * kl / STEP**2
-    if error.bias is not None:
-        up, down = (follow(error.moved(error.bias, sign * STEP)) for sign in (1, -1))
-        bias += (up["kl", None] - down["kl", None]) / (2.0 * STEP)
-    biases = {"kl": bias} if whole else {}  # with the maps held KL has another second derivative
+        ends.append(up["kl", None] + down["kl", None])
+    biases = {}
+    if with_maps:
+        biases["kl"] = _bias(error, sol.kl, ends, lambda D: follow(D)["kl", None])
+    elif type(geometry) is NormalGeometry and geometry.question.base_rates != "joint":
+        biases["kl"] = _bias_of_all_groups(sol, geometry, rng)
     return {
         key: _estimate(key, base[key], np.sqrt(square), z, biases.get(key[0]))
         for key, square in squares.items()
     }
+
+
+def _bias(error: Error, here: float, ends: list[float], kl: Callable[[Any], float]) -> float:
+    """Return the bias of KL, from the sums of its values at both ends of every direction."""
+    bias = 0.5 * error.weight * float(np.sum(np.array(ends) - 2.0 * here)) / STEP**2
+    if error.bias is not None:
+        up, down = (kl(error.moved(error.bias, sign * STEP)) for sign in (1, -1))
+        bias += (up - down) / (2.0 * STEP)
+    return bias
+
+
+def _bias_of_all_groups(
+    sol: Solution, geometry: NormalGeometry, rng: np.random.Generator
+) -> float:
+    """Return the bias of KL where all groups are steered: their maps descend anew, from here."""
+    maps = list(sol.affine.values())
+    error = estimation_error(geometry.D, rng, DESCENTS[geometry.n_features > 4])
+
+    def kl(D: Any) -> float:
+        at: Any = geometry_of(geometry, D)
+        return float(at.least_nearby(maps))
+
+    ends = [sum(kl(error.moved(v, sign * STEP)) for sign in (1, -1)) for v in error.moves]
+    return _bias(error, kl(geometry.D), ends, kl)
 
 
 def _estimate(

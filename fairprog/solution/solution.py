@@ -197,8 +197,8 @@ class Solution(MovedRows, Reported, Saved):
         confidence : float
         method : {"delta", "bootstrap"}
             "delta": by the envelope and implicit-function theorems, nothing is solved again (with
-            all groups steered, and of full matrices beyond 256 features, KL alone, there without
-            its bias). Intervals of the entries of normal maps, up to 64 features, are computed
+            all groups steered KL alone, for whose bias maps descend anew from the answer; of full
+            matrices beyond 256 features KL alone, without its bias). Intervals of the entries of normal maps, up to 64 features, are computed
             when they are first read, or saved: one linear system per entry. "bootstrap": every
             replicate is solved.
         moments : Moments, optional

@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 
 import fairprog as fp
 from fairprog.programs.geometries.map_space import MapSpace
-from fairprog.programs.geometries.normal_all import _frames
+from fairprog.programs.geometries.normal_all import free_frames
 from fairprog.programs.verified import verified
 from tests.instances import CONVEX, multivariate, random_matrix, transformed, univariate
 
@@ -94,7 +94,7 @@ def test_descents_from_all_starts_find_nothing_better():
     """Classes far apart have many local optima; most starts are left out, not the best one."""
     D = multivariate(np.random.default_rng(71), 2, 4, 3)
     D = fp.Normal(D.prior, 6.0 * D.mean, cov=D.cov)
-    frames, fixed = _frames(D, D.prior, fp.Monotone())
+    frames, fixed = free_frames(D, D.prior, fp.Monotone())
     spaces = [MapSpace(frames, fixed, anchor) for anchor in range(3)]
     ends = [space.descend(x, 60)[0] for space in spaces for x in spaces[0].starts()]
     assert min(ends[k] for k in (0, 7, 14)) > min(ends) + 1.0  # groups' own laws do not do

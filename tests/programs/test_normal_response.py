@@ -277,3 +277,30 @@ def test_errors_of_maps_have_their_second_order():
     few, many = shares(100), shares(10_000)  # in proportion to 1 / rows
     assert np.all(few > 0.005)
     np.testing.assert_allclose(many, few / 100.0, rtol=0.1, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "transport",
+    [
+        fp.Translation(),
+        pytest.param(fp.Diagonal(), marks=pytest.mark.slow),
+        pytest.param(fp.Monotone(), marks=pytest.mark.slow),
+        pytest.param(fp.Whitened(), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_bias_of_all_groups_is_that_of_refits(transport):
+    D = near_ideal(2)
+
+    def least(E):
+        return fp.NearestIdeal(E, transport=transport).solve().kl
+
+    error = estimation_error(D, np.random.default_rng(0), most=10**6)
+    here, bias = least(D), 0.0
+    for move in error.moves:
+        up, down = (least(error.moved(move, sign * H)) for sign in (1, -1))
+        bias += 0.5 * (up + down - 2 * here) / H**2
+    up, down = (least(error.moved(error.bias, sign * H)) for sign in (1, -1))
+    bias += (up - down) / (2 * H)
+    found = fp.NearestIdeal(D, transport=transport).solve().inference().kl
+    assert found.bias == pytest.approx(bias, rel=0.01)

@@ -22,7 +22,7 @@ from fairprog.populations import Normal
 from fairprog.programs.geometries.frame import Frame, Map, make_frame
 from fairprog.programs.geometries.group_map import GroupMaps
 from fairprog.programs.geometries.map_space import MapSpace
-from fairprog.programs.geometries.normal_all import nearest_all
+from fairprog.programs.geometries.normal_all import free_frames, nearest_all
 from fairprog.transports import Affine, AffineMap, Diagonal, Monotone, Transport, Whitened
 
 ROUNDS = 5
@@ -59,9 +59,7 @@ def nearest_all_affine(
     """
     from tqdm import tqdm
 
-    K, k = D.n_classes, D.support_basis.shape[1]
-    anonymous = np.zeros((K, k)), np.broadcast_to(np.eye(k), (K, k, k))
-    frames = [make_frame(D, Affine(), a, prior[:, a], anonymous) for a in range(D.n_groups)]
+    frames, _ = free_frames(D, prior, Affine())
     mass = D.group_mass  # the first of groups of equal size, whatever rounding says
     anchor = int(np.flatnonzero(mass >= mass.max() * (1.0 - 1e-9))[0])
     with one_blas_thread():
@@ -88,6 +86,13 @@ def nearest_all_affine(
     back, to_own = np.linalg.inv(own), frames[0].C @ own
     maps = [f.user_map((A @ back, beta)) for f, A, beta in zip(frames, S, betas, strict=True)]
     return maps, (m @ to_own.T, to_own @ M @ to_own.T)
+
+
+def least_nearby_affine(D: Normal, prior: Array, maps: Sequence[AffineMap]) -> float:
+    """Return the least cost near given maps of all groups; see `normal_all.least_nearby`."""
+    frames, _ = free_frames(D, prior, Affine())
+    own = [f.from_user(T)[1] for f, T in zip(frames, maps, strict=True)]
+    return _descend(frames, own, 0)[0]
 
 
 def _as_seen_from(

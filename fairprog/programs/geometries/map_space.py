@@ -23,7 +23,7 @@ from fairprog.kernels.multivariate.one_group import (
     project_gradient,
 )
 from fairprog.labels import Array
-from fairprog.programs.geometries.frame import Frame
+from fairprog.programs.geometries.frame import Frame, Map
 
 RANDOM_STARTS = 2
 OUTSIDE = 1e30  # cost where rounding has made a covariance singular
@@ -198,11 +198,15 @@ class MapSpace:
 
     def _start(self, m: Array, M: Array) -> Array:
         """Return the coordinates of every group's best maps for given common cells."""
+        best = [best_map(f.kind, f.root, f.w, m, M, f.mu, f.Sigma) for f in self.frames]
+        return self.coordinates(best)
+
+    def coordinates(self, maps: Sequence[Map]) -> Array:
+        """Return the coordinates of maps (S~, beta)."""
         rows = []
-        for f in self.frames:
-            S, beta = best_map(f.kind, f.root, f.w, m, M, f.mu, f.Sigma)
-            if self.kind == "symmetric":
-                linear = symmetric_root(symmetrize(S)).ravel()
+        for S, beta in maps:
+            if self.kind in ("symmetric", "full"):
+                linear = (S if self.kind == "full" else symmetric_root(symmetrize(S))).ravel()
             else:
                 logs = np.log(np.diag(S))
                 mean = np.sqrt(self.k) * logs[:1]

@@ -21,7 +21,11 @@ from fairprog.kernels.multivariate.one_group import linear_size
 from fairprog.labels import Array
 from fairprog.populations import Normal
 from fairprog.programs.answer import Answer, Conic
-from fairprog.programs.geometries.affine import nearest_all_affine, nearest_one_affine
+from fairprog.programs.geometries.affine import (
+    least_nearby_affine,
+    nearest_all_affine,
+    nearest_one_affine,
+)
 from fairprog.programs.geometries.base import CONIC, Geometry
 from fairprog.programs.geometries.frame import Frame, make_frame
 from fairprog.programs.geometries.group_map import GroupMaps, GroupProblem, best_signs
@@ -30,7 +34,11 @@ from fairprog.programs.geometries.independent_frame import (
     IndependentFrame,
     independent_frame,
 )
-from fairprog.programs.geometries.normal_all import nearest_all, nearest_two_groups
+from fairprog.programs.geometries.normal_all import (
+    least_nearby,
+    nearest_all,
+    nearest_two_groups,
+)
 from fairprog.programs.geometries.normal_checks import check_diagonal, check_scales
 from fairprog.programs.geometries.normalise import normalised
 from fairprog.solution.certificate import IDEALITY_TOLERANCE
@@ -307,6 +315,13 @@ class NormalGeometry(Geometry):
             groups.append(GroupMaps(*make_frame(D, own, a, prior[:, a], cells).from_user(T)))
         is_global = name == "polynomial" or sum(g.cost() for g in groups) <= NOTHING
         return Answer(groups, name, is_global, cells)
+
+    def least_nearby(self, maps: Sequence[AffineMap]) -> float:
+        """Return the least KL of all groups near given maps: those of a population close by."""
+        D, question = self.D, self.question
+        if self.kind == "full":
+            return question.prior_kl + least_nearby_affine(D, question.prior, maps)
+        return question.prior_kl + least_nearby(D, question.prior, question.transport, maps)
 
     def refuse_collapse(self, answer: Answer) -> None:
         """Raise where conditions leave only singular maps: solvers stop short of infinite KL."""

@@ -21,6 +21,7 @@ falls towards a bound that no population attains.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +71,7 @@ def nearest_all(
 
     With `log_rates` (K, G) the common base rates are chosen with the maps.
     """
-    frames, fixed = _frames(D, prior, transport)
+    frames, fixed = free_frames(D, prior, transport)
     signs = [(1.0,) * D.n_groups]
     if mirror:  # one overall mirror image changes nothing
         signs = [(1.0, *s) for s in itertools.product((1.0, -1.0), repeat=D.n_groups - 1)]
@@ -98,6 +99,29 @@ def nearest_all(
     C = frames[0].C
     maps = [f.user_map((S, beta)) for f, S, beta in zip(space.frames, Ss, betas, strict=True)]
     return maps, (m @ C.T, C @ M @ C.T), space.anchor
+
+
+def least_nearby(
+    D: Normal, prior: Array, transport: Transport, maps: Sequence[AffineMap]
+) -> float:
+    """Return the least cost near given maps of all groups, answers for a population close by."""
+    frames, fixed = free_frames(D, prior, transport)
+    own = []
+    for k, T in enumerate(maps):
+        frames[k], theta = frames[k].from_user(T)
+        if np.trace(theta[0]) < 0:
+            frames[k], theta = frames[k].mirrored(), (-theta[0], theta[1])
+        own.append(theta)
+    space = MapSpace(frames, fixed, None)
+    if frames[0].kind == "symmetric" and fixed is None:
+        # the anchor is moved alike in all directions; its matrix is I where maps are sought
+        A = np.stack([T.matrix for T in maps])
+        size = np.trace(A, axis1=1, axis2=2) / len(A[0])
+        off = np.linalg.norm(A - size[:, None, None] * np.eye(len(A[0])), axis=(1, 2))
+        anchor = int((off / np.abs(size)).argmin())
+        own = [(S / size[anchor], beta) for S, beta in own]
+        space = MapSpace(frames, fixed, anchor)
+    return space.descend(space.coordinates(own))[0]
 
 
 class _Descent(NamedTuple):
@@ -177,7 +201,7 @@ def _begun(fields: list[tuple[MapSpace, list[Array]]]) -> dict[tuple[int, int], 
     return {key: run for key, run in begun.items() if key[0] in ahead}
 
 
-def _frames(
+def free_frames(
     D: Normal, prior: Array, transport: Transport
 ) -> tuple[list[Frame], tuple[int, Array] | None]:
     """Return the groups' frames with the origin as reference point, and the rule of Whitened.
