@@ -15,8 +15,8 @@ from fairprog.labels import Array
 from .baselines import LEACE, CovarianceMatching, MeanMatching, Step
 from .bios import floor, tpr_gaps
 from .claims import Claim, judged
-from .concept_steering import interval
 from .instruct_texts import MEN, WOMEN, biographies
+from .intervals import interval
 from .language_model import LanguageModel
 from .smollm2_states import hidden_states
 

@@ -14,8 +14,8 @@ from fairprog.errors import FairprogWarning
 from fairprog.labels import Array
 
 from .claims import Claim, judged
-from .concept_steering import geometric, interval
 from .instruct_texts import GENRES, PAN, PRAISE, VERDICTS, film_prompts, film_reviews
+from .intervals import geometric, interval
 from .language_model import LanguageModel
 from .smollm2_states import hidden_states
 

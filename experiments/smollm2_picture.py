@@ -11,7 +11,7 @@ import numpy as np
 
 from fairprog.plotting import COLORS, style
 
-from .concept_steering import interval
+from .intervals import interval
 from .pictures import mark_chance, save_picture
 from .smollm2_next_words import CHEAPER, METHODS, by_seed, gaps_of
 

@@ -41,3 +41,25 @@ SCIPY = {
 }
 FAMILIES = list(SCIPY)
 POSITIVE = (fp.Gamma, fp.Weibull)
+
+
+def instance(family, rng, K=2, G=2):
+    """Return a random population of a family."""
+    q = rng.dirichlet(np.full(K * G, 5.0)).reshape(K, G)
+    first = rng.normal(scale=1.5, size=(K, G))
+    second = np.exp(rng.uniform(-0.6, 0.6, (K, G)))
+    if family in (fp.Gamma, fp.Weibull):
+        first = np.exp(rng.uniform(-0.3, 1.0, (K, G)))
+    if family is fp.Exponential:
+        return family(q, second, groups="abc"[:G])
+    return family(q, first, second, groups="abc"[:G])
+
+
+def scipy_law(D, i, a):
+    """The cell's law in the family's own coordinates, as (scipy law, transform of x)."""
+    family = type(D)
+    if family is fp.Weibull:
+        return SCIPY[fp.GumbelMin](D.base_loc[i, a], D.base_scale[i, a])
+    if isinstance(D, fp.Gamma):
+        return stats.loggamma(D.shape[i, a], D.base_loc[i, a])
+    return SCIPY[family](D.base_loc[i, a], D.base_scale[i, a])

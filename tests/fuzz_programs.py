@@ -1,8 +1,9 @@
 """Random programs of every family, transport, option and classifier, at extreme scales.
 
-Every answer is checked by :mod:`tests.fuzz_checks`, which shares nothing with the package's code.
-``make fuzz MINUTES=60``, or ``python -m tests.fuzz_programs --minutes 60 [--seed 0] [--only
-Gumbel]``; a failing seed prints a program that shows it. A small fixed part is in the tests.
+Every answer is checked by :mod:`tests.fuzz_checks` or :mod:`tests.fuzz_classifiers`, which share
+nothing with the package's code. ``make fuzz MINUTES=60``, or ``python -m tests.fuzz_programs
+--minutes 60 [--seed 0] [--only Gumbel]``; a failing seed prints a program that shows it. A small
+fixed part is in the tests.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any
 import numpy as np
 
 import fairprog as fp
-from tests.fuzz_checks import check_classifier, check_nearest
+from tests.fuzz_checks import check_nearest
+from tests.fuzz_classifiers import check_classifier
 
 LINE = ("Laplace", "Logistic", "Gumbel", "GumbelMin", "ShiftedExponential", "Weibull")
 POSITIVE = ("Weibull", "Gamma", "Exponential", "LogNormal")

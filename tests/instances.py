@@ -143,3 +143,14 @@ def log_normal(rng, d=1):
     D = univariate(rng) if d == 1 else multivariate(rng, d)
     spread = {"std": D.std} if d == 1 else {"cov": 0.1 * D.cov}
     return fp.LogNormal(D.prior, D.mean, **spread, groups=D.groups)
+
+
+def random_map(rng, n=5):
+    """Return a piecewise-linear map with n knots."""
+    knots, values = (np.cumsum(rng.uniform(0.1, 1.5, size=n)) - 2.0 for _ in range(2))
+    return fp.PiecewiseLinearMap(knots, values, *rng.uniform(0.3, 2.0, size=2))
+
+
+def pooled(D):
+    """Return the pooled covariance of all cells."""
+    return np.einsum("ia,iajk->jk", D.prior, D.cov)

@@ -196,11 +196,11 @@ class Solution(MovedRows, Reported, Saved):
         ----------
         confidence : float
         method : {"delta", "bootstrap"}
-            "delta": by the envelope and implicit-function theorems, nothing is solved again (with
+            "delta": by the envelope and implicit-function theorems, nothing is solved again. With
             all groups steered KL alone, for whose bias maps descend anew from the answer; of full
-            matrices beyond 256 features KL alone, without its bias). Intervals of the entries of normal maps, up to 64 features, are computed
-            when they are first read, or saved: one linear system per entry. "bootstrap": every
-            replicate is solved.
+            matrices beyond 256 features KL alone, without its bias. Intervals of the entries of
+            normal maps, up to 64 features, are computed when they are first read, or saved: one
+            linear system per entry. "bootstrap": every replicate is solved.
         moments : Moments, optional
             Moments gathered with ``bootstrap=`` replicates, for "bootstrap"; without them
             replicates are drawn from the fitted laws.

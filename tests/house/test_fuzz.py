@@ -8,7 +8,9 @@ from scipy import stats
 from scipy.integrate import quad
 
 import fairprog as fp
-from tests.fuzz_checks import check_classifier, check_nearest, divergence
+from tests.fuzz_checks import check_nearest
+from tests.fuzz_classifiers import check_classifier
+from tests.fuzz_laws import divergence
 from tests.fuzz_programs import BAD, KINDS, draw, run
 
 SEEDS = range(2000, 2004)  # of every kind

@@ -12,6 +12,8 @@ pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
 
 from experiments import concept_steering, language_model
+from experiments.concept_steering_model import states
+from experiments.concept_steering_vectors import METHODS
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of the libraries
 
@@ -86,10 +88,10 @@ def test_padding_on_the_left_changes_no_likelihood(speaker):
 
 def test_states_do_not_depend_on_padding(speaker):
     data = reviews.write_reviews(40, 5)
-    together = concept_steering.states(speaker, data)
+    together = states(speaker, data)
     assert len({len(text.split()) for text in data.text}) > 3  # so that there is padding
     for k in range(3):
-        alone = concept_steering.states(speaker, data.take([k]))
+        alone = states(speaker, data.take([k]))
         np.testing.assert_allclose(together[k], alone[0], atol=1e-5)
 
 
@@ -98,7 +100,7 @@ def test_quick_form(tmp_path):
     assert all(claim.measured for claim in claims)
     with (tmp_path / "seeds.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert [row["method"] for row in rows] == list(concept_steering.METHODS)
+    assert [row["method"] for row in rows] == list(METHODS)
     assert (tmp_path / "summary.csv").is_file() and (tmp_path / "curves.csv").is_file()
     assert (tmp_path / "concept_steering.png").stat().st_size > 5000
 
