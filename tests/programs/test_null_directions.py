@@ -56,7 +56,6 @@ def test_an_infinite_divergence_is_never_returned():
         verified(replace(sol, kl=np.inf), advice="Pray.")
 
 
-@pytest.mark.filterwarnings("ignore::fairprog.FairprogWarning")
 def advice(population, **options):
     """What the program would say of an answer that it cannot prove."""
     return fp.NearestIdeal(population, **options)._geometry.advice()

@@ -96,8 +96,7 @@ def test_states_do_not_depend_on_padding(speaker):
 
 
 def test_quick_form(tmp_path):
-    claims = concept_steering.run(tmp_path, quick=True)
-    assert all(claim.measured for claim in claims)
+    assert concept_steering.run(tmp_path, quick=True) == []  # one seed bears out nothing
     with (tmp_path / "seeds.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["method"] for row in rows] == list(METHODS)
