@@ -190,16 +190,21 @@ class ScoreCounts(Saved):
                 raise DataError(
                     f"Class {cell[0]!r}, group {cell[1]!r} has no rows.", argument="y", cell=cell
                 )
-        keys = np.concatenate([k for k, *_ in self._cells.values()])
-        keys.sort(kind="stable")  # of sorted pieces: merged
-        keys = keys[np.append(True, keys[1:] != keys[:-1])]
+        pieces = [k for k, *_ in self._cells.values()]
+        keys = np.concatenate(pieces)
+        order = np.argsort(keys, kind="stable")  # of sorted pieces: merged
+        keys = keys[order]
+        first = np.append(True, keys[1:] != keys[:-1])
+        place, keys = np.empty_like(order), keys[first]
+        place[order] = np.cumsum(first) - 1
+        ends = np.cumsum([len(k) for k in pieces])
+        at = dict(zip(self._cells, np.split(place, ends[:-1]), strict=True))
         total = sum(float(w.sum()) for _, w, *_ in self._cells.values())
         atom, weight, score = [], [], []
         for g in groups:
             mass = np.zeros((2, len(keys)))
             for i, c in enumerate(classes):
-                key, w, *_ = self._cells[c, g]
-                mass[i, np.searchsorted(keys, key)] = w
+                mass[i, at[c, g]] = self._cells[c, g][1]
             both = mass.sum(axis=0)
             own = np.flatnonzero(both)
             atom.append(own)
@@ -335,6 +340,8 @@ class ScoreCounts(Saved):
 
 def refuse_exchanged(score: Array, y: ArrayLike) -> None:
     """Refuse scores of two values beside labels of more: each was passed as the other."""
+    if np.unique(score[:1000]).size > 2:  # without a sort of them all
+        return
     few = np.unique(score)
     if few.size <= 2 < (many := len(sorted_labels(label_vector(y, "y", score.size).tolist()))):
         raise DataError(

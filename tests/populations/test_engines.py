@@ -28,6 +28,24 @@ def same(one, other):
     )
 
 
+def test_scores_are_sorted_by_cells_only(monkeypatch):
+    """Whether scores and labels were exchanged shows in a few rows; places come of the merge."""
+    unique, search = np.unique, np.searchsorted
+    sizes = []
+
+    def note(x, size):
+        sizes.append(size * (np.asarray(x).dtype.kind == "f"))
+        return x
+
+    monkeypatch.setattr(np, "unique", lambda x, *a, **k: unique(note(x, np.size(x)), *a, **k))
+    monkeypatch.setattr(np, "searchsorted", lambda x, v, *a: search(note(x, np.size(v)), v, *a))
+    population = counted(None).population()
+    assert max(sizes) <= 1000 < N
+    assert np.array_equal(population.values, unique(S))
+    with pytest.raises(fp.DataError, match="scores and labels swapped"):
+        fp.ScoreCounts().partial_fit(np.sort(Y), S, sensitive_features=A)
+
+
 @pytest.mark.parametrize("bins", BINS)
 def test_pieces_merge_to_the_same_bits_in_any_order(bins):
     """Sums of scores in bins too: plain sums of float64 depend on their order."""
