@@ -72,9 +72,11 @@ Within the noise of a measurement: 1.23, 1.49 and 1.52 in three runs.""",
 Counting takes 1.5 argsorts (the sorts of the cells 0.6, their labels 0.5), the population 0.7, the
 path with channels and proof 2.0.""",
     "maps_from_rows": """\
-Of six occupations moments and their population take 1.7 fits of LEACE (5.4 and 6.3 ``eigh``, LEACE
-6.9), so that three fits leave 9 ``eigh`` for the program, its proof and its prices; the Hessian
-products and what speeds them up take 15.""",
+Of six occupations, on one thread of a busy machine, moments and their population take 1.7 fits of
+LEACE (5.1 and 4.8 ``eigh``, LEACE 5.9), so that three fits leave 8 ``eigh`` for the program, its
+proof and its prices. These take 48 (see ``newton_bios``), in products of matrices and triangular
+solves. Twice are found Cholesky factors, which kept would take as much memory as the moments, and
+the gradient: by Newton's method, and for the proof from the cells.""",
 }
 
 

@@ -63,16 +63,15 @@ def support_of_cells(
 ) -> tuple[Array, Array]:
     """Return bases of the support and of the null directions, (d, k) and (d, d - k).
 
-    `cov` has one matrix per cell, or (1, G, d, d) where classes share them; `within` is the pooled
-    covariance.
+    `cov` has one symmetric matrix per cell, or (1, G, d, d) where classes share them; `within` is
+    the pooled covariance.
 
     Raises
     ------
     DataError
         If nothing varies, if a direction is constant within cells but differs between them, or
-        if a cell's covariance is not positive definite on the support.
+        if a cell's covariance has negative eigenvalues.
     """
-    refuse_asymmetric(cov, classes, groups)
     largest = float(np.diagonal(cov, axis1=-2, axis2=-1).max())
     if 0.0 < largest < LEAST_VARIANCE:
         raise DataError(
@@ -80,7 +79,7 @@ def support_of_cells(
             "cannot be inverted. Scale the features up.",
             argument="X",
         )
-    _refuse_below(cov, -1e-8, classes, groups)
+    refuse_below(list(np.moveaxis(cov, 1, 0)), -1e-8, classes, groups)
     basis, null = split_support(prior, mean, within)
     if basis.shape[1] == 0 or not largest > 0:
         raise DataError(
@@ -100,7 +99,6 @@ def support_of_cells(
             f"cells is infinite. Drop one of these features. {ROUNDING}",
             argument="mean",
         )
-    _refuse_below(cov, 1e-13, classes, groups, basis)
     return basis, null
 
 
@@ -113,30 +111,25 @@ def refuse_asymmetric(cov: Array, classes: Sequence[Hashable], groups: Sequence[
     refuse_cells(asymmetry > 1e-8 * size, asymmetry, "cov", "symmetric", classes, groups)
 
 
-def _refuse_below(
-    cov: Array,
-    bound: float,
-    classes: Sequence[Hashable],
-    groups: Sequence[Hashable],
-    basis: Array | None = None,
+def refuse_below(
+    cells: Sequence[Array], bound: float, classes: Sequence[Hashable], groups: Sequence[Hashable]
 ) -> None:
-    """Refuse cells with an eigenvalue, at unit variances, below a bound; on a basis if given.
+    """Refuse matrices (K, d, d) of a group with an eigenvalue, at unit variances, below a bound.
 
     Each cell is settled by a Cholesky factor, and by its eigenvalues only where that fails.
     """
-    smallest = np.full(cov.shape[:2], np.inf)
-    for cell in np.ndindex(smallest.shape):
-        S = cov[cell] if basis is None else restrict(cov[cell], basis)
+    smallest = np.full((len(cells[0]), len(cells)), np.inf)
+    for i, a in np.ndindex(smallest.shape):
+        S = cells[a][i]
         variances = np.abs(np.diagonal(S))
         positive = variances > 0
         scale = np.where(positive, 1.0 / np.sqrt(np.where(positive, variances, 1.0)), 1.0)
-        unit = S * np.outer(scale, scale)
-        shifted = unit.copy()
+        shifted = S * np.outer(scale, scale)
         shifted[np.diag_indices(len(S))] -= bound
         try:
             cholesky(shifted)
         except np.linalg.LinAlgError:
-            smallest[cell] = np.linalg.eigvalsh(unit)[0]
+            smallest[i, a] = np.linalg.eigvalsh(shifted)[0] + bound
     refuse_cells(smallest <= bound, smallest, "cov", "positive definite", classes, groups)
 
 

@@ -27,6 +27,7 @@ from fairprog.populations.cell_checks import (
     RestrictedCells,
     check_structure,
     refuse_asymmetric,
+    refuse_below,
     refuse_cells,
     support_of_cells,
 )
@@ -128,6 +129,9 @@ class NormalCells(CellStorage):
             self.groups,
         )
         self._support_cells: tuple[Any, ...] = tuple(self._restrict(S) for S in self._cells)
+        own = self._support_cells
+        own = tuple(S[:1] for S in own) if self.covariance == "tied" else own
+        refuse_below(own, 1e-13, self.classes, self.groups)
         for array in self._support_cells:
             array.setflags(write=False)
         self.pooled_cov  # noqa: B018 - part of the population, so not of what a solve needs

@@ -158,6 +158,8 @@ def stacked_kl(mean: Array, cov: Cells, target_mean: Array, target_cov: Cells) -
         k = members[0]
         U = half = None  # at most two matrices at a time
         spread, same = 0.0, _same(cov, target_cov, k)
+        if same and np.array_equal(mean[members], target_mean[members]):
+            continue
         if not same:
             F = factor(cov, k)
             spread = -log_det(F)
