@@ -86,14 +86,15 @@ def test_all_groups_never_worse_than_some_staying(seed, d, K, G):
             assert everyone.kl <= one.kl + 1e-9
 
 
-def test_descents_from_all_starts_find_nothing_better():
-    """Classes far apart have many local optima; most starts are left out, not the best one."""
-    D = multivariate(np.random.default_rng(71), 2, 4, 3)
+@pytest.mark.parametrize(("seed", "K"), [(71, 4), (1048, 3)])
+def test_descents_from_all_starts_find_nothing_better(seed, K):
+    """Classes far apart have many local optima; starts are left out, not the best one."""
+    D = multivariate(np.random.default_rng(seed), 2, K, 3)
     D = fp.Normal(D.prior, 6.0 * D.mean, cov=D.cov)
     frames, fixed = free_frames(D, D.prior, fp.Monotone())
     spaces = [MapSpace(frames, fixed, anchor) for anchor in range(3)]
     ends = [space.descend(x, 60)[0] for space in spaces for x in spaces[0].starts()]
-    assert min(ends[k] for k in (0, 7, 14)) > min(ends) + 1.0  # groups' own laws do not do
+    assert min(ends[k] for k in (0, 7, 14)) > min(ends) + 0.4  # groups' own laws do not do
     assert fp.NearestIdeal(D, base_rates="keep").solve().kl <= min(ends) + 1e-9
 
 

@@ -167,8 +167,9 @@ def _ends(fields: list[tuple[MapSpace, list[Array]]], large: bool) -> list[End]:
 def _begun(fields: list[tuple[MapSpace, list[Array]]]) -> dict[tuple[int, int], _Descent]:
     """Begin descents: one in every space, the best starts in all, then all starts where it pays.
 
-    The starts that lead in their own space are begun in every other one; spaces whose best
-    descent cannot come to the best of all are left out, the others' other starts begun.
+    The starts that lead in their own space are begun in every other one. Where descents part
+    from others of their space every start is begun in all; else in those spaces whose best
+    descent may come to the best of all.
     """
     from tqdm import tqdm
 
@@ -186,6 +187,9 @@ def _begun(fields: list[tuple[MapSpace, list[Array]]]) -> dict[tuple[int, int], 
     begin([(i, space.anchor or 0) for i, (space, _) in enumerate(fields)])
     order = sorted(begun, key=lambda key: begun[key].value)
     begin([(i, k) for k in list(dict.fromkeys(k for _, k in order))[:SHARED] for i in spaces])
+    least_of = [min(run.value for (j, _), run in begun.items() if j == i) for i in spaces]
+    if any(run.is_behind(least_of[i]) for (i, _), run in begun.items()):
+        begin([(i, k) for i in spaces for k in range(len(fields[i][1]))])  # several optima
     leaders = [min((k for k in begun if k[0] == i), key=lambda k: begun[k].value) for i in spaces]
     steps = BRIEF
     while True:
