@@ -6,6 +6,7 @@ import argparse
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,12 @@ from fairprog.cli.printed_report import design_text, filled, note, warning, widt
 from fairprog.cli.tabular import Plan, TableSteering
 from fairprog.codec import together, write_text
 from fairprog.comparison import Comparison, compare
-from fairprog.comparison.comparison_words import comparison_summary, easier_words, findings_of
+from fairprog.comparison.comparison_words import (
+    comparison_summary,
+    easier_words,
+    findings_of,
+    gap_words,
+)
 from fairprog.comparison.methods import (
     NOTHING,
     Fits,
@@ -273,12 +279,11 @@ def passed_over(found: dict[str, Comparison], best: str, max_loss: float, lots: 
 def _gains(found: dict[str, Comparison], best: str) -> str:
     said = []
     for name, c in found.items():
-        before, after = (c.mean(m, "worst gap")[0] for m in (NOTHING, best))
+        gaps = gap_words(c, partial(c.change, best))
         a, b = (c.mean(m, "score")[0] for m in (NOTHING, best))
-        said.append(
-            f"{name}: worst held-out gap {before:.3f} -> {after:.3f}, accuracy {a:.4f} -> {b:.4f}"
-        )
-    return "; ".join(said) + " (means over folds, of each the gap at its worst threshold)."
+        said.append(f"{name}: {gaps}, accuracy {a:.4f} -> {b:.4f}")
+    how = "means over folds held out ± standard errors, of each the gap at its worst threshold"
+    return f"{'; '.join(said)} ({how})."
 
 
 def _fitted(design: Design, plan: Plan, method: str, steps: dict[str, Any]) -> TableSteering:
