@@ -28,6 +28,7 @@ from fairprog.errors import FairprogWarning, ModelError
 from fairprog.labels import Array, Indices, label_vector
 
 Keys = NDArray[np.uint64]
+TOLD_APART = ".* are told apart by lots"  # how a warning that a key would still begins
 BLOCK = 2**18  # entries hashed at once
 WHOLE = re.compile(r"(0|-?[1-9][0-9]*)(\.0)?")  # the text of a whole number
 
@@ -204,15 +205,18 @@ def keys_for(
             )
         return keys
     if shared:
-        warnings.warn(
-            f"{shared} are told apart by lots, and rows that are the same share one: they move "
-            "together and are split less finely than rows of their own would be. Gaps can grow by "
-            "it, and it may tell their group. Pass key=, an identifier of every row; the same key "
-            "gets the same lot, alone and in any batch.",
-            FairprogWarning,
-            stacklevel=3,
-        )
+        warnings.warn(together_words(shared), FairprogWarning, stacklevel=3)
     return row_keys(X, order)
+
+
+def together_words(shared: str) -> str:
+    """Return what rows that are the same do without a key, and the remedy."""
+    return (
+        f"{shared} are told apart by lots, and without a key rows that are the same share one: "
+        "they move together, so that gaps are closed less than with keys, can grow, and may tell "
+        "the group. Pass key=, an identifier of every row; the same key gets the same lot, alone "
+        "and in any batch."
+    )
 
 
 def _mostly_repeated(keys: Keys) -> bool:

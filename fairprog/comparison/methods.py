@@ -46,7 +46,8 @@ class OnFeatures(ClassifierMixin, BaseEstimator):
         self.step_ = None
         if self.step is not None:
             self.step_ = clone(self.step).fit(X, y, sensitive_features=sensitive_features)
-        self.model_ = clone(self.estimator).fit(self.seen(X, sensitive_features), y)
+        key = np.arange(len(y))  # every row its own lots, as those held out have
+        self.model_ = clone(self.estimator).fit(self.seen(X, sensitive_features, key), y)
         self.classes_ = self.model_.classes_
         return self
 

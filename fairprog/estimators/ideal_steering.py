@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -11,7 +12,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from fairprog.codec import register
 from fairprog.door import Rows, refuse_reordered
-from fairprog.errors import DataError
+from fairprog.errors import DataError, FairprogWarning
 from fairprog.estimators.feature_reader import FeatureReader
 from fairprog.estimators.first_version import of_now
 from fairprog.estimators.fitted_population import (
@@ -28,13 +29,23 @@ from fairprog.estimators.step import SteeringStep, law, mean_over_groups
 from fairprog.estimators.tied_columns import Columns, moving_columns, warn_of_loss
 from fairprog.fields import array, either, increasing, read, refuse
 from fairprog.labels import Array, Indices, check_finite, check_number
-from fairprog.lots import Keys, column_order, keys_for, lots, row_keys, shared_too_widely
+from fairprog.lots import (
+    Keys,
+    column_order,
+    keys_for,
+    lots,
+    row_keys,
+    shared_too_widely,
+    together_words,
+)
 from fairprog.populations import Bijection, Normal, Transformed, population_from_dict
 from fairprog.populations.cell_checks import check_classes
 from fairprog.programs import NearestIdeal
 from fairprog.programs.geometries.base import refuse_bound
 from fairprog.solution import Solution
 from fairprog.transports import Transport
+
+TIED = "Tied values"  # what lots tell apart
 
 
 class IdealSteering(FeatureReader, SteeringStep):
@@ -227,6 +238,12 @@ class IdealSteering(FeatureReader, SteeringStep):
             For options that clash.
         InfeasibleError, SolverError
             As :class:`fairprog.NearestIdeal`.
+
+        Warns
+        -----
+        FairprogWarning
+            Where most rows repeat others, so that ties need a `key` in `transform`; where columns
+            that stay, or moved ones, tell the group; where values ran together.
         """
         check_options(self.family, self.class_weight)
         features, groups = self._read(X, sensitive_features, reset=True)
@@ -287,6 +304,8 @@ class IdealSteering(FeatureReader, SteeringStep):
         tied, still = self._columns.tied, np.flatnonzero(~moving)
         if tied:
             self._shared = shared_too_widely(rows.a, rows.a, row_keys(features))
+        if self._shared:
+            warnings.warn(together_words(TIED), FairprogWarning, stacklevel=2)
         keys, shares = row_keys(np.arange(rows.a.size)), np.eye(len(rows.groups))[rows.a]
         out = self._aligned(features, shares, keys)
         warn_of_loss(features[:, tied], out[:, tied], rows, [names[j] for j in tied])
@@ -323,7 +342,8 @@ class IdealSteering(FeatureReader, SteeringStep):
             returned.
         key : array_like, shape (n,), optional
             Identifiers of the rows, numbers or text, by which ties are split; default the rows
-            themselves. A row with the same key goes the same way, alone and in any batch.
+            themselves; but where most rows are repetitions a tie goes to the middle of where its
+            rows would. A row with the same key goes the same way, alone and in any batch.
 
         Returns
         -------
@@ -345,9 +365,9 @@ class IdealSteering(FeatureReader, SteeringStep):
         n, out = len(features), features
         shares = self._shares(groups, n)
         if self.solution_ is not None:
-            shared, drawing = "Tied values" * self._shared, bool(self._columns.tied)
+            shared, drawing = TIED * self._shared, bool(self._columns.tied)
             keys = keys_for(features, key, n, self._order, shared, drawing)
-            out = self._aligned(features, shares, keys)
+            out = self._aligned(features, shares, keys, self._shared and key is None)
         if self.sensitive_column is not None and self.keep_sensitive:
             return insert_column(out, column_position(X, self.sensitive_column), groups)
         return out
@@ -379,11 +399,18 @@ class IdealSteering(FeatureReader, SteeringStep):
         out[stays] = features[stays]
         return out
 
-    def _aligned(self, features: Array, shares: Array, keys: Keys) -> Array:
-        """Return rows in the common coordinates; not a bit of one whose group stays changes."""
+    def _aligned(
+        self, features: Array, shares: Array, keys: Keys, together: bool = False
+    ) -> Array:
+        """Return rows in the common coordinates; not a bit of one whose group stays changes.
+
+        Ties that move together go to the middle of where their rows would.
+        """
         moves, out = ~self._stays(shares), features.copy()
         moved = self._moved(features[moves], shares[moves], True)
-        lot = lots(self.random_state, "split ties", keys[moves])  # one, so that columns agree
+        lot: Any = 0.5
+        if not together:  # one for all columns, so that they agree
+            lot = lots(self.random_state, "split ties", keys[moves])
         groups = self.groups_.tolist()
         self._columns.rank(moved, features[moves], shares[moves], groups, lot, True)
         for j, lattice in enumerate(self._lattices):  # of a file of version 0.1.0

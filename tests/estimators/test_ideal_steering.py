@@ -263,6 +263,10 @@ def test_only_tied_columns_are_moved_by_ranks(steer):
     assert set(Z[:, 1]) <= set(X[:, 1])
 
 
+KEYED = pytest.mark.filterwarnings("ignore:Tied values are told apart")  # a key comes later
+
+
+@KEYED
 @pytest.mark.parametrize("K", [2, 3])
 def test_a_tied_column_has_the_law_of_the_group_that_stays_every_class_weighing_the_same(K):
     rng = np.random.default_rng(0)
@@ -285,6 +289,7 @@ def test_a_tied_column_has_the_law_of_the_group_that_stays_every_class_weighing_
     assert (low[1:] >= top[:-1]).all()
 
 
+@KEYED
 @pytest.mark.parametrize("kind", ["lattices", "tied scores", "atoms"])
 @pytest.mark.parametrize("steer", ["all", ["f"]])
 def test_trees_read_the_group_no_better_and_gaps_fall(kind, steer):
@@ -355,6 +360,7 @@ def test_indicators_of_a_category_stay_as_they_are():
     )
 
 
+@KEYED
 def test_a_tree_cannot_read_the_group_from_rounded_values():
     rng = np.random.default_rng(1)
     n = 8000
@@ -411,6 +417,7 @@ def test_zeros_and_units_of_columns_are_arbitrary(name, steer, shift, unit):
         np.testing.assert_allclose(Z.mean(axis=0), X.mean(axis=0), atol=1e-9)
 
 
+@KEYED
 def test_whole_numbers_far_from_zero_keep_their_values():
     rng = np.random.default_rng(0)
     a, y = rng.choice(["f", "m"], 4000), rng.integers(2, size=4000)
@@ -459,6 +466,41 @@ def test_point_masses_go_through_files(tmp_path):
     np.testing.assert_array_equal(Z, step.transform(X, sensitive_features=a))
 
 
+@pytest.mark.parametrize("steer", ["all", ["b"]])
+def test_copies_without_a_key_do_not_widen_gaps_and_fit_says_so(steer):
+    """Three columns of two values: eight rows, and eight lots that throw a group about."""
+    X, y, a = three_questions(6000)
+    with pytest.warns(fp.FairprogWarning, match="told apart by lots, and without a key"):
+        step = fp.IdealSteering(steer).fit(X, y, sensitive_features=a)
+    with pytest.warns(fp.FairprogWarning, match="told apart by lots, and without a key"):
+        together = step.transform(X, sensitive_features=a)
+    apart = step.transform(X, sensitive_features=a, key=np.arange(6000))
+
+    def gap(Z):
+        code = Z @ [1, 2, 4]
+        score = np.array([np.mean(y[code == v]) if (code == v).any() else 0 for v in range(8)])
+        return (
+            fp.audit(y, score[code.astype(int)], sensitive_features=a)
+            .worst["equalized odds", "score"]
+            .gap
+        )
+
+    assert gap(together) <= gap(X) + 1e-9 and gap(apart) < 0.6 * gap(X)
+    assert len(np.unique(np.column_stack([X, a == "b", together]), axis=0)) == len(
+        np.unique(np.column_stack([X, a == "b"]), axis=0)
+    )
+    step.fit_transform(X, y, sensitive_features=a, key=np.arange(6000))  # nothing to say
+
+
+def three_questions(n, seed=0):
+    """Answers of yes and no that group b gives more rarely."""
+    rng = np.random.default_rng(seed)
+    a, y = rng.choice(["a", "b"], n, p=[0.6, 0.4]), rng.integers(2, size=n)
+    logit = (2 * y[:, None] - 1) * [0.5, 0.4, 0.3] - (a == "b")[:, None] * [1.0, 0.2, -0.4]
+    return (rng.random((n, 3)) < 1 / (1 + np.exp(-logit))).astype(float), y, a
+
+
+@KEYED
 def test_values_that_run_together_are_warned_of():
     rng = np.random.default_rng(0)
     a, y = rng.choice(["f", "m"], 2000), rng.integers(2, size=2000)
