@@ -244,18 +244,38 @@ def shared_too_widely(
     """
     if not cell.size:
         return False
-    mixed = _mix(keys + _mix(cell.astype(np.uint64)))
-    ordered = np.sort(mixed)
-    if (ordered[1:] != ordered[:-1]).all():
-        return False
-    _, first, count = np.unique(mixed, return_index=True, return_counts=True)
-    rows = np.bincount(cell).astype(float)
-    square = np.bincount(cell[first], count.astype(float) ** 2, rows.size)
+    rows, square = np.bincount(cell), _squares(cell, keys)
     home = np.zeros(rows.size, np.intp)
     home[cell] = group
     n = (np.bincount(group) if size is None else size)[home]
     used = rows > 0
     return bool((square[used] > 4.0 * n[used]).any())
+
+
+def effective_lots(group: Indices, keys: Keys) -> Array:
+    r"""Return by how many lots, of equal weight, the rows of every group are split.
+
+    :math:`(\sum_k c_k)^2 / \sum_k c_k^2` with :math:`c_k` the rows of each key. Source: Kish
+    (1965).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> effective_lots(np.zeros(4, int), np.array([1, 1, 2, 2], np.uint64))
+    array([2.])
+    """
+    return np.bincount(group) ** 2.0 / np.maximum(_squares(group, keys), 1.0)
+
+
+def _squares(cell: Indices, keys: Keys) -> Array:
+    """Return, by cell, the sum of the squared numbers of rows that share a key."""
+    mixed = _mix(keys + _mix(cell.astype(np.uint64)))
+    ordered = np.sort(mixed)
+    if (ordered[1:] != ordered[:-1]).all():
+        return np.bincount(cell).astype(float)
+    _, first, count = np.unique(mixed, return_index=True, return_counts=True)
+    square: Any = np.bincount(cell[first], count.astype(float) ** 2, int(cell.max()) + 1)
+    return np.asarray(square, dtype=float)
 
 
 def _mix(x: Keys) -> Keys:

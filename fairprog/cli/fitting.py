@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fairprog.cli.columns import Design, read_design
+from fairprog.cli.columns import Design, read_design, warn_of_text
 from fairprog.cli.complaints import unusable_columns
 from fairprog.cli.csv_table import Table, read_table
 from fairprog.cli.outputs import check_outputs, check_table_name, for_columns, remarks_of
@@ -192,6 +192,7 @@ def run_fit(options: argparse.Namespace) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FairprogWarning)
         fitted = _fitted(design, plan, best, steps)
+        warn_of_text(table, design, fitted.moved(design.X, design.group, np.arange(len(design.y))))
     remarks = [
         *passed,
         *filter(None, [easier_words(every, best)]),

@@ -207,12 +207,14 @@ class TableSteering:
         table, X, group = self.read(
             table, drop_rows=drop_rows, unseen=unseen, beside=() if key is None else (key,)
         )
-        if self.step is None:
-            moved = self.solved.align(X, sensitive_features=group)
-        else:
-            keys = None if key is None else table.text(key)
-            moved = self.step.transform(X, sensitive_features=group, key=keys)
+        moved = self.moved(X, group, None if key is None else table.text(key))
         return table.replace(self._columns_of(table, X, moved))
+
+    def moved(self, X: Array, group: Text, key: Any = None) -> Array:
+        """Return rows of numbers in the common coordinates."""
+        if self.step is None:
+            return np.asarray(self.solved.align(X, sensitive_features=group))
+        return np.asarray(self.step.transform(X, sensitive_features=group, key=key))
 
     def transform(self, X: pd.DataFrame, *, key: str | None = None) -> pd.DataFrame:
         """Return a data frame with its features moved, as `fairprog apply` moves a file.

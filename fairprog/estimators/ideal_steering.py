@@ -26,12 +26,18 @@ from fairprog.estimators.lattice import rounded
 from fairprog.estimators.score_maps import Plan
 from fairprog.estimators.sensitive_column import column_position, insert_column, take_column
 from fairprog.estimators.step import SteeringStep, law, mean_over_groups
-from fairprog.estimators.tied_columns import Columns, moving_columns, warn_of_loss
+from fairprog.estimators.tied_columns import (
+    Columns,
+    moving_columns,
+    warn_of_contradictions,
+    warn_of_loss,
+)
 from fairprog.fields import array, either, increasing, read, refuse
 from fairprog.labels import Array, Indices, check_finite, check_number
 from fairprog.lots import (
     Keys,
     column_order,
+    effective_lots,
     keys_for,
     lots,
     row_keys,
@@ -46,6 +52,7 @@ from fairprog.solution import Solution
 from fairprog.transports import Transport
 
 TIED = "Tied values"  # what lots tell apart
+LOTS = 40  # by fewer lots a group is split so coarsely that its gaps can grow
 
 
 class IdealSteering(FeatureReader, SteeringStep):
@@ -111,6 +118,9 @@ class IdealSteering(FeatureReader, SteeringStep):
         The fitted population.
     sample_weight_ : Array, shape (n,)
         Weights of the fitted rows that carry the steered base rates, times those given to `fit`.
+    coarse_ : bool
+        Whether a group that moves has so many copies of so few rows (as many as 40 different ones
+        in effect, or fewer) that without a `key` ties go to the middle of where they would.
     classes_, groups_ : arrays of labels
     n_features_in_, feature_names_in_
         As everywhere in scikit-learn.
@@ -195,6 +205,7 @@ class IdealSteering(FeatureReader, SteeringStep):
     _order: Indices | None
     _columns: Columns
     _shared: bool
+    coarse_: bool
     _kind = "ideal_steering"
     _more: ClassVar[dict[str, Any]] = {
         "feature_names": [str],
@@ -202,6 +213,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         "ties": [Mapping],
         "whole": array(None),
         "moving": array(None),
+        "coarse?": bool,
     }
 
     @staticmethod
@@ -254,7 +266,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         features = rows.of(features)
         self._keep_labels(rows, groups)
         self._order = column_order(features, rows.weight)
-        self._lattices, self._shared = [], False
+        self._lattices, self._shared, self.coarse_ = [], False, False
         self._columns = Columns.resting(features.shape[1])
         if len(rows.classes) == 1 and len(rows.groups) > 1:
             raise DataError(
@@ -303,13 +315,21 @@ class IdealSteering(FeatureReader, SteeringStep):
         self._columns = Columns.of_rows(features, rows, self._plan(), self.snap, moving)
         tied, still = self._columns.tied, np.flatnonzero(~moving)
         if tied:
-            self._shared = shared_too_widely(rows.a, rows.a, row_keys(features))
+            own = row_keys(features)
+            self._shared = shared_too_widely(rows.a, rows.a, own)
+            movers = [rows.groups.index(g) for g in self._plan().moving]
+            self.coarse_ = bool((effective_lots(rows.a, own)[movers] < LOTS).any())
         if self._shared:
             warnings.warn(together_words(TIED), FairprogWarning, stacklevel=2)
         keys, shares = row_keys(np.arange(rows.a.size)), np.eye(len(rows.groups))[rows.a]
         out = self._aligned(features, shares, keys)
         warn_of_loss(features[:, tied], out[:, tied], rows, [names[j] for j in tied])
-        warn_of_staying(features[:, still], rows.a, [names[j] for j in still])
+        kept, of_kept = features[:, still], [names[j] for j in still]
+        warn_of_staying(kept, rows.a, of_kept)
+        if still.size:
+            said = kept == kept.max(axis=0)
+            moved = [names[j] for j in np.flatnonzero(moving)]
+            warn_of_contradictions(features[:, moving], out[:, moving], said, moved, of_kept)
         warn_of_group(features, out, rows.a)
         return self
 
@@ -342,8 +362,9 @@ class IdealSteering(FeatureReader, SteeringStep):
             returned.
         key : array_like, shape (n,), optional
             Identifiers of the rows, numbers or text, by which ties are split; default the rows
-            themselves; but where most rows are repetitions a tie goes to the middle of where its
-            rows would. A row with the same key goes the same way, alone and in any batch.
+            themselves; but where a group has hardly 40 different rows, repetitions counted, a tie
+            goes to the middle of where its rows would. A row with the same key goes the same way,
+            alone and in any batch.
 
         Returns
         -------
@@ -367,7 +388,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         if self.solution_ is not None:
             shared, drawing = TIED * self._shared, bool(self._columns.tied)
             keys = keys_for(features, key, n, self._order, shared, drawing)
-            out = self._aligned(features, shares, keys, self._shared and key is None)
+            out = self._aligned(features, shares, keys, self.coarse_ and key is None)
         if self.sensitive_column is not None and self.keep_sensitive:
             return insert_column(out, column_position(X, self.sensitive_column), groups)
         return out
@@ -451,6 +472,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         own = {
             "feature_names": tuple(getattr(self, "feature_names_in_", ())),
             "population": population,
+            "coarse": self.coarse_,
         }
         return super().to_dict() | own | self._columns.to_dict()
 
@@ -465,7 +487,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         solved = Mapping if len(out.groups_) > 1 else None
         needed = dict.fromkeys(("population", "solution"), solved)
         read({name: data[name] for name in needed}, cls._kind, needed)
-        out.population_ = None
+        out.population_, out.coarse_ = None, bool(data.get("coarse"))
         if out.solution_ is not None:
             labels = data["classes"], data["groups"], int(data["moving"].sum())
             for D in (population_from_dict(data["population"]), out.solution_.original):

@@ -233,3 +233,19 @@ def test_a_data_frame_is_moved_by_place_whatever_its_index(folder):
     pd.testing.assert_frame_equal(found, want.iloc[order])
     named = step.transform(new.set_index("id", drop=False), key="id")
     pd.testing.assert_frame_equal(named.reset_index(drop=True), want)
+
+
+@pytest.mark.parametrize(("command", "text"), [("fit", ()), ("fit", ("school",)), ("steer", ())])
+def test_text_that_says_what_a_moved_number_says_is_named(folder, capsys, command, text):
+    """Whether the text is a feature or only stays in the file; `steer` moves no text."""
+    table = with_whole_numbers(people())
+    table["years"] = table["years"].clip(36, 44)
+    table.assign(school="level " + table["years"].astype(str)).to_csv("data.csv", index=False)
+    more = ["--method", "each", "--report", "fit.html"] if command == "fit" else ["--splits", "0"]
+    main([command, "data.csv", "--label", "y", "--sensitive", "sex", "--quiet", *more,
+          "--features", "x", "years", *text])  # fmt: skip
+    said = " ".join(capsys.readouterr().out.split())
+    shown = "school=level 37" if text else "school)"
+    assert "Note: years moves, and what says the same stays (" in said and shown in said
+    if command == "fit":
+        assert "years moves, and what says the same" in Path("fit.html").read_text("utf-8")
