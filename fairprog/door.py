@@ -28,6 +28,7 @@ from fairprog.labels import (
     label_order,
     label_vector,
     plain,
+    tupled,
 )
 
 
@@ -91,7 +92,9 @@ class Rows:
             group_vector = group_labels(sensitive_features, n, merge_groups)
             refuse_swapped(class_vector, group_vector)
         else:
-            group_vector = label_vector(sensitive_features, "sensitive_features", n)
+            groups = None if groups is None else tuple(groups)
+            given_groups = tupled(sensitive_features, groups, "sensitive_features")
+            group_vector = label_vector(given_groups, "sensitive_features", n)
         met_y, met_a = (
             v if v.dtype.kind == "O" else np.unique(v) for v in (class_vector, group_vector)
         )
