@@ -81,8 +81,9 @@ class Feature:
             raise DataError(
                 f"Column {self.name!r} of {table.name} has the value(s) "
                 f"{quoted(in_order(text[where])[:5])} ({where.sum()} rows), which did not occur "
-                f"when the model was fitted; known are {quoted(self.levels)}. Give --unseen drop "
-                "to leave such rows out, or --unseen zeros to encode them as none of these.",
+                f"when the model was fitted; known are {quoted(self.levels)}. Give "
+                "unseen='drop' to leave such rows out, or unseen='zeros' to encode them as none "
+                "of these.",
                 argument=self.name,
             )
         return np.stack([text == v for v in self.kept], axis=1).astype(np.float64)
