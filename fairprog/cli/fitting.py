@@ -38,6 +38,7 @@ from fairprog.comparison.methods import (
 from fairprog.comparison.result import choose, drawn, grown
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.estimators import IdealSteering
+from fairprog.evidence.few_rows import few_rows_said
 from fairprog.labels import Indices, printable
 from fairprog.solution import ScoreSolution, Solution
 
@@ -191,6 +192,7 @@ def run_fit(options: argparse.Namespace) -> int:
     print("\n" + filled(f"Method: {best}. {_gains(found, best)}"))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FairprogWarning)
+        few_rows_said()  # by the comparison
         fitted = _fitted(design, plan, best, steps)
         warn_of_text(table, design, fitted.moved(design.X, design.group, np.arange(len(design.y))))
     remarks = [

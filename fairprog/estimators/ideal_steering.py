@@ -32,6 +32,7 @@ from fairprog.estimators.tied_columns import (
     warn_of_contradictions,
     warn_of_loss,
 )
+from fairprog.evidence.few_rows import warn_of_few_rows
 from fairprog.fields import array, either, increasing, read, refuse
 from fairprog.labels import Array, Indices, check_finite, check_number
 from fairprog.lots import (
@@ -254,8 +255,9 @@ class IdealSteering(FeatureReader, SteeringStep):
         Warns
         -----
         FairprogWarning
-            Where most rows repeat others, so that ties need a `key` in `transform`; where columns
-            that stay, or moved ones, tell the group; where values ran together.
+            Where a cell has few rows; where most rows repeat others, so that ties need a `key` in
+            `transform`; where columns that stay, or moved ones, tell the group, or a category
+            that stays says what a moved number says; where values ran together.
         """
         check_options(self.family, self.class_weight)
         features, groups = self._read(X, sensitive_features, reset=True)
@@ -323,6 +325,7 @@ class IdealSteering(FeatureReader, SteeringStep):
             warnings.warn(together_words(TIED), FairprogWarning, stacklevel=2)
         keys, shares = row_keys(np.arange(rows.a.size)), np.eye(len(rows.groups))[rows.a]
         out = self._aligned(features, shares, keys)
+        warn_of_few_rows(rows.cells, rows.classes, rows.groups)
         warn_of_loss(features[:, tied], out[:, tied], rows, [names[j] for j in tied])
         kept, of_kept = features[:, still], [names[j] for j in still]
         warn_of_staying(kept, rows.a, of_kept)

@@ -536,6 +536,25 @@ def test_values_that_run_together_are_warned_of():
         fp.IdealSteering(["f"]).fit(x[:, None], y, sensitive_features=a)
 
 
+@pytest.mark.parametrize(
+    "step", [fp.IdealSteering(), fp.ScoreSteering(space="identity"),
+             fp.SteeredClassifier(LogisticRegression(), cv=3),
+             fp.SteeredClassifier(LogisticRegression(), cv=3, uses_group=False)]
+)  # fmt: skip
+def test_cells_of_few_rows_are_named_once(step):
+    rng = np.random.default_rng(0)
+    y, a = np.tile([0, 1], 80), np.repeat(["b", "a"], [30, 130])
+    X = rng.normal(size=(160, 1)) + y[:, None]
+    with pytest.warns(fp.FairprogWarning) as warned:
+        step.fit(X, y, sensitive_features=a)
+    said = [str(w.message) for w in warned if "smallest cell" in str(w.message)]
+    assert len(said) == 1 and said[0].startswith(
+        "The smallest cell (class 0, group b) has 15 rows, and a gap of 0.1 needs 633 in each cell"
+    )
+    if isinstance(step, fp.SteeredClassifier):  # by which notion it decides
+        assert step.notion_ == (None if step.uses_group else fp.EqualizedOdds())
+
+
 def test_one_group_is_said_to_be_one():
     X, y, _ = data(200)
     with pytest.warns(fp.FairprogWarning, match="nobody to be equal to"):
