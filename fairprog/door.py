@@ -2,7 +2,8 @@
 
 Rows are matched by position, as everywhere in scikit-learn. pandas objects say by their index
 which rows they hold: the same index in the same order passes, another order or other rows are
-refused, and so is half of the same rows. Rows of weight zero stay outside.
+refused, and so is half of the same rows. An index of 0, 1, ... says nothing where the other one
+has none of its labels. Rows of weight zero stay outside.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from fairprog.labels import (
     label_order,
     label_vector,
     plain,
+    tupled,
 )
 
 
@@ -90,7 +92,9 @@ class Rows:
             group_vector = group_labels(sensitive_features, n, merge_groups)
             refuse_swapped(class_vector, group_vector)
         else:
-            group_vector = label_vector(sensitive_features, "sensitive_features", n)
+            groups = None if groups is None else tuple(groups)
+            given_groups = tupled(sensitive_features, groups, "sensitive_features")
+            group_vector = label_vector(given_groups, "sensitive_features", n)
         met_y, met_a = (
             v if v.dtype.kind == "O" else np.unique(v) for v in (class_vector, group_vector)
         )
@@ -181,9 +185,10 @@ def counted(weight: Array) -> Array:
 
 
 def refuse_reordered(**rows: Any) -> None:
-    """Refuse pandas objects whose indexes hold the same rows in another order, or half of them.
+    """Refuse pandas objects whose indexes hold the same rows in another order, or other rows.
 
-    What has no index, or an index without a label in common, is taken as it lies.
+    What has no index, or the index 0, 1, ... beside one without a label in common, is taken as it
+    lies.
 
     Raises
     ------
@@ -194,17 +199,29 @@ def refuse_reordered(**rows: Any) -> None:
         if len(index) != len(other) or index.equals(other):
             continue
         shared = index.isin(other)
-        if not shared.any():
+        if not shared.any() and (_numbers_rows(index) or _numbers_rows(other)):
             continue
         row = int(np.flatnonzero(np.asarray(index != other))[0])
-        how = (
-            "the same index in another order"
-            if shared.all() and other.isin(index).all()
-            else f"indexes that agree in {int(shared.sum())} of {len(index)} labels only"
-        )
+        remedy = f"Write {name}.loc[{first}.index], or {name}.to_numpy() if the order is meant."
+        if not shared.any():
+            how = "indexes without a label in common"
+            remedy = (
+                f"Take the same rows of both, by .loc[...] of one index, or write "
+                f"{name}.reset_index(drop=True) if the order is meant."
+            )
+        elif shared.all() and other.isin(index).all():
+            how = "the same index in another order"
+        else:
+            how = f"indexes that agree in {int(shared.sum())} of {len(index)} labels only"
         raise DataError(
             f"`{first}` and `{name}` have {how}: row {row} is {plain(other[row])!r} in one "
-            f"and {plain(index[row])!r} in the other, and rows are matched by position. Write "
-            f"{name}.loc[{first}.index], or {name}.to_numpy() if the order is meant.",
+            f"and {plain(index[row])!r} in the other, and rows are matched by position. {remedy}",
             argument=name,
         )
+
+
+def _numbers_rows(index: Any) -> bool:
+    """Return whether a pandas index is 0, 1, ..., as of a table that has none."""
+    import pandas as pd
+
+    return bool(index.equals(pd.RangeIndex(len(index))))

@@ -13,11 +13,10 @@ from fairprog.labels import (
     Array,
     Indices,
     column_names,
+    crossed,
     encode,
-    label_array,
     label_vector,
     plain,
-    unmasked,
 )
 
 
@@ -58,9 +57,7 @@ def group_labels(
         )
     shape = np.shape(sensitive_features)
     if len(shape) == 2 and shape[1] > 1:
-        table = np.asarray(unmasked(sensitive_features), dtype=object)
-        columns = [label_vector(column, "sensitive_features", n) for column in table.T]
-        labels = label_array([tuple(map(plain, row)) for row in zip(*columns, strict=True)])
+        labels = crossed(sensitive_features, "sensitive_features", n)
     else:
         labels = label_vector(sensitive_features, "sensitive_features", n)
     if not isinstance(merge_groups, Mapping | None):

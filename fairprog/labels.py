@@ -132,13 +132,15 @@ def encode(
 ) -> Indices:
     """Return the integer code of each entry of a label vector, whose sorted labels may be known.
 
+    Several columns are crossed where the labels are tuples.
+
     Raises
     ------
     DataError
         If the argument is missing, has the wrong length, holds missing values, or a label
         that is not in `labels`.
     """
-    array = label_vector(values, argument, n)
+    array = label_vector(tupled(values, labels, argument), argument, n)
     position = {label: k for k, label in enumerate(labels)}
     if array.dtype.kind == "O":
         codes = np.array([position.get(plain(v), -1) for v in array], dtype=np.intp)
@@ -156,6 +158,36 @@ def encode(
             argument=argument,
         )
     return codes
+
+
+def crossed(columns: Any, argument: str, n: int | None = None) -> NDArray[Any]:
+    """Return the rows of several label columns as tuples, shape (n,)."""
+    table = np.asarray(unmasked(columns), dtype=object)
+    parts = [label_vector(column, argument, n) for column in table.T]
+    return label_array([tuple(map(plain, row)) for row in zip(*parts, strict=True)])
+
+
+def tupled(values: Any, labels: Iterable[Any] | None, argument: str) -> Any:
+    """Return the rows of several columns as tuples, where the labels are some; else as given.
+
+    Raises
+    ------
+    DataError
+        For a data frame whose columns hold the same labels: their order is not known here.
+    """
+    known = [v for v in labels or () if isinstance(v, tuple)]
+    shape = _as_vector(values).shape if known else ()
+    if len(shape) != 2 or {len(v) for v in known} != {shape[1]}:
+        return values
+    held = [set(own) for own in zip(*known, strict=True)]
+    if hasattr(values, "iloc") and len(set().union(*held)) < sum(map(len, held)):
+        raise DataError(
+            f"Columns of `{argument}` hold the same labels ({list(map(str, values.columns))}), "
+            "and their names at the fit are not known here: pass them in the order of the fit, by "
+            ".to_numpy(), or use the step that was fitted.",
+            argument=argument,
+        )
+    return crossed(values, argument)
 
 
 def _as_vector(values: ArrayLike) -> NDArray[Any]:

@@ -28,6 +28,7 @@ from fairprog.errors import FairprogWarning, ModelError
 from fairprog.labels import Array, Indices, label_vector
 
 Keys = NDArray[np.uint64]
+TOLD_APART = ".* are told apart by lots"  # how a warning that a key would still begins
 BLOCK = 2**18  # entries hashed at once
 WHOLE = re.compile(r"(0|-?[1-9][0-9]*)(\.0)?")  # the text of a whole number
 
@@ -204,15 +205,18 @@ def keys_for(
             )
         return keys
     if shared:
-        warnings.warn(
-            f"{shared} are told apart by lots, and rows that are the same share one: they move "
-            "together and are split less finely than rows of their own would be. Gaps can grow by "
-            "it, and it may tell their group. Pass key=, an identifier of every row; the same key "
-            "gets the same lot, alone and in any batch.",
-            FairprogWarning,
-            stacklevel=3,
-        )
+        warnings.warn(together_words(shared), FairprogWarning, stacklevel=3)
     return row_keys(X, order)
+
+
+def together_words(shared: str) -> str:
+    """Return what rows that are the same do without a key, and the remedy."""
+    return (
+        f"{shared} are told apart by lots, and without a key rows that are the same share one: "
+        "they move together, so that gaps are closed less than with keys, can grow, and may tell "
+        "the group. Pass key=, an identifier of every row; the same key gets the same lot, alone "
+        "and in any batch."
+    )
 
 
 def _mostly_repeated(keys: Keys) -> bool:
@@ -240,18 +244,38 @@ def shared_too_widely(
     """
     if not cell.size:
         return False
-    mixed = _mix(keys + _mix(cell.astype(np.uint64)))
-    ordered = np.sort(mixed)
-    if (ordered[1:] != ordered[:-1]).all():
-        return False
-    _, first, count = np.unique(mixed, return_index=True, return_counts=True)
-    rows = np.bincount(cell).astype(float)
-    square = np.bincount(cell[first], count.astype(float) ** 2, rows.size)
+    rows, square = np.bincount(cell), _squares(cell, keys)
     home = np.zeros(rows.size, np.intp)
     home[cell] = group
     n = (np.bincount(group) if size is None else size)[home]
     used = rows > 0
     return bool((square[used] > 4.0 * n[used]).any())
+
+
+def effective_lots(group: Indices, keys: Keys) -> Array:
+    r"""Return by how many lots, of equal weight, the rows of every group are split.
+
+    :math:`(\sum_k c_k)^2 / \sum_k c_k^2` with :math:`c_k` the rows of each key. Source: Kish
+    (1965).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> effective_lots(np.zeros(4, int), np.array([1, 1, 2, 2], np.uint64))
+    array([2.])
+    """
+    return np.bincount(group) ** 2.0 / np.maximum(_squares(group, keys), 1.0)
+
+
+def _squares(cell: Indices, keys: Keys) -> Array:
+    """Return, by cell, the sum of the squared numbers of rows that share a key."""
+    mixed = _mix(keys + _mix(cell.astype(np.uint64)))
+    ordered = np.sort(mixed)
+    if (ordered[1:] != ordered[:-1]).all():
+        return np.bincount(cell).astype(float)
+    _, first, count = np.unique(mixed, return_index=True, return_counts=True)
+    square: Any = np.bincount(cell[first], count.astype(float) ** 2, int(cell.max()) + 1)
+    return np.asarray(square, dtype=float)
 
 
 def _mix(x: Keys) -> Keys:

@@ -18,6 +18,7 @@ from fairprog.cli.complaints import (
 )
 from fairprog.cli.csv_table import Table, Text, as_numbers, in_order, quoted
 from fairprog.errors import DataError
+from fairprog.estimators.tied_columns import warn_of_contradictions
 from fairprog.labels import Array
 
 
@@ -80,8 +81,9 @@ class Feature:
             raise DataError(
                 f"Column {self.name!r} of {table.name} has the value(s) "
                 f"{quoted(in_order(text[where])[:5])} ({where.sum()} rows), which did not occur "
-                f"when the model was fitted; known are {quoted(self.levels)}. Give --unseen drop "
-                "to leave such rows out, or --unseen zeros to encode them as none of these.",
+                f"when the model was fitted; known are {quoted(self.levels)}. Give "
+                "unseen='drop' to leave such rows out, or unseen='zeros' to encode them as none "
+                "of these.",
                 argument=self.name,
             )
         return np.stack([text == v for v in self.kept], axis=1).astype(np.float64)
@@ -220,6 +222,30 @@ def read_design(
             argument="features",
         )
     return Design(label, sensitive, tuple(built), X, y, group, classes, groups, rows, dropped)
+
+
+def warn_of_text(table: Table, design: Design, moved: Array) -> None:
+    """Warn where text that is no feature, and stays, says what a column that moves says.
+
+    Parameters
+    ----------
+    table : Table
+    design : Design
+    moved : Array, shape (n, d)
+        The features after they were moved.
+    """
+    used, names = table.keep(design.rows), np.array(design.encoded, dtype=object)
+    numbers = np.isin(names, [f.name for f in design.features if not f.levels])
+    known = {design.label, *design.sensitive, *(f.name for f in design.features)}
+    for name in used.names:
+        if name in known or name in used.repeated:
+            continue
+        text = used.text(name)
+        levels = in_order(text)
+        if len(levels) <= LEVELS and np.isnan(as_numbers(text)).any():
+            said = text[:, None] == np.array(levels, dtype=object)
+            before, after = design.X[:, numbers], moved[:, numbers]
+            warn_of_contradictions(before, after, said, [*names[numbers]], [name] * len(levels))
 
 
 # -- which columns --

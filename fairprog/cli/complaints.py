@@ -105,7 +105,7 @@ def complaint(table: Table, unusable: Mapping[str, str], gaps: Mapping[str, int]
         counts = ", ".join(f"{name!r} ({count} rows)" for name, count in gaps.items())
         parts.append(f"has missing values in {counts}")
         also = "For the missing values also give" if unusable else "Give"
-        advice.append(f"{also} --drop-rows to leave out rows with a missing value.")
+        advice.append(f"{also} drop_rows=True to leave out rows with a missing value.")
     return f"{table.name} {' and '.join(parts)}. {' '.join(advice)}"
 
 

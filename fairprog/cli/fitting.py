@@ -6,12 +6,13 @@ import argparse
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fairprog.cli.columns import Design, read_design
+from fairprog.cli.columns import Design, read_design, warn_of_text
 from fairprog.cli.complaints import unusable_columns
 from fairprog.cli.csv_table import Table, read_table
 from fairprog.cli.outputs import check_outputs, check_table_name, for_columns, remarks_of
@@ -19,7 +20,12 @@ from fairprog.cli.printed_report import design_text, filled, note, warning, widt
 from fairprog.cli.tabular import Plan, TableSteering
 from fairprog.codec import together, write_text
 from fairprog.comparison import Comparison, compare
-from fairprog.comparison.comparison_words import comparison_summary, easier_words, findings_of
+from fairprog.comparison.comparison_words import (
+    comparison_summary,
+    easier_words,
+    findings_of,
+    gap_words,
+)
 from fairprog.comparison.methods import (
     NOTHING,
     Fits,
@@ -32,6 +38,7 @@ from fairprog.comparison.methods import (
 from fairprog.comparison.result import choose, drawn, grown
 from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.estimators import IdealSteering
+from fairprog.evidence.few_rows import few_rows_said
 from fairprog.labels import Indices, printable
 from fairprog.solution import ScoreSolution, Solution
 
@@ -185,7 +192,9 @@ def run_fit(options: argparse.Namespace) -> int:
     print("\n" + filled(f"Method: {best}. {_gains(found, best)}"))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FairprogWarning)
+        few_rows_said()  # by the comparison
         fitted = _fitted(design, plan, best, steps)
+        warn_of_text(table, design, fitted.moved(design.X, design.group, np.arange(len(design.y))))
     remarks = [
         *passed,
         *filter(None, [easier_words(every, best)]),
@@ -273,12 +282,11 @@ def passed_over(found: dict[str, Comparison], best: str, max_loss: float, lots: 
 def _gains(found: dict[str, Comparison], best: str) -> str:
     said = []
     for name, c in found.items():
-        before, after = (c.mean(m, "worst gap")[0] for m in (NOTHING, best))
+        gaps = gap_words(c, partial(c.change, best))
         a, b = (c.mean(m, "score")[0] for m in (NOTHING, best))
-        said.append(
-            f"{name}: worst held-out gap {before:.3f} -> {after:.3f}, accuracy {a:.4f} -> {b:.4f}"
-        )
-    return "; ".join(said) + " (means over folds, of each the gap at its worst threshold)."
+        said.append(f"{name}: {gaps}, accuracy {a:.4f} -> {b:.4f}")
+    how = "means over folds held out ± standard errors, of each the gap at its worst threshold"
+    return f"{'; '.join(said)} ({how})."
 
 
 def _fitted(design: Design, plan: Plan, method: str, steps: dict[str, Any]) -> TableSteering:

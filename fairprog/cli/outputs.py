@@ -27,6 +27,8 @@ WORDS = (  # of Python: those of the commands
     (r"fewer folds: `cv`", "fewer folds: --splits"),
     (r"name another by `threshold`", "name another by --threshold"),
     (r"Pass key=, an", "Say `fairprog apply --key`, an"),
+    (r"drop_rows=True", "--drop-rows"),
+    (r"unseen='(\w+)'", r"--unseen \1"),
     (r"`key` holds", "The column of --key holds"),
     (r"Pass an identifier of every row", "Name a column that identifies every row"),
     (r"method='(\w+)' with all groups steered", r"--method \1"),

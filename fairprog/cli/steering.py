@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from fairprog import transports
-from fairprog.cli.columns import Design, read_design
+from fairprog.cli.columns import Design, read_design, warn_of_text
 from fairprog.cli.complaints import codes, identifiers
 from fairprog.cli.csv_table import Table, quoted, read_table
 from fairprog.cli.fitting import codes_of, learners
@@ -63,6 +63,7 @@ def run_steer(options: argparse.Namespace) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FairprogWarning)
         steering = TableSteering.fit(design, plan)
+        warn_of_text(table, design, steering.moved(design.X, design.group))
     remarks = table.remark + remarks_of(caught) + _two_valued(design) + _identifiers(table, design)
     print("\n" + printable(solution_text(steering.solved), names))
     for remark in remarks:

@@ -26,6 +26,7 @@ from fairprog.transports import Monotone, Transport
 if TYPE_CHECKING:
     import pandas as pd
 
+ROW = "number of the row"  # a column beside those of a data frame
 KIND, STEP = "table_steering", "table_step"  # of files: a solution, a step of `fairprog fit`
 STEPS: dict[str, Any] = {"ideal_steering": IdealSteering, "score_steering": ScoreSteering}
 
@@ -184,10 +185,11 @@ class TableSteering:
         ----------
         table : Table
         drop_rows : bool
-            Leave out rows with a missing value in a column that is read.
+            Leave out rows with a missing value in a column that moves, or tells the group.
         unseen : {"error", "drop", "zeros"}
-            What becomes of text that did not occur when the model was fitted: its row is left
-            out, or it is encoded as none of the known values.
+            What becomes of text that did not occur when the model was fitted, in a column that
+            moves: its row is left out, or it is encoded as none of the known values. Text that
+            stays passes as it is, missing or not.
         key : str, optional
             Column of identifiers: what is drawn at random goes by it, else by the row itself.
 
@@ -207,21 +209,30 @@ class TableSteering:
         table, X, group = self.read(
             table, drop_rows=drop_rows, unseen=unseen, beside=() if key is None else (key,)
         )
-        if self.step is None:
-            moved = self.solved.align(X, sensitive_features=group)
-        else:
-            keys = None if key is None else table.text(key)
-            moved = self.step.transform(X, sensitive_features=group, key=keys)
+        moved = self.moved(X, group, None if key is None else table.text(key))
         return table.replace(self._columns_of(table, X, moved))
 
-    def transform(self, X: pd.DataFrame, *, key: str | None = None) -> pd.DataFrame:
+    def moved(self, X: Array, group: Text, key: Any = None) -> Array:
+        """Return rows of numbers in the common coordinates."""
+        if self.step is None:
+            return np.asarray(self.solved.align(X, sensitive_features=group))
+        return np.asarray(self.step.transform(X, sensitive_features=group, key=key))
+
+    def transform(
+        self,
+        X: pd.DataFrame,
+        *,
+        drop_rows: bool = False,
+        unseen: Literal["error", "drop", "zeros"] = "error",
+        key: str | None = None,
+    ) -> pd.DataFrame:
         """Return a data frame with its features moved, as `fairprog apply` moves a file.
 
         Parameters
         ----------
         X : DataFrame
             With the columns of the features and of the group, by name; others stay as they are.
-        key : str, optional
+        drop_rows, unseen, key
             As for :meth:`align`.
 
         Raises
@@ -240,12 +251,15 @@ class TableSteering:
         text = X.astype(object).where(X.notna(), "").map(str)
         header = tuple(map(str, X.columns))
         text = text.set_axis(range(len(header)), axis=1).reset_index(drop=True)
-        moved = self.align(Table("X", header, text), key=key)
-        old = {name: X.iloc[:, k].array for k, name in enumerate(header)}
+        text[len(header)] = np.arange(len(text)).astype(str)
+        table = Table("X", (*header, ROW), text)
+        moved = self.align(table, drop_rows=drop_rows, unseen=unseen, key=key)
+        rows = moved.cells.iloc[:, -1].astype(int).to_numpy()
+        old = {name: X.iloc[rows, k].array for k, name in enumerate(header)}
         pairs = {f.name for f in self.features if len(f.levels) == 2 and self.keeps(f)}
         numbers = {name for f in self.features if not self.keeps(f) for name in f.encoded}
         columns: dict[str, Any] = {}
-        for k, name in enumerate(moved.header):
+        for k, name in enumerate(moved.header[:-1]):
             cells = moved.cells[k].to_numpy()  # by place, whatever the index of X
             if name in numbers:
                 columns[name] = pd.to_numeric(cells)
@@ -253,7 +267,7 @@ class TableSteering:
                 columns[name] = cells == "True" if old[name].dtype == bool else cells
             else:
                 columns[name] = old[name]
-        return pd.DataFrame(columns, index=X.index)
+        return pd.DataFrame(columns, index=X.index[rows])
 
     @property
     def groups(self) -> tuple[Any, ...]:
@@ -281,7 +295,9 @@ class TableSteering:
         `beside` : further columns that must be there, such as the label.
         """
         table.require([*self.columns, *beside])
-        columns = (*self.columns, *(name for name in beside if name == self.label))
+        moving = [f for f in self.features if not self.stays(f)]
+        also = (name for name in beside if name == self.label)
+        columns = (*self.sensitive, *(f.name for f in moving), *also)
         if drop_rows:
             complete = ~np.any([table.missing(name) for name in columns], axis=0)
             if not complete.any():
@@ -289,12 +305,14 @@ class TableSteering:
             table = table.keep(complete)
         require_values(table, columns)
         if unseen == "drop":
-            known_rows = ~np.any([feature.unseen(table) for feature in self.features], axis=0)
+            known_rows = ~np.any([feature.unseen(table) for feature in moving], axis=0)
             if not known_rows.any():
                 raise DataError(f"Every row of {table.name} has a value the model does not know.")
             table = table.keep(known_rows)
         allow = unseen == "zeros"
-        X = np.hstack([feature.encode(table, allow_unseen=allow) for feature in self.features])
+        X = np.hstack(
+            [f.encode(table, allow_unseen=allow or self.stays(f)) for f in self.features]
+        )
         group = table.crossed(self.sensitive)
         known = self.groups
         strangers = sorted(set(group) - set(known))
@@ -353,6 +371,10 @@ class TableSteering:
         """
         several = len(feature.encoded) > 1 or len(feature.levels) == 2
         return several and bool(getattr(self.step, "snap", False))
+
+    def stays(self, feature: Feature) -> bool:
+        """Return whether a column goes out as it comes in, whatever it holds."""
+        return self.keeps(feature) and len(feature.levels) > 2
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .json or .npz file, atomically; read it by :meth:`load`."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fairprog.comparison.methods import NOTHING
-from fairprog.comparison.result import Best, Comparison, drawn, grown, told
+from fairprog.comparison.result import Best, Comparison, drawn, grown, told, worst_gaps
 from fairprog.evidence.few_rows import few_rows_words
 from fairprog.evidence.rows import Card
 from fairprog.labels import printable
@@ -23,6 +23,7 @@ SHOWN = {  # figures of the table: their titles
     "group AUC": "group AUC",
     "seconds": "seconds",
 }
+SEEN = 0.0005  # a change that is seen in three decimals
 
 
 def titles(found: Comparison) -> list[str]:
@@ -95,7 +96,7 @@ def findings_of(found: Comparison) -> list[str]:
 def cards(found: Comparison, best: str, name: str = "") -> list[Card]:
     """Return what a method does to rows held out: the gap first, then the score."""
     out = []
-    larger = [f for f in grown(found, best) if f != "worst gap"] if best != NOTHING else []
+    larger = [f for f in worst_gaps(found)[1:] if found.change(best, f)[0] > SEEN]
     for title, figure, worse in (
         ("Held-out worst gap", "worst gap", 1.0),
         *((f"Held-out {f}", f, 1.0) for f in larger),
@@ -104,8 +105,8 @@ def cards(found: Comparison, best: str, name: str = "") -> list[Card]:
     ):
         before, after = (found.mean(m, figure)[0] for m in (NOTHING, best))
         rise, error = found.change(best, figure)
-        how = "" if np.isnan(error) else f"\u00a0±\u00a0{error:.3f}"
-        note = f"{name}: {rise:+.3f}{how}" if name else f"{rise:+.3f}{how}"
+        how = change_words(rise, error)
+        note = f"{name}: {how}" if name else how
         grew = worse * rise > max(0.0, float(np.nan_to_num(error)))
         if not np.isnan(before + after):
             out.append(Card(title, before, after, grew, note))
@@ -143,15 +144,12 @@ def comparison_summary(
 def best_words(best: Best) -> str:
     """Return which method to take, in words."""
     found = best.comparison
-    fall, error = best.change("worst gap")
-    before = found.mean(NOTHING, "worst gap")[0]
-    gained = best.change("score")[0]
     measured = (
-        f"chosen on inner splits, methods change the worst gap from {before:.3f} to "
-        f"{before + fall:.3f} (standard error of the change {error:.3f}) on rows not used to "
-        f"choose, and the score by {gained:+.4f}"
+        f"chosen on inner splits, methods change the {gap_words(found, best.change)} on rows not "
+        f"used to choose, and the score by {best.change('score')[0]:+.4f}"
     )
     if best.method == NOTHING:
+        before = found.mean(NOTHING, "worst gap")[0]
         chance = found.mean(NOTHING, "chance")[0]
         how = "" if best.lots else ", without lots"
         return (
@@ -165,6 +163,41 @@ def best_words(best: Best) -> str:
             ".best(lots=False) leaves such methods out."
         )
     return " ".join(filter(None, said))
+
+
+def gap_words(found: Comparison, change: Callable[[str], tuple[float, float]]) -> str:
+    """Return how the worst gap changes, and which of the gaps it is made of grow meanwhile.
+
+    Parameters
+    ----------
+    found : Comparison
+    change : callable
+        Of a figure's name: its mean change against nothing, and the standard error.
+    """
+    said = []
+    for figure in worst_gaps(found):
+        before, (rise, error) = found.mean(NOTHING, figure)[0], change(figure)
+        now = f"{before:.3f} -> {before + rise:.3f} ({change_words(rise, error)})"
+        if figure == "worst gap":
+            said.append(f"worst gap {now}")
+        elif rise > SEEN:
+            said.append(f"but that given {figure.split(', ')[1]} GREW {now}")
+    return ", ".join(said)
+
+
+def change_words(rise: float, error: float) -> str:
+    r"""Return a change with its standard error, and that it may be chance below two of these.
+
+    Examples
+    --------
+    >>> from fairprog.comparison.comparison_words import change_words
+    >>> change_words(-0.028, 0.017), change_words(-0.028, 0.009)
+    ('-0.028\xa0±\xa00.017, which may be chance', '-0.028\xa0±\xa00.009')
+    """
+    if np.isnan(error):
+        return f"{rise:+.3f} on one split, which may be chance"
+    unsure = 0.0 < abs(rise) <= 2.0 * error
+    return f"{rise:+.3f}\u00a0±\u00a0{error:.3f}" + ", which may be chance" * unsure
 
 
 def easier_words(found: Sequence[Comparison], method: str) -> str:

@@ -46,7 +46,9 @@ class OnFeatures(ClassifierMixin, BaseEstimator):
         self.step_ = None
         if self.step is not None:
             self.step_ = clone(self.step).fit(X, y, sensitive_features=sensitive_features)
-        self.model_ = clone(self.estimator).fit(self.seen(X, sensitive_features), y)
+        few = getattr(self.step_, "coarse_", False)
+        key = np.arange(len(y)) if few else None  # lots of their own, as those held out have
+        self.model_ = clone(self.estimator).fit(self.seen(X, sensitive_features, key), y)
         self.classes_ = self.model_.classes_
         return self
 
@@ -233,6 +235,11 @@ class RememberedStep(BaseEstimator):
         """Fit, or take what was fitted to these rows."""
         self.step_ = self.fits.of(self.step, X, y, sensitive_features=sensitive_features)
         return self
+
+    @property
+    def coarse_(self) -> bool:
+        """Whether copies of rows need keys."""
+        return bool(getattr(self.step_, "coarse_", False))
 
     def transform(self, X: Any, *, sensitive_features: Any, key: Any = None) -> Any:
         """Return what the step does."""

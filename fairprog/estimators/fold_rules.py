@@ -71,7 +71,7 @@ class FoldRules(GroupReader):
         self, X: Any, rows: Rows, splits: Any, weighted: bool, sensitive_features: Any
     ) -> Self:
         """Train a model, calibrate it and decide a rule on every fold."""
-        notion = EqualizedOdds() if self.notion is None else self.notion
+        self.notion_ = notion = EqualizedOdds() if self.notion is None else self.notion
         K, G = rows.shape
         label = rows.label if self.uses_group else rows.y * G + rows.a
         classes = rows.classes if self.uses_group else tuple(range(K * G))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -11,7 +12,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from fairprog.codec import register
 from fairprog.door import Rows, refuse_reordered
-from fairprog.errors import DataError
+from fairprog.errors import DataError, FairprogWarning
 from fairprog.estimators.feature_reader import FeatureReader
 from fairprog.estimators.first_version import of_now
 from fairprog.estimators.fitted_population import (
@@ -25,16 +26,34 @@ from fairprog.estimators.lattice import rounded
 from fairprog.estimators.score_maps import Plan
 from fairprog.estimators.sensitive_column import column_position, insert_column, take_column
 from fairprog.estimators.step import SteeringStep, law, mean_over_groups
-from fairprog.estimators.tied_columns import Columns, moving_columns, warn_of_loss
+from fairprog.estimators.tied_columns import (
+    Columns,
+    moving_columns,
+    warn_of_contradictions,
+    warn_of_loss,
+)
+from fairprog.evidence.few_rows import warn_of_few_rows
 from fairprog.fields import array, either, increasing, read, refuse
 from fairprog.labels import Array, Indices, check_finite, check_number
-from fairprog.lots import Keys, column_order, keys_for, lots, row_keys, shared_too_widely
+from fairprog.lots import (
+    Keys,
+    column_order,
+    effective_lots,
+    keys_for,
+    lots,
+    row_keys,
+    shared_too_widely,
+    together_words,
+)
 from fairprog.populations import Bijection, Normal, Transformed, population_from_dict
 from fairprog.populations.cell_checks import check_classes
 from fairprog.programs import NearestIdeal
 from fairprog.programs.geometries.base import refuse_bound
 from fairprog.solution import Solution
 from fairprog.transports import Transport
+
+TIED = "Tied values"  # what lots tell apart
+LOTS = 40  # by fewer lots a group is split so coarsely that its gaps can grow
 
 
 class IdealSteering(FeatureReader, SteeringStep):
@@ -100,6 +119,9 @@ class IdealSteering(FeatureReader, SteeringStep):
         The fitted population.
     sample_weight_ : Array, shape (n,)
         Weights of the fitted rows that carry the steered base rates, times those given to `fit`.
+    coarse_ : bool
+        Whether a group that moves has so many copies of so few rows (as many as 40 different ones
+        in effect, or fewer) that without a `key` ties go to the middle of where they would.
     classes_, groups_ : arrays of labels
     n_features_in_, feature_names_in_
         As everywhere in scikit-learn.
@@ -184,6 +206,7 @@ class IdealSteering(FeatureReader, SteeringStep):
     _order: Indices | None
     _columns: Columns
     _shared: bool
+    coarse_: bool
     _kind = "ideal_steering"
     _more: ClassVar[dict[str, Any]] = {
         "feature_names": [str],
@@ -191,6 +214,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         "ties": [Mapping],
         "whole": array(None),
         "moving": array(None),
+        "coarse?": bool,
     }
 
     @staticmethod
@@ -227,6 +251,13 @@ class IdealSteering(FeatureReader, SteeringStep):
             For options that clash.
         InfeasibleError, SolverError
             As :class:`fairprog.NearestIdeal`.
+
+        Warns
+        -----
+        FairprogWarning
+            Where a cell has few rows; where most rows repeat others, so that ties need a `key` in
+            `transform`; where columns that stay, or moved ones, tell the group, or a category
+            that stays says what a moved number says; where values ran together.
         """
         check_options(self.family, self.class_weight)
         features, groups = self._read(X, sensitive_features, reset=True)
@@ -237,7 +268,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         features = rows.of(features)
         self._keep_labels(rows, groups)
         self._order = column_order(features, rows.weight)
-        self._lattices, self._shared = [], False
+        self._lattices, self._shared, self.coarse_ = [], False, False
         self._columns = Columns.resting(features.shape[1])
         if len(rows.classes) == 1 and len(rows.groups) > 1:
             raise DataError(
@@ -286,11 +317,22 @@ class IdealSteering(FeatureReader, SteeringStep):
         self._columns = Columns.of_rows(features, rows, self._plan(), self.snap, moving)
         tied, still = self._columns.tied, np.flatnonzero(~moving)
         if tied:
-            self._shared = shared_too_widely(rows.a, rows.a, row_keys(features))
+            own = row_keys(features)
+            self._shared = shared_too_widely(rows.a, rows.a, own)
+            movers = [rows.groups.index(g) for g in self._plan().moving]
+            self.coarse_ = bool((effective_lots(rows.a, own)[movers] < LOTS).any())
+        if self._shared:
+            warnings.warn(together_words(TIED), FairprogWarning, stacklevel=2)
         keys, shares = row_keys(np.arange(rows.a.size)), np.eye(len(rows.groups))[rows.a]
         out = self._aligned(features, shares, keys)
+        warn_of_few_rows(rows.cells, rows.classes, rows.groups)
         warn_of_loss(features[:, tied], out[:, tied], rows, [names[j] for j in tied])
-        warn_of_staying(features[:, still], rows.a, [names[j] for j in still])
+        kept, of_kept = features[:, still], [names[j] for j in still]
+        warn_of_staying(kept, rows.a, of_kept)
+        if still.size:
+            said = kept == kept.max(axis=0)
+            moved = [names[j] for j in np.flatnonzero(moving)]
+            warn_of_contradictions(features[:, moving], out[:, moving], said, moved, of_kept)
         warn_of_group(features, out, rows.a)
         return self
 
@@ -323,7 +365,9 @@ class IdealSteering(FeatureReader, SteeringStep):
             returned.
         key : array_like, shape (n,), optional
             Identifiers of the rows, numbers or text, by which ties are split; default the rows
-            themselves. A row with the same key goes the same way, alone and in any batch.
+            themselves; but where a group has hardly 40 different rows, repetitions counted, a tie
+            goes to the middle of where its rows would. A row with the same key goes the same way,
+            alone and in any batch.
 
         Returns
         -------
@@ -345,9 +389,9 @@ class IdealSteering(FeatureReader, SteeringStep):
         n, out = len(features), features
         shares = self._shares(groups, n)
         if self.solution_ is not None:
-            shared, drawing = "Tied values" * self._shared, bool(self._columns.tied)
+            shared, drawing = TIED * self._shared, bool(self._columns.tied)
             keys = keys_for(features, key, n, self._order, shared, drawing)
-            out = self._aligned(features, shares, keys)
+            out = self._aligned(features, shares, keys, self.coarse_ and key is None)
         if self.sensitive_column is not None and self.keep_sensitive:
             return insert_column(out, column_position(X, self.sensitive_column), groups)
         return out
@@ -379,11 +423,18 @@ class IdealSteering(FeatureReader, SteeringStep):
         out[stays] = features[stays]
         return out
 
-    def _aligned(self, features: Array, shares: Array, keys: Keys) -> Array:
-        """Return rows in the common coordinates; not a bit of one whose group stays changes."""
+    def _aligned(
+        self, features: Array, shares: Array, keys: Keys, together: bool = False
+    ) -> Array:
+        """Return rows in the common coordinates; not a bit of one whose group stays changes.
+
+        Ties that move together go to the middle of where their rows would.
+        """
         moves, out = ~self._stays(shares), features.copy()
         moved = self._moved(features[moves], shares[moves], True)
-        lot = lots(self.random_state, "split ties", keys[moves])  # one, so that columns agree
+        lot: Any = 0.5
+        if not together:  # one for all columns, so that they agree
+            lot = lots(self.random_state, "split ties", keys[moves])
         groups = self.groups_.tolist()
         self._columns.rank(moved, features[moves], shares[moves], groups, lot, True)
         for j, lattice in enumerate(self._lattices):  # of a file of version 0.1.0
@@ -424,6 +475,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         own = {
             "feature_names": tuple(getattr(self, "feature_names_in_", ())),
             "population": population,
+            "coarse": self.coarse_,
         }
         return super().to_dict() | own | self._columns.to_dict()
 
@@ -438,7 +490,7 @@ class IdealSteering(FeatureReader, SteeringStep):
         solved = Mapping if len(out.groups_) > 1 else None
         needed = dict.fromkeys(("population", "solution"), solved)
         read({name: data[name] for name in needed}, cls._kind, needed)
-        out.population_ = None
+        out.population_, out.coarse_ = None, bool(data.get("coarse"))
         if out.solution_ is not None:
             labels = data["classes"], data["groups"], int(data["moving"].sum())
             for D in (population_from_dict(data["population"]), out.solution_.original):

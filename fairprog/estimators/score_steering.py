@@ -29,6 +29,7 @@ from fairprog.estimators.score_maps import (
     warn_of_growth,
 )
 from fairprog.estimators.step import PARAMS, SteeringStep, law, mean_over_groups
+from fairprog.evidence.few_rows import warn_of_few_rows
 from fairprog.fields import read
 from fairprog.labels import Array, Indices, column_names
 from fairprog.lots import Keys, drawn, keys_for, lots, row_keys, shared_too_widely
@@ -206,8 +207,8 @@ class ScoreSteering(OneToOneFeatureMixin, SteeringStep):
         Warns
         -----
         FairprogWarning
-            If scores are lower for the positive class, or tell two groups and hardly the classes;
-            if the worst gap grew, by a program or to a group that stays.
+            If a cell has few rows; if scores are lower for the positive class, or tell two groups
+            and hardly the classes; if the worst gap grew, by a program or to a group that stays.
         """
         steer, method = in_order(self.steer, self.method)
         if steer is not self.steer:
@@ -241,6 +242,8 @@ class ScoreSteering(OneToOneFeatureMixin, SteeringStep):
         if not plan.moving:
             return self
         refuse_constant(s, rows)
+        if not blind:
+            warn_of_few_rows(rows.cells, rows.classes, rows.groups)
         if method == "channel":
             self.solution_ = fit_channel(s, rows, self.notion, steer, self.n_quantiles)
             self.maps_ = {g: self.solution_.channels[g] for g in plan.moving}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ from fairprog.estimators.folds import folds
 from fairprog.estimators.learner import Learner, scores_of, trained
 from fairprog.estimators.score_columns import check_binary
 from fairprog.estimators.score_steering import ScoreSteering
+from fairprog.evidence.few_rows import few_rows_said, warn_of_few_rows
 from fairprog.labels import Array, Indices, check_number, check_weights, label_vector
 from fairprog.lots import Keys, column_order, keys_for, lots, row_keys
 from fairprog.numeric import without_dust
@@ -80,6 +82,8 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, FoldRules)
     steerings_ : list of ScoreSteering
     threshold_ : float
     classes_, groups_ : arrays of labels
+    notion_ : Notion or None
+        The notion by which it decides; None where scores are steered for every threshold.
     rules_ : list
         With a notion: per fold what predicting j is worth where the class is i, the group a, and
         with what chance that decides.
@@ -167,6 +171,11 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, FoldRules)
             one.
         ModelError
             For an estimator without scores, options that clash.
+
+        Warns
+        -----
+        FairprogWarning
+            If a cell has few rows; and as ScoreSteering, of the rows of a fold.
         """
         steering = self._steering
         if not isinstance(steering, ScoreSteering):
@@ -212,10 +221,11 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, FoldRules)
         levels = steering._levels(keys)
         least = int(check_number(steering.min_cell, "min_cell", 1))
         splits = folds(self.cv, rows, least, lots(self.random_state, "folds", keys))
+        warn_of_few_rows(rows.cells, rows.classes, rows.groups)
         if self._decides:
             return self._fit_rules(features, rows, splits, sample_weight is not None, groups)
         label, group, shares = rows.label, rows.group, np.eye(len(rows.groups))[rows.a]
-        self.estimators_, self.steerings_, self._shared = [], [], False
+        self.estimators_, self.steerings_, self._shared, self.notion_ = [], [], False, None
         moved, tested = [], []
         for train, test in splits:
             model = self._trained(
@@ -225,9 +235,11 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, FoldRules)
                 rows.classes,
             )
             s = without_dust(scores_of(model, _safe_indexing(features, test)))
-            step = clone(steering).fit(
-                s, label[test], sensitive_features=group[test], sample_weight=rows.weight[test]
-            )
+            with warnings.catch_warnings():
+                few_rows_said()
+                step = clone(steering).fit(
+                    s, label[test], sensitive_features=group[test], sample_weight=rows.weight[test]
+                )
             self.estimators_.append(model)
             self.steerings_.append(step)
             moved.append(step._steered(s, shares[test], levels[test]))

@@ -18,6 +18,7 @@ from fairprog.estimators.first_version import of_now
 from fairprog.fields import array, either, labels, read
 from fairprog.groups import attribute_names, attributes_in_order, group_shares
 from fairprog.labels import Array, Indices, label_array
+from fairprog.lots import TOLD_APART
 from fairprog.populations.bijections import bijection_from_dict
 from fairprog.solution import ScoreSolution, Solution
 from fairprog.tables import template_from_dict
@@ -176,7 +177,10 @@ class SteeringStep(TransformerMixin, GroupReader, SavedStep):
         sensitive_features: Any = None, sample_weight: Any = None, key: Any = None,
     ) -> Any:  # fmt: skip
         """Fit, then transform the same rows."""
-        self.fit(X, y, sensitive_features=sensitive_features, sample_weight=sample_weight)
+        with warnings.catch_warnings():
+            if key is not None:  # there it is
+                warnings.filterwarnings("ignore", TOLD_APART, FairprogWarning)
+            self.fit(X, y, sensitive_features=sensitive_features, sample_weight=sample_weight)
         return self.transform(X, sensitive_features=sensitive_features, key=key)
 
 

@@ -37,6 +37,8 @@ from fairprog.solution import SplitMap
 
 SHARE = 0.02  # of the rows of every group: less is no point mass
 ALONE = 4.0  # times what its neighbour holds
+SAME = 0.99  # of the rows: a category and a value that say the same, up to slips
+SLIPS = 0.01  # of the rows may contradict themselves without a word
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,6 +254,62 @@ def resting_ends(x: Array, rows: Rows) -> Array:
     own, beside = mass[:, [0, -1]], mass[:, [1, -2]]
     heavy = own >= np.maximum(SHARE * mass.sum(axis=1, keepdims=True), FEW)
     return np.asarray(values[[0, -1]][(heavy & (own >= ALONE * beside)).all(axis=0)])
+
+
+def contradicting(before: Array, after: Array, said: NDArray[np.bool_]) -> tuple[float, list[int]]:
+    """Return the share of rows that contradict themselves where a column moved and text stays.
+
+    Parameters
+    ----------
+    before, after : Array, shape (n,)
+        A column of numbers.
+    said : array of bool, shape (n, k)
+        Indicators of categories, which stay.
+
+    Returns
+    -------
+    share : float
+    which : list of int
+        Indicators that go with one value of the column, on at least 99 % of the rows of each.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> years = np.repeat([12.0, 16.0], 50)
+    >>> said = np.stack([years == 12, years == 16], axis=1)
+    >>> contradicting(years, np.where(np.arange(100) < 20, 16.0, years), said)
+    (0.2, [0, 1])
+    """
+    values, code = np.unique(before, return_inverse=True)
+    count, which = np.bincount(code), []
+    moved, wrong = before != after, np.zeros(len(before), dtype=bool)
+    for k, own in enumerate(said.T):
+        rows = np.flatnonzero(own)
+        both = np.bincount(code[rows], minlength=values.size)
+        v = int(both.argmax())
+        if rows.size >= FEW and both[v] >= SAME * max(rows.size, count[v]):
+            which.append(k)
+            wrong |= own & (code == v) & moved
+    return float(wrong.mean()), which
+
+
+def warn_of_contradictions(
+    before: Array, after: Array, said: NDArray[np.bool_], names: Sequence[Any], text: Sequence[Any]
+) -> None:
+    """Warn where columns (n, m) moved away from categories (n, k) that say the same and stay."""
+    for j, name in enumerate(names):
+        share, which = contradicting(before[:, j], after[:, j], said)
+        if share > SLIPS:
+            own = list(dict.fromkeys(text[k] for k in which))
+            more = f" and {len(own) - 3} more" * (len(own) > 3)
+            warnings.warn(
+                f"{name} moves, and what says the same stays ({', '.join(own[:3])}{more}): "
+                f"{share:.0%} of the rows contradict themselves afterwards. Leave {name} out, so "
+                "that neither moves, or remove the other: categories that have an order are "
+                "features as numbers.",
+                FairprogWarning,
+                stacklevel=4,
+            )
 
 
 def warn_of_loss(before: Array, after: Array, rows: Rows, names: Sequence[str]) -> None:

@@ -1,15 +1,18 @@
-"""When rows are too few to say much: one rule for audits, comparisons and ``fairprog fit``."""
+"""When rows are too few to say much: one rule for audits, comparisons, steps and commands."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
+from fairprog.errors import FairprogWarning
 from fairprog.kernels.statistics.sample_size import rows_for_gap
 from fairprog.labels import Indices
 
+WHICH = "The smallest cell"
 FEW = 50  # rows of a cell: of fewer a rate is known to within a tenth or two
 
 
@@ -33,6 +36,18 @@ def few_rows_words(count: Indices, classes: Sequence[Hashable], groups: Sequence
     if least >= FEW:
         return ""
     return (
-        f"The smallest cell (class {classes[i]}, group {groups[a]}) has {int(least)} rows, and a "
+        f"{WHICH} (class {classes[i]}, group {groups[a]}) has {int(least)} rows, and a "
         f"gap of 0.1 needs {rows_for_gap(0.1, 0.95, 0.8)} in each cell to be seen"
     )
+
+
+def warn_of_few_rows(count: Indices, classes: Sequence[Any], groups: Sequence[Any]) -> None:
+    """Warn that the smallest cell of rows fitted is too small, with the remedy."""
+    if said := few_rows_words(count, classes, groups):
+        text = f"{said}, nor is a map known better: gather more, or join groups by merge_groups."
+        warnings.warn(text, FairprogWarning, stacklevel=3)
+
+
+def few_rows_said() -> None:
+    """Keep that warning back within ``warnings.catch_warnings()``: it was given already."""
+    warnings.filterwarnings("ignore", WHICH, FairprogWarning)

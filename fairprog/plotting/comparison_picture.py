@@ -10,7 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fairprog.comparison import Comparison
-from fairprog.comparison.comparison_words import cards, cells, findings_of, legend, titles
+from fairprog.comparison.comparison_words import (
+    cards,
+    cells,
+    findings_of,
+    gap_words,
+    legend,
+    titles,
+)
 from fairprog.comparison.methods import NOTHING
 from fairprog.comparison.result import choose
 from fairprog.evidence.words import certificate_words, verified_words
@@ -75,7 +82,10 @@ def comparison_report(found: Comparison) -> Report:
     if best == NOTHING:
         lead = "No method lowers the held-out gap beyond chance at a loss of at most 0.01."
     else:
-        lead = f"On these splits {best!r} lowers the held-out gap most, at a loss of at most 0.01."
+        lead = (
+            f"On these splits {best!r} lowers the held-out gap most, at a loss of at most 0.01: "
+            f"{gap_words(found, partial(found.change, best))}."
+        )
     return Report(
         lead,
         [("methods", "Methods on rows held out", lambda: _methods(found))],
@@ -136,7 +146,8 @@ def fit_report(
     ]
     lead = "No step was written: the rows say no. Measured on rows held out."
     if written:
-        lead = f"Method: {best}, fitted to all rows; measured on rows held out."
+        gaps = [f"{name}: {gap_words(c, partial(c.change, best))}" for name, c in found.items()]
+        lead = f"Method: {best}, fitted to all rows. On rows held out, {'; '.join(gaps)}."
         sections.append(("certificate", "The optimisation", lambda: paragraphs(proof)))
     heading = "Columns that are moved" if written else "Columns that would be moved"
     sections.append(("columns", heading, lambda: tag("p", ", ".join(columns))))

@@ -63,7 +63,7 @@ class MovedRows:
         ----------
         X : array_like, shape (n, d) or (n,) where d = 1, or a pandas DataFrame or Series
             A memory map is read as it lies.
-        sensitive_features : array_like, shape (n,)
+        sensitive_features : array_like, shape (n,), or (n, k) columns that `fit` crossed
             The group of each row.
         dtype : numpy.float32 or numpy.float64, optional
             Of the result and of the products; default that of an `out` array, else float64.
@@ -141,7 +141,7 @@ class MovedRows:
         Parameters
         ----------
         X : array_like, shape (n, d) or (n,) where d = 1, or a pandas DataFrame or Series
-        y, sensitive_features : array_like, shape (n,)
+        y, sensitive_features : array_like, shape (n,); groups as for :meth:`align`
 
         Returns
         -------
@@ -169,7 +169,7 @@ class MovedRows:
 
         Parameters
         ----------
-        y, sensitive_features : array_like, shape (n,)
+        y, sensitive_features : array_like, shape (n,); groups as for :meth:`align`
 
         Returns
         -------

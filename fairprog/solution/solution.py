@@ -251,7 +251,7 @@ class Solution(MovedRows, Reported, Saved):
         y : array_like, shape (n,), optional
             Classes. Without them mean and covariance of each group as a whole are checked, and
             nothing else (normal populations, and what they become by a bijection).
-        sensitive_features : array_like, shape (n,)
+        sensitive_features : array_like, shape (n,), or (n, k) columns that `fit` crossed
         confidence : float
             One minus the chance of an alarm on rows of the same population.
         random_state : int

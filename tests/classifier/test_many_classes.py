@@ -65,6 +65,7 @@ def test_decisions_on_new_rows(decided, known):
     assert alone[0] == model.predict(X[:50], **{k: v[:50] for k, v in groups.items()})[0]
 
 
+@pytest.mark.filterwarnings("ignore:The smallest cell")
 def test_decisions_say_what_they_need(decided):
     X, y, a = people(300)
     with pytest.raises(fp.DataError, match="sensitive_features"):

@@ -233,3 +233,57 @@ def test_a_data_frame_is_moved_by_place_whatever_its_index(folder):
     pd.testing.assert_frame_equal(found, want.iloc[order])
     named = step.transform(new.set_index("id", drop=False), key="id")
     pd.testing.assert_frame_equal(named.reset_index(drop=True), want)
+
+
+@pytest.mark.parametrize(("command", "text"), [("fit", ()), ("fit", ("school",)), ("steer", ())])
+def test_text_that_says_what_a_moved_number_says_is_named(folder, capsys, command, text):
+    """Whether the text is a feature or only stays in the file; `steer` moves no text."""
+    table = with_whole_numbers(people())
+    table["years"] = table["years"].clip(36, 44)
+    table.assign(school="level " + table["years"].astype(str)).to_csv("data.csv", index=False)
+    more = ["--method", "each", "--report", "fit.html"] if command == "fit" else ["--splits", "0"]
+    main([command, "data.csv", "--label", "y", "--sensitive", "sex", "--quiet", *more,
+          "--features", "x", "years", *text])  # fmt: skip
+    said = " ".join(capsys.readouterr().out.split())
+    shown = "school=level 37" if text else "school)"
+    assert "Note: years moves, and what says the same stays (" in said and shown in said
+    if command == "fit":
+        assert "years moves, and what says the same" in Path("fit.html").read_text("utf-8")
+
+
+def test_text_that_stays_passes_whatever_it_holds(folder, capsys):
+    """`town` is read by nobody who moves rows: no reason to refuse a new town, or none."""
+    with_whole_numbers(people()).to_csv("data.csv", index=False)
+    assert main([*COMMAND, "--out", "step.json", "--exclude", "p", "--method", "each"]) == 0
+    new = with_whole_numbers(people(60, seed=1).drop(columns="y"))
+    changed = new.assign(town=["east", None, *new["town"][2:]])
+    changed.to_csv("new.csv", index=False)
+    assert main(["apply", "step.json", "new.csv", "--out", "out.csv", "--key", "id"]) == 0
+    out = pd.read_csv("out.csv")
+    pd.testing.assert_series_equal(out["town"], changed["town"])
+    step = fp.load("step.json")
+    want = step.transform(new, key="id")
+    moves = ["x", "years", "home"]
+    pd.testing.assert_frame_equal(out[moves], want[moves])
+    pd.testing.assert_frame_equal(step.transform(changed, key="id")[moves], want[moves])
+
+
+def test_a_data_frame_is_refused_in_the_words_of_python(folder, capsys):
+    with_whole_numbers(people()).to_csv("data.csv", index=False)
+    assert main([*COMMAND, "--out", "step.json", "--exclude", "p", "--method", "each"]) == 0
+    step, new = fp.load("step.json"), with_whole_numbers(people(60, seed=1))
+    want = step.transform(new, key="id")
+    strange = new.assign(home=["leased", *new["home"][1:]])
+    holes = new.assign(years=[np.nan, *new["years"][1:]])
+    for frame, words in ((strange, r"unseen='drop' .* unseen='zeros'"), (holes, "drop_rows=True")):
+        with pytest.raises(fp.DataError, match=words) as said:
+            step.transform(frame, key="id")
+        assert "--" not in str(said.value)
+    for found in (
+        step.transform(strange, key="id", unseen="drop"),
+        step.transform(holes, key="id", drop_rows=True).astype({"years": int}),
+    ):
+        pd.testing.assert_frame_equal(found, want.iloc[1:])
+    holes.to_csv("new.csv", index=False)
+    assert main(["apply", "step.json", "new.csv", "--out", "out.csv"]) == 1
+    assert "Give --drop-rows to leave out rows" in " ".join(capsys.readouterr().err.split())

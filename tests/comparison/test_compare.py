@@ -10,10 +10,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 import fairprog as fp
+from fairprog.cli.fitting import _gains
+from fairprog.comparison.comparison_words import cards
 from fairprog.comparison.measures import FIGURES
 from fairprog.comparison.methods import NOTHING, OnFeatures, methods_for
 from fairprog.comparison.result import choose
 from fairprog.estimators.score_maps import OPTIONS
+from fairprog.plotting.comparison_picture import comparison_report, fit_report
 from tests.instances import made_comparison
 
 EACH = "features, each group to the largest"
@@ -242,3 +245,27 @@ def test_what_cannot_be_compared_is_refused_by_name():
     assert len(str(caught.value)) < 200
     with pytest.raises(fp.ModelError, match="`notion` must be a notion"):
         fp.compare(LogisticRegression(), X, y, sensitive_features=a, notion="demographic_parity")
+
+
+def test_a_fall_within_its_noise_and_a_gap_that_grew_are_in_the_headline():
+    """A worst gap that falls is no success if that may be chance, or one it is made of grew."""
+    found = made_comparison(sure=(0.9, 0.3, 0.0, 0.6), mixed=(0.9, 0.38, 0.0, 0.6))
+    noise = np.array([-0.03, 0.0, 0.03])
+    for figure, change in (("worst gap", -0.02), ("worst gap, Y=1", 0.03)):
+        found.values["mixed"][:, FIGURES.index(figure)] = 0.4 + change + noise
+    sure = "worst gap 0.400 -> 0.300 (-0.100 ± 0.000)"
+    mixed = (
+        "worst gap 0.400 -> 0.380 (-0.020 ± 0.017, which may be chance), "
+        "but that given Y=1 GREW 0.400 -> 0.430 (+0.030 ± 0.017, which may be chance)"
+    )
+    for method, words in (("sure", sure), ("mixed", mixed)):
+        best = fp.Best(found, method, (method,) * 3, found.values[method], 0.01)
+        pages = [fit_report({"trees": found}, method, [], [], None)]
+        if method == choose([found]):
+            pages.append(comparison_report(found))
+        for text in (best.verdict, _gains({"trees": found}, method), *(p.headline for p in pages)):
+            assert f"{words}" in text.replace("\u00a0", " ")
+            assert ("GREW" in text) == (method == "mixed")
+    said = {card.title: card.note for card in cards(found, "mixed")}
+    assert "may be chance" in said["Held-out worst gap"] and "Held-out worst gap, Y=1" in said
+    assert "Held-out worst gap, Y=1" not in {card.title for card in cards(found, "sure")}

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import warnings
 from contextlib import nullcontext
 
 import numpy as np
@@ -263,6 +264,10 @@ def test_only_tied_columns_are_moved_by_ranks(steer):
     assert set(Z[:, 1]) <= set(X[:, 1])
 
 
+KEYED = pytest.mark.filterwarnings("ignore:Tied values are told apart")  # a key comes later
+
+
+@KEYED
 @pytest.mark.parametrize("K", [2, 3])
 def test_a_tied_column_has_the_law_of_the_group_that_stays_every_class_weighing_the_same(K):
     rng = np.random.default_rng(0)
@@ -285,6 +290,7 @@ def test_a_tied_column_has_the_law_of_the_group_that_stays_every_class_weighing_
     assert (low[1:] >= top[:-1]).all()
 
 
+@KEYED
 @pytest.mark.parametrize("kind", ["lattices", "tied scores", "atoms"])
 @pytest.mark.parametrize("steer", ["all", ["f"]])
 def test_trees_read_the_group_no_better_and_gaps_fall(kind, steer):
@@ -355,6 +361,7 @@ def test_indicators_of_a_category_stay_as_they_are():
     )
 
 
+@KEYED
 def test_a_tree_cannot_read_the_group_from_rounded_values():
     rng = np.random.default_rng(1)
     n = 8000
@@ -411,6 +418,7 @@ def test_zeros_and_units_of_columns_are_arbitrary(name, steer, shift, unit):
         np.testing.assert_allclose(Z.mean(axis=0), X.mean(axis=0), atol=1e-9)
 
 
+@KEYED
 def test_whole_numbers_far_from_zero_keep_their_values():
     rng = np.random.default_rng(0)
     a, y = rng.choice(["f", "m"], 4000), rng.integers(2, size=4000)
@@ -459,12 +467,92 @@ def test_point_masses_go_through_files(tmp_path):
     np.testing.assert_array_equal(Z, step.transform(X, sensitive_features=a))
 
 
+@pytest.mark.parametrize("steer", ["all", ["b"]])
+def test_copies_without_a_key_do_not_widen_gaps_and_fit_says_so(steer):
+    """Three columns of two values: eight rows, and eight lots that throw a group about."""
+    X, y, a = three_questions(6000)
+    with pytest.warns(fp.FairprogWarning, match="told apart by lots, and without a key"):
+        step = fp.IdealSteering(steer).fit(X, y, sensitive_features=a)
+    with pytest.warns(fp.FairprogWarning, match="told apart by lots, and without a key"):
+        together = step.transform(X, sensitive_features=a)
+    apart = step.transform(X, sensitive_features=a, key=np.arange(6000))
+
+    def gap(Z):
+        code = Z @ [1, 2, 4]
+        score = np.array([np.mean(y[code == v]) if (code == v).any() else 0 for v in range(8)])
+        return (
+            fp.audit(y, score[code.astype(int)], sensitive_features=a)
+            .worst["equalized odds", "score"]
+            .gap
+        )
+
+    assert gap(together) <= gap(X) + 1e-9 and gap(apart) < 0.6 * gap(X)
+    step.fit_transform(X, y, sensitive_features=a, key=np.arange(6000))  # nothing to say
+    again = fp.IdealSteering.from_dict(step.to_dict())
+    with pytest.warns(fp.FairprogWarning, match="told apart by lots"):
+        np.testing.assert_array_equal(again.transform(X, sensitive_features=a), together)
+
+
+@KEYED
+@pytest.mark.filterwarnings("ignore:.* columns are indicators", "ignore:The group is EASIER")
+def test_a_category_that_says_what_a_moved_number_says_is_named():
+    """Years of school move; "bachelor" and the like stay: rows contradict themselves."""
+    rng = np.random.default_rng(0)
+    a, y = rng.choice(["a", "b"], 2000), rng.integers(2, size=2000)
+    years = np.clip(np.round(rng.normal(11 + y + 1.5 * (a == "b"), 1.5)), 9, 14)
+    frame = pd.DataFrame({"age": rng.normal(size=2000), "years": years})
+    said = pd.get_dummies(pd.Series([f"level {v:.0f}" for v in years]), dtype=float)
+    other = pd.get_dummies(pd.Series(rng.choice(list("uvw"), 2000)), dtype=float)
+    with pytest.warns(fp.FairprogWarning, match="years moves, and what says the same") as warned:
+        step = fp.IdealSteering(["b"]).set_output(transform="pandas")
+        step.fit(frame.join(said).join(other), y, sensitive_features=a)
+    text = next(str(w.message) for w in warned if "says the same" in str(w.message))
+    assert "(level 10, level 11, level 12 and 3 more)" in text and "Leave years out" in text
+    X = frame.join(said).join(other)
+    Z = step.transform(X, sensitive_features=a, key=np.arange(2000))
+    wrong = np.mean(Z["years"] != [float(v[6:]) for v in Z[said.columns].idxmax(axis=1)])
+    share = float(re.search(r"(\d+)% of the rows contradict themselves", text)[1]) / 100
+    assert wrong == pytest.approx(share, abs=0.03)  # other lots
+    with warnings.catch_warnings():  # another category says nothing of the number
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "Tied values are told apart")
+        fp.IdealSteering(["b"]).fit(frame.join(other), y, sensitive_features=a)
+
+
+def three_questions(n, seed=0):
+    """Answers of yes and no that group b gives more rarely."""
+    rng = np.random.default_rng(seed)
+    a, y = rng.choice(["a", "b"], n, p=[0.6, 0.4]), rng.integers(2, size=n)
+    logit = (2 * y[:, None] - 1) * [0.5, 0.4, 0.3] - (a == "b")[:, None] * [1.0, 0.2, -0.4]
+    return (rng.random((n, 3)) < 1 / (1 + np.exp(-logit))).astype(float), y, a
+
+
+@KEYED
 def test_values_that_run_together_are_warned_of():
     rng = np.random.default_rng(0)
     a, y = rng.choice(["f", "m"], 2000), rng.integers(2, size=2000)
     x = np.where(a == "f", np.round(rng.normal(y, 20)), np.round(rng.normal(y, 0.7)))
     with pytest.warns(fp.FairprogWarning, match=r"column 0: \d+ of \d+ values of group 'f'"):
         fp.IdealSteering(["f"]).fit(x[:, None], y, sensitive_features=a)
+
+
+@pytest.mark.parametrize(
+    "step", [fp.IdealSteering(), fp.ScoreSteering(space="identity"),
+             fp.SteeredClassifier(LogisticRegression(), cv=3),
+             fp.SteeredClassifier(LogisticRegression(), cv=3, uses_group=False)]
+)  # fmt: skip
+def test_cells_of_few_rows_are_named_once(step):
+    rng = np.random.default_rng(0)
+    y, a = np.tile([0, 1], 80), np.repeat(["b", "a"], [30, 130])
+    X = rng.normal(size=(160, 1)) + y[:, None]
+    with pytest.warns(fp.FairprogWarning) as warned:
+        step.fit(X, y, sensitive_features=a)
+    said = [str(w.message) for w in warned if "smallest cell" in str(w.message)]
+    assert len(said) == 1 and said[0].startswith(
+        "The smallest cell (class 0, group b) has 15 rows, and a gap of 0.1 needs 633 in each cell"
+    )
+    if isinstance(step, fp.SteeredClassifier):  # by which notion it decides
+        assert step.notion_ == (None if step.uses_group else fp.EqualizedOdds())
 
 
 def test_one_group_is_said_to_be_one():

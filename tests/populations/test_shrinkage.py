@@ -72,6 +72,7 @@ def test_a_wide_layer_is_told_of_shrinkage():
     assert fp.NearestIdeal(D, steer=[1]).solve().certificate.ok
 
 
+@pytest.mark.filterwarnings("ignore:The smallest cell")
 def test_one_amount_of_shrinkage_is_no_range():
     """It was said that covariances were shrunk by 0.2 to 0.2."""
     rng = np.random.default_rng(0)

@@ -163,6 +163,7 @@ def test_every_group_may_move_and_bijections_are_lifted(rows):
     assert solved(independent, 0.5).certificate.ok
 
 
+@pytest.mark.filterwarnings("ignore:The smallest cell")
 def test_the_rows_own_base_rates_are_in_the_whole_law(rows):
     """With classes that weigh the same, what all rows share is not the classes' mixture."""
     X, y, a = rows

@@ -311,14 +311,20 @@ def test_concept_vectors_do_not_depend_on_the_order_of_texts():
 # ------------------------------------------------------------------------------------- the order
 
 
-def test_half_of_the_same_rows_is_refused_and_other_rows_are_taken():
+def test_other_rows_are_refused_and_numbered_ones_are_taken():
     one = pd.Series(range(10))
     for other in (one.set_axis(range(5, 15)), one.iloc[::-1], one.set_axis([0] * 10)):
         with pytest.raises(fp.DataError, match="rows are matched by position"):
             refuse_reordered(X=one, y=other)
         with pytest.raises(fp.DataError):  # also where something else stands first
             refuse_reordered(X=one.set_axis(list("abcdefghij")), y=one, sample_weight=other)
-    refuse_reordered(X=one, y=one.set_axis(range(20, 30)), key=np.arange(10), w=None)
+    other = one.set_axis(range(20, 30))  # another part of the same table
+    refuse_reordered(X=one, y=other, key=np.arange(10), w=None)
+    refuse_reordered(X=other, y=other.reset_index(drop=True))
+    for index in (range(40, 50), list("abcdefghij"), pd.date_range("2020", periods=10)):
+        with pytest.raises(fp.DataError, match="`X` and `y` have indexes without a label") as said:
+            refuse_reordered(X=other, y=one.set_axis(index))
+        assert "y.reset_index(drop=True)" in str(said.value) and ".loc[" in str(said.value)
 
 
 D = fp.Normal([[0.3, 0.2], [0.3, 0.2]], [[0.0, 1.0], [2.0, 2.0]], std=[[1.0, 1.0], [1.0, 2.0]])

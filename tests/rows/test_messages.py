@@ -28,6 +28,7 @@ def test_a_column_without_variance_in_a_group_is_dropped_and_not_shrunk(shrinkag
         fp.IdealSteering(shrinkage=0.0).fit(X, y, sensitive_features=a)
 
 
+@pytest.mark.filterwarnings("ignore:The smallest cell")
 @pytest.mark.filterwarnings("ignore:4 cell")
 @pytest.mark.parametrize("options", [{}, {"shrinkage": 0.5}, {"shrinkage": 0.0}])
 def test_more_features_than_rows_are_told_in_one_sentence(options):

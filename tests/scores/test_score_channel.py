@@ -80,6 +80,7 @@ def test_group_probabilities_draw_a_group() -> None:
     assert drawn.mean() == pytest.approx(0.25 * mean[0].mean() + 0.75 * mean[1].mean(), abs=0.02)
 
 
+@pytest.mark.filterwarnings("ignore:The smallest cell")
 def test_what_a_channel_cannot_do_is_said(tmp_path) -> None:
     s, y, a = OLD
     step = fp.ScoreSteering(method="channel").fit(s, y, sensitive_features=a)

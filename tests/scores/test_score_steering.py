@@ -106,6 +106,7 @@ def test_a_method_whose_maps_need_a_home_finds_one(tmp_path):
     np.testing.assert_array_equal(again.transform(s, sensitive_features=a), want)
 
 
+@pytest.mark.filterwarnings("ignore:The smallest cell")
 def test_frames_go_out_as_frames(tmp_path):
     s, y, a, _ = scores(300)
     frame = pd.DataFrame({"p": s}, index=np.arange(300) + 7)
@@ -160,6 +161,7 @@ def test_weights_count_rows():
         np.testing.assert_allclose(weighted.maps_[g].theta, counted.maps_[g].theta, rtol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:The smallest cell")
 def test_fewer_quantiles_are_better_on_small_samples():
     test, y_t, a_t, _ = scores(20_000, 99)
     worst = {"auto": [], 1000: []}
@@ -348,6 +350,7 @@ class NoScores(ClassifierMixin, BaseEstimator):
         return self
 
 
+@pytest.mark.filterwarnings("ignore:The smallest cell")
 def test_every_careless_mistake_gets_a_sentence():
     s, y, a, z = scores(400)
     step = fp.ScoreSteering()
@@ -387,6 +390,7 @@ def test_every_careless_mistake_gets_a_sentence():
         fp.ScoreSteering().fit(expit(z), (a == "a").astype(int), sensitive_features=y)
 
 
+@pytest.mark.filterwarnings("ignore:The smallest cell")
 def test_careless_mistakes_with_the_classifier():
     X, y, a = rows(200)
     with pytest.raises(fp.DataError, match="the one class"):

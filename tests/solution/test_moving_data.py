@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
 import fairprog as fp
+from fairprog.labels import label_array
 from tests.instances import log_normal, multivariate, univariate
 from tests.solutions import SOLUTIONS
 
@@ -217,9 +218,10 @@ def test_data_frames_must_have_the_columns_of_the_fit(tmp_path):
 
 def test_frames_go_in_and_come_out_with_index_and_names():
     rng = np.random.default_rng(0)
-    columns, rows = pd.Index(["age", "score"], name="feature"), pd.Index(range(5, 205), name="id")
+    columns = pd.Index(["age", "score"], name="feature")
+    rows = pd.Index(range(300, 500), name="id")
     X = pd.DataFrame(rng.normal(size=(200, 2)), columns=columns, index=rows)
-    y, a = rng.integers(2, size=200), pd.Series(rng.choice(["a", "b"], 200), index=rows + 1000)
+    y, a = rng.integers(2, size=200), pd.Series(rng.choice(["a", "b"], 200), index=range(200))
     sol = fp.NearestIdeal(fp.Normal.fit(X, y, sensitive_features=a), steer=["b"]).solve()
     mapped = fp.QuantileMap.fit(X, y, sensitive_features=a)
     for move in (
@@ -231,7 +233,7 @@ def test_frames_go_in_and_come_out_with_index_and_names():
         assert isinstance(out, pd.DataFrame)
         assert out.index.equals(rows) and out.columns.equals(columns)
         assert out.columns.name == "feature" and not np.array_equal(out, X)
-        # position by position, whatever the index of the groups; arrays stay arrays
+        # position by position, where the groups are numbered; arrays stay arrays
         assert np.array_equal(out.to_numpy(), move(X.to_numpy()))
         assert type(move(X.to_numpy())) is np.ndarray
     D = fp.Normal.fit(X["age"], y, sensitive_features=a)
@@ -268,3 +270,29 @@ def test_transports_of_steer_are_computed_once(monkeypatch):
     with ThreadPoolExecutor(4) as pool:
         found = pool.map(lambda _: copied.steer(X, y, sensitive_features=a), range(8))
         assert all(np.array_equal(Z, again) for Z in found)
+
+
+def test_two_sensitive_columns_are_taken_as_the_step_took_them():
+    rng = np.random.default_rng(0)
+    a = pd.DataFrame({"sex": rng.choice(["f", "m"], 800), "race": rng.choice(["b", "w"], 800)})
+    y = rng.integers(2, size=800)
+    X = rng.normal(size=(800, 2)) + y[:, None] + (a["sex"] == "f").to_numpy()[:, None]
+    step = fp.IdealSteering().fit(X, y, sensitive_features=a)
+    sol = step.solution_
+    Z = step.transform(X, sensitive_features=a)
+    rows = [tuple(v) for v in a.to_numpy()]
+    for groups in (a, a.to_numpy(), rows, label_array(rows)):
+        np.testing.assert_array_equal(sol.align(X, sensitive_features=groups), Z)
+        for labels in (y, None):
+            assert not sol.drift(X, labels, sensitive_features=groups).drifted
+        weight = sol.sample_weight(y, sensitive_features=groups)
+        np.testing.assert_allclose(weight, step.sample_weight_)
+    with pytest.raises(fp.DataError, match="not seen before"):  # columns in another order
+        sol.align(X, sensitive_features=a[["race", "sex"]])
+    both = pd.DataFrame(rng.choice(["no", "yes"], (800, 2)), columns=["young", "poor"])
+    sol = fp.IdealSteering().fit(X, y, sensitive_features=both).solution_
+    with pytest.raises(fp.DataError, match=r"hold the same labels \(\['poor', 'young'\]\)"):
+        sol.align(X, sensitive_features=both[["poor", "young"]])
+    sol.align(X, sensitive_features=both.to_numpy())
+    with pytest.raises(fp.DataError, match="not seen before"):
+        sol.align(X, sensitive_features=[("no",), *[("no", "yes")] * 799])
