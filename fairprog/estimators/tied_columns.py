@@ -283,7 +283,7 @@ def contradicting(before: Array, after: Array, said: NDArray[np.bool_]) -> tuple
     values, code = np.unique(before, return_inverse=True)
     count, which = np.bincount(code), []
     moved, wrong = before != after, np.zeros(len(before), dtype=bool)
-    for k, own in enumerate(said.T):
+    for k, own in enumerate(said.T if count.max() >= FEW else ()):
         rows = np.flatnonzero(own)
         both = np.bincount(code[rows], minlength=values.size)
         v = int(both.argmax())
