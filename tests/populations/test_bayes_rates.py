@@ -14,7 +14,8 @@ from fairprog.kernels.rates.bayes_rates import (
     log_odds_cdf,
     log_odds_nodes,
 )
-from fairprog.kernels.rates.quadratic_form import spectral_cdf, spectral_form
+from fairprog.kernels.rates.quadratic_form import spectral_cdf
+from tests.quadratic_forms import spectral_form
 
 ZERO_ONE = np.array([[0.0, 1.0], [1.0, 0.0]])
 

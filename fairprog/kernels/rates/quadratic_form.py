@@ -1,13 +1,7 @@
 r"""The law of a quadratic form in normal variables (a generalised chi-square).
 
-Two equivalent descriptions, with iid standard normal z:
-
-- canonical: ``Q = const + sum_j weights_j (z_j + shifts_j)^2 + sigma z_0``;
-- spectral:  ``Q = offset + sum_j (weights_j z_j^2 + slopes_j z_j)``.
-
-They are linked by ``slopes = 2 weights shifts`` and ``offset = const + sum weights shifts^2``; a
-zero weight with a slope is what the canonical form calls sigma. The spectral form stays accurate
-as a weight tends to zero, where shift and const of the canonical form blow up and cancel.
+``Q = offset + sum_j (weights_j z_j^2 + slopes_j z_j)`` with iid standard normal z, a form that
+stays accurate as a weight tends to zero.
 
 Source: inversion of the moment generating function, Lugannani and Rice (1980), Adv. Appl. Prob.
 12; hyperbolic contours and their geometric convergence, Weideman and Trefethen (2007), Math.
@@ -22,105 +16,6 @@ from scipy.special import ndtr
 
 from fairprog.kernels.rates.contour_integral import merged_form, upper_tail
 from fairprog.labels import Array
-
-NEGLIGIBLE = 1e-12  # a weight below this fraction of the standard deviation of Q acts linearly
-
-
-def spectral_form(
-    A: ArrayLike, b: ArrayLike, c: float, mean: ArrayLike, cov: ArrayLike
-) -> tuple[Array, Array, float]:
-    r"""Diagonalise ``x'Ax + b'x + c`` under ``x ~ N(mean, cov)``.
-
-    With ``cov = LL'`` and ``L'AL = V diag(weights) V'``: ``slopes = V'L'(2 A mean + b)`` and
-    ``offset`` is the value of the form at the mean.
-
-    Parameters
-    ----------
-    A : (d, d) array; only its symmetric part matters.
-    b : (d,) array.
-    c : float.
-    mean, cov : (d,) and (d, d) arrays, cov positive definite.
-
-    Returns
-    -------
-    weights, slopes, offset : (d,), (d,), float
-        ``Q = offset + sum_j (weights_j z_j^2 + slopes_j z_j)``.
-
-    Examples
-    --------
-    >>> spectral_form([[1.0]], [0.0], 0.0, [1.0], [[4.0]])
-    (array([4.]), array([4.]), 1.0)
-    """
-    S, centre = np.asarray(A, float), np.asarray(mean, float)
-    S, b = (S + S.T) / 2, np.asarray(b, float)
-    root = np.linalg.cholesky(np.asarray(cov, float))
-    weights, basis = np.linalg.eigh(root.T @ S @ root)
-    slopes = basis.T @ (root.T @ (2 * S @ centre + b))
-    return weights, slopes, float(centre @ S @ centre + b @ centre + c)
-
-
-def canonical_form(
-    A: ArrayLike, b: ArrayLike, c: float, mean: ArrayLike, cov: ArrayLike
-) -> tuple[Array, Array, float, float]:
-    r"""Canonical form of ``x'Ax + b'x + c`` under ``x ~ N(mean, cov)``.
-
-    Directions whose weight is below 1e-12 of the standard deviation of the form go to sigma.
-
-    Parameters
-    ----------
-    A, b, c, mean, cov : as in `spectral_form`.
-
-    Returns
-    -------
-    weights, shifts, sigma, const : (d,), (d,), float, float
-        ``Q = const + sum_j weights_j (z_j + shifts_j)^2 + sigma z_0``.
-
-    Examples
-    --------
-    >>> canonical_form([[1.0]], [0.0], 0.0, [1.0], [[4.0]])
-    (array([4.]), array([0.5]), 0.0, 0.0)
-    """
-    weights, slopes, offset = spectral_form(A, b, c, mean, cov)
-    spread = np.sqrt(np.sum(2 * weights**2 + slopes**2))
-    curved = np.abs(weights) > NEGLIGIBLE * spread
-    shifts = np.zeros_like(slopes)
-    shifts[curved] = slopes[curved] / (2 * weights[curved])
-    sigma = float(np.sqrt(np.sum(slopes[~curved] ** 2)))
-    weights = np.where(curved, weights, 0.0)
-    return weights, shifts, sigma, offset - float(np.sum(weights * shifts**2))
-
-
-def cdf(
-    x: ArrayLike,
-    weights: ArrayLike,
-    shifts: ArrayLike,
-    sigma: float = 0.0,
-    const: float = 0.0,
-    tol: float = 1e-11,
-) -> tuple[Array, Array]:
-    r"""P(Q <= x) for ``Q = const + sum_j weights_j (z_j + shifts_j)^2 + sigma z_0``.
-
-    Parameters
-    ----------
-    x : array of any shape, in the unit of Q.
-    weights, shifts : (d,) arrays.
-    sigma, const : floats.
-    tol : absolute accuracy asked for.
-
-    Returns
-    -------
-    values, error : arrays of the shape of x
-        Probabilities and an estimate of their absolute error.
-
-    Examples
-    --------
-    >>> values, error = cdf([1.0, 4.0], [1.0, 1.0], [0.0, 0.0])  # chi-square, 2 degrees
-    >>> bool(np.allclose(values, 1 - np.exp([-0.5, -2.0]), atol=1e-11) and error.max() < 1e-10)
-    True
-    """
-    w, h = np.atleast_1d(np.asarray(weights, float)), np.atleast_1d(np.asarray(shifts, float))
-    offset = const + float(np.sum(w * h**2))
-    return spectral_cdf(x, np.append(w, 0.0), np.append(2 * w * h, sigma), offset, tol)
 
 
 def spectral_cdf(
