@@ -14,6 +14,7 @@ from fairprog.kernels.multivariate.common_map import map_residual
 from fairprog.kernels.multivariate.normal import kl
 from fairprog.kernels.multivariate.one_class import one_class
 from fairprog.kernels.multivariate.one_group import (
+    best_scale,
     cell_gradients,
     cell_kl,
     newton,
@@ -154,3 +155,18 @@ def test_matrices_on_the_support_and_back():
     S, varies = np.zeros((5, 5)), [0, 2, 3]
     S[np.ix_(varies, varies)] = A @ A.T
     assert np.allclose(cells.push_cov(turn, S), turn @ S @ turn.T)
+
+
+@pytest.mark.parametrize(("d", "K"), [(1, 2), (2, 4), (12, 3)])
+@pytest.mark.parametrize("far", [0.1, 1.0, 300.0])
+def test_best_scale_is_that_of_newton(d, K, far):
+    rng = np.random.default_rng(d)
+    B = rng.standard_normal((d, d)) + 2.0 * np.eye(d)
+    L = rng.standard_normal((2, K, d, d)) + 2.0 * np.eye(d)
+    Gamma, Sigma = L @ np.swapaxes(L, -1, -2)
+    m, mu = far * rng.standard_normal((2, K, d))
+    args = rng.random(K), m, Gamma, mu, Sigma
+    s, beta = best_scale(B, *args)
+    S, best, _ = newton("scalar", B, *args)
+    assert s == pytest.approx(S[0, 0], rel=1e-8)
+    np.testing.assert_allclose(beta, best, rtol=1e-7, atol=1e-8 * far)

@@ -283,8 +283,30 @@ def first_map(
     if kind == "symmetric" or isinstance(kind, Pattern):
         values, vectors = np.linalg.eigh(root @ root.T)
         S = (vectors / np.sqrt(values)) @ vectors.T
-    scale, beta, _ = newton("scalar", S @ root, w, m, Gamma, mu, Sigma)
-    return scale @ S, beta
+    scale, beta = best_scale(S @ root, w, m, Gamma, mu, Sigma)
+    return scale * S, beta
+
+
+def best_scale(
+    B: Array, w: Array, m: Array, Gamma: Array, mu: Array, Sigma: Array
+) -> tuple[float, Array]:
+    r"""Return the best (s, beta) of the maps s B x + beta, s > 0.
+
+    With beta at its best the cost is :math:`as^2/2 - cs - dw_\cdot\log s` and a constant: s is the
+    positive root of :math:`as^2 - cs - dw_\cdot`.
+    """
+    P = w[:, None, None] * np.linalg.inv(Sigma)
+    moved = m @ B.T
+    u, v = ((P @ x[..., None])[..., 0] for x in (moved, mu))
+    Q, u0, v0 = P.sum(axis=0), u.sum(axis=0), v.sum(axis=0)
+    pulled = np.linalg.solve(Q, u0)
+    a = float((P * (B @ Gamma @ B.T)).sum() + (u * moved).sum() - u0 @ pulled)
+    c = float((u * mu).sum() - v0 @ pulled)
+    mass = len(B) * float(w.sum())
+    s = (c + np.sqrt(c * c + 4.0 * a * mass)) / (2.0 * a)
+    if c < 0:  # without cancellation
+        s = 2.0 * mass / (np.sqrt(c * c + 4.0 * a * mass) - c)
+    return s, np.linalg.solve(Q, v0 - s * u0)
 
 
 def decrement(
