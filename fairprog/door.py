@@ -198,6 +198,7 @@ def refuse_reordered(**rows: Any) -> None:
     for (first, other), (name, index) in combinations(found, 2):
         if len(index) != len(other) or index.equals(other):
             continue
+        index, other = index.to_flat_index(), other.to_flat_index()
         shared = index.isin(other)
         if not shared.any() and (_numbers_rows(index) or _numbers_rows(other)):
             continue
@@ -211,6 +212,8 @@ def refuse_reordered(**rows: Any) -> None:
             )
         elif shared.all() and other.isin(index).all():
             how = "the same index in another order"
+        elif shared.all():
+            how = "indexes of the same labels, some repeated or in one only, in another order"
         else:
             how = f"indexes that agree in {int(shared.sum())} of {len(index)} labels only"
         raise DataError(

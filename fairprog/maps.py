@@ -103,10 +103,15 @@ class AffineMap:
 
     def inverse(self) -> AffineMap:
         """Return the inverse map."""
+        size = np.abs(self.matrix)
+        rows = size.max(axis=1)
         try:
-            inverse = np.linalg.inv(self.matrix)
-        except np.linalg.LinAlgError:
+            # rows and columns of one size: units far apart must not choose the pivots
+            columns = (size / rows[:, None]).max(axis=0)
+            inverse = np.linalg.inv(self.matrix / rows[:, None] / columns)
+        except (np.linalg.LinAlgError, FloatingPointError):
             raise DataError("The map is singular and has no inverse.", argument="matrix") from None
+        inverse = inverse / columns[:, None] / rows
         return AffineMap(inverse, -inverse @ self.offset)
 
     def __matmul__(self, other: AffineMap) -> AffineMap:

@@ -66,7 +66,7 @@ def rows_needed(
         A gap between two groups at some threshold (of each class: rows per cell), or a divergence
         from the nearest ideal population (rows in all).
     delta : float
-        The gap, in (0, 1], or the divergence, nats.
+        The gap, in (0, 1), or the divergence, nats.
     confidence : float
         One minus the chance of an alarm where there is nothing.
     power : float

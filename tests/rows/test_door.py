@@ -327,6 +327,18 @@ def test_other_rows_are_refused_and_numbered_ones_are_taken():
         assert "y.reset_index(drop=True)" in str(said.value) and ".loc[" in str(said.value)
 
 
+def test_indexes_of_several_levels_are_indexes():
+    one = pd.Series(range(4))
+    two, three = (
+        pd.MultiIndex.from_product(p) for p in ([[0, 1], ["a", "b"]], [[0, 1], ["a"], [2, 3]])
+    )
+    refuse_reordered(X=one, y=one.set_axis(two))
+    refuse_reordered(X=one.set_axis(two), y=one.set_axis(two))
+    for other, how in ((two[::-1], "the same index in another order"), (three, "without a label")):
+        with pytest.raises(fp.DataError, match=how):
+            refuse_reordered(X=one.set_axis(two), y=one.set_axis(other))
+
+
 D = fp.Normal([[0.3, 0.2], [0.3, 0.2]], [[0.0, 1.0], [2.0, 2.0]], std=[[1.0, 1.0], [1.0, 2.0]])
 
 

@@ -167,7 +167,10 @@ class Frame(Whitening):
         """Read (S~, beta) off a map in the user's coordinates; of its own sign for a scale."""
         U, inverse = self.basis, self.inverse
         A, b = restrict(T.matrix, U), U.T @ T.offset
-        B = inverse @ A @ self.C
+        if self.kind in ("fixed", "scalar", "diagonal"):  # C is diagonal or cancels
+            B = np.diag(np.diagonal(A))
+        else:
+            B = inverse @ A @ self.C
         frame = self.mirrored() if self.kind == "scalar" and B[0, 0] < 0 else self
         S = B @ np.linalg.inv(frame.root)
         beta = inverse @ (b - self.target_center + A @ self.center)

@@ -12,7 +12,7 @@ from fairprog.transports import Affine, Transport, Whitened
 LIMIT = 1e8  # of the condition of R~: conjugate gradients reach it, and not 1e10
 DESCENT_LIMIT = 3e5  # the same where all groups descend: proven at 2e5, not at 2e6
 BALANCED_LIMIT = 1e25  # the same where R~ is diagonal: reached to 15 digits at 1e24
-APART = 1e15  # of the features' scales, for maps of any matrix: proven at 1e16, not at 1e18
+APART = {Affine: 1e15, Whitened: 1e7}  # of the features' scales, as far as maps can be computed
 
 
 def check_diagonal(D: Normal, transport: Transport) -> None:
@@ -31,7 +31,8 @@ def check_scales(D: Normal, transport: Transport, everyone: bool) -> None:
 
     `everyone`: whether all groups are steered.
     """
-    if isinstance(transport, Affine) and (apart := _apart(D)) > APART:
+    most = APART.get(type(transport))
+    if most is not None and (apart := _apart(D)) > most:
         raise ModelError(
             f"The standard deviations of the features differ by a factor of up to {apart:.3g}: "
             f"{transport!r} cannot be computed so far apart. Standardise the columns.",

@@ -34,7 +34,12 @@ def normalised(
         factor *= np.exp(-(p @ np.linalg.slogdet(inner)[1]) / len(factor))
     offsets = np.stack([U.T @ T.offset for T in maps])
     own = np.einsum("ia,iad->ad", D.prior / p, D.mean.reshape(*D.prior.shape, -1)) @ U
-    aligned = np.linalg.solve(inner, (own - offsets)[..., None])[..., 0]
+    aligned = np.stack(
+        [
+            AffineMap(A, b).inverse()(x[None])[0]
+            for A, b, x in zip(inner, offsets, own, strict=True)
+        ]
+    )
     # x_old = factor * x_new + shift, feature by feature
     shift = p @ aligned - factor * (p @ own)
     out = [

@@ -243,10 +243,10 @@ class Whitening:
 
     def raw_map(self, S: Array) -> Array:
         """Return A = C S~ R~ C^{-1} in support coordinates."""
+        if self.kind in ("fixed", "scalar", "diagonal"):  # C is diagonal or cancels
+            return self.sign * S
         if not self.is_large:
             return np.asarray(self.C @ (S @ self.root) @ self.inverse)
-        if self.kind != "symmetric":  # C is diagonal or cancels
-            return self.sign * S
         U = cholesky(self.pooled)  # C = U'
         if self.make_root is None:
             return over_lower(lower_times(U, S), U)
