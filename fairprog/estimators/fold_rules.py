@@ -13,6 +13,7 @@ constant law through these rates, and with the chance that is left a class drawn
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -23,7 +24,7 @@ from scipy.special import expit, log_softmax, softmax
 from sklearn.utils import _safe_indexing
 
 from fairprog.door import Rows
-from fairprog.errors import ModelError, SolverError
+from fairprog.errors import FairprogWarning, ModelError, SolverError
 from fairprog.estimators.step import GroupReader
 from fairprog.groups import attribute_names
 from fairprog.labels import Array, Indices
@@ -76,7 +77,7 @@ class FoldRules(GroupReader):
         label = rows.label if self.uses_group else rows.y * G + rows.a
         classes = rows.classes if self.uses_group else tuple(range(K * G))
         self.estimators_, self.rules_, self._scales = [], [], []
-        for train, test in splits:
+        for k, (train, test) in enumerate(splits):
             weight = rows.weight[train] if weighted else None
             model = self._trained(_safe_indexing(X, train), label[train], weight, classes)
             score = np.log(class_scores(model, _safe_indexing(X, test), classes))
@@ -85,7 +86,7 @@ class FoldRules(GroupReader):
                 parts = [np.flatnonzero(a == g) for g in range(G)]
             else:
                 y, parts = y * G + a, [np.arange(len(test))]
-            self._scales.append(np.array([calibration(score[k], y[k], own[k]) for k in parts]))
+            self._scales.append(np.array([calibration(score[p], y[p], own[p]) for p in parts]))
             laws = self._laws(score, self._scales[-1])
             D = Categorical.from_scores(
                 laws[np.arange(len(a)), :, a] if self.uses_group else laws,
@@ -96,7 +97,13 @@ class FoldRules(GroupReader):
             )
             D.attributes = attribute_names(sensitive_features)
             self.estimators_.append(model)
-            self.rules_.append(fold_rule(D, notion, self.uses_group))
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                self.rules_.append(fold_rule(D, notion, self.uses_group))
+            for entry in caught:  # the others may have found more
+                own_words = issubclass(entry.category, FairprogWarning) and len(splits) > 1
+                where = f"Fold {k + 1} of {len(splits)}: " * own_words
+                warnings.warn(f"{where}{entry.message}", entry.category, stacklevel=3)
         offsets = [class_offsets(rule.benefits) for rule in self.rules_]
         self.class_offsets_ = None if any(o is None for o in offsets) else np.array(offsets)
         self.threshold_ = 0.5

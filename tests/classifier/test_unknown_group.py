@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 import fairprog as fp
 from tests.scored_people import preferred, written_out
@@ -116,3 +117,25 @@ def test_several_columns_of_text_are_atoms():
     assert rule.predict_proba(X).shape == (200, 2)
     with pytest.raises(fp.DataError, match="of int, str"):
         fp.Categorical.fit(X.assign(v=1), y, sensitive_features=a)
+
+
+def shifted_rows(n=1500):
+    rng = np.random.default_rng(3)
+    group = rng.choice(["f", "m"], n)
+    X = rng.normal(size=(n, 3)) + 0.7 * (group == "m")[:, None]
+    return X, (X.sum(1) + rng.normal(size=n) > 1) * 1, group
+
+
+@pytest.mark.parametrize("folds", [2, 3])
+def test_a_level_that_is_searched_is_held_against_constants(folds):
+    """Without constraints there is no level to search; a fold speaks for itself alone."""
+    X, y, group = shifted_rows()
+    model = fp.SteeredClassifier(
+        LogisticRegression(), cv=folds, uses_group=False, notion=fp.PredictiveParity()
+    )
+    said = f"^Fold 1 of {folds}: Without the group .* leave hardly more than constants"
+    with pytest.warns(fp.FairprogWarning, match=said) as caught:
+        model.fit(X, y, sensitive_features=group)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert 0 < model.predict(X).mean() < 0.1

@@ -35,7 +35,8 @@ class ClassifierQuestion:
 
     def under(self, constraints: Mapping[str, Any]) -> ClassifierQuestion:
         """Return the question under other constraints of the same names, or some of them."""
-        return replace(self, constraints=dict(constraints))
+        free = self.free if self.free in constraints else None
+        return replace(self, constraints=dict(constraints), free=free)
 
     def replacing(self, name: str, template: Any) -> ClassifierQuestion:
         """Return the question with one constraint replaced."""
