@@ -48,9 +48,12 @@ def fit_population(
     kind: str | Bijection,
     covariance: str,
     shrinkage: float | str,
-    names: Sequence[str] | None,
+    names: Sequence[str],
+    named: bool,
 ) -> Normal | Transformed:
     """Estimate the population from moments in the family's own coordinates.
+
+    Where columns were `named`, and not counted, it keeps their names.
 
     Raises
     ------
@@ -74,12 +77,11 @@ def fit_population(
         raise _with_the_columns(error, X, rows, names) from error
     if family is not Normal:
         D = family.from_dict({k: v for k, v in D.to_dict().items() if k != "population"})
+    D._set_feature_names(names if named else None)
     return D if g is None else Transformed(D, g)
 
 
-def _with_the_columns(
-    error: DataError, X: Array, rows: Rows, names: Sequence[str] | None
-) -> DataError:
+def _with_the_columns(error: DataError, X: Array, rows: Rows, names: Sequence[str]) -> DataError:
     """Say which columns make a cell's covariance singular, and what to do."""
     y, a = rows.y, rows.a
     if len(X) < X.shape[1] + rows.cells.size:
@@ -99,7 +101,7 @@ def _with_the_columns(
                 where, also = f"class {c!r}, group {g!r} but not elsewhere", "raise `shrinkage`, "
                 if everywhere.size:
                     where, also = f"every class of group {g!r}", ""
-                named = ", ".join(f"column {j}" if names is None else names[j] for j in still[:3])
+                named = ", ".join(names[j] for j in still[:3])
                 more = f" and {still.size - 3} more" if still.size > 3 else ""
                 return DataError(
                     f"Constant in {where}: {named}{more}. No map with a finite divergence moves "

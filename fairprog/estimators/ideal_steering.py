@@ -284,7 +284,8 @@ class IdealSteering(FeatureReader, SteeringStep):
         if everyone and check_number(self.map_bound, "map_bound") > 0:
             refuse_bound(rows.groups)  # before anything is estimated
         names = [f"column {j}" for j in range(features.shape[1])]
-        if hasattr(self, "feature_names_in_"):
+        named = hasattr(self, "feature_names_in_")
+        if named:
             names = [str(name) for name in self._features_only(self.feature_names_in_)]
         moving = moving_columns(features, self.snap)
         self.population_ = D = fit_population(
@@ -294,6 +295,7 @@ class IdealSteering(FeatureReader, SteeringStep):
             self.covariance,
             self.shrinkage,
             [name for name, moves in zip(names, moving, strict=True) if moves],
+            named,
         )
         equal = self.class_weight == "uniform"
         program = NearestIdeal(

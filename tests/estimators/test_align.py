@@ -169,3 +169,32 @@ def test_float32_keeps_its_digits_far_from_the_origin(d, monkeypatch):
     assert lost() < last_place
     monkeypatch.setattr("fairprog.solution.moved_rows.FAR", np.inf)  # control
     assert lost() > 2 * last_place
+
+
+@pytest.mark.parametrize("family", ["normal", "lognormal", "yeo-johnson"])
+def test_the_solution_of_a_step_knows_its_columns_by_name(family, tmp_path):
+    table = fp.datasets.load_applicants(400).assign(kind=lambda t: t.index % 2)
+    X, y, a = table[["score", "kind", "log_years"]].abs() + 1.0, table["good"], table["group"]
+    step = fp.IdealSteering(["b"], family=family, snap=False).fit(X, y, sensitive_features=a)
+    step.save(tmp_path / "step.json")
+    for own in (step, fp.load(tmp_path / "step.json")):
+        sol = own.solution_
+        assert own.population_.feature_names == sol.population.feature_names == tuple(X.columns)
+        moved = sol.align(X, sensitive_features=a)
+        np.testing.assert_array_equal(moved, own.transform(X, sensitive_features=a))
+        for other in (X[["log_years", "kind", "score"]], X.rename(columns={"score": "points"})):
+            with pytest.raises(fp.DataError, match="the population was fitted on"):
+                sol.align(other, sensitive_features=a)
+            with pytest.raises(fp.DataError, match="the population was fitted on"):
+                sol.drift(other, y, sensitive_features=a)
+
+
+def test_the_names_are_those_of_the_columns_that_move():
+    table = fp.datasets.load_applicants(400)
+    table = table.assign(x=table.index % 3 == 0, y=table.index % 3 == 1, z=table.index % 3 == 2)
+    X, y, a = table[["score", *"xyz", "log_years"]].astype(float), table["good"], table["group"]
+    step = fp.IdealSteering(["b"], sensitive_column="group")
+    step.fit(X.assign(group=a)[["group", *X.columns]], y)
+    assert step.solution_.original.feature_names == ("score", "log_years")
+    step = fp.IdealSteering(["b"]).fit(X.to_numpy(), y, sensitive_features=a)
+    assert step.solution_.original.feature_names is None
