@@ -114,7 +114,8 @@ class IdealSteering(FeatureReader, SteeringStep):
     Attributes
     ----------
     solution_ : Solution or None
-        The nearest ideal population; None where there is one group only.
+        The nearest ideal population; None where there is one group only. Its `align` is not
+        `transform` where columns are tied: it maps all that move, `transform` those by ranks.
     population_ : Normal or Transformed
         The fitted population.
     sample_weight_ : Array, shape (n,)

@@ -198,3 +198,16 @@ def test_the_names_are_those_of_the_columns_that_move():
     assert step.solution_.original.feature_names == ("score", "log_years")
     step = fp.IdealSteering(["b"]).fit(X.to_numpy(), y, sensitive_features=a)
     assert step.solution_.original.feature_names is None
+
+
+def test_align_of_a_step_is_its_transform_but_for_tied_columns():
+    table = fp.datasets.load_applicants(400)
+    X = table[["score", "log_years"]].assign(points=table["score"].round())
+    y, a = table["good"], table["group"]
+    step = fp.IdealSteering(["b"]).fit(X, y, sensitive_features=a)
+    moved = step.transform(X, sensitive_features=a)
+    aligned = step.solution_.align(X, sensitive_features=a).to_numpy()
+    np.testing.assert_array_equal(moved[:, :2], aligned[:, :2])
+    assert (moved[:, 2] == np.rint(moved[:, 2])).all()
+    assert (aligned[a == "b", 2] != np.rint(aligned[a == "b", 2])).all()
+    assert "where columns are tied" in step.__doc__
