@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +15,11 @@ from fairprog.cli.columns import Design, Feature
 from fairprog.cli.complaints import require_values
 from fairprog.cli.csv_table import Table, Text, as_written
 from fairprog.codec import load, register, save
-from fairprog.errors import DataError, ModelError
+from fairprog.errors import DataError, FairprogWarning, ModelError
 from fairprog.estimators import IdealSteering, ScoreSteering
 from fairprog.fields import either, read, refuse
 from fairprog.labels import Array, index_of
+from fairprog.lots import together_words
 from fairprog.populations import Normal
 from fairprog.programs import NearestIdeal
 from fairprog.solution import ScoreSolution, Solution
@@ -205,6 +207,11 @@ class TableSteering:
         DataError
             For columns that are not there or hold missing values, values that are no numbers,
             unseen levels and unknown groups.
+
+        Warns
+        -----
+        FairprogWarning
+            Where lots decide and there is no `key`, or most of its values are repetitions.
         """
         table, X, group = self.read(
             table, drop_rows=drop_rows, unseen=unseen, beside=() if key is None else (key,)
@@ -216,6 +223,8 @@ class TableSteering:
         """Return rows of numbers in the common coordinates."""
         if self.step is None:
             return np.asarray(self.solved.align(X, sensitive_features=group))
+        if key is None and self.step._draws and not self.step._shared:  # else the step says it
+            warnings.warn(together_words("Tied values"), FairprogWarning, stacklevel=3)
         return np.asarray(self.step.transform(X, sensitive_features=group, key=key))
 
     def transform(

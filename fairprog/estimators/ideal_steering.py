@@ -392,12 +392,16 @@ class IdealSteering(FeatureReader, SteeringStep):
         n, out = len(features), features
         shares = self._shares(groups, n)
         if self.solution_ is not None:
-            shared, drawing = TIED * self._shared, bool(self._columns.tied)
-            keys = keys_for(features, key, n, self._order, shared, drawing)
+            keys = keys_for(features, key, n, self._order, TIED * self._shared, self._draws)
             out = self._aligned(features, shares, keys, self.coarse_ and key is None)
         if self.sensitive_column is not None and self.keep_sensitive:
             return insert_column(out, column_position(X, self.sensitive_column), groups)
         return out
+
+    @property
+    def _draws(self) -> bool:
+        """Whether lots decide where some rows go."""
+        return self._columns.draws
 
     def inverse_transform(self, X: Any, *, sensitive_features: Any = None) -> Array:
         """Move rows from the common coordinates to their groups' own.

@@ -94,6 +94,11 @@ class Columns:
         """Which columns are moved by ranks."""
         return [j for j, maps in enumerate(self.maps) if maps]
 
+    @property
+    def draws(self) -> bool:
+        """Whether a lot decides where some tied value goes."""
+        return any(T.draws for maps in self.maps for T in maps.values())
+
     def rank(
         self, out: Array, X: Array, shares: Array, groups: list[Any], lot: Any, there: bool
     ) -> None:

@@ -62,7 +62,8 @@ def test_from_a_table_to_a_step_and_new_rows(folder, capsys):
     pd.testing.assert_frame_equal(new[kept], out[kept])
     assert list(out) == list(new)  # text of two values moves between the two
     assert set(out["home"]) == {"own", "rented"} and (out["home"] != new["home"]).any()
-    frame = fp.load("step.json").transform(pd.read_csv("new.csv").astype({"town": "category"}))
+    frame = pd.read_csv("new.csv").astype({"town": "category"})
+    frame = fp.load("step.json").transform(frame, key="id")
     assert frame["town"].dtype == "category" and set(frame["home"]) == {"own", "rented"}
     assert out["years"].str.fullmatch(r"-?\d+").all() and (out["years"] != new["years"]).any()
     fitted = fp.load("step.json")
@@ -165,6 +166,25 @@ def test_a_step_that_draws_lots_says_so_and_has_a_report(folder, capsys):
     assert "identifies every row" not in capsys.readouterr().out
     assert main(["apply", "step.json", "new.csv", "--out", "out.csv", "--key", "sex"]) == 0
     assert "holds 2 values in 200 rows" in " ".join(capsys.readouterr().out.split())
+    assert main(["apply", "step.json", "new.csv", "--out", "out.csv"]) == 0
+    assert capsys.readouterr().out.count("Say `fairprog apply --key`") == 1
+
+
+@pytest.mark.parametrize("draws", [True, False])
+def test_apply_without_a_key_says_where_lots_decide(folder, capsys, draws):
+    """Whole numbers are split by lots; numbers without repetitions are moved by the map alone."""
+    columns = ["x", "years"] if draws else ["x"]
+    with_whole_numbers(people()).to_csv("data.csv", index=False)
+    asked = [*COMMAND, "--features", *columns, "--method", "each", "--force"]
+    assert main([*asked, "--out", "step.json"]) == 0
+    step, said = fp.load("step.json").step, capsys.readouterr().out
+    assert step._draws is draws and not step._shared
+    assert ("so say `fairprog apply --key COLUMN`" in " ".join(said.split())) is draws
+    assert main(["apply", "step.json", "data.csv", "--out", "out.csv"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("Note: Tied values are told apart by lots, and without a key") == draws
+    assert main(["apply", "step.json", "data.csv", "--out", "out.csv", "--key", "id"]) == 0
+    assert "told apart by lots" not in capsys.readouterr().out
 
 
 def test_a_file_that_cannot_be_made_was_not_written(folder, capsys, monkeypatch):
