@@ -34,10 +34,12 @@ is and of its features moved in several ways; write the step of the best method,
 `fairprog apply`, and a report. With --score it is the column of a score that is moved, made
 by a model that was NOT trained on these rows: usually the better way for tables of
 categories, and not tried without it. The step reads the group of a row, never its label.
-Where no method lowers the held-out gaps no step is written, only the report, and the exit
-code is 3. Learners see text columns as 0/1 columns. Those of three or more values do not
-move; those of two do, from one of their values to the other. Columns that cannot be used are
-left out and named.
+Chosen is the method that lowers the held-out worst gap most, by more than one standard error
+and from beyond chance, at a loss of at most --max-loss. Gaps given one outcome may grow
+meanwhile, by up to two standard errors. Where there is no such method no step is written,
+only the report, and the exit code is 3. Learners see text columns as 0/1 columns. Those of
+three or more values do not move; those of two do, from one of their values to the other.
+Columns that cannot be used are left out and named.
 """
 
 APPLY = """\

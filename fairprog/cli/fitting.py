@@ -21,6 +21,7 @@ from fairprog.cli.tabular import Plan, TableSteering
 from fairprog.codec import together, write_text
 from fairprog.comparison import Comparison, compare
 from fairprog.comparison.comparison_words import (
+    UNSURE,
     comparison_summary,
     easier_words,
     findings_of,
@@ -189,7 +190,8 @@ def run_fit(options: argparse.Namespace) -> int:
         return SAY_NO
     if refusal:
         print("\n" + warning(refusal))
-    print("\n" + filled(f"Method: {best}. {_gains(found, best)}"))
+    gains = _gains(found, best)
+    print("\n" + filled(f"Method: {best}. {gains}"))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FairprogWarning)
         few_rows_said()  # by the comparison
@@ -200,6 +202,11 @@ def run_fit(options: argparse.Namespace) -> int:
         *filter(None, [easier_words(every, best)]),
         *remarks_of(caught, design.encoded),
     ]
+    if UNSURE in gains:
+        remarks.append(
+            "A change may be chance: another split of the rows (--seed) may decide otherwise. "
+            "Look at more rows."
+        )
     if (lot := drawn(every, best)) > SOME:
         remarks.append(
             f"This step draws lots: two draws for one row differ in {lot:.1%} of decisions. The "
@@ -245,10 +252,11 @@ def _refusal(found: dict[str, Comparison], best: str, wanted: str | None, max_lo
         if all(grown(c, m) for c, m in others):
             return "Held-out gaps GROW under every method."
         return (
-            f"No method lowers the held-out worst gap beyond chance at a loss of at most "
-            f"{max_loss:g} of the accuracy without making another one larger. A score of a model "
-            "of yours (--score COLUMN) is often moved at a smaller loss than features are; "
-            "--max-loss allows a larger one."
+            "No method lowers a held-out worst gap that is beyond chance by more than one "
+            f"standard error, at a loss of at most {max_loss:g} of the accuracy and with no gap, "
+            "also given one outcome, that grows by more than two. A score of a model of yours "
+            "(--score COLUMN) is often moved at a smaller loss than features are; --max-loss "
+            "allows a larger one."
         )
     larger = [
         f"{name}: {f} {c.mean(NOTHING, f)[0]:.3f} -> {c.mean(best, f)[0]:.3f}"

@@ -24,6 +24,7 @@ SHOWN = {  # figures of the table: their titles
     "seconds": "seconds",
 }
 SEEN = 0.0005  # a change that is seen in three decimals
+UNSURE = ", which may be chance"
 
 
 def titles(found: Comparison) -> list[str]:
@@ -195,9 +196,9 @@ def change_words(rise: float, error: float) -> str:
     ('-0.028\xa0±\xa00.017, which may be chance', '-0.028\xa0±\xa00.009')
     """
     if np.isnan(error):
-        return f"{rise:+.3f} on one split, which may be chance"
+        return f"{rise:+.3f} on one split{UNSURE}"
     unsure = 0.0 < abs(rise) <= 2.0 * error
-    return f"{rise:+.3f}\u00a0±\u00a0{error:.3f}" + ", which may be chance" * unsure
+    return f"{rise:+.3f}\u00a0±\u00a0{error:.3f}" + UNSURE * unsure
 
 
 def easier_words(found: Sequence[Comparison], method: str) -> str:

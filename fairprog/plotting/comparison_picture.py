@@ -80,7 +80,10 @@ def comparison_report(found: Comparison) -> Report:
     """Return the report of a comparison."""
     best = choose([found])
     if best == NOTHING:
-        lead = "No method lowers the held-out gap beyond chance at a loss of at most 0.01."
+        lead = (
+            "No method lowers a held-out gap that is beyond chance by more than one standard "
+            "error at a loss of at most 0.01."
+        )
     else:
         lead = (
             f"On these splits {best!r} lowers the held-out gap most, at a loss of at most 0.01: "

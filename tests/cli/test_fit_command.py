@@ -86,6 +86,25 @@ def test_a_score_is_moved_by_the_step_of_a_score(folder, capsys):
     assert after.worst[key].gap < 0.5 * before.worst[key].gap
 
 
+def test_a_choice_that_may_be_chance_is_said_to_be_one(folder, capsys):
+    note = "Note: A change may be chance: another split of the rows (--seed) may decide otherwise."
+    for apart, unsure in ((True, False), (False, True)):
+        people(apart=apart).to_csv("data.csv", index=False)
+        assert main([*COMMAND, "--score", "p", "--method", "quantile", "--force"]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert ("which may be chance" in said) is (note in said) is unsure
+
+
+def test_what_exit_code_3_means_is_the_rule_of_choice(folder, capsys):
+    """`choose` asks for one standard error, and lets gaps given one outcome grow by up to two."""
+    people(apart=False).to_csv("data.csv", index=False)
+    for asked in ([*COMMAND, "--score", "p"], ["fit", "--help"]):
+        assert main(asked) == (0 if "--help" in asked else 3)
+        said = " ".join(capsys.readouterr().out.split())
+        assert "by more than one standard error" in said and "given one outcome" in said
+        assert "without making another one larger" not in said
+
+
 def test_where_rows_say_no_nothing_is_written(folder, capsys):
     people(apart=False).to_csv("data.csv", index=False)
     asked = [*COMMAND, "--score", "p", "--out", "step.json", "--report", "fit.html"]
