@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from itertools import product
 from typing import Any, Self
 
 import numpy as np
@@ -73,7 +74,8 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, FoldRules)
         then, and the largest probability decides.
     uses_group : bool, default True
         Whether the groups of rows are known when it is used. If not, copies of the estimator learn
-        label and group together, decisions look at X alone, and the notion is
+        label and group together (as one number, G times the place of the class plus that of the
+        group: so must a "prefit" one), decisions look at X alone, and the notion is
         ``EqualizedOdds()`` if none is given.
 
     Attributes
@@ -276,13 +278,17 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, FoldRules)
                     "folds.",
                     argument="cv",
                 ) from None
-            known = getattr(self.estimator, "classes_", classes)
-            if list(known) != list(classes):
-                raise DataError(
-                    f"`y` has the classes {list(classes)}; `estimator` was fitted to "
-                    f"{list(known)}.",
-                    argument="y",
-                )
+            known = np.asarray(getattr(self.estimator, "classes_", classes)).tolist()
+            if known != list(classes):
+                needed = f"`y` has the classes {list(classes)}"
+                if not self.uses_group:
+                    cells = product(self.classes_.tolist(), self.groups_.tolist())
+                    codes = "; ".join(f"{k}: {c!r} of {g!r}" for k, (c, g) in enumerate(cells))
+                    needed = (
+                        "With uses_group=False a prefit `estimator` must have learned label and "
+                        f"group together, as one number ({codes})"
+                    )
+                raise DataError(f"{needed}; `estimator` was fitted to {known}.", argument="y")
             return self.estimator
         return trained(self.estimator, X, y, weight)
 

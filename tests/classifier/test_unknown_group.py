@@ -126,6 +126,25 @@ def shifted_rows(n=1500):
     return X, (X.sum(1) + rng.normal(size=n) > 1) * 1, group
 
 
+def test_what_a_prefit_estimator_must_have_learned_is_said():
+    X, y, group = shifted_rows()
+    half = slice(None, 750), slice(750, None)
+    learner = LogisticRegression().fit(X[half[0]], y[half[0]])
+    model = fp.SteeredClassifier(learner, cv="prefit", uses_group=False)
+    said = (
+        r"must have learned label and group together, as one number \(0: 0 of 'f'; 1: 0 of 'm'; "
+        r"2: 1 of 'f'; 3: 1 of 'm'\); `estimator` was fitted to \[0, 1\]\.$"
+    )
+    with pytest.raises(fp.DataError, match=said):
+        model.fit(X[half[1]], y[half[1]], sensitive_features=group[half[1]])
+    learner.fit(X[half[0]], (2 * y + (group == "m"))[half[0]])
+    model.fit(X[half[1]], y[half[1]], sensitive_features=group[half[1]])
+    assert np.mean(model.predict(X) == y) > 0.7
+    seen = fp.SteeredClassifier(learner, cv="prefit")
+    with pytest.raises(fp.DataError, match=r"the classes \[0, 1\].* to \[0, 1, 2, 3\]\.$"):
+        seen.fit(X[half[1]], y[half[1]], sensitive_features=group[half[1]])
+
+
 @pytest.mark.parametrize("folds", [2, 3])
 def test_a_level_that_is_searched_is_held_against_constants(folds):
     """Without constraints there is no level to search; a fold speaks for itself alone."""
