@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter, validate_data
 
 from fairprog.errors import ModelError
-from fairprog.estimators.sensitive_column import check_keep, take_column
+from fairprog.estimators.sensitive_column import check_keep, lacks_column, take_column
 from fairprog.labels import Array, column_names
 
 
@@ -22,18 +22,25 @@ class Learner(BaseEstimator):
 
     sensitive_column: Any
     keep_sensitive: bool
+    n_features_in_: int
 
-    def _read(self, X: Any, sensitive_features: Any, reset: bool) -> tuple[Any, Any, Any]:
-        """Return what the estimator is given, the same without the group, and the groups."""
+    def _read(
+        self, X: Any, sensitive_features: Any, reset: bool, grouped: bool = True
+    ) -> tuple[Any, Any, Any]:
+        """Return what the estimator is given, the same without the group, and the groups.
+
+        Where rows are not `grouped` nobody needs the groups, and their column may be missing.
+        """
         check_keep(self.keep_sensitive)
         column_names(X)
         X = X.tocsr() if hasattr(X, "tocsr") else X  # the one sparse form that has rows
-        if self.sensitive_column is None:
+        column, spared = self.sensitive_column, not (reset or grouped or self.keep_sensitive)
+        if column is None or (spared and lacks_column(X, column, self.n_features_in_)):
             return X, X, sensitive_features
         frame = hasattr(X, "columns")
         options = {"dtype": None, "accept_sparse": "csr", "ensure_all_finite": False}
         X = validate_data(self, X, reset=reset, skip_check_array=frame, **options)
-        beside, groups = take_column(X, self.sensitive_column, sensitive_features)
+        beside, groups = take_column(X, column, sensitive_features)
         return (X if self.keep_sensitive else beside), beside, groups
 
 

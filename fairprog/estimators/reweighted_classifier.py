@@ -52,7 +52,7 @@ class ReweightedClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupRe
     random_state : int, default 0
         Seed of the folds, and of labels that are drawn.
     sensitive_column : str or int, optional
-        Column of X that holds the group.
+        Column of X that holds the group; rows to be predicted may come without it.
     keep_sensitive : bool, default False
         Whether `estimator` is given that column as a feature.
 
@@ -209,7 +209,7 @@ class ReweightedClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, GroupRe
         """Return the estimator's probabilities, shape (n, 2); groups are not needed."""
         check_is_fitted(self, "estimator_")
         given = sensitive_features if self.sensitive_column is None else None
-        p = scores_of(self.estimator_, self._read(X, given, reset=False)[0])
+        p = scores_of(self.estimator_, self._read(X, given, reset=False, grouped=False)[0])
         return np.stack([1.0 - p, p], axis=1)
 
     def predict(self, X: Any, *, sensitive_features: Any = None) -> Any:

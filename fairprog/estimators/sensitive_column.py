@@ -46,6 +46,21 @@ def take_column(X: Any, column: Any, sensitive_features: Any) -> tuple[Any, Any]
     return _safe_indexing(X, others, axis=1), groups
 
 
+def lacks_column(X: Any, column: Any, d: int) -> bool:
+    """Return whether rows of d columns come without the sensitive one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> lacks_column(np.zeros((5, 2)), -1, 3), lacks_column(np.zeros((5, 3)), -1, 3)
+    (True, False)
+    """
+    if column in list(getattr(X, "columns", ())):
+        return False
+    shape = X.shape if hasattr(X, "shape") else np.shape(X)
+    return len(shape) == 2 and shape[1] == d - 1
+
+
 def column_position(X: Any, column: Any) -> int:
     """Return where the column stands in X; DataError if it is not there."""
     names = list(getattr(X, "columns", ()))

@@ -61,6 +61,7 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, FoldRules)
     sensitive_column : str or int, optional
         Name (of a data frame) or position of the column of X that holds the group. Scorers,
         searches, calibration, voting and permutation importance then need no metadata routing.
+        With ``uses_group=False`` rows to be predicted may come without it.
     keep_sensitive : bool, default False
         Whether `estimator` is given that column as a feature.
     merge_groups : mapping, optional
@@ -318,7 +319,7 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, FoldRules)
             `key` the rows themselves.
         """
         check_is_fitted(self, "estimators_")
-        features, beside, groups = self._read(X, sensitive_features, reset=False)
+        features, beside, groups = self._read(X, sensitive_features, False, self.uses_group)
         refuse_reordered(X=X, sensitive_features=groups, key=key)
         if self._decides:
             gain, share, law = self._decided(features, groups, _num_samples(features))
@@ -358,7 +359,7 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, FoldRules)
         """
         if self._decides:
             check_is_fitted(self, "estimators_")
-            features, beside, groups = self._read(X, sensitive_features, reset=False)
+            features, beside, groups = self._read(X, sensitive_features, False, self.uses_group)
             n = _num_samples(features)
             decided = self._decided(features, groups, n)
             keys = keys_for(beside, key, n, self._order, drawing=bool(decided[1].min() < 1.0))

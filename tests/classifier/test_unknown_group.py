@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression
 
 import fairprog as fp
@@ -143,6 +144,35 @@ def test_what_a_prefit_estimator_must_have_learned_is_said():
     seen = fp.SteeredClassifier(learner, cv="prefit")
     with pytest.raises(fp.DataError, match=r"the classes \[0, 1\].* to \[0, 1, 2, 3\]\.$"):
         seen.fit(X[half[1]], y[half[1]], sensitive_features=group[half[1]])
+
+
+@pytest.mark.parametrize("column", ["g", 1, -1])
+def test_rows_may_come_without_the_column_of_a_group_that_is_not_used(column):
+    X, y, group = shifted_rows(600)
+    table = pd.DataFrame(X, columns=["u", "v", "w"])
+    at = {"g": 2, 1: 1, -1: 3}[column]
+    table.insert(at, "g", (group == "m") * 1)
+    rest = table.drop(columns="g")
+    learner = LogisticRegression()
+    model = fp.SteeredClassifier(learner, cv=2, uses_group=False, sensitive_column=column)
+    want = model.fit(table, y).predict_proba(table)
+    np.testing.assert_array_equal(model.predict_proba(rest), want)
+    np.testing.assert_array_equal(model.predict(rest), model.predict(table))
+    assert model.score(rest, y) == model.score(table, y)
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(rest[["w", "v", "u"]])
+    with pytest.raises(ValueError, match=r"feature names|features"):
+        model.predict(rest[["u", "v"]])
+    if column != "g":
+        for own in (np.asarray, csr_array):
+            model.fit(own(table.to_numpy()), y)
+            want = model.predict_proba(own(table.to_numpy()))
+            np.testing.assert_array_equal(model.predict_proba(own(rest.to_numpy())), want)
+    for options in ({"uses_group": True}, {"keep_sensitive": True}):  # there it is needed
+        model.set_params(**options).fit(table, y)
+        with pytest.raises(ValueError, match=r"does not have|feature names|4 features"):
+            model.predict(rest)
+        model.set_params(uses_group=False, keep_sensitive=False)
 
 
 @pytest.mark.parametrize("folds", [2, 3])

@@ -67,6 +67,8 @@ def test_sensitive_column_and_search():
     apart.fit(frame[["x", "sex"]], Y, sensitive_features=frame["sex"])
     with_column = clone(model).fit(frame, Y)
     assert np.allclose(apart.predict_proba(frame), with_column.predict_proba(frame), atol=0.05)
+    blind = clone(model).set_params(keep_sensitive=False).fit(frame, Y)
+    assert (blind.predict(frame[["x"]]) == blind.predict(frame)).all()
 
 
 def test_weights_of_zero_do_not_count():
