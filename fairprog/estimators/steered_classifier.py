@@ -77,7 +77,7 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, FoldRules)
         Whether the groups of rows are known when it is used. If not, copies of the estimator learn
         label and group together (as one number, G times the place of the class plus that of the
         group: so must a "prefit" one), decisions look at X alone, and the notion is
-        ``EqualizedOdds()`` if none is given.
+        ``EqualizedOdds()`` if none is given. `steering` and `threshold` are refused then.
 
     Attributes
     ----------
@@ -192,6 +192,12 @@ class SteeredClassifier(Learner, MetaEstimatorMixin, ClassifierMixin, FoldRules)
                 "`steering` moves the scores of a group, and with uses_group=False the group of "
                 "new rows is not known: leave `steering` out.",
                 argument="steering",
+            )
+        if self.threshold != "accuracy" and not self.uses_group:
+            raise ModelError(
+                "`threshold` is one of steered scores, and with uses_group=False the largest "
+                "probability decides: leave `threshold` out.",
+                argument="threshold",
             )
         if steering.space != "logit":
             raise ModelError(

@@ -343,6 +343,7 @@ def test_repeated_rows_are_dealt_out_to_all_folds():
     [
         ({"steering": "channel"}, r"ScoreSteering\(method='channel'\); found 'channel'"),
         ({"steering": fp.ScoreSteering(), "uses_group": False}, "leave `steering` out"),
+        ({"threshold": 0.9, "uses_group": False}, "leave `threshold` out"),
     ],
 )
 def test_steering_that_cannot_be_used_is_refused(options, match):
