@@ -103,13 +103,14 @@ class AffineMap:
 
     def inverse(self) -> AffineMap:
         """Return the inverse map."""
-        size = np.abs(self.matrix)
-        rows = size.max(axis=1)
+        # rows and columns of one size: units far apart must not choose the pivots
+        rows = np.abs(self.matrix).max(axis=1)
+        rows[rows == 0.0] = 1.0
+        columns = np.abs(self.matrix / rows[:, None]).max(axis=0)
+        columns[columns == 0.0] = 1.0
         try:
-            # rows and columns of one size: units far apart must not choose the pivots
-            columns = (size / rows[:, None]).max(axis=0)
             inverse = np.linalg.inv(self.matrix / rows[:, None] / columns)
-        except (np.linalg.LinAlgError, FloatingPointError):
+        except np.linalg.LinAlgError:
             raise DataError("The map is singular and has no inverse.", argument="matrix") from None
         inverse = inverse / columns[:, None] / rows
         return AffineMap(inverse, -inverse @ self.offset)

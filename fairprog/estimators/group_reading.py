@@ -1,4 +1,4 @@
-"""How well boosted trees read the group from features: the area under the ROC curve."""
+"""What learners make of features at a quick look: how well they read the group, what gaps grow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fairprog.door import Rows
 from fairprog.errors import FairprogWarning
+from fairprog.kernels.statistics.gap_bands import worst_gap
 from fairprog.kernels.statistics.ranking import auc
 from fairprog.labels import Array, Indices
 
@@ -68,6 +70,35 @@ def warn_of_group(before: Array, after: Array, a: Indices) -> None:
             f"under the curve of boosted trees {first:.2f} before, {second:.2f} after): columns "
             "that are far from normal, or not rounded, do that. Compare on held-out rows "
             "(fairprog.compare), leave such columns out, or steer scores.",
+            FairprogWarning,
+            stacklevel=4,
+        )
+
+
+def quick_worst_gap(X: Array, rows: Rows) -> float:
+    """Return the worst gap of a least-squares score: every other row teaches, the rest judge.
+
+    Over all thresholds, of both classes the larger; of more than 64 columns the first are used.
+    """
+    Z = X[:, :COLUMNS] - X[:, :COLUMNS].mean(axis=0)
+    Z = Z / np.maximum(Z.std(axis=0), np.finfo(float).tiny)
+    y, a = rows.y.astype(float), rows.a[1::2]
+    score = Z[1::2] @ np.linalg.lstsq(Z[::2], y[::2] - y[::2].mean(), rcond=1e-10)[0]
+    cells = [[score[(y[1::2] == i) & (a == k)] for k in np.unique(a)] for i in (0, 1)]
+    return max((worst_gap(own) for own in cells if min(map(len, own)) > 0), default=0.0)
+
+
+def warn_of_gap(before: Array, after: Array, rows: Rows) -> None:
+    """Warn where a linear model's worst gap is larger on aligned features than on raw ones."""
+    if rows.shape[0] != 2 or len(before) < 40 * min(COLUMNS, before.shape[1]):
+        return
+    first, second = quick_worst_gap(before, rows), quick_worst_gap(after, rows)
+    noise = 1.0 / np.sqrt(max(1.0, rows.cells.min() / 2))  # 1.4 standard errors of a gap
+    if second > first + EASIER + noise:
+        warnings.warn(
+            f"The worst gap of a linear model GREW from {first:.2f} to {second:.2f} on half of "
+            "the rows fitted: exactly fair is the aligned population, and they are not like it. "
+            "Measure on held-out rows (fairprog.compare), steer other groups, or steer scores.",
             FairprogWarning,
             stacklevel=4,
         )

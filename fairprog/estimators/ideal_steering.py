@@ -21,7 +21,7 @@ from fairprog.estimators.fitted_population import (
     fit_population,
     weigh_classes_equally,
 )
-from fairprog.estimators.group_reading import warn_of_group, warn_of_staying
+from fairprog.estimators.group_reading import warn_of_gap, warn_of_group, warn_of_staying
 from fairprog.estimators.lattice import rounded
 from fairprog.estimators.score_maps import Plan
 from fairprog.estimators.sensitive_column import column_position, insert_column, take_column
@@ -258,7 +258,8 @@ class IdealSteering(FeatureReader, SteeringStep):
         FairprogWarning
             Where a cell has few rows; where most rows repeat others, so that ties need a `key` in
             `transform`; where columns that stay, or moved ones, tell the group, or a category
-            that stays says what a moved number says; where values ran together.
+            that stays says what a moved number says; where values ran together; where a linear
+            model's worst gap grew on the rows fitted.
         """
         check_options(self.family, self.class_weight)
         features, groups = self._read(X, sensitive_features, reset=True)
@@ -337,6 +338,7 @@ class IdealSteering(FeatureReader, SteeringStep):
             moved = [names[j] for j in np.flatnonzero(moving)]
             warn_of_contradictions(features[:, moving], out[:, moving], said, moved, of_kept)
         warn_of_group(features, out, rows.a)
+        warn_of_gap(features, out, rows)
         return self
 
     def _plan(self) -> Plan:

@@ -55,6 +55,10 @@ def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
+# classes of the two groups that no one map brings together
+GROWS = pytest.mark.filterwarnings("ignore:The worst gap of a linear model GREW")
+
+
 def data(n=3000, seed=0, d=3, G=2):
     D = multivariate(np.random.default_rng(seed), d, K=2, G=G)
     X, y, a = D.sample(n, random_state=seed)
@@ -160,6 +164,7 @@ def test_small_cells_are_refused_and_merged_only_on_request():
     )
 
 
+@GROWS
 def test_uniform_class_weights_weigh_every_class_the_same():
     X, y, a = data()
     keep = (y == 0) | (np.arange(len(y)) % 5 == 0)
@@ -395,6 +400,7 @@ TRANSPORTS = {
 METRIC_BY_UNITS = ("identity metric", "whitened")  # they ask for one unit of all columns
 
 
+@GROWS
 @pytest.mark.parametrize("steer", ["all", ["b"]])
 @pytest.mark.parametrize("name", TRANSPORTS)
 @settings(max_examples=3, deadline=None, derandomize=True)
@@ -715,3 +721,24 @@ def test_sensitive_columns_of_other_names_are_refused():
             step.transform(X, sensitive_features=columns.set_axis(names, axis=1))
     shares = pd.DataFrame(np.full((800, 4), 0.25), columns=[str(g) for g in step.groups_])
     assert step.transform(X, sensitive_features=shares).shape == X.shape
+
+
+@pytest.mark.parametrize("steer", ["all", ["b"]])
+def test_gaps_of_a_linear_model_that_grew_are_said_at_fit(steer):
+    """Classes that no one map brings together: what is proven is the program's answer."""
+    X, y, a = data(600, d=2)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        step = fp.IdealSteering(steer, snap=False).fit(X, y, sensitive_features=a)
+    assert step.solution_.certificate.ok
+    new, y_new, a_new = data(20_000, d=2)
+    worst = []
+    for old, rows in (
+        (X, new),
+        (step.transform(X, sensitive_features=a), step.transform(new, sensitive_features=a_new)),
+    ):
+        score = LogisticRegression().fit(old, y).decision_function(rows)
+        cells = [[score[(y_new == i) & (a_new == g)] for g in "ab"] for i in (0, 1)]
+        worst.append(max(worst_gap(own) for own in cells))
+    grew = any("GREW" in str(one.message) for one in said)
+    assert grew == (worst[1] > worst[0] + 0.1)

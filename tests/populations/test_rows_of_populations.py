@@ -119,7 +119,7 @@ def test_scores_read_as_posteriors_count_no_classes():
 
 def test_the_population_of_an_estimator_is_counted():
     rows = Rows.check(Y, A, WEIGHT, N, X=X3)
-    D = fit_population(rows.of(np.exp(X3)), rows, "lognormal", "full", 0.0, None)
+    D = fit_population(rows.of(np.exp(X3)), rows, "lognormal", "full", 0.0, ["x", "y", "z"], False)
     assert isinstance(D, fp.LogNormal)
     assert_counted(D)
     np.testing.assert_array_equal(weigh_classes_equally(D).n_rows, COUNT)
