@@ -48,12 +48,6 @@ MEMORY = """\
 Memory: the steered population takes half of the moments of two groups, and five d x d matrices
 stand beside it; the search takes a quarter of the moments and eight d x d matrices."""
 BOUNDS: dict[str, str] = {  # by benchmark: what a missed budget is bound by, from profiles
-    "many_groups": """\
-Descents are linear in G: three shared starts as seen from every group, all G + 3 from the one that
-leads (from every group where there are several optima). What is not is the price of each (1.2
-times at 8 groups what it is at 3) and the G (G + 3) maps that they start from, 30 % of the time at
-G = 8. At G = 12, d = 33 L-BFGS's own updates (40
-pairs of 13,000 numbers) are 40 % of the time, costs and gradients 42 %, the starts 12 %.""",
     "newton_bios": f"""\
 Of a solve at K = 6 (51 ``eigh`` of one thread in the profile, on a busy machine) ten Hessian
 products are 12.5 ``eigh``, the span of the means beside them 3, the gradient in float64 4.7, the

@@ -43,7 +43,9 @@ class CellStorage(Population):
     ) -> Self:
         """Return an object of the class that keeps variances only, where these are diagonal."""
         unknown = (
-            sorted(labels.keys() - inspect.signature(cls).parameters.keys()) if labels else []
+            sorted(labels.keys() - inspect.signature(cls.__init__).parameters.keys())
+            if labels
+            else []
         )
         if unknown:
             raise TypeError(
