@@ -38,15 +38,19 @@ class CellStorage(Population):
 
     _diagonal_types: ClassVar[dict[type, type[Any]]] = {}  # who keeps variances instead
 
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Show the arguments of ``__init__``: early Pythons 3.11 show those of ``__new__``."""
+        super().__init_subclass__(**options)
+        _, *own = inspect.signature(cls.__init__).parameters.values()
+        cls.__signature__ = inspect.Signature(own)
+
     def __new__(
         cls, *args: Any, covariance: str = "full", std: ArrayLike | None = None, **labels: Any
     ) -> Self:
         """Return an object of the class that keeps variances only, where these are diagonal."""
-        unknown = (
-            sorted(labels.keys() - inspect.signature(cls.__init__).parameters.keys())
-            if labels
-            else []
-        )
+        unknown = sorted(labels.keys() - cls.__signature__.parameters.keys())
         if unknown:
             raise TypeError(
                 f"{cls.__name__}() has no argument {unknown[0]!r}; standard deviations are `std`, "
