@@ -158,9 +158,8 @@ class NormalResponse:
         """
         found, pool, second = [], np.zeros((len(by_cell) + 1, *self.pooled.shape)), np.zeros(2)
         draws = self._draws(rng)
-        for k, (s, r, bend) in enumerate(
-            zip(self.steered, self.groups, self._bends(draws), strict=True)
-        ):
+        for k, (s, r) in enumerate(zip(self.steered, self.groups, strict=True)):
+            bend = self._bend(k, draws)
             G, g = r.gradients
             own = by_cell[..., s]
             priced, *rhs = self._price(r)
@@ -284,7 +283,7 @@ class NormalResponse:
         draws = self._errors(rng.standard_normal((max(DRAWS, math.ceil(WORK / size)), size)))
         zero = np.zeros((1, *self.cov.shape[:-1]))
         drift = CellSlopes(zero[..., 0], zero, -(self.cov * self._share[..., None, None])[None])
-        line = r.solve(*self._bends(draws)[k][1:], many=True)
+        line = r.solve(*self._bend(k, draws)[1:], many=True)
 
         def at(t: float) -> tuple[Array, ...]:
             near = self._nearby(k, draws, *line, t)
@@ -294,7 +293,7 @@ class NormalResponse:
         h = STEP / math.sqrt(size)
         ends = zip(at(h), at(-h), at(0.0), strict=True)
         B, N, n = (0.5 * (up + down - 2.0 * mid) / h**2 for up, down, mid in ends)
-        _, N1, n1 = self._bends(drift)[k]
+        _, N1, n1 = self._bend(k, drift)
         X, x = r.solve(np.concatenate([N1, N]), np.concatenate([n1, n]), many=True)
         pooled = np.einsum("ia,niajk->njk", self.D.prior, drift.cov)
         R1 = self.roots[k].moved(pooled, 0.0 * pooled, drift.cov[:, :, self.reference])[0]
@@ -313,25 +312,22 @@ class NormalResponse:
             return np.broadcast_to(len(self.n) / self.n.sum(axis=0), self.n.shape)
         return np.asarray(1.0 / self.n)
 
-    def _bends(self, draws: CellSlopes) -> list[tuple[Array, Array, Array]]:
-        """Return, by group, the second derivative of KL along directions, and of its gradient.
+    def _bend(self, k: int, v: CellSlopes) -> tuple[Array, Array, Array]:
+        """Return a group's KL to second order along directions, and how its gradient changes.
 
-        With the maps held; u being the change of the gradient, the maps take u'H^{-1}u off. The
+        With the map held; u being the change of the gradient, the map takes u'H^{-1}u off. The
         sum over directions v_j with sum v_j v_j' = V/n is tr(H V) / n.
         """
-        prior, mean, cov = draws
+        r, a, b = self.groups[k], self.reference, self.steered[k]
+        prior, mean, cov = v
         pooled = np.einsum("ia,...iajk->...jk", self.D.prior, cov)
         pooled = pooled + np.einsum("...ia,iajk->...jk", prior, self.cov)
         pooled2 = 2.0 * np.einsum("...ia,...iajk->...jk", prior, cov)
-        found: list[tuple[Array, Array, Array]] = []
-        a = self.reference
-        for b, r, root in zip(self.steered, self.groups, self.roots, strict=True):
-            w1, w2, own = self.weights.moved(b, prior)
-            steps = root.moved(pooled, pooled2, cov[..., a, :, :])
-            cells = mean[..., a, :], cov[..., a, :, :], mean[..., b, :], cov[..., b, :, :]
-            value, N, n = r.curvature(Motion(w1, *cells, steps[0], w2, steps[1]))
-            found.append((value + own, N, n))
-        return found
+        w1, w2, own = self.weights.moved(b, prior)
+        steps = self.roots[k].moved(pooled, pooled2, cov[..., a, :, :])
+        cells = mean[..., a, :], cov[..., a, :, :], mean[..., b, :], cov[..., b, :, :]
+        value, N, n = r.curvature(Motion(w1, *cells, steps[0], w2, steps[1]))
+        return value + own, N, n
 
     @property
     def _size(self) -> int:
